@@ -1,0 +1,52 @@
+/**
+ * A link is one live connection to a broker over one protocol: what remains of a protocol once the client has taken
+ * over batching, deadlines, retries, reconnection and acknowledgement. An embedded broker's `Session` is one as it is.
+ *
+ * A link neither reconnects nor sets deadlines: when its connection is lost it rejects what is in flight with
+ * RTK_DISCONNECTED, ends its subscriptions with it, and settles `closed`.
+ */
+import type { RatatoskrError } from '../domain/errors.ts'
+import type { Credentials, Platform, Session } from '../ports/index.ts'
+
+/** The operations of a session that the client is built on. */
+export interface Link
+  extends Pick<
+    Session,
+    | 'createTopic'
+    | 'deleteTopic'
+    | 'listTopics'
+    | 'topicExists'
+    | 'describeTopic'
+    | 'alterTopic'
+    | 'resolveTopic'
+    | 'publishBatch'
+    | 'subscribe'
+    | 'fetch'
+    | 'commit'
+    | 'seekGroup'
+    | 'listGroups'
+    | 'describeGroup'
+    | 'deleteGroup'
+    | 'offsets'
+    | 'topicStats'
+    | 'brokerStats'
+    | 'close'
+  > {
+  /** Settles when the link is over: with the reason when it was lost, with undefined when it was closed. Never rejects. */
+  readonly closed: Promise<RatatoskrError | undefined>
+}
+
+export interface LinkOptions {
+  readonly credentials: Credentials
+  readonly platform: Platform
+  /** Aborts connecting. */
+  readonly signal?: AbortSignal | undefined
+  /** Largest frame or message to accept from the broker, in bytes. */
+  readonly frameBytesMax: number
+}
+
+/**
+ * Opens a link.
+ * @throws RTK_DISCONNECTED when nobody answers there, RTK_UNAUTHENTICATED, RTK_CANCELLED
+ */
+export type OpenLink = (url: URL, options: LinkOptions) => Promise<Link>

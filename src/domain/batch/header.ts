@@ -1,0 +1,78 @@
+/**
+ * The fixed header of a record batch: Apache Kafka's RecordBatch, magic 2.
+ * Source: https://kafka.apache.org/documentation/#recordbatch
+ *
+ *     at  0  int64  base offset             \  outside the CRC, so that the broker
+ *     at  8  int32  length after this field  | can write them without computing it
+ *     at 12  int32  partition leader epoch  /
+ *     at 16  int8   magic, 2
+ *     at 17  uint32 CRC-32C of everything from 21 to the end
+ *     at 21  int16  attributes: 0-2 compression, 3 log-append time, 4 transactional, 5 control
+ *     at 23  int32  last offset delta
+ *     at 27  int64  base timestamp, Unix ms
+ *     at 35  int64  maximum timestamp, Unix ms
+ *     at 43  int64  producer id, -1 without
+ *     at 51  int16  producer epoch
+ *     at 53  int32  base sequence
+ *     at 57  int32  number of records
+ *     at 61         records, compressed as a whole when the attributes say so
+ *
+ * Each function takes the bytes and where in them the batch begins. They trust that a whole header is there.
+ */
+import { readInt16, readInt32, readInt64, readUint32, writeInt32, writeInt64 } from './bytes.ts'
+
+export const batchHeaderBytes = 61
+export const batchMagic = 2
+/** Bytes before what the length field counts. */
+export const lengthPrefixBytes = 12
+/** Where the bytes that the CRC covers begin. */
+export const crcStart = 21
+
+export const baseOffsetOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at)
+/** Size of the whole batch in bytes. */
+export const batchSizeOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 8) + lengthPrefixBytes
+export const leaderEpochOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 12)
+export const magicOf = (bytes: Uint8Array, at = 0): number => bytes[at + 16]
+export const crcOf = (bytes: Uint8Array, at = 0): number => readUint32(bytes, at + 17)
+export const attributesOf = (bytes: Uint8Array, at = 0): number => readInt16(bytes, at + 21)
+/** 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd. */
+export const compressionOf = (bytes: Uint8Array, at = 0): number => bytes[at + 22] & 0x07
+/** Control batches are the log's own marks; consumers never see their records. */
+export const isControlBatch = (bytes: Uint8Array, at = 0): boolean => (bytes[at + 22] & 0x20) !== 0
+export const lastOffsetDeltaOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 23)
+export const baseTimestampOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at + 27)
+export const maxTimestampOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at + 35)
+export const producerIdOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at + 43)
+export const producerEpochOf = (bytes: Uint8Array, at = 0): number => readInt16(bytes, at + 51)
+export const baseSequenceOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 53)
+export const recordCountOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 57)
+/** The offset after the batch's last record. */
+export const nextOffsetOf = (bytes: Uint8Array, at = 0): number =>
+  baseOffsetOf(bytes, at) + lastOffsetDeltaOf(bytes, at) + 1
+
+/** Writes what only the broker knows: outside the CRC, so the batch stays valid. */
+export function stampBatch(bytes: Uint8Array, baseOffset: number, leaderEpoch: number): void {
+  writeInt64(bytes, 0, baseOffset)
+  writeInt32(bytes, 12, leaderEpoch)
+}
+
+/** The offset after the last of several whole batches back to back; undefined for no bytes. */
+export function endOffsetOf(bytes: Uint8Array): number | undefined {
+  let end: number | undefined
+  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) end = nextOffsetOf(bytes, at)
+  return end
+}
+
+/** Where each of several whole batches begins. */
+export function* batchStarts(bytes: Uint8Array): Generator<number, void, undefined> {
+  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) yield at
+}
+
+/** Records from `fromOffset` on, over several whole batches back to back. */
+export function recordsFrom(bytes: Uint8Array, fromOffset: number): number {
+  let count = 0
+  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
+    count += recordCountOf(bytes, at) - Math.max(0, fromOffset - baseOffsetOf(bytes, at))
+  }
+  return count
+}

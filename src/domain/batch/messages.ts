@@ -1,0 +1,118 @@
+/**
+ * The lazy view of a batch as messages, for what cannot use batches: JSON transports, plugins that ask, handlers.
+ * A view decodes a field when it is read, so that looking at payloads alone costs no headers.
+ */
+
+import { type Header, idHeaderName, type Message } from '../message.ts'
+import { derivedMessageId, formatUuid } from '../message-id.ts'
+import { utf8Text } from './bytes.ts'
+import { RecordCursor } from './cursor.ts'
+import { type Expansion, expandedRecords } from './expand.ts'
+import { batchSizeOf, isControlBatch, nextOffsetOf } from './header.ts'
+
+/** Where the batches come from, and how to read them. */
+export interface BatchSource {
+  /** Text form of the topic. */
+  readonly topic: string
+  readonly topicId: string
+  readonly partition: number
+  readonly expansion: Expansion
+}
+
+/**
+ * The messages of whole batches, back to back, from `fromOffset` on. Control batches are passed over.
+ * @throws RTK_BATCH_MALFORMED, RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_TOO_LARGE when a batch cannot be decoded
+ */
+export function* messagesOf(
+  bytes: Uint8Array,
+  source: BatchSource,
+  fromOffset = 0,
+): Generator<Message, void, undefined> {
+  const cursor = new RecordCursor()
+  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
+    if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= fromOffset) continue
+    cursor.open(bytes, at, expandedRecords(bytes, at, source.expansion))
+    while (cursor.next()) {
+      if (cursor.offset >= fromOffset) yield new MessageView(cursor, source)
+    }
+  }
+}
+
+const noBytes = new Uint8Array(0)
+
+/** One record, decoded field by field as they are asked for. */
+class MessageView implements Message {
+  readonly partition: number
+  readonly offset: number
+  readonly timestampMs: number
+  readonly #source: BatchSource
+  readonly #bytes: Uint8Array
+  readonly #keyStart: number
+  readonly #keyEnd: number
+  readonly #valueStart: number
+  readonly #valueEnd: number
+  readonly #headersStart: number
+  readonly #headerCount: number
+  readonly #end: number
+  #headers: readonly Header[] | undefined
+  #id: string | undefined
+
+  constructor(cursor: RecordCursor, source: BatchSource) {
+    this.partition = source.partition
+    this.offset = cursor.offset
+    this.timestampMs = cursor.timestampMs
+    this.#source = source
+    this.#bytes = cursor.bytes
+    this.#keyStart = cursor.keyStart
+    this.#keyEnd = cursor.keyEnd
+    this.#valueStart = cursor.valueStart
+    this.#valueEnd = cursor.valueEnd
+    this.#headersStart = cursor.headersStart
+    this.#headerCount = cursor.headerCount
+    this.#end = cursor.end
+  }
+
+  get topic(): string {
+    return this.#source.topic
+  }
+
+  get key(): Uint8Array | undefined {
+    return this.#keyStart === -1 ? undefined : this.#bytes.subarray(this.#keyStart, this.#keyEnd)
+  }
+
+  get payload(): Uint8Array {
+    return this.#valueStart === -1 ? noBytes : this.#bytes.subarray(this.#valueStart, this.#valueEnd)
+  }
+
+  get headers(): readonly Header[] {
+    if (this.#headers === undefined) this.#readHeaders()
+    return this.#headers as readonly Header[]
+  }
+
+  get id(): string {
+    if (this.#headers === undefined) this.#readHeaders()
+    this.#id ??= derivedMessageId(this.#source.topicId, this.partition, this.offset)
+    return this.#id
+  }
+
+  #readHeaders(): void {
+    const headers: Header[] = []
+    const bytes = this.#bytes
+    headerPlaces.visitHeaders(
+      bytes,
+      this.#headersStart,
+      this.#end,
+      this.#headerCount,
+      (nameStart, nameEnd, start, end) => {
+        const name = utf8Text(bytes.subarray(nameStart, nameEnd))
+        const value = start === -1 ? noBytes : bytes.subarray(start, end)
+        if (name === idHeaderName && value.length === 16) this.#id = formatUuid(value)
+        else headers.push([name, value])
+      },
+    )
+    this.#headers = headers
+  }
+}
+
+// One cursor reads the headers of every view: views are made by the million and a cursor each would double their cost.
+const headerPlaces = new RecordCursor()

@@ -1,0 +1,39 @@
+/** One message as people see it, and the start of one as they give it. The data plane moves batches, not these. */
+
+/** One header: its name, and its value as bytes. Names may repeat; order is kept. */
+export type Header = readonly [name: string, value: Uint8Array]
+
+/** A stored message. `payload`, `key` and header values are views on the batch: copy them to keep them long. */
+export interface Message {
+  /** UUID: version 4 when it was published as a message, version 8 (derived from its address) otherwise. */
+  readonly id: string
+  /** Text form of the topic: `orders`, or `namespace/orders` outside the default namespace. */
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  /** Unix milliseconds, given by the producer or else by the broker. */
+  readonly timestampMs: number
+  readonly key: Uint8Array | undefined
+  readonly headers: readonly Header[]
+  readonly payload: Uint8Array
+}
+
+/** A message to publish, already as bytes. */
+export interface OutgoingMessage {
+  readonly payload: Uint8Array
+  /** Decides the partition by Kafka's murmur2; without one, messages spread. */
+  readonly key?: Uint8Array | undefined
+  readonly headers?: readonly Header[] | undefined
+  /** A UUID of the producer's, the identity of the message; the broker assigns a version 4 otherwise. */
+  readonly id?: string | undefined
+  /** Unix milliseconds; the broker's clock otherwise. */
+  readonly timestampMs?: number | undefined
+  /** Sends to this partition whatever the key. */
+  readonly partition?: number | undefined
+}
+
+/** Headers whose names begin so are the broker's own and cannot be set by clients but through the API. */
+export const reservedHeaderPrefix = 'rtk-'
+
+/** The record header that carries a message's id: 16 bytes, the UUID in network order. */
+export const idHeaderName = 'rtk-id'

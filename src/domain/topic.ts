@@ -1,0 +1,56 @@
+/** A topic's configuration and description: what may be set, what is fixed, and what the defaults are. */
+import type { Durability } from './durability.ts'
+
+/** What a topic is configured with. Every key may be left out at creation; the broker's defaults fill in. */
+export interface TopicConfig {
+  /** Number of partitions, at least 1. May grow by altering the topic, never shrink. */
+  readonly partitions: number
+  /** Messages older than this may be deleted, whole segments at a time. `-1`: never by age. */
+  readonly retentionMs: number
+  /** Bytes of one partition above which its oldest segments may be deleted. `-1`: never by size. */
+  readonly retentionBytes: number
+  /** Bytes after which a log starts a new segment. */
+  readonly segmentBytes: number
+  /** The least an acknowledgement may mean on this topic; publishes may ask for more. */
+  readonly durability: Durability
+  /** One message's key, headers and payload together. At most the broker's limit of the same name. */
+  readonly messageBytesMax: number
+}
+
+/** What `alterTopic` may change while the topic is in use. */
+export type TopicChanges = Partial<TopicConfig>
+
+/** Where one partition's log stands. */
+export interface PartitionDescription {
+  readonly partition: number
+  /** First offset that can still be read. */
+  readonly startOffset: number
+  /** One past the last offset that consumers may read: everything below is as durable as its acks said. */
+  readonly stableOffset: number
+  /** One past the last offset given out; more than `stableOffset` while appends are in flight. */
+  readonly endOffset: number
+  readonly sizeBytes: number
+  /** `recovering` while the supervisor reopens it: publishes are refused with RTK_UNAVAILABLE until it is `online`. */
+  readonly state: 'online' | 'recovering' | 'failed'
+}
+
+/** A topic as the broker describes it. */
+export interface TopicDescription {
+  readonly namespace: string
+  readonly name: string
+  /** Random UUID made at creation; a topic created again under the same name has another. */
+  readonly id: string
+  readonly createdAtMs: number
+  readonly config: TopicConfig
+  readonly partitions: readonly PartitionDescription[]
+}
+
+/** Counts of one topic. */
+export interface TopicStats {
+  readonly topic: string
+  /** Messages that can be read now, all partitions together. */
+  readonly messageCount: number
+  readonly subscriberCount: number
+  readonly sizeBytes: number
+  readonly partitions: readonly PartitionDescription[]
+}

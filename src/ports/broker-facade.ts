@@ -1,0 +1,346 @@
+/**
+ * All that a transport or a plugin may ask of the broker.
+ *
+ * A connection becomes a `Session` once, with a principal; each operation of the session names its permission in
+ * `operationPermissions` (application ring) and is checked against it. Everything here speaks in bytes and plain data:
+ * a transport only translates.
+ */
+import type { Durability } from '../domain/durability.ts'
+import type { RatatoskrError } from '../domain/errors.ts'
+import type { Limits } from '../domain/limits.ts'
+import type { Message, OutgoingMessage } from '../domain/message.ts'
+import type { TopicChanges, TopicConfig, TopicDescription, TopicStats } from '../domain/topic.ts'
+import type { MaybePromise } from './component.ts'
+import type { BatchBytes } from './log-store.ts'
+import type { Platform } from './platform.ts'
+import type { Authenticator, Credentials, Peer, Principal } from './security.ts'
+
+export interface BrokerFacade {
+  readonly limits: Limits
+  readonly platform: Platform
+  /** What a transport must know before it binds: see `assertBindAllowed`. */
+  readonly authenticator: Authenticator
+  /**
+   * Authenticates a peer and opens its session. Close it when the connection ends.
+   * @throws RTK_UNAUTHENTICATED, RTK_LIMIT_EXCEEDED (sessionsMax), RTK_UNAVAILABLE when the broker is not running
+   */
+  connect(peer: Peer, credentials: Credentials): Promise<Session>
+  /** For health endpoints that answer without a session. */
+  health(): Health
+}
+
+/** Cancels a call from outside: settles it with RTK_CANCELLED, and with RTK_TIMEOUT when the reason is a TimeoutError. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * One connection's view of the broker. Topics are given as `topic` or `namespace/topic`.
+ * Every method throws or rejects with a RatatoskrError; RTK_PERMISSION_DENIED comes before RTK_TOPIC_NOT_FOUND, so that
+ * nobody learns of topics he may not see. After `close` everything rejects with RTK_CLOSED.
+ */
+export interface Session {
+  readonly id: string
+  readonly principal: Principal
+
+  /**
+   * Creates a topic. Doing so again with an equal configuration is no error.
+   * @throws RTK_TOPIC_EXISTS, RTK_TOPIC_NAME_INVALID, RTK_INVALID_ARGUMENT, RTK_LIMIT_EXCEEDED, RTK_DURABILITY_UNAVAILABLE
+   */
+  createTopic(topic: string, config?: Partial<TopicConfig>): Promise<TopicCreated>
+  /** Ends its subscriptions with RTK_TOPIC_DELETED and deletes its logs, groups and offsets. @throws RTK_TOPIC_NOT_FOUND */
+  deleteTopic(topic: string): Promise<void>
+  /** The topics that the principal may see, by name. */
+  listTopics(): Promise<readonly TopicDescription[]>
+  topicExists(topic: string): Promise<boolean>
+  /** @throws RTK_TOPIC_NOT_FOUND */
+  describeTopic(topic: string): Promise<TopicDescription>
+  /** Changes what is given and leaves the rest; takes effect at once. @throws RTK_INVALID_ARGUMENT when partitions would shrink */
+  alterTopic(topic: string, changes: TopicChanges): Promise<TopicDescription>
+
+  /**
+   * Finds the topic to publish to, and creates it when `autoCreateTopics` is on: what a producer asks before its first batch.
+   * @throws RTK_TOPIC_NOT_FOUND
+   */
+  resolveTopic(topic: string): Promise<TopicDescription>
+
+  /**
+   * Publishes one message. Messages of one event-loop turn to one partition become one batch.
+   * @throws RTK_MESSAGE_TOO_LARGE, RTK_HEADER_INVALID, RTK_TOPIC_NOT_FOUND, RTK_OVERLOADED, RTK_STORE_FULL, RTK_STORE_FAILED, …
+   */
+  publish(topic: string, message: OutgoingMessage, options?: PublishOptions): Promise<PublishReceipt>
+  /**
+   * Publishes many, each on its own: some may fail while others are stored. Results are in the order of `messages`.
+   * Rejects as a whole only when nothing was stored (no such topic, not permitted, too many).
+   */
+  publishMany(
+    topic: string,
+    messages: readonly OutgoingMessage[],
+    options?: PublishOptions,
+  ): Promise<readonly PublishResult[]>
+  /**
+   * Publishes record batches as they are: the hot path. `batch` is one or more whole batches, back to back, that belong
+   * to the broker from here on: base offset and leader epoch (the bytes outside the CRC) are written into them.
+   * @throws RTK_BATCH_MALFORMED, RTK_BATCH_CRC_MISMATCH, RTK_BATCH_TOO_LARGE, RTK_PARTITION_NOT_FOUND, …
+   */
+  publishBatch(
+    topic: string,
+    partition: number,
+    batch: BatchBytes,
+    options?: PublishOptions,
+  ): MaybePromise<BatchReceipt>
+
+  /**
+   * Starts a subscription that pushes whole batches while it has credit.
+   * @throws RTK_TOPIC_NOT_FOUND (unless it is created by `autoCreateTopics`), RTK_OFFSET_OUT_OF_RANGE, RTK_LIMIT_EXCEEDED
+   */
+  subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription>
+  /** The same one message at a time, for what cannot carry batches. Credit then counts messages exactly. */
+  subscribeMessages(topic: string, options: SubscribeOptions, sink: MessageSink): Promise<Subscription>
+
+  /** Reads batches at an offset, without a subscription. Waits up to `waitMs` for the first. */
+  fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch>
+  /**
+   * Takes the next batches of a group as one of its members, who need not be connected between calls: joining, sharing
+   * of partitions and expiry (`memberTimeoutMs` of silence) are as for a pushed subscription.
+   */
+  fetchGroup(topic: string, request: GroupFetchRequest, call?: CallOptions): Promise<readonly FetchedBatch[]>
+
+  /**
+   * Commits offsets of a group: the next offset to read, a partition each. With `member`, only for partitions that it
+   * owns; without, only while the group has no members. Settles when the offsets are stored.
+   * @throws RTK_LEASE_LOST, RTK_OFFSET_OUT_OF_RANGE, RTK_GROUP_NOT_FOUND when `member` is unknown
+   */
+  commit(topic: string, request: CommitRequest): Promise<void>
+  /** Sets where a group goes on, also while members run. @returns the offsets it resolved to */
+  seekGroup(topic: string, group: string, request: SeekRequest): Promise<readonly PartitionOffset[]>
+  listGroups(topic: string): Promise<readonly string[]>
+  /** @throws RTK_GROUP_NOT_FOUND */
+  describeGroup(topic: string, group: string): Promise<GroupDescription>
+  /** Forgets a group without members and its offsets. @throws RTK_GROUP_NOT_FOUND, RTK_INVALID_ARGUMENT while it has members */
+  deleteGroup(topic: string, group: string): Promise<void>
+  /** Offsets for a start position, a partition each: for tools and for clients that keep their own. */
+  offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]>
+
+  topicStats(topic: string): Promise<TopicStats>
+  brokerStats(): Promise<BrokerStats>
+
+  /** Ends the session's subscriptions and refuses further calls. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface TopicCreated {
+  /** False when the topic existed with an equal configuration. */
+  readonly created: boolean
+  readonly topic: TopicDescription
+}
+
+export interface PublishOptions extends CallOptions {
+  /** More than the topic's own level, for this publish. @throws RTK_DURABILITY_UNAVAILABLE when the store cannot */
+  readonly durability?: Durability | undefined
+}
+
+export interface PublishReceipt {
+  readonly id: string
+  readonly partition: number
+  readonly offset: number
+  /** The level that was reached before this receipt was given. */
+  readonly durability: Durability
+}
+
+export type PublishResult = PublishReceipt | { readonly error: RatatoskrError }
+
+export interface BatchReceipt {
+  readonly partition: number
+  /** Offset of the first record. */
+  readonly baseOffset: number
+  readonly recordCount: number
+  readonly durability: Durability
+}
+
+/** Where to begin reading. */
+export type StartPosition =
+  | 'earliest'
+  | 'latest'
+  | { readonly offset: number }
+  /** The first message whose timestamp is at least this. */
+  | { readonly timestampMs: number }
+  /** An offset for each partition; partitions not named begin at `otherwise`, or at the earliest. */
+  | { readonly offsets: readonly PartitionOffset[]; readonly otherwise?: 'earliest' | 'latest' }
+
+export interface PartitionOffset {
+  readonly partition: number
+  readonly offset: number
+}
+
+export interface SubscribeOptions {
+  /** Shares the partitions with the other members of the group and begins at its committed offsets. Without: every message. */
+  readonly group?: string | undefined
+  /** Name of this member within the group; made up by the broker otherwise. A name that is taken replaces its holder. */
+  readonly member?: string | undefined
+  /** Where to begin: without a group, `latest` by default; with one, where it has no committed offset, `earliest`. */
+  readonly from?: StartPosition | undefined
+  /** Only these partitions; not with a group. */
+  readonly partitions?: readonly number[] | undefined
+  /** First credit. Nothing is delivered before there is some. */
+  readonly credit?: Credit | undefined
+}
+
+/** What a subscriber is ready to take, beyond what it was granted before. */
+export interface Credit {
+  /** Bytes of batches, for `subscribe`. */
+  readonly bytes?: number | undefined
+  /** Messages, for `subscribeMessages`. */
+  readonly messages?: number | undefined
+}
+
+/** One push of whole batches from one partition. */
+export interface BatchDelivery {
+  readonly partition: number
+  /** Whole, contiguous batches. Shared and immutable. */
+  readonly bytes: BatchBytes
+  /** Records below this offset in the first batch are not part of the delivery. */
+  readonly fromOffset: number
+  /** Where the next delivery of this partition goes on. */
+  readonly nextOffset: number
+}
+
+/** What both kinds of sink are told. Calls come one after the other, never after `ended`. */
+export interface SinkEvents {
+  /**
+   * The partitions that are now this subscription's, and where each begins: once before the first delivery, and in a
+   * group again at each rebalance. Deliveries of partitions that are gone from the list have stopped.
+   */
+  assigned?(partitions: readonly PartitionOffset[]): void
+  /** The subscription is over: `undefined` when its holder closed it. Called exactly once. */
+  ended(reason: RatatoskrError | undefined): void
+}
+
+export interface BatchSink extends SinkEvents {
+  /**
+   * Takes a delivery. While a returned promise is open the sink is full and gets nothing more; nobody else waits for it.
+   * A throw or rejection ends the subscription.
+   */
+  deliver(delivery: BatchDelivery): MaybePromise<void>
+}
+
+export interface MessageSink extends SinkEvents {
+  deliver(message: Message): MaybePromise<void>
+}
+
+export interface Subscription {
+  readonly id: string
+  readonly topic: string
+  readonly group: string | undefined
+  /** The member's name within the group; empty without a group. */
+  readonly member: string
+  /** Adds credit; credit above the limits is cut to them. */
+  grant(credit: Credit): void
+  /** Commits as this member: see `Session.commit`. */
+  commit(offsets: readonly CommittedOffset[]): Promise<void>
+  /** Stops delivery; resolves when no further call to the sink will come. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface FetchRequest {
+  readonly partition: number
+  /** An offset, or where to begin. */
+  readonly offset: number | 'earliest' | 'latest'
+  /** Soft bound: at least one batch comes when there is any. */
+  readonly bytesMax?: number | undefined
+  /** How long to wait for the first message; 0 answers at once. */
+  readonly waitMs?: number | undefined
+}
+
+/** What a fetch found; `bytes` is empty when there was nothing. */
+export interface FetchedBatch extends BatchDelivery {
+  readonly startOffset: number
+  readonly stableOffset: number
+}
+
+export interface GroupFetchRequest {
+  readonly group: string
+  /** Members share partitions by name; callers that give none are one member, named after their principal. */
+  readonly member?: string | undefined
+  /** Where this member stands, for partitions where it knows better than the broker: after a lost answer. */
+  readonly positions?: readonly PartitionOffset[] | undefined
+  readonly from?: StartPosition | undefined
+  readonly bytesMax?: number | undefined
+  readonly messagesMax?: number | undefined
+  readonly waitMs?: number | undefined
+}
+
+export interface CommittedOffset extends PartitionOffset {
+  /** Anything the consumer wants back with the offset. */
+  readonly metadata?: string | undefined
+}
+
+export interface CommitRequest {
+  readonly group: string
+  readonly member?: string | undefined
+  readonly offsets: readonly CommittedOffset[]
+}
+
+export interface SeekRequest {
+  readonly position: StartPosition
+  /** Only these partitions; all otherwise. */
+  readonly partitions?: readonly number[] | undefined
+}
+
+export interface GroupDescription {
+  readonly topic: string
+  readonly group: string
+  readonly state: 'empty' | 'stable'
+  readonly members: readonly GroupMemberDescription[]
+  readonly partitions: readonly GroupPartitionDescription[]
+  /** Sum of the partitions' lags. */
+  readonly lag: number
+}
+
+export interface GroupMemberDescription {
+  readonly member: string
+  readonly partitions: readonly number[]
+}
+
+export interface GroupPartitionDescription {
+  readonly partition: number
+  /** Next offset to read; undefined while nothing is committed. */
+  readonly committedOffset: number | undefined
+  readonly metadata: string
+  readonly stableOffset: number
+  /** Messages between the committed offset (or the start) and the end. */
+  readonly lag: number
+  readonly member: string | undefined
+}
+
+export interface BrokerStats {
+  readonly topics: number
+  readonly partitions: number
+  readonly sessions: number
+  readonly subscriptions: number
+  readonly messagesPublished: number
+  readonly bytesPublished: number
+  readonly messagesDelivered: number
+  readonly bytesDelivered: number
+  readonly uptimeMs: number
+}
+
+/** `ok`: all is well. `degraded`: something is being restarted or was given up. `stopping`: no new work is taken. */
+export type HealthStatus = 'starting' | 'ok' | 'degraded' | 'stopping' | 'stopped'
+
+export interface Health {
+  readonly status: HealthStatus
+  /** True when the broker takes work: what a load balancer asks. */
+  readonly ready: boolean
+  readonly uptimeMs: number
+  readonly components: readonly ComponentHealth[]
+}
+
+export interface ComponentHealth {
+  readonly name: string
+  readonly status: 'ok' | 'restarting' | 'failed'
+  /** Restarts since the broker started. */
+  readonly restarts: number
+  /** Code of the last failure. */
+  readonly lastError?: string | undefined
+}

@@ -1,0 +1,33 @@
+/**
+ * `ratatoskr/ports`: everything an adapter or plugin may import, in-house or third-party alike.
+ * Interfaces of the ports, and the pure rules of the domain that adapters share with the broker.
+ */
+export {
+  BatchBuilder,
+  type BatchBuilderOptions,
+  type ProducerFields,
+  type RecordFields,
+} from '../domain/batch/builder.ts'
+export { utf8, utf8Text } from '../domain/batch/bytes.ts'
+export { RecordCursor } from '../domain/batch/cursor.ts'
+export type { Expansion } from '../domain/batch/expand.ts'
+export * from '../domain/batch/header.ts'
+export { type BatchSource, messagesOf } from '../domain/batch/messages.ts'
+export { type BatchRules, verifyBatch } from '../domain/batch/verify.ts'
+export * from '../domain/durability.ts'
+export * from '../domain/errors.ts'
+export * from '../domain/limits.ts'
+export * from '../domain/message.ts'
+export * from '../domain/message-id.ts'
+export * from '../domain/names.ts'
+export * from '../domain/topic.ts'
+export type * from './broker-facade.ts'
+export type * from './clock.ts'
+export type * from './component.ts'
+export type * from './log-store.ts'
+export type * from './metrics.ts'
+export type * from './platform.ts'
+export type * from './plugin.ts'
+export type * from './security.ts'
+export type * from './state-store.ts'
+export type * from './transport.ts'

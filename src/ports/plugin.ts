@@ -1,0 +1,179 @@
+/**
+ * Plugins: code that watches the broker, or has a say in it, without being able to hurt it.
+ *
+ * `before*` guards may refuse an operation by throwing, and fail closed. `on*` observers may only watch: they run after
+ * the fact, once per batch on the data plane, and what they throw is counted, logged and contained. Both are synchronous
+ * and typed to return `undefined`, so that an `async` function does not compile: slow work goes to a `BackgroundQueue`.
+ * The specification of this port is `pluginContract` in `ratatoskr/contract-tests`.
+ */
+import type { Durability } from '../domain/durability.ts'
+import type { RatatoskrError } from '../domain/errors.ts'
+import type { TopicChanges, TopicConfig } from '../domain/topic.ts'
+import type { BrokerStats, Health } from './broker-facade.ts'
+import type { Clock } from './clock.ts'
+import type { MaybePromise } from './component.ts'
+import type { BatchBytes } from './log-store.ts'
+import type { Metrics } from './metrics.ts'
+import type { Logger, Random } from './platform.ts'
+import type { Peer, Principal } from './security.ts'
+
+export interface Plugin {
+  readonly name: string
+  /** Plugins that must stand before this one in the list. */
+  readonly requires?: readonly string[] | undefined
+  /** Registers hooks. Runs before the transports start. A throw keeps the broker from starting. */
+  setup(context: PluginContext): MaybePromise<void>
+  /** Runs at stop, in reverse order, after the transports are gone and the plugin's queues are drained. */
+  close?(): MaybePromise<void>
+}
+
+export interface PluginContext {
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+  readonly metrics: Metrics
+  /** Registers an observer; disposing unhooks it. */
+  on<Name extends keyof ObserverEvents>(
+    name: Name,
+    observer: (event: ObserverEvents[Name]) => undefined,
+  ): Disposable
+  /** Registers a guard; a throw refuses the operation. Guards run in the order of the plugin list. */
+  before<Name extends keyof GuardEvents>(
+    name: Name,
+    guard: (event: GuardEvents[Name]) => undefined,
+  ): Disposable
+  /** Makes a bounded queue whose items are handled outside the broker's own work. */
+  backgroundQueue<Item>(options: BackgroundQueueOptions<Item>): BackgroundQueue<Item>
+  /** Counts of the whole broker, as of now. */
+  stats(): BrokerStats
+  health(): Health
+}
+
+/** Events that observers see. Field names are the same as on the wire and in logs. */
+export interface ObserverEvents {
+  /** A batch was stored and acknowledged. */
+  messagePublished: MessagePublishedEvent
+  /** A publish was refused or failed; nothing of it is stored unless the code says that it may be. */
+  publishFailed: PublishFailedEvent
+  /** A batch was handed to a subscriber. */
+  messageDelivered: MessageDeliveredEvent
+  /** A group committed: everything of the partition below `offset` is done. */
+  messageAcked: MessageAckedEvent
+  subscriberJoined: SubscriberEvent
+  subscriberLeft: SubscriberLeftEvent
+  /** A subscriber's sink failed, or its batch could not be decoded; the subscription is over. */
+  subscriberFailed: SubscriberLeftEvent
+  topicCreated: TopicEvent
+  topicAltered: TopicEvent
+  topicDeleted: TopicEvent
+  connected: ConnectEvent
+  disconnected: ConnectEvent
+  /** An operation was refused because of who asked. */
+  denied: DeniedEvent
+}
+
+/** What guards are asked about. */
+export interface GuardEvents {
+  connect: ConnectEvent
+  publish: BeforePublishEvent
+  subscribe: SubscriberEvent
+  topicCreate: TopicEvent
+  topicAlter: TopicEvent & { readonly changes: TopicChanges }
+  topicDelete: TopicEvent
+}
+
+export interface MessagePublishedEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly baseOffset: number
+  readonly recordCount: number
+  readonly sizeBytes: number
+  readonly durability: Durability
+  /** From entering the broker to the acknowledgement. */
+  readonly durationMs: number
+  /** The stored bytes: `messagesOf` gives lazy views of them. Must not be changed. */
+  readonly batch: BatchBytes
+}
+
+export interface PublishFailedEvent {
+  readonly topic: string
+  readonly partition: number | undefined
+  readonly recordCount: number
+  readonly sizeBytes: number
+  readonly error: RatatoskrError
+  readonly durationMs: number
+}
+
+export interface MessageDeliveredEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly group: string | undefined
+  readonly subscriptionId: string
+  readonly fromOffset: number
+  readonly recordCount: number
+  readonly sizeBytes: number
+}
+
+export interface MessageAckedEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly group: string
+  readonly offset: number
+}
+
+export interface SubscriberEvent {
+  readonly topic: string
+  readonly group: string | undefined
+  readonly subscriptionId: string
+  readonly principal: Principal
+}
+
+export interface SubscriberLeftEvent extends SubscriberEvent {
+  readonly error: RatatoskrError | undefined
+}
+
+export interface TopicEvent {
+  readonly topic: string
+  readonly topicId: string
+  readonly config: TopicConfig
+  readonly principal: Principal
+}
+
+export interface BeforePublishEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly recordCount: number
+  readonly batch: BatchBytes
+  readonly principal: Principal
+}
+
+export interface ConnectEvent {
+  readonly sessionId: string
+  readonly peer: Peer
+  readonly principal: Principal
+}
+
+export interface DeniedEvent {
+  readonly principal: Principal
+  readonly action: string
+  readonly resource: string
+}
+
+export interface BackgroundQueueOptions<Item> {
+  readonly name: string
+  /** Items that may wait; `offer` answers false above it. */
+  readonly itemsMax: number
+  /** Items given to one call of `handle`. */
+  readonly batchMax?: number | undefined
+  /** Handles items in order, one call at a time. A rejection is counted and logged; its items are not tried again. */
+  handle(items: readonly Item[]): Promise<void>
+}
+
+export interface BackgroundQueue<Item> {
+  /** False when the queue is full or closed: the item was not taken, and `dropped` counts it. */
+  offer(item: Item): boolean
+  readonly size: number
+  readonly dropped: number
+  /** Resolves when everything offered so far was handled. */
+  drained(): Promise<void>
+}
