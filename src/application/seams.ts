@@ -1,0 +1,116 @@
+/**
+ * The interfaces between the parts of the application: what publishing, delivery and plugins know of each other.
+ * Each part can be tested with a small double of the others.
+ */
+import type { TopicRef } from '../domain/names.ts'
+import type { PartitionDescription, TopicConfig } from '../domain/topic.ts'
+import type {
+  BatchBytes,
+  BatchSink,
+  CallOptions,
+  CommitRequest,
+  FetchedBatch,
+  FetchRequest,
+  GroupDescription,
+  GroupFetchRequest,
+  GuardEvents,
+  MaybePromise,
+  MessageSink,
+  ObserverEvents,
+  PartitionOffset,
+  Principal,
+  RatatoskrError,
+  SeekRequest,
+  StartPosition,
+  SubscribeOptions,
+  Subscription,
+} from '../ports/index.ts'
+
+/** A partition as readers see it. Offsets are live and synchronous. */
+export interface ReadablePartition {
+  readonly index: number
+  readonly state: PartitionDescription['state']
+  readonly startOffset: number
+  readonly stableOffset: number
+  readonly endOffset: number
+  readonly sizeBytes: number
+  /** As `PartitionLog.read`; RTK_UNAVAILABLE while the partition is being reopened. */
+  read(offset: number, bytesMax: number): MaybePromise<BatchBytes>
+  /** Offset of the first record whose timestamp is at least this; `stableOffset` when there is none. */
+  offsetForTime(timestampMs: number): Promise<number>
+  /** Calls `run` once, when `stableOffset` has moved or the state has changed. Dispose to be forgotten. */
+  onceChanged(run: () => void): Disposable
+}
+
+/** A topic as long as it exists. */
+export interface LiveTopic {
+  readonly ref: TopicRef
+  /** Text form of the name. */
+  readonly text: string
+  readonly id: string
+  readonly config: TopicConfig
+  /** Grows when partitions are added; never shrinks. */
+  readonly partitions: readonly ReadablePartition[]
+  /** Calls `run` each time partitions were added. */
+  onPartitionsAdded(run: () => void): Disposable
+}
+
+/** Who subscribes, for limits, hooks and logs. */
+export interface Subscriber {
+  readonly sessionId: string
+  readonly principal: Principal
+}
+
+/** Delivery: subscriptions, fetches, groups and their offsets. Names and permissions are checked before it is called. */
+export interface Delivery {
+  subscribe(
+    topic: LiveTopic,
+    options: SubscribeOptions,
+    sink: BatchSink,
+    who: Subscriber,
+  ): Promise<Subscription>
+  subscribeMessages(
+    topic: LiveTopic,
+    options: SubscribeOptions,
+    sink: MessageSink,
+    who: Subscriber,
+  ): Promise<Subscription>
+  fetch(topic: LiveTopic, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch>
+  fetchGroup(
+    topic: LiveTopic,
+    request: GroupFetchRequest,
+    who: Subscriber,
+    call?: CallOptions,
+  ): Promise<readonly FetchedBatch[]>
+  commit(topic: LiveTopic, request: CommitRequest): Promise<void>
+  seekGroup(topic: LiveTopic, group: string, request: SeekRequest): Promise<readonly PartitionOffset[]>
+  listGroups(topic: LiveTopic): Promise<readonly string[]>
+  describeGroup(topic: LiveTopic, group: string): Promise<GroupDescription>
+  deleteGroup(topic: LiveTopic, group: string): Promise<void>
+  offsets(topic: LiveTopic, position: StartPosition): Promise<readonly PartitionOffset[]>
+  /** Live subscriptions on a topic, pushed ones and polling members together. */
+  subscriberCount(topic: LiveTopic): number
+  readonly totals: DeliveryTotals
+  /** Ends a topic's subscriptions with `reason` and forgets its groups and their stored offsets. */
+  topicDeleted(topic: LiveTopic, reason: RatatoskrError): Promise<void>
+  /** Loads what groups had committed. */
+  start(): Promise<void>
+  /** Ends every subscription with `reason` and stores what was committed. */
+  stop(reason: RatatoskrError): Promise<void>
+}
+
+export interface DeliveryTotals {
+  readonly subscriptions: number
+  readonly messagesDelivered: number
+  readonly bytesDelivered: number
+}
+
+/** The hooks as the broker's own code calls them. Ask `observes` or `guards` first: then an unused hook costs one read. */
+export interface Hooks {
+  observes(name: keyof ObserverEvents): boolean
+  /** Tells observers. Never throws. */
+  emit<Name extends keyof ObserverEvents>(name: Name, event: ObserverEvents[Name]): void
+  guards(name: keyof GuardEvents): boolean
+  /** Asks guards in order. @throws what the guard threw when it is a RatatoskrError, RTK_HOOK_ERROR with it as cause otherwise */
+  check<Name extends keyof GuardEvents>(name: Name, event: GuardEvents[Name]): void
+}
