@@ -17,6 +17,9 @@ const TWO_32 = 4_294_967_296
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const hexOf: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
+/** True for a UUID's text, of any version, in either case. */
+export const isUuid = (text: unknown): text is string => typeof text === 'string' && uuidPattern.test(text)
+
 /** Where a derived id points. */
 export interface MessageAddress {
   /** First 48 bits of the topic's id, as 12 hexadecimal digits. */
@@ -40,7 +43,7 @@ export function formatUuid(bytes: Uint8Array, at = 0): string {
  * @throws RTK_INVALID_ARGUMENT
  */
 export function parseUuid(text: unknown): Uint8Array {
-  if (typeof text !== 'string' || !uuidPattern.test(text)) {
+  if (!isUuid(text)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
       `a message id is a UUID such as 3f0c…-…, got ${quoteForMessage(text)}`,
@@ -68,7 +71,7 @@ export function derivedMessageId(topicId: string, partition: number, offset: num
 
 /** Where a derived id points; undefined for ids of other versions. */
 export function addressOfDerivedId(id: string): MessageAddress | undefined {
-  if (!uuidPattern.test(id) || id[14] !== '8' || !'89ab'.includes(id[19].toLowerCase())) return undefined
+  if (!isUuid(id) || id[14] !== '8' || !'89ab'.includes(id[19].toLowerCase())) return undefined
   const word = Number.parseInt(id.slice(19, 23) + id.slice(24, 28), 16)
   const partition = Number.parseInt(id.slice(15, 18), 16) | (((word >>> 26) & 0xf) << 12)
   const offset = (word & 0x1fffff) * TWO_32 + Number.parseInt(id.slice(28), 16)

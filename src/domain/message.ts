@@ -37,3 +37,6 @@ export const reservedHeaderPrefix = 'rtk-'
 
 /** The record header that carries a message's id: 16 bytes, the UUID in network order. */
 export const idHeaderName = 'rtk-id'
+
+/** Largest timestamp of a message: the last moment of a JavaScript Date. */
+export const timestampMsMax = 8_640_000_000_000_000

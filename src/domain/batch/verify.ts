@@ -5,6 +5,7 @@
  * cannot be decoded is ever stored and handed to consumers.
  */
 import { RatatoskrError } from '../errors.ts'
+import { timestampMsMax } from '../message.ts'
 import { RecordCursor } from './cursor.ts'
 import { type Expansion, expandedRecords } from './expand.ts'
 import {
@@ -34,7 +35,6 @@ export interface BatchRules {
 
 // The id header and the varints of a record are not the producer's payload: they do not count against his limit.
 const idHeaderRoomBytes = 64
-const timestampMsMax = 8_640_000_000_000_000 // the last moment of a JavaScript Date
 
 /**
  * Checks that `batch` is exactly one whole, valid record batch. @returns its number of records
