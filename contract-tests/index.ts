@@ -1,0 +1,2 @@
+/** `ratatoskr/contract-tests`: the specifications of the ports as suites that any adapter can run. Needs vitest. */
+export * from './suite.ts'
