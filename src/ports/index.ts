@@ -2,6 +2,7 @@
  * `ratatoskr/ports`: everything an adapter or plugin may import, in-house or third-party alike.
  * Interfaces of the ports, and the pure rules of the domain that adapters share with the broker.
  */
+export { BatchBuffer } from '../domain/batch/batch-buffer.ts'
 export {
   BatchBuilder,
   type BatchBuilderOptions,
@@ -13,6 +14,7 @@ export { RecordCursor } from '../domain/batch/cursor.ts'
 export type { Expansion } from '../domain/batch/expand.ts'
 export * from '../domain/batch/header.ts'
 export { type BatchSource, messagesOf } from '../domain/batch/messages.ts'
+export { indexIntervalBytes, SparseIndex } from '../domain/batch/sparse-index.ts'
 export { type BatchRules, verifyBatch } from '../domain/batch/verify.ts'
 export * from '../domain/durability.ts'
 export * from '../domain/errors.ts'
@@ -22,6 +24,8 @@ export * from '../domain/message.ts'
 export * from '../domain/message-id.ts'
 export * from '../domain/names.ts'
 export * from '../domain/suggest.ts'
+export * from '../domain/state-table.ts'
+export * from '../domain/storage-rules.ts'
 export * from '../domain/topic.ts'
 export * from '../domain/topic-config.ts'
 export type * from './broker-facade.ts'

@@ -1,0 +1,118 @@
+/**
+ * A run of batches in memory: one preallocated buffer that batches are copied into once, and read from without a copy.
+ *
+ * Bytes below `sizeBytes` never change again, so that what `read` gives stays as it is for as long as it is held: after
+ * `cut` the buffer takes no more batches, for they would overwrite what a reader may still look at.
+ */
+import { batchSizeOf, maxTimestampOf, nextOffsetOf } from './header.ts'
+import { SparseIndex } from './sparse-index.ts'
+
+const none = new Uint8Array(0)
+
+export class BatchBuffer {
+  /** First offset of the run. */
+  readonly baseOffset: number
+  readonly capacityBytes: number
+  readonly #bytes: Uint8Array
+  readonly #index = new SparseIndex()
+  #endOffset: number
+  #sizeBytes = 0
+  #maxTimestampMs = -1
+  #sealed = false
+
+  constructor(baseOffset: number, capacityBytes: number) {
+    this.baseOffset = baseOffset
+    this.capacityBytes = capacityBytes
+    this.#bytes = new Uint8Array(capacityBytes)
+    this.#endOffset = baseOffset
+  }
+
+  /** One past the last offset of the run. */
+  get endOffset(): number {
+    return this.#endOffset
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes
+  }
+
+  /** Greatest timestamp of the run; after `cut` perhaps more than is left. -1 when there never was a batch. */
+  get maxTimestampMs(): number {
+    return this.#maxTimestampMs
+  }
+
+  hasRoom(bytes: number): boolean {
+    return !this.#sealed && this.#sizeBytes + bytes <= this.capacityBytes
+  }
+
+  /** Copies a batch to the end. Ask `hasRoom` first. */
+  append(batch: Uint8Array, recordCount: number): void {
+    const timestampMs = maxTimestampOf(batch)
+    this.#index.add(this.#endOffset - this.baseOffset, this.#sizeBytes, timestampMs)
+    if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs
+    this.#bytes.set(batch, this.#sizeBytes)
+    this.#sizeBytes += batch.length
+    this.#endOffset += recordCount
+  }
+
+  /** The bytes between two positions: a view. */
+  view(from: number, to: number): Uint8Array {
+    return this.#bytes.subarray(from, to)
+  }
+
+  /** Where the batch that holds `offset` begins. The offset must be in the run. */
+  positionOf(offset: number): number {
+    let at = this.#index.positionAt(this.#index.entryOfOffset(offset - this.baseOffset))
+    while (nextOffsetOf(this.#bytes, at) <= offset) at += batchSizeOf(this.#bytes, at)
+    return at
+  }
+
+  /**
+   * Whole batches, beginning with the one that holds `offset`.
+   * @param limitOffset batches that end above it are not given
+   * @param bytesMax soft bound: at least one batch comes
+   */
+  read(offset: number, limitOffset: number, bytesMax: number): Uint8Array {
+    const from = this.positionOf(offset)
+    const bytes = this.#bytes
+    const index = this.#index
+    const target = from + bytesMax
+    const nearest = Math.min(
+      index.entryOfPosition(Math.min(target, this.#sizeBytes)),
+      index.entryOfOffset(limitOffset - this.baseOffset),
+    )
+    let to = Math.max(from, index.positionAt(nearest))
+    while (to < this.#sizeBytes && nextOffsetOf(bytes, to) <= limitOffset) {
+      const next = to + batchSizeOf(bytes, to)
+      if (next > target && to > from) break
+      to = next
+    }
+    return to === from ? none : bytes.subarray(from, to)
+  }
+
+  /** Where the first batch begins whose greatest timestamp is at least `timestampMs`; -1 when there is none. */
+  positionOfTime(timestampMs: number): number {
+    const index = this.#index
+    for (let entry = 0; entry < index.length; entry++) {
+      if (index.maxTimestampMsAt(entry) < timestampMs) continue
+      const end = entry + 1 < index.length ? index.positionAt(entry + 1) : this.#sizeBytes
+      for (let at = index.positionAt(entry); at < end; at += batchSizeOf(this.#bytes, at)) {
+        if (maxTimestampOf(this.#bytes, at) >= timestampMs) return at
+      }
+    }
+    return -1
+  }
+
+  /** Takes no more batches. */
+  seal(): void {
+    this.#sealed = true
+  }
+
+  /** Forgets the batches from `position` on, whose first offset is `offset`, and takes no more. */
+  cut(position: number, offset: number): void {
+    this.#index.cut(position)
+    this.#sizeBytes = position
+    this.#endOffset = offset
+    this.#sealed = true
+  }
+}
