@@ -142,7 +142,7 @@ export const errorCodes = {
   RTK_HOOK_ERROR: fact('denied', 'A plugin guard failed, and guards fail closed. See the cause.'),
   RTK_PLUGIN_INVALID: fact(
     'config',
-    'A plugin is missing what it requires, or its name is taken. Correct the list of plugins.',
+    'A plugin is missing what it requires, its name is taken, or it could not be set up. Correct the list of plugins.',
   ),
   RTK_CONFIG_INVALID: fact(
     'config',

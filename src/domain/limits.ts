@@ -57,6 +57,10 @@ export interface Limits {
   readonly jsonDepthMax: number
   /** A committed offset's metadata string, in bytes of UTF-8. */
   readonly commitMetadataBytesMax: number
+  /** An observer of a plugin that fails so often in a row is unhooked. */
+  readonly observerFailuresMax: number
+  /** How long a plugin's queues may take to drain at stop, and then its `close`, before each is given up. */
+  readonly pluginCloseTimeoutMs: number
 }
 
 const MIB = 1024 * 1024
@@ -88,6 +92,8 @@ export const defaultLimits: Limits = Object.freeze({
   stopTimeoutMs: 10_000,
   jsonDepthMax: 32,
   commitMetadataBytesMax: 4_096,
+  observerFailuresMax: 10,
+  pluginCloseTimeoutMs: 2_500,
 })
 
 /**

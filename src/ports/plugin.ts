@@ -21,9 +21,15 @@ export interface Plugin {
   readonly name: string
   /** Plugins that must stand before this one in the list. */
   readonly requires?: readonly string[] | undefined
-  /** Registers hooks. Runs before the transports start. A throw keeps the broker from starting. */
+  /**
+   * Registers hooks. Runs before the transports start. A throw keeps the broker from starting.
+   * Runs again, with a new context, when the broker is started again after a stop.
+   */
   setup(context: PluginContext): MaybePromise<void>
-  /** Runs at stop, in reverse order, after the transports are gone and the plugin's queues are drained. */
+  /**
+   * Runs at stop, in reverse order, after the transports are gone, and at run-time removal: the plugin's hooks, timers
+   * and gauges are gone by then, and its queues drained. Given up after `limits.pluginCloseTimeoutMs`.
+   */
   close?(): MaybePromise<void>
 }
 
@@ -163,7 +169,7 @@ export interface BackgroundQueueOptions<Item> {
   readonly name: string
   /** Items that may wait; `offer` answers false above it. */
   readonly itemsMax: number
-  /** Items given to one call of `handle`. */
+  /** Items given to one call of `handle`; 256 by default. */
   readonly batchMax?: number | undefined
   /** Handles items in order, one call at a time. A rejection is counted and logged; its items are not tried again. */
   handle(items: readonly Item[]): Promise<void>
@@ -172,8 +178,9 @@ export interface BackgroundQueueOptions<Item> {
 export interface BackgroundQueue<Item> {
   /** False when the queue is full or closed: the item was not taken, and `dropped` counts it. */
   offer(item: Item): boolean
+  /** Items that wait, without those in hand. */
   readonly size: number
   readonly dropped: number
-  /** Resolves when everything offered so far was handled. */
+  /** Resolves when everything offered so far was handled, or given up because the plugin was closed. */
   drained(): Promise<void>
 }
