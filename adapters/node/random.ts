@@ -1,0 +1,9 @@
+/** Randomness of the operating system as a port. */
+import { randomFillSync, randomUUID } from 'node:crypto'
+import type { Random } from 'ratatoskr/ports'
+
+export const systemRandom: Random = Object.freeze({
+  fill: (bytes: Uint8Array) => randomFillSync(bytes),
+  uuid: () => randomUUID(),
+  next: () => Math.random(),
+})
