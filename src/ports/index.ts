@@ -2,6 +2,8 @@
  * `ratatoskr/ports`: everything an adapter or plugin may import, in-house or third-party alike.
  * Interfaces of the ports, and the pure rules of the domain that adapters share with the broker.
  */
+
+export * from '../domain/backoff.ts'
 export { BatchBuffer } from '../domain/batch/batch-buffer.ts'
 export {
   BatchBuilder,
@@ -24,6 +26,7 @@ export * from '../domain/limits.ts'
 export * from '../domain/message.ts'
 export * from '../domain/message-id.ts'
 export * from '../domain/names.ts'
+export { partitionForKey, StickyPartitioner } from '../domain/partitioner.ts'
 export * from '../domain/state-table.ts'
 export * from '../domain/storage-rules.ts'
 export * from '../domain/suggest.ts'
