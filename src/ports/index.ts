@@ -13,7 +13,7 @@ export {
 } from '../domain/batch/builder.ts'
 export { utf8, utf8Text } from '../domain/batch/bytes.ts'
 export { RecordCursor } from '../domain/batch/cursor.ts'
-export type { Expansion } from '../domain/batch/expand.ts'
+export { type Expansion, uncompressedBatches } from '../domain/batch/expand.ts'
 export * from '../domain/batch/header.ts'
 export { type BatchSource, messagesOf } from '../domain/batch/messages.ts'
 export { indexIntervalBytes, SparseIndex } from '../domain/batch/sparse-index.ts'
