@@ -5,16 +5,16 @@
 import { constants } from 'node:buffer'
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { type CompressionCodec, type CompressionCodecs, RatatoskrError } from 'ratatoskr/ports'
-import { optionalPackage } from './optional-package.ts'
+import { type LoadPackage, optionalPackage } from './optional-package.ts'
 import { type SnappyPackage, snappyCodec } from './snappy.ts'
 
 /** Every codec that this process has, by id. */
-export function nodeCompression(): CompressionCodecs {
+export function nodeCompression(load: LoadPackage = optionalPackage): CompressionCodecs {
   const codecs: CompressionCodec[] = [
     zlibCodec(1, 'gzip', gzipSync, gunzipSync),
     zlibCodec(4, 'zstd', zstdCompressSync, zstdDecompressSync),
   ]
-  const snappy = optionalPackage<SnappyPackage>('snappy')
+  const snappy = load('snappy') as SnappyPackage | undefined
   if (snappy !== undefined) codecs.push(snappyCodec(snappy))
   return new Map(codecs.map((codec) => [codec.id, codec]))
 }

@@ -116,25 +116,26 @@ const jsonLine = ({ fields, ...own }: Line): string =>
 
 function textLine({ time, level, message, fields }: Line): string {
   let line = `${time} ${level.toUpperCase().padEnd(5)} ${message}`
-  for (const [name, value] of Object.entries(fields)) {
-    const bare = typeof value === 'string' && /^[\w.:/@+-]+$/.test(value)
-    line += ` ${name}=${bare ? value : JSON.stringify(value)}`
-  }
+  for (const [name, value] of Object.entries(fields)) line += ` ${bareOrQuoted(name)}=${bareOrQuoted(value)}`
   return `${line}\n`
 }
 
+/** As it is when it reads as one word; quoted and escaped otherwise, so that no value can look like another line. */
+const bareOrQuoted = (value: unknown): string =>
+  typeof value === 'string' && /^[\w.:/@+-]+$/.test(value) ? value : JSON.stringify(value)
+
 /** Fields as JSON can hold them. One that cannot be read becomes a note of that, and the others stay. */
 function plainFields(fields: LogFields): LogFields {
-  const plain: Record<string, unknown> = {}
+  const plain: [string, unknown][] = []
   for (const name of Object.keys(fields)) {
     try {
       const value = plainValue(fields[name], 0)
-      if (value !== undefined) plain[name] = value
+      if (value !== undefined) plain.push([name, value])
     } catch {
-      plain[name] = '[unreadable]'
+      plain.push([name, '[unreadable]'])
     }
   }
-  return plain
+  return Object.fromEntries(plain)
 }
 
 const depthMax = 4

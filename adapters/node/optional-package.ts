@@ -3,10 +3,12 @@ import { createRequire } from 'node:module'
 
 const require = createRequire(import.meta.url)
 
-/** What `require(name)` gives; undefined when the package is missing or has no build for this machine. */
-export function optionalPackage<T>(name: string): T | undefined {
+/** Gives a package's exports; undefined when it is missing or has no build for this machine. */
+export type LoadPackage = (name: string) => unknown
+
+export const optionalPackage: LoadPackage = (name) => {
   try {
-    return require(name) as T
+    return require(name)
   } catch {
     return undefined
   }
