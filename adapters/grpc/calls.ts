@@ -1,0 +1,217 @@
+/** What every handler needs: the session of the call, its cancellation, its answer or failure, and writing without piling up. */
+import type {
+  handleUnaryCall,
+  Metadata,
+  MethodDefinition,
+  ServerUnaryCall,
+  sendUnaryData,
+} from '@grpc/grpc-js'
+import {
+  type Logger,
+  type MaybePromise,
+  RatatoskrError,
+  type Session,
+  toRatatoskrError,
+} from 'ratatoskr/ports'
+import type { Connections } from './connections.ts'
+import { type FailedStatus, type Incoming, malformed, readable, statusOf } from './status.ts'
+
+/** Streams that do not end by themselves, and so must be ended when the transport stops. */
+export interface OpenStream {
+  /** Takes no more work, finishes what is in flight, and ends with RTK_UNAVAILABLE. */
+  drain(): void
+}
+
+/** What the handlers share. */
+export interface CallHost {
+  readonly connections: Connections
+  readonly streams: Set<OpenStream>
+  readonly logger: Logger
+}
+
+/** The status of a failure. Bugs are logged here, where the cause is still known; it never leaves the process. */
+export function failure(host: CallHost, thrown: unknown): FailedStatus {
+  const error = toRatatoskrError(thrown)
+  if (error.kind === 'internal') host.logger.error('gRPC call failed', { error, cause: error.cause })
+  return statusOf(error)
+}
+
+export const stopping = (): RatatoskrError =>
+  new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; connect again after a pause')
+
+/** A unary method out of a function from session and request to response. */
+export function unary<Request, Response>(
+  host: CallHost,
+  handle: (session: Session, request: Request, call: CallSignal) => MaybePromise<Response>,
+): handleUnaryCall<Request, Response> {
+  return (call: ServerUnaryCall<Incoming<Request>, Response>, callback: sendUnaryData<Response>) => {
+    const answer = async (): Promise<Response> => {
+      const request = readable(call.request)
+      return handle(await host.connections.session(call), request, new CallSignal(call))
+    }
+    answer().then(
+      (response) => callback(null, response),
+      (error: unknown) => callback(failure(host, error)),
+    )
+  }
+}
+
+/** Cancels what a call started: when the caller cancels or is gone, and when the call's deadline passes. */
+export class CallSignal {
+  readonly #call: ServerUnaryCall<unknown, unknown>
+  #controller: AbortController | undefined
+
+  constructor(call: ServerUnaryCall<unknown, unknown>) {
+    this.#call = call
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = new AbortController()
+      this.#controller = controller
+      // grpc-js answers DEADLINE_EXCEEDED by itself; whatever the reason, nobody waits for this call any more.
+      if (this.#call.cancelled) controller.abort()
+      else this.#call.once('cancelled', () => controller.abort())
+    }
+    return this.#controller.signal
+  }
+}
+
+/** The methods of a service with decoders that do not throw: see `malformed`. */
+export function tolerant<Service extends Readonly<Record<string, Method>>>(service: Service): Service {
+  const methods = Object.entries(service).map(([name, method]) => {
+    const requestDeserialize = (bytes: Buffer): unknown => {
+      try {
+        return method.requestDeserialize(bytes)
+      } catch {
+        return malformed
+      }
+    }
+    return [name, { ...method, requestDeserialize }]
+  })
+  return Object.fromEntries(methods)
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: grpc-js itself types the methods of a service so
+type Method = MethodDefinition<any, any>
+
+/** The writing half of a streaming call. */
+interface Sink<Response> {
+  write(response: Response, written: (error?: Error | null) => void): boolean
+  end(metadata?: Metadata): void
+  emit(event: 'error', status: FailedStatus): boolean
+  once(event: 'cancelled', listener: () => void): unknown
+  readonly cancelled: boolean
+}
+
+/**
+ * Writes to a stream and tells when to wait: grpc-js buffers whatever it is given, and forgets the callbacks of writes
+ * to a call that was cancelled.
+ */
+export class StreamWriter<Response> {
+  readonly #sink: Sink<Response>
+  readonly #bytesMax: number
+  #pendingBytes = 0
+  #waiting: PromiseWithResolvers<void> | undefined
+  #over = false
+
+  /** @param bytesMax bytes that may wait for the transport before writers must: 0 for one write at a time */
+  constructor(sink: Sink<Response>, bytesMax: number) {
+    this.#sink = sink
+    this.#bytesMax = bytesMax
+    if (sink.cancelled) this.#cancel()
+    else sink.once('cancelled', () => this.#cancel())
+  }
+
+  /** True once the stream has ended or was cancelled: writing does nothing then. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Writes. @returns a promise when the caller must wait before it writes again, rejecting with RTK_DISCONNECTED */
+  write(response: Response, sizeBytes: number, written?: () => void): MaybePromise<void> {
+    if (this.#over) throw gone()
+    this.#pendingBytes += sizeBytes
+    this.#sink.write(response, () => {
+      this.#written(sizeBytes)
+      written?.()
+    })
+    if (this.#pendingBytes <= this.#bytesMax) return undefined
+    this.#waiting ??= Promise.withResolvers()
+    return this.#waiting.promise
+  }
+
+  /** Ends the stream after what was written, well or with a status. */
+  end(status?: FailedStatus): void {
+    if (this.#over) return
+    this.#over = true
+    if (status === undefined) this.#sink.end()
+    else this.#sink.emit('error', status)
+    this.#release()
+  }
+
+  #written(sizeBytes: number): void {
+    this.#pendingBytes -= sizeBytes
+    if (this.#pendingBytes <= this.#bytesMax) this.#release()
+  }
+
+  #release(): void {
+    this.#waiting?.resolve()
+    this.#waiting = undefined
+  }
+
+  #cancel(): void {
+    this.#over = true
+    this.#waiting?.promise.catch(() => undefined)
+    this.#waiting?.reject(gone())
+    this.#waiting = undefined
+  }
+}
+
+const gone = (): RatatoskrError => new RatatoskrError('RTK_DISCONNECTED', 'the peer is gone')
+
+/** The same bytes as grpc-js takes them. */
+export const bufferOf = (bytes: Uint8Array): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+
+/** Work in flight of one stream: reading pauses while there is too much of it. */
+export class InFlight {
+  readonly #input: { pause(): unknown; resume(): unknown }
+  readonly #bytesMax: number
+  readonly #countMax: number
+  #bytes = 0
+  #count = 0
+  #paused = false
+  #idle: (() => void) | undefined
+
+  constructor(input: { pause(): unknown; resume(): unknown }, countMax: number, bytesMax: number) {
+    this.#input = input
+    this.#countMax = countMax
+    this.#bytesMax = bytesMax
+  }
+
+  enter(bytes: number): void {
+    this.#count++
+    this.#bytes += bytes
+    if (this.#count >= this.#countMax || this.#bytes >= this.#bytesMax) {
+      this.#paused = true
+      this.#input.pause()
+    }
+  }
+
+  leave(bytes: number): void {
+    this.#count--
+    this.#bytes -= bytes
+    if (this.#paused && this.#count < this.#countMax && this.#bytes < this.#bytesMax) {
+      this.#paused = false
+      this.#input.resume()
+    }
+    if (this.#count === 0) this.#idle?.()
+  }
+
+  /** Calls `run` once nothing is in flight: now, if so. No more may enter. */
+  whenIdle(run: () => void): void {
+    this.#idle = run
+    if (this.#count === 0) run()
+  }
+}

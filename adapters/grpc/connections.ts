@@ -1,0 +1,131 @@
+/**
+ * Sessions of HTTP/2 connections. Credentials come with every call, so a session belongs to a connection and the
+ * `authorization` that came over it: the first call authenticates, the others find the session. All sessions of a
+ * connection end when its socket closes.
+ */
+import type { Socket } from 'node:net'
+import type { Metadata } from '@grpc/grpc-js'
+import {
+  type BrokerFacade,
+  type Credentials,
+  isLocalHost,
+  type Peer,
+  RatatoskrError,
+  type Session,
+} from 'ratatoskr/ports'
+
+/** What finding the session of a call needs. */
+export interface Caller {
+  readonly metadata: Metadata
+  getPeer(): string
+}
+
+/** Different credentials that one connection may use: more is a mistake, or someone guessing. */
+const credentialsPerConnectionMax = 16
+
+interface Connection {
+  readonly socket: Socket
+  readonly peer: Peer
+  readonly sessions: Map<string, Promise<Session>>
+}
+
+export class Connections {
+  readonly #broker: BrokerFacade
+  readonly #encrypted: boolean
+  /** By the remote address and port, which is what grpc-js tells of a call's connection. */
+  readonly #open = new Map<string, Connection>()
+  readonly #closing = new Set<Promise<void>>()
+
+  constructor(broker: BrokerFacade, encrypted: boolean) {
+    this.#broker = broker
+    this.#encrypted = encrypted
+  }
+
+  /** Takes in a new connection. */
+  add(socket: Socket): void {
+    const address = socket.remoteAddress
+    if (address === undefined) {
+      socket.destroy()
+      return
+    }
+    const key = `${address}:${socket.remotePort}`
+    const peer: Peer = {
+      transport: 'grpc',
+      address: key,
+      local: isLocalHost(address),
+      encrypted: this.#encrypted,
+    }
+    this.#open.set(key, { socket, peer, sessions: new Map() })
+    socket.once('close', () => this.#forget(key, socket))
+  }
+
+  /**
+   * The session of a call.
+   * @throws RTK_UNAUTHENTICATED, RTK_LIMIT_EXCEEDED, RTK_DISCONNECTED when the connection is already gone
+   */
+  async session(call: Caller): Promise<Session> {
+    const connection = this.#open.get(call.getPeer())
+    if (connection === undefined) {
+      throw new RatatoskrError('RTK_DISCONNECTED', 'the connection of this call is closed')
+    }
+    const authorization = String(call.metadata.get('authorization')[0] ?? '')
+    return connection.sessions.get(authorization) ?? this.#connect(connection, authorization)
+  }
+
+  /** Cuts every connection. */
+  destroy(): void {
+    for (const { socket } of this.#open.values()) socket.destroy()
+  }
+
+  /** Resolves when the sessions of all connections that closed are over. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#closing)
+  }
+
+  #connect({ peer, sessions }: Connection, authorization: string): Promise<Session> {
+    if (sessions.size >= credentialsPerConnectionMax) {
+      throw new RatatoskrError(
+        'RTK_LIMIT_EXCEEDED',
+        `one connection may use at most ${credentialsPerConnectionMax} different credentials; open another`,
+      )
+    }
+    const session = this.#broker.connect(peer, credentialsOf(authorization))
+    sessions.set(authorization, session)
+    session.catch(() => sessions.delete(authorization))
+    return session
+  }
+
+  #forget(key: string, socket: Socket): void {
+    const connection = this.#open.get(key)
+    if (connection?.socket !== socket) return
+    this.#open.delete(key)
+    for (const session of connection.sessions.values()) {
+      // Who could not connect has nothing to close.
+      const closing = session.then(
+        (opened) => opened.close(),
+        () => undefined,
+      )
+      const done = closing
+        .catch((error: unknown) => this.#broker.platform.logger.warn('session did not close', { error }))
+        .finally(() => this.#closing.delete(done))
+      this.#closing.add(done)
+    }
+  }
+}
+
+/** @throws RTK_UNAUTHENTICATED when the header is of another scheme */
+function credentialsOf(authorization: string): Credentials {
+  if (authorization === '') return { kind: 'none' }
+  const token = /^bearer +(\S+) *$/i.exec(authorization)?.[1]
+  if (token !== undefined) return { kind: 'bearer', token }
+  const basic = /^basic +(\S+) *$/i.exec(authorization)?.[1]
+  const pair = basic === undefined ? '' : Buffer.from(basic, 'base64').toString()
+  const colon = pair.indexOf(':')
+  if (colon !== -1) {
+    return { kind: 'basic', username: pair.slice(0, colon), password: pair.slice(colon + 1) }
+  }
+  throw new RatatoskrError(
+    'RTK_UNAUTHENTICATED',
+    'the authorization metadata must be `Bearer <token>` or `Basic <base64 of user:password>`',
+  )
+}

@@ -1,0 +1,184 @@
+/** `Consume`: one subscription a stream. Batches go out as the broker hands them over, one write at a time. */
+import type { ServerDuplexStream } from '@grpc/grpc-js'
+import type {
+  BatchDelivery,
+  BatchSink,
+  MaybePromise,
+  PartitionOffset,
+  RatatoskrError,
+  Session,
+  Subscription,
+} from 'ratatoskr/ports'
+import { RatatoskrError as BrokerError, toRatatoskrError } from 'ratatoskr/ports'
+import type { ConsumeRequest, ConsumeResponse, Credit, OpenSubscription } from 'ratatoskr/proto'
+import * as proto from 'ratatoskr/proto'
+import {
+  bufferOf,
+  type CallHost,
+  failure,
+  InFlight,
+  type OpenStream,
+  StreamWriter,
+  stopping,
+} from './calls.ts'
+import { listOf, offsetsToProto, positionFromProto, textOf } from './convert.ts'
+import { errorToProto, type Incoming, readable } from './status.ts'
+
+type ConsumeCall = ServerDuplexStream<Incoming<ConsumeRequest>, Buffer>
+
+/** Commits of one stream that are not yet stored: reading pauses above. */
+const commitsInFlightMax = 256
+
+export const consume = (host: CallHost) => (call: ConsumeCall) => {
+  const stream = new ConsumeStream(host, call)
+  host.connections.session(call).then(
+    (session) => stream.run(session),
+    (error: unknown) => stream.end(error),
+  )
+}
+
+class ConsumeStream implements OpenStream, BatchSink {
+  readonly #host: CallHost
+  readonly #call: ConsumeCall
+  readonly #writer: StreamWriter<Buffer>
+  readonly #commits: InFlight
+  readonly #opened = Promise.withResolvers<void>()
+  #opening = false
+  #subscription: Subscription | undefined
+  /** What came from the broker before the client knew that the subscription stands. */
+  #early: (() => void)[] | undefined = []
+
+  constructor(host: CallHost, call: ConsumeCall) {
+    this.#host = host
+    this.#call = call
+    this.#writer = new StreamWriter(call, 0)
+    this.#commits = new InFlight(call, commitsInFlightMax, Number.POSITIVE_INFINITY)
+    host.streams.add(this)
+    call.once('cancelled', () => {
+      host.streams.delete(this)
+      this.#close()
+    })
+  }
+
+  run(session: Session): void {
+    const call = this.#call
+    call.on('data', (request: Incoming<ConsumeRequest>) => {
+      if (this.#writer.over) return
+      try {
+        this.#handle(session, readable(request))
+      } catch (error) {
+        this.end(error)
+      }
+    })
+    call.once('end', () => {
+      if (!this.#opening) this.end(invalid('the stream ended before its first request, which must be `open`'))
+      else this.#commits.whenIdle(() => this.#close())
+    })
+  }
+
+  drain(): void {
+    this.end(stopping())
+  }
+
+  /** Ends the stream, and with it the subscription. */
+  end(thrown?: unknown): void {
+    this.#host.streams.delete(this)
+    this.#writer.end(thrown === undefined ? undefined : failure(this.#host, thrown))
+    this.#opened.resolve()
+    this.#close()
+  }
+
+  assigned(partitions: readonly PartitionOffset[]): void {
+    this.#afterOpening(() => this.#respond({ assigned: { partitions: offsetsToProto(partitions) } }))
+  }
+
+  deliver(delivery: BatchDelivery): MaybePromise<void> {
+    if (this.#early !== undefined) return this.#opened.promise.then(() => this.deliver(delivery))
+    const { partition, fromOffset, nextOffset, bytes } = delivery
+    const response = proto.encodeDelivery({ partition, fromOffset, nextOffset, batches: bytes })
+    return this.#writer.write(response, response.length)
+  }
+
+  ended(reason: RatatoskrError | undefined): void {
+    this.#afterOpening(() => this.end(reason))
+  }
+
+  #handle(session: Session, request: ConsumeRequest): void {
+    const { open, credit, commit } = request
+    if (!this.#opening) {
+      if (open === undefined) throw invalid('the first request of the stream must be `open`')
+      this.#opening = true
+      this.#open(session, open)
+    } else if (credit !== undefined) this.#subscription?.grant(creditOf(credit))
+    else if (commit !== undefined) this.#commit(commit)
+    else throw invalid('requests after the first must be `credit` or `commit`')
+  }
+
+  #open(session: Session, { topic, group, member, from, partitions, credit }: OpenSubscription): void {
+    const options = {
+      group: textOf(group),
+      member: textOf(member),
+      from: positionFromProto(from),
+      partitions: listOf(partitions),
+      credit: credit === undefined ? undefined : creditOf(credit),
+    }
+    // Requests that come meanwhile wait in the stream.
+    this.#call.pause()
+    session.subscribe(topic, options, this).then(
+      (subscription) => this.#stand(subscription),
+      (error: unknown) => this.end(error),
+    )
+  }
+
+  #stand(subscription: Subscription): void {
+    this.#subscription = subscription
+    if (this.#writer.over) {
+      this.#close()
+      return
+    }
+    const { id, topic, group = '', member } = subscription
+    this.#respond({ opened: { subscriptionId: id, topic, group, member } })
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const run of early) run()
+    this.#opened.resolve()
+    this.#call.resume()
+  }
+
+  #afterOpening(run: () => void): void {
+    if (this.#early === undefined) run()
+    else this.#early.push(run)
+  }
+
+  #commit({ correlationId, offsets }: proto.CommitOffsets): void {
+    this.#commits.enter(0)
+    const answer = (error?: unknown): void => {
+      const failed = error === undefined ? undefined : errorToProto(toRatatoskrError(error))
+      this.#respond({ committed: { correlationId, error: failed } })
+      this.#commits.leave(0)
+    }
+    this.#subscription?.commit(offsets).then(() => answer(), answer)
+  }
+
+  /** Small responses are not waited for: there is one for each thing the client or the group did. */
+  #respond(response: ConsumeResponse): void {
+    if (this.#writer.over) return
+    const bytes = bufferOf(proto.ConsumeResponse.encode(response).finish())
+    const waiting = this.#writer.write(bytes, bytes.length)
+    if (waiting !== undefined) waiting.catch(() => undefined)
+  }
+
+  #close(): void {
+    this.#subscription?.close().catch((error: unknown) => {
+      this.#host.logger.warn('subscription did not close', { error })
+    })
+  }
+}
+
+/** @throws RTK_INVALID_ARGUMENT */
+function creditOf({ bytes }: Credit): { bytes: number } {
+  if (bytes < 0) throw invalid(`credit must not be negative, got ${bytes} bytes`)
+  return { bytes }
+}
+
+const invalid = (message: string): BrokerError => new BrokerError('RTK_INVALID_ARGUMENT', message)

@@ -1,0 +1,110 @@
+/** `Produce`: record batches in, receipts out, any number in flight up to a bound on their bytes. */
+import type { ServerDuplexStream } from '@grpc/grpc-js'
+import type { BatchReceipt, Session } from 'ratatoskr/ports'
+import { toRatatoskrError } from 'ratatoskr/ports'
+import type { ProduceRequest } from 'ratatoskr/proto'
+import * as proto from 'ratatoskr/proto'
+import {
+  bufferOf,
+  type CallHost,
+  failure,
+  InFlight,
+  type OpenStream,
+  StreamWriter,
+  stopping,
+} from './calls.ts'
+import { durabilityFromProto, durabilityToProto } from './convert.ts'
+import { errorToProto, type Incoming, readable } from './status.ts'
+
+type ProduceCall = ServerDuplexStream<Incoming<ProduceRequest>, Buffer>
+
+/** Batches of one stream whose receipts are not yet sent: reading pauses above. */
+const batchesInFlightMax = 1_024
+const bytesInFlightMax = 16 * 1024 * 1024
+
+export const produce = (host: CallHost) => (call: ProduceCall) => {
+  const stream = new ProduceStream(host, call)
+  host.connections.session(call).then(
+    (session) => stream.run(session),
+    (error: unknown) => stream.end(error),
+  )
+}
+
+class ProduceStream implements OpenStream {
+  readonly #host: CallHost
+  readonly #call: ProduceCall
+  readonly #writer: StreamWriter<Buffer>
+  readonly #inFlight: InFlight
+  #draining = false
+
+  constructor(host: CallHost, call: ProduceCall) {
+    this.#host = host
+    this.#call = call
+    this.#writer = new StreamWriter(call, Number.POSITIVE_INFINITY)
+    this.#inFlight = new InFlight(call, batchesInFlightMax, bytesInFlightMax)
+    host.streams.add(this)
+    call.once('cancelled', () => host.streams.delete(this))
+  }
+
+  run(session: Session): void {
+    const call = this.#call
+    call.on('data', (request: Incoming<ProduceRequest>) => {
+      if (this.#writer.over || this.#draining) return
+      try {
+        this.#publish(session, readable(request))
+      } catch (error) {
+        this.end(error)
+      }
+    })
+    call.once('end', () => this.#inFlight.whenIdle(() => this.end()))
+  }
+
+  drain(): void {
+    this.#draining = true
+    this.#inFlight.whenIdle(() => this.end(stopping()))
+  }
+
+  end(error?: unknown): void {
+    this.#host.streams.delete(this)
+    this.#writer.end(error === undefined ? undefined : failure(this.#host, error))
+  }
+
+  #publish(session: Session, request: ProduceRequest): void {
+    const { correlationId, topic, partition, batches } = request
+    this.#inFlight.enter(batches.length)
+    try {
+      const durability = durabilityFromProto(request.durability)
+      const result = session.publishBatch(
+        topic,
+        partition,
+        batches,
+        durability === undefined ? undefined : { durability },
+      )
+      if (result instanceof Promise) {
+        result.then(
+          (receipt) => this.#succeed(correlationId, receipt, batches.length),
+          (error: unknown) => this.#fail(correlationId, error, batches.length),
+        )
+      } else this.#succeed(correlationId, result, batches.length)
+    } catch (error) {
+      this.#fail(correlationId, error, batches.length)
+    }
+  }
+
+  #succeed(correlationId: number, receipt: BatchReceipt, sizeBytes: number): void {
+    const { baseOffset, recordCount } = receipt
+    const durability = durabilityToProto(receipt.durability)
+    this.#answer({ correlationId, error: undefined, baseOffset, recordCount, durability }, sizeBytes)
+  }
+
+  #fail(correlationId: number, thrown: unknown, sizeBytes: number): void {
+    const error = errorToProto(toRatatoskrError(thrown))
+    this.#answer({ correlationId, error, baseOffset: 0, recordCount: 0, durability: 0 }, sizeBytes)
+  }
+
+  #answer(response: proto.ProduceResponse, sizeBytes: number): void {
+    if (this.#writer.over) return
+    const bytes = bufferOf(proto.ProduceResponse.encode(response).finish())
+    this.#writer.write(bytes, bytes.length, () => this.#inFlight.leave(sizeBytes))
+  }
+}

@@ -1,0 +1,163 @@
+/** The unary methods of `ratatoskr.v1`: each translates, calls the session once, and translates back. */
+import type { BrokerFacade, ComponentHealth, Health, TopicDescription } from 'ratatoskr/ports'
+import type {
+  BrokerServiceServer,
+  GroupServiceServer,
+  MessageServiceServer,
+  TopicServiceServer,
+} from 'ratatoskr/proto'
+import * as proto from 'ratatoskr/proto'
+import { type CallHost, unary } from './calls.ts'
+import {
+  configFromProto,
+  durabilityFromProto,
+  durabilityToProto,
+  edgeFromProto,
+  fetchedToProto,
+  groupToProto,
+  listOf,
+  offsetsToProto,
+  outgoingFromProto,
+  partitionToProto,
+  positionFromProto,
+  receiptToProto,
+  requiredPosition,
+  textOf,
+  topicToProto,
+} from './convert.ts'
+import { errorToProto } from './status.ts'
+
+const inTopic = (topic: TopicDescription): { topic: proto.Topic } => ({ topic: topicToProto(topic) })
+
+/** The handlers of a service, without the index signature that grpc-js gives its type. */
+type Handlers<Server, Except extends string = never> = {
+  [Method in keyof Server as string extends Method
+    ? never
+    : Method extends Except
+      ? never
+      : Method]: Server[Method]
+}
+
+export const topicService = (host: CallHost): Handlers<TopicServiceServer> => ({
+  createTopic: unary(host, async (session, { topic, config }) => {
+    const result = await session.createTopic(topic, configFromProto(config))
+    return { created: result.created, topic: topicToProto(result.topic) }
+  }),
+  deleteTopic: unary(host, async (session, { topic }) => {
+    await session.deleteTopic(topic)
+    return {}
+  }),
+  listTopics: unary(host, async (session) => ({ topics: (await session.listTopics()).map(topicToProto) })),
+  topicExists: unary(host, async (session, { topic }) => ({ exists: await session.topicExists(topic) })),
+  getTopic: unary(host, async (session, { topic }) => inTopic(await session.describeTopic(topic))),
+  alterTopic: unary(host, async (session, { topic, changes }) =>
+    inTopic(await session.alterTopic(topic, configFromProto(changes))),
+  ),
+  resolveTopic: unary(host, async (session, { topic }) => inTopic(await session.resolveTopic(topic))),
+  getTopicStats: unary(host, async (session, { topic }) => {
+    const stats = await session.topicStats(topic)
+    return { ...stats, partitions: stats.partitions.map(partitionToProto) }
+  }),
+  listOffsets: unary(host, async (session, { topic, position }) => ({
+    offsets: offsetsToProto(await session.offsets(topic, requiredPosition(position))),
+  })),
+})
+
+export const messageService = (host: CallHost): Handlers<MessageServiceServer, 'produce' | 'consume'> => ({
+  publish: unary(host, async (session, request, call) => {
+    const durability = durabilityFromProto(request.durability)
+    const message = outgoingFromProto(request.message)
+    const receipt = await session.publish(request.topic, message, { durability, signal: call.signal })
+    return { receipt: receiptToProto(receipt) }
+  }),
+  publishBatch: unary(host, async (session, request, call) => {
+    const durability = durabilityFromProto(request.durability)
+    const messages = request.messages.map(outgoingFromProto)
+    const results = await session.publishMany(request.topic, messages, { durability, signal: call.signal })
+    return {
+      results: results.map((result) =>
+        'error' in result ? { error: errorToProto(result.error) } : { receipt: receiptToProto(result) },
+      ),
+    }
+  }),
+  publishRecordBatch: unary(host, async (session, { topic, partition, durability, batches }, call) => {
+    const options = { durability: durabilityFromProto(durability), signal: call.signal }
+    const receipt = await session.publishBatch(topic, partition, batches, options)
+    return { ...receipt, durability: durabilityToProto(receipt.durability) }
+  }),
+  fetch: unary(host, async (session, { topic, partition, offset, edge, bytesMax, waitMs }, call) => {
+    const from = offset ?? edgeFromProto(edge ?? proto.Edge.EDGE_UNSPECIFIED)
+    const request = { partition, offset: from, bytesMax, waitMs }
+    return { batches: fetchedToProto(await session.fetch(topic, request, { signal: call.signal })) }
+  }),
+})
+
+export const groupService = (host: CallHost): Handlers<GroupServiceServer> => ({
+  fetchGroup: unary(host, async (session, request, call) => {
+    const { topic, group, bytesMax, messagesMax, waitMs } = request
+    const fetch = {
+      group,
+      member: textOf(request.member),
+      positions: listOf(request.positions),
+      from: positionFromProto(request.from),
+      bytesMax,
+      messagesMax,
+      waitMs,
+    }
+    const fetched = await session.fetchGroup(topic, fetch, { signal: call.signal })
+    return { batches: fetched.map(fetchedToProto) }
+  }),
+  commitOffsets: unary(host, async (session, { topic, group, member, offsets }) => {
+    await session.commit(topic, { group, member: textOf(member), offsets })
+    return {}
+  }),
+  seekGroup: unary(host, async (session, { topic, group, position, partitions }) => {
+    const request = { position: requiredPosition(position), partitions: listOf(partitions) }
+    return { offsets: offsetsToProto(await session.seekGroup(topic, group, request)) }
+  }),
+  listGroups: unary(host, async (session, { topic }) => ({ groups: [...(await session.listGroups(topic))] })),
+  getGroup: unary(host, async (session, { topic, group }) =>
+    groupToProto(await session.describeGroup(topic, group)),
+  ),
+  deleteGroup: unary(host, async (session, { topic, group }) => {
+    await session.deleteGroup(topic, group)
+    return {}
+  }),
+})
+
+export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<BrokerServiceServer> => ({
+  getSession: unary(host, (session) => ({
+    sessionId: session.id,
+    principal: session.principal.name,
+    namespace: session.principal.namespace,
+    batchBytesMax: broker.limits.batchBytesMax,
+  })),
+  getBrokerStats: unary(host, async (session) => ({ ...(await session.brokerStats()) })),
+  getHealth: (_call, callback) => callback(null, healthToProto(broker.health())),
+})
+
+const healthStatuses = {
+  starting: proto.HealthStatus.HEALTH_STATUS_STARTING,
+  ok: proto.HealthStatus.HEALTH_STATUS_OK,
+  degraded: proto.HealthStatus.HEALTH_STATUS_DEGRADED,
+  stopping: proto.HealthStatus.HEALTH_STATUS_STOPPING,
+  stopped: proto.HealthStatus.HEALTH_STATUS_STOPPED,
+} as const
+
+const componentStatuses = {
+  ok: proto.ComponentStatus.COMPONENT_STATUS_OK,
+  restarting: proto.ComponentStatus.COMPONENT_STATUS_RESTARTING,
+  failed: proto.ComponentStatus.COMPONENT_STATUS_FAILED,
+} as const
+
+const healthToProto = (health: Health): proto.GetHealthResponse => ({
+  status: healthStatuses[health.status],
+  ready: health.ready,
+  uptimeMs: health.uptimeMs,
+  components: health.components.map((component: ComponentHealth) => ({
+    name: component.name,
+    status: componentStatuses[component.status],
+    restarts: component.restarts,
+    lastError: component.lastError ?? '',
+  })),
+})

@@ -1,0 +1,202 @@
+/** The gRPC transport: `ratatoskr.v1`, the legacy service, health and reflection on one port. */
+import { createServer, type Server as Listener } from 'node:net'
+import { type Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
+import { ReflectionService } from '@grpc/reflection'
+import { service as healthDefinition } from 'grpc-health-check'
+import {
+  assertBindAllowed,
+  type BoundAddress,
+  type BrokerFacade,
+  RatatoskrError,
+  type Transport,
+  type TransportSupervision,
+  type TransportSupports,
+} from 'ratatoskr/ports'
+import * as proto from 'ratatoskr/proto'
+import { type CallHost, type OpenStream, tolerant } from './calls.ts'
+import { Connections } from './connections.ts'
+import { consume } from './consume.ts'
+import { healthService } from './health.ts'
+import { makeInjector, makeServer } from './http2-server.ts'
+import { legacyService } from './legacy.ts'
+import { produce } from './produce.ts'
+import { brokerService, groupService, messageService, topicService } from './services.ts'
+
+export interface GrpcTransportOptions {
+  /** Address to listen on. Beyond loopback only with an authenticator, or `insecure: true`. */
+  readonly host?: string
+  /** 50051 by default; 0 for any free port. */
+  readonly port?: number
+  /** Listens beyond loopback without authentication. */
+  readonly insecure?: boolean
+  /** Listens with TLS; PEM texts. With `ca`, clients must show a certificate that it signed. */
+  readonly tls?: { readonly key: string; readonly cert: string; readonly ca?: string }
+  /** A connection that is silent for this long is asked for a sign of life: 20 s by default. */
+  readonly keepaliveIntervalMs?: number
+  /** A connection that gives none for this long is cut: 10 s by default. */
+  readonly keepaliveTimeoutMs?: number
+  /** Answers `grpc.reflection.v1`, which shows the .proto files to tools: true by default. */
+  readonly reflection?: boolean
+}
+
+const supports: TransportSupports = Object.freeze({
+  batches: true,
+  push: true,
+  credit: true,
+  groups: true,
+  administration: true,
+  binary: true,
+})
+
+/** What lives between start and stop. */
+interface Running {
+  readonly broker: BrokerFacade
+  readonly address: BoundAddress
+  readonly listener: Listener
+  readonly server: Server
+  readonly connections: Connections
+  readonly streams: Set<OpenStream>
+}
+
+export function grpcTransport(options: GrpcTransportOptions = {}): Transport {
+  return new GrpcTransport(options)
+}
+
+class GrpcTransport implements Transport {
+  readonly name = 'grpc'
+  readonly supports = supports
+  readonly #options: GrpcTransportOptions
+  #running: Running | undefined
+
+  constructor(options: GrpcTransportOptions) {
+    this.#options = options
+  }
+
+  get address(): BoundAddress | undefined {
+    return this.#running?.address
+  }
+
+  async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
+    if (this.#running !== undefined) return this.#running.address
+    const { host = '127.0.0.1', port = 50_051, insecure = false, tls } = this.#options
+    const { keepaliveIntervalMs = 20_000, keepaliveTimeoutMs = 10_000 } = this.#options
+    assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
+    const server = makeServer(broker.limits, {
+      intervalMs: keepaliveIntervalMs,
+      timeoutMs: keepaliveTimeoutMs,
+    })
+    const connections = new Connections(broker, tls !== undefined)
+    const streams = new Set<OpenStream>()
+    this.#addServices(server, broker, { connections, streams, logger: broker.platform.logger })
+    const injector = makeInjector(server, credentialsOf(tls))
+    const listener = createServer({ noDelay: true }, (socket) => {
+      socket.on('error', () => undefined) // 'close' follows and is what counts
+      connections.add(socket)
+      injector.injectConnection(socket)
+    })
+    const address = await listen(listener, host, port, tls === undefined ? 'grpc' : 'grpcs')
+    listener.on('error', (error) => {
+      supervision.failed(
+        new RatatoskrError('RTK_UNAVAILABLE', 'the gRPC listener failed and is being reopened', {
+          cause: error,
+        }),
+      )
+    })
+    this.#running = { broker, address, listener, server, connections, streams }
+    return address
+  }
+
+  async stop(deadlineMs: number): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return
+    this.#running = undefined
+    const { broker, listener, server, connections, streams } = running
+    const closed = new Promise<void>((resolve) => listener.close(() => resolve()))
+    for (const stream of [...streams]) stream.drain()
+    const deadline = Promise.withResolvers<void>()
+    const timer = broker.platform.clock.after(deadlineMs, () => deadline.resolve())
+    const finished = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
+    await Promise.race([finished, deadline.promise])
+    timer[Symbol.dispose]()
+    connections.destroy()
+    server.forceShutdown()
+    await closed
+    await connections.settled()
+  }
+
+  #addServices(server: Server, broker: BrokerFacade, host: CallHost): void {
+    const messages = { ...messageService(host), produce: produce(host), consume: consume(host) }
+    server.addService(tolerant(proto.TopicServiceService), topicService(host))
+    server.addService(tolerant(dataPlane(proto.MessageServiceService)), messages)
+    server.addService(tolerant(proto.GroupServiceService), groupService(host))
+    server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
+    server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
+    const health = healthDefinition as ServiceDefinition
+    server.addService(health, healthService(host, broker, serviceNames))
+    if (this.#options.reflection ?? true) reflectionService().addToServer(server)
+  }
+}
+
+const serviceNames = [
+  'ratatoskr.v1.TopicService',
+  'ratatoskr.v1.MessageService',
+  'ratatoskr.v1.GroupService',
+  'ratatoskr.v1.BrokerService',
+  'ratatoskr.MessageBroker',
+]
+
+/** `MessageService` with the codecs of the data plane: streams write bytes that are already a message. */
+function dataPlane(service: typeof proto.MessageServiceService): ServiceDefinition {
+  const asIs = (bytes: Buffer): Buffer => bytes
+  return {
+    ...service,
+    produce: {
+      ...service.produce,
+      requestDeserialize: proto.decodeProduceRequest,
+      responseSerialize: asIs,
+    },
+    consume: { ...service.consume, responseSerialize: asIs },
+  }
+}
+
+/** Reflection wants what proto-loader makes of .proto files, and reads nothing of it but the descriptors. */
+function reflectionService(): ReflectionService {
+  const ours = Object.values(proto.descriptors).map((text) => Buffer.from(text, 'base64'))
+  const files = { format: 'Protocol Buffer 3 DescriptorProto' as const, type: {}, fileDescriptorProtos: ours }
+  return new ReflectionService({ ratatoskr: files, health: healthDefinition.Check.requestType })
+}
+
+function credentialsOf(tls: GrpcTransportOptions['tls']): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure()
+  const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) }
+  const ca = tls.ca === undefined ? null : Buffer.from(tls.ca)
+  return ServerCredentials.createSsl(ca, [pair], ca !== null)
+}
+
+/** @throws RTK_ADDRESS_IN_USE, RTK_CONFIG_INVALID when the address cannot be bound */
+function listen(listener: Listener, host: string, port: number, scheme: string): Promise<BoundAddress> {
+  return new Promise((resolve, reject) => {
+    listener.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
+    listener.listen({ host, port }, () => {
+      listener.removeAllListeners('error')
+      const bound = listener.address() as { port: number }
+      const name = host.includes(':') ? `[${host}]` : host
+      resolve({ host, port: bound.port, url: `${scheme}://${name}:${bound.port}` })
+    })
+  })
+}
+
+function bindError(error: NodeJS.ErrnoException, host: string, port: number): RatatoskrError {
+  if (error.code === 'EADDRINUSE') {
+    return new RatatoskrError(
+      'RTK_ADDRESS_IN_USE',
+      `gRPC cannot listen on ${host}:${port}: the port is taken; choose another, or 0 for any free one`,
+      { cause: error },
+    )
+  }
+  return new RatatoskrError(
+    'RTK_CONFIG_INVALID',
+    `gRPC cannot listen on ${host}:${port} (${error.code}); give an address of this machine and a port from 0 to 65535`,
+    { cause: error },
+  )
+}
