@@ -1,0 +1,238 @@
+/**
+ * The running broker: puts its parts together, owns their start and stop, and opens sessions for whoever connects.
+ * It gets everything it works with from its caller and knows no container, no adapter and no global.
+ */
+import { RatatoskrError } from '../domain/errors.ts'
+import { defaultNamespace } from '../domain/names.ts'
+import { defaultTopicConfig, parseTopicConfig } from '../domain/topic-config.ts'
+import type {
+  BrokerFacade,
+  BrokerStats,
+  Component,
+  Credentials,
+  Health,
+  Peer,
+  Principal,
+  Session,
+} from '../ports/index.ts'
+import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
+import { brokerHealth, type LifeState } from './health.ts'
+import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
+import { BuilderPool } from './partitions/accumulator.ts'
+import { Publisher } from './publish/publisher.ts'
+import { PublishTraffic } from './publish/traffic.ts'
+import { Retention } from './retention.ts'
+import { SessionTable } from './session-table.ts'
+import { brokerStats } from './stats.ts'
+import { Supervision } from './supervision/supervisor.ts'
+import { TransportRunner } from './supervision/transport-runner.ts'
+import { DurabilityOffer } from './topics/durability-offer.ts'
+import { TopicRegistry } from './topics/topic-registry.ts'
+
+/** Of the time that a transport has to stop, what it may use to drain; the rest is for cutting what is left. */
+const drainShare = 0.9
+
+export class Broker implements Component {
+  readonly name = 'broker'
+  /** What transports and plugins may call. */
+  readonly facade: BrokerFacade
+  readonly #options: BrokerOptions
+  readonly #settings: BrokerSettings
+  readonly #traffic: PublishTraffic
+  readonly #topics: TopicRegistry
+  readonly #lifecycle: Lifecycle
+  readonly #supervision: Supervision
+  readonly #retention: Retention
+  readonly #sessions: SessionTable
+  #runners: readonly TransportRunner[] = []
+  #life: LifeState = 'stopped'
+  #startedAtMs = 0
+  /** Starts and stops wait for one another. */
+  #last: Promise<void> = Promise.resolve()
+
+  /** @throws RTK_INVALID_ARGUMENT, RTK_DURABILITY_UNAVAILABLE when `topicDefaults` are wrong for these limits and this store */
+  constructor(options: BrokerOptions) {
+    this.#options = options
+    this.#settings = { ...defaultBrokerSettings, ...options.settings }
+    const { platform, limits, plugins: hooks, delivery, storage, metrics } = options
+    this.#traffic = new PublishTraffic(hooks, platform.clock)
+    this.#supervision = new Supervision(platform, this.#settings.restart, (name) =>
+      metrics.counter('ratatoskr.component.restarts', { kind: name.slice(0, name.indexOf(' ')) }).add(1),
+    )
+    const offer = new DurabilityOffer(storage.logs.supports.durability)
+    const defaults = parseTopicConfig(
+      this.#settings.topicDefaults,
+      defaultTopicConfig(offer.strongest, limits),
+      limits,
+    )
+    offer.levelFor(defaults.durability)
+    this.#topics = new TopicRegistry({
+      store: storage.logs,
+      state: storage.state,
+      platform,
+      limits,
+      hooks,
+      delivery,
+      offer,
+      defaults,
+      traffic: this.#traffic,
+      supervision: this.#supervision,
+      builders: new BuilderPool(platform.checksum),
+      expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
+      verifyRecords: this.#settings.verifyRecords,
+    })
+    this.#retention = new Retention({
+      platform,
+      intervalMs: this.#settings.retentionIntervalMs,
+      timeIndex: storage.logs.supports.timeIndex,
+      topics: () => this.#topics.list(),
+    })
+    this.#sessions = new SessionTable({
+      authenticator: options.authenticator,
+      authorizer: options.authorizer,
+      hooks,
+      platform,
+      limits,
+      context: {
+        topics: this.#topics,
+        publisher: new Publisher({ hooks, platform, limits, offer, traffic: this.#traffic }),
+        delivery,
+        hooks,
+        limits,
+        autoCreateTopics: this.#settings.autoCreateTopics,
+        stats: () => this.stats(),
+      },
+    })
+    this.facade = Object.freeze({
+      limits,
+      platform,
+      authenticator: options.authenticator,
+      connect: (peer: Peer, credentials: Credentials) => this.#sessions.connect(peer, credentials),
+      health: () => this.health(),
+    })
+    this.#lifecycle = new Lifecycle(this.#steps(), platform)
+  }
+
+  /**
+   * Starts storage, topics, delivery, plugins and transports, in this order. Idempotent. When a part fails, those before
+   * it are stopped again and the broker can be started another time.
+   */
+  start(): Promise<void> {
+    return this.#inTurn(() => this.#start())
+  }
+
+  /**
+   * Stops everything in the reverse order within `limits.stopTimeoutMs`: first readiness fails, then transports drain.
+   * Idempotent. @throws the first failure, after everything was stopped or given up
+   */
+  stop(): Promise<void> {
+    return this.#inTurn(() => this.#stop())
+  }
+
+  /**
+   * Opens a session for the process that holds the broker: it may do everything and brings no credentials.
+   * @throws RTK_UNAVAILABLE when the broker is not running, RTK_LIMIT_EXCEEDED
+   */
+  async connectEmbedded(
+    principal: Principal = { name: 'embedded', namespace: defaultNamespace },
+  ): Promise<Session> {
+    return this.#sessions.connectEmbedded(principal)
+  }
+
+  /** Counts since the broker was made; the uptime is of the present run. */
+  stats(): BrokerStats {
+    return brokerStats({
+      topics: this.#topics.list(),
+      sessions: this.#sessions.size,
+      traffic: this.#traffic,
+      delivery: this.#options.delivery,
+      uptimeMs: this.#uptimeMs(),
+    })
+  }
+
+  health(): Health {
+    const transports = this.#runners.map((runner) => runner.health)
+    return brokerHealth(this.#life, this.#uptimeMs(), transports, this.#supervision.troubled)
+  }
+
+  #steps(): readonly LifecycleStep[] {
+    const { storage, delivery, plugins } = this.#options
+    const stopping = (): RatatoskrError =>
+      new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; retry after a pause')
+    return [
+      { name: 'state store', start: () => storage.state.start(), stop: () => storage.state.stop() },
+      { name: 'log store', start: () => storage.logs.start(), stop: () => storage.logs.stop() },
+      { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
+      { name: 'delivery', start: () => delivery.start(), stop: () => delivery.stop(stopping()) },
+      { name: 'topic clean-up', start: () => this.#topics.cleanUp(), stop: () => {} },
+      { name: 'plugins', start: () => plugins.start(), stop: () => plugins.stop() },
+      { name: 'retention', start: () => this.#retention.start(), stop: () => this.#retention.stop() },
+      { name: 'sessions', start: () => this.#sessions.accept(), stop: () => this.#sessions.close() },
+      {
+        name: 'transports',
+        start: () => this.#startTransports(),
+        stop: (deadlineMs) => this.#stopTransports(deadlineMs),
+      },
+    ]
+  }
+
+  async #start(): Promise<void> {
+    if (this.#life === 'running') return
+    this.#life = 'starting'
+    this.#startedAtMs = this.#options.platform.clock.monotonic()
+    try {
+      await this.#lifecycle.start(this.#options.limits.stopTimeoutMs)
+      this.#life = 'running'
+    } catch (error) {
+      this.#life = 'stopped'
+      throw error
+    }
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#life === 'stopped') return
+    this.#life = 'stopping'
+    this.#sessions.refuse()
+    try {
+      await this.#lifecycle.stop(this.#options.limits.stopTimeoutMs)
+    } finally {
+      this.#life = 'stopped'
+    }
+  }
+
+  #inTurn(run: () => Promise<void>): Promise<void> {
+    const result = this.#last.then(run)
+    this.#last = result.catch(() => {})
+    return result
+  }
+
+  #uptimeMs(): number {
+    return this.#life === 'stopped' ? 0 : this.#options.platform.clock.monotonic() - this.#startedAtMs
+  }
+
+  async #startTransports(): Promise<void> {
+    const { transports, platform, limits } = this.#options
+    this.#runners = transports.map(
+      (transport) => new TransportRunner(transport, this.facade, platform, limits, this.#supervision),
+    )
+    const started: TransportRunner[] = []
+    try {
+      for (const runner of this.#runners) {
+        await runner.start()
+        started.push(runner)
+      }
+    } catch (error) {
+      this.#runners = started
+      await this.#stopTransports(limits.stopTimeoutMs).catch(() => {})
+      throw error
+    }
+  }
+
+  async #stopTransports(deadlineMs: number): Promise<void> {
+    const results = await Promise.allSettled(
+      this.#runners.map((runner) => runner.stop(deadlineMs * drainShare)),
+    )
+    this.#runners = []
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+}

@@ -1,0 +1,443 @@
+/**
+ * One partition: the single writer of its log.
+ *
+ * Appends get their offsets here, in the order they come, and settle in that order. What fails, fails here: the log is
+ * closed and opened again by the supervisor, with its state rebuilt from storage, and no other partition notices.
+ */
+import type { RecordFields } from '../../domain/batch/builder.ts'
+import type { Expansion } from '../../domain/batch/expand.ts'
+import { stampBatch } from '../../domain/batch/header.ts'
+import type { Durability } from '../../domain/durability.ts'
+import { isRatatoskrError, RatatoskrError } from '../../domain/errors.ts'
+import type { Limits } from '../../domain/limits.ts'
+import type { PartitionDescription } from '../../domain/topic.ts'
+import type {
+  BatchBytes,
+  LogId,
+  LogStore,
+  MaybePromise,
+  OpenLogOptions,
+  PartitionLog,
+  Platform,
+} from '../../ports/index.ts'
+import { within } from '../deadline.ts'
+import { handledElsewhere, isPromise } from '../maybe-promise.ts'
+import type { PublishTraffic } from '../publish/traffic.ts'
+import type { ReadablePartition } from '../seams.ts'
+import type { Supervision, Supervisor } from '../supervision/supervisor.ts'
+import { Accumulator, type BuilderPool, type MessageWaiter } from './accumulator.ts'
+import { OneShotListeners } from './listeners.ts'
+import { closedLog, type LogOffsets, offsetsOf } from './log-offsets.ts'
+import { recordOffsetForTime } from './time-search.ts'
+
+/** What all partitions of a broker share. */
+export interface PartitionContext {
+  readonly store: LogStore
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly expansion: Expansion
+  readonly supervision: Supervision
+  readonly traffic: PublishTraffic
+  readonly builders: BuilderPool
+}
+
+/** What a partition knows of its topic. */
+export interface PartitionOwner {
+  readonly id: string
+  readonly text: string
+  readonly logOptions: OpenLogOptions
+  /** A batch of single messages was handed to the store. */
+  batchFlushed(partition: number): void
+}
+
+/** The epoch of the one leader that there is so far; see "room to leave" in the design. */
+const leaderEpoch = 0
+
+/** Refusals after which the log goes on as before: nothing was written and nothing is broken. */
+const harmlessAppendErrors: ReadonlySet<string> = new Set([
+  'RTK_STORE_FULL',
+  'RTK_DURABILITY_UNAVAILABLE',
+  'RTK_NOT_SUPPORTED',
+])
+
+export class Partition implements ReadablePartition {
+  readonly index: number
+  readonly #owner: PartitionOwner
+  readonly #context: PartitionContext
+  readonly #id: LogId
+  readonly #listeners: OneShotListeners
+  readonly #supervisor: Supervisor
+  #state: PartitionDescription['state'] = 'recovering'
+  /** Undefined while there is no log to write to. */
+  #log: PartitionLog | undefined
+  /** The log, or where it last stood. */
+  #offsets: LogOffsets = closedLog
+  /** Settles when the log that failed is closed. */
+  #closing: Promise<void> | undefined
+  #closedWith: RatatoskrError | undefined
+  #accumulator: Accumulator | undefined
+  #appendsInFlight = 0
+  #messagesInFlight = 0
+  #bytesInFlight = 0
+
+  constructor(index: number, owner: PartitionOwner, context: PartitionContext) {
+    this.index = index
+    this.#owner = owner
+    this.#context = context
+    this.#id = { topicId: owner.id, partition: index }
+    this.#listeners = new OneShotListeners(context.platform.logger)
+    this.#supervisor = context.supervision.supervise({
+      name: `partition ${owner.text}/${index}`,
+      restart: () => this.#reopen(),
+      statusChanged: (status) => {
+        if (status !== 'ok') this.#setState(status === 'failed' ? 'failed' : 'recovering')
+      },
+    })
+  }
+
+  get state(): PartitionDescription['state'] {
+    return this.#state
+  }
+
+  get startOffset(): number {
+    return this.#offsets.startOffset
+  }
+
+  get stableOffset(): number {
+    return this.#offsets.stableOffset
+  }
+
+  get endOffset(): number {
+    return this.#offsets.endOffset
+  }
+
+  get sizeBytes(): number {
+    return this.#offsets.sizeBytes
+  }
+
+  /** Messages that wait for the store, gathered and in flight together. */
+  get queuedMessages(): number {
+    return this.#messagesInFlight + (this.#accumulator?.messageCount ?? 0)
+  }
+
+  get queuedBytes(): number {
+    return this.#bytesInFlight + (this.#accumulator?.sizeBytes ?? 0)
+  }
+
+  describe(): PartitionDescription {
+    return {
+      partition: this.index,
+      startOffset: this.startOffset,
+      stableOffset: this.stableOffset,
+      endOffset: this.endOffset,
+      sizeBytes: this.sizeBytes,
+      state: this.#state,
+    }
+  }
+
+  /** Opens the log. @throws what the store throws */
+  async open(): Promise<void> {
+    this.#online(await this.#context.store.openLog(this.#id, this.#owner.logOptions))
+  }
+
+  /** Opens the log, and leaves a failure to the supervisor: a damaged partition must not keep the broker from starting. */
+  async openSupervised(): Promise<void> {
+    try {
+      await this.open()
+    } catch (error) {
+      this.#supervisor.failed(error)
+    }
+  }
+
+  /**
+   * Appends one batch. Admission is by what waits already: a lone batch is taken whatever its size.
+   * @param batch verified and owned: its base offset is written into it
+   * @param enteredMs when the publish entered the broker, by the monotonic clock
+   * @returns the base offset, when the batch has reached `durability`
+   * @throws RTK_OVERLOADED, RTK_UNAVAILABLE, RTK_STORE_FULL, RTK_STORE_FAILED
+   */
+  append(
+    batch: BatchBytes,
+    recordCount: number,
+    durability: Durability,
+    enteredMs: number,
+  ): MaybePromise<number> {
+    this.admit(recordCount, batch.length)
+    // Single messages that came before keep their place before this batch.
+    this.#accumulator?.flush()
+    return this.#write(batch, recordCount, durability, enteredMs)
+  }
+
+  /**
+   * Adds one message to the batch that is being gathered.
+   * @param sizeBytes about what its record takes
+   * @throws RTK_OVERLOADED, RTK_UNAVAILABLE
+   */
+  appendMessage(
+    record: RecordFields,
+    sizeBytes: number,
+    durability: Durability,
+    enteredMs: number,
+    waiter: MessageWaiter,
+  ): void {
+    this.admit(1, sizeBytes)
+    this.#accumulator ??= this.#makeAccumulator()
+    this.#accumulator.add(record, sizeBytes, durability, enteredMs, waiter)
+  }
+
+  /** @throws RTK_OVERLOADED when more waits for the store than the limits allow, RTK_UNAVAILABLE while there is no log */
+  admit(recordCount: number, sizeBytes: number): void {
+    this.#onlineLog()
+    const { partitionQueueMessagesMax, partitionQueueBytesMax } = this.#context.limits
+    const messages = this.queuedMessages
+    if (messages === 0) return
+    if (messages + recordCount > partitionQueueMessagesMax) {
+      throw this.#overloaded(`${messages} messages`, `partitionQueueMessagesMax ${partitionQueueMessagesMax}`)
+    }
+    const bytes = this.queuedBytes
+    if (bytes + sizeBytes > partitionQueueBytesMax) {
+      throw this.#overloaded(`${bytes} bytes`, `partitionQueueBytesMax ${partitionQueueBytesMax}`)
+    }
+  }
+
+  read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
+    const log = this.#onlineLog()
+    try {
+      const bytes = log.read(offset, bytesMax)
+      if (!isPromise(bytes)) return bytes
+      return bytes.then(undefined, (error) => {
+        throw this.#readFailed(log, error)
+      }) as Promise<BatchBytes>
+    } catch (error) {
+      throw this.#readFailed(log, error)
+    }
+  }
+
+  async offsetForTime(timestampMs: number): Promise<number> {
+    const log = this.#onlineLog()
+    try {
+      return await recordOffsetForTime(log, timestampMs, this.#context.expansion)
+    } catch (error) {
+      throw this.#readFailed(log, error)
+    }
+  }
+
+  /** Lets go of records below `offset`, in whole segments. @returns the new start offset */
+  async truncateBefore(offset: number): Promise<number> {
+    const log = this.#onlineLog()
+    try {
+      return await log.truncateBefore(offset)
+    } catch (error) {
+      throw this.#readFailed(log, error)
+    }
+  }
+
+  onceChanged(run: () => void): Disposable {
+    return this.#listeners.add(run)
+  }
+
+  /** Opens the log again with the topic's options as they are now. Publishes are refused for that moment. */
+  async reconfigure(): Promise<void> {
+    if (this.#log === undefined) return // The supervisor will open it with the new options.
+    this.#accumulator?.flush()
+    this.#takeOffline(this.#log)
+    this.#setState('recovering')
+    try {
+      await this.#reopen()
+    } catch (error) {
+      this.#supervisor.failed(error)
+    }
+  }
+
+  /** Ends the partition: what waits is written, later calls get `reason`. Idempotent. */
+  async close(reason: RatatoskrError): Promise<void> {
+    if (this.#closedWith === undefined) {
+      this.#accumulator?.flush()
+      this.#closedWith = reason
+    }
+    const log = this.#log
+    if (log !== undefined) this.#takeOffline(log)
+    this.#setState('failed')
+    await this.#supervisor.stop()
+    await this.#closing
+  }
+
+  #makeAccumulator(): Accumulator {
+    const partition = this
+    return new Accumulator(
+      {
+        write: (batch, recordCount, durability, enteredMs) =>
+          this.#write(batch, recordCount, durability, enteredMs),
+        get busy() {
+          return partition.#appendsInFlight > 0
+        },
+        refused: (recordCount, sizeBytes, error, enteredMs) =>
+          this.#context.traffic.failed(
+            this.#owner.text,
+            this.index,
+            recordCount,
+            sizeBytes,
+            error,
+            enteredMs,
+          ),
+        flushed: () => this.#owner.batchFlushed(this.index),
+      },
+      this.#context.builders,
+      this.#context.limits,
+    )
+  }
+
+  #write(
+    batch: BatchBytes,
+    recordCount: number,
+    durability: Durability,
+    enteredMs: number,
+  ): MaybePromise<number> {
+    const log = this.#onlineLog()
+    const baseOffset = log.endOffset
+    stampBatch(batch, baseOffset, leaderEpoch)
+    let written: MaybePromise<void>
+    try {
+      written = log.append(batch, baseOffset, recordCount, durability)
+    } catch (error) {
+      throw this.#appendFailed(log, error)
+    }
+    if (!isPromise(written)) {
+      this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
+      return baseOffset
+    }
+    const sizeBytes = batch.length
+    this.#appendsInFlight++
+    this.#messagesInFlight += recordCount
+    this.#bytesInFlight += sizeBytes
+    return written.then(
+      () => {
+        this.#landed(recordCount, sizeBytes)
+        this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
+        return baseOffset
+      },
+      (error) => {
+        const reason = this.#appendFailed(log, error)
+        this.#landed(recordCount, sizeBytes)
+        throw reason
+      },
+    ) as Promise<number>
+  }
+
+  #landed(recordCount: number, sizeBytes: number): void {
+    this.#appendsInFlight--
+    this.#messagesInFlight -= recordCount
+    this.#bytesInFlight -= sizeBytes
+    this.#accumulator?.writerReady()
+  }
+
+  #stored(
+    batch: BatchBytes,
+    baseOffset: number,
+    recordCount: number,
+    durability: Durability,
+    enteredMs: number,
+  ): void {
+    this.#context.traffic.stored(
+      this.#owner.text,
+      this.index,
+      baseOffset,
+      recordCount,
+      durability,
+      batch,
+      enteredMs,
+    )
+    this.#listeners.wake()
+  }
+
+  /** What the publisher is told; the log is given up unless the refusal was harmless. */
+  #appendFailed(log: PartitionLog, error: unknown): RatatoskrError {
+    if (isRatatoskrError(error) && harmlessAppendErrors.has(error.code)) return error
+    this.#failed(log, error)
+    return storeFailed(this.#owner.text, this.index, error)
+  }
+
+  /** What the reader is told: coded errors as they are, but a log that failed is given up. */
+  #readFailed(log: PartitionLog, error: unknown): RatatoskrError {
+    if (this.#log !== log) return this.#unavailable()
+    if (isRatatoskrError(error) && error.code !== 'RTK_STORE_FAILED' && error.code !== 'RTK_CLOSED')
+      return error
+    this.#failed(log, error)
+    return storeFailed(this.#owner.text, this.index, error)
+  }
+
+  #failed(log: PartitionLog, error: unknown): void {
+    if (this.#log !== log) return
+    this.#takeOffline(log)
+    this.#accumulator?.fail(storeFailed(this.#owner.text, this.index, error))
+    this.#supervisor.failed(error)
+  }
+
+  #takeOffline(log: PartitionLog): void {
+    this.#log = undefined
+    this.#offsets = offsetsOf(log)
+    // A store that never finishes closing must not keep the partition down for ever.
+    this.#closing = within(
+      this.#context.platform.clock,
+      this.#context.limits.stopTimeoutMs,
+      closeLog(log),
+    ).then(undefined, (error) => {
+      this.#context.platform.logger.warn('closing a log failed', { ...this.#id, error })
+    })
+    handledElsewhere(this.#closing)
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#closing
+    const log = await this.#context.store.openLog(this.#id, this.#owner.logOptions)
+    if (this.#closedWith === undefined) this.#online(log)
+    else await log.close()
+  }
+
+  #online(log: PartitionLog): void {
+    this.#log = log
+    this.#offsets = log
+    this.#setState('online')
+  }
+
+  #setState(state: PartitionDescription['state']): void {
+    const shown = this.#closedWith === undefined ? state : 'failed'
+    if (shown === this.#state) return
+    this.#state = shown
+    this.#listeners.wake()
+  }
+
+  #onlineLog(): PartitionLog {
+    if (this.#log === undefined) throw this.#unavailable()
+    return this.#log
+  }
+
+  #unavailable(): RatatoskrError {
+    return (
+      this.#closedWith ??
+      new RatatoskrError(
+        'RTK_UNAVAILABLE',
+        `partition ${this.index} of ${this.#owner.text} is being opened again; retry after a pause`,
+      )
+    )
+  }
+
+  #overloaded(waiting: string, limit: string): RatatoskrError {
+    return new RatatoskrError(
+      'RTK_OVERLOADED',
+      `${waiting} wait for the storage of partition ${this.index} of ${this.#owner.text} (${limit}); retry after a pause`,
+    )
+  }
+}
+
+// An adapter's close may throw before it returns its promise; then it is the same as a rejection.
+async function closeLog(log: PartitionLog): Promise<void> {
+  await log.close()
+}
+
+const storeFailed = (topic: string, partition: number, cause: unknown): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_STORE_FAILED',
+    `the storage of partition ${partition} of ${topic} failed; it is being opened again, retry after a pause`,
+    { cause },
+  )

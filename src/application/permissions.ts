@@ -1,0 +1,153 @@
+/**
+ * What each operation of a session needs. The table is complete by type: a method added to `Session` does not compile
+ * until it names its permission here, and the session checks by the name of the operation and in no other way.
+ */
+import { RatatoskrError } from '../domain/errors.ts'
+import { formatTopicRef, type TopicRef } from '../domain/names.ts'
+import type { Action, Grants, Principal, Resource, Session } from '../ports/index.ts'
+import type { Hooks } from './seams.ts'
+
+type MethodNames<T> = {
+  [Name in keyof T]-?: T[Name] extends (...args: never[]) => unknown ? Name : never
+}[keyof T]
+
+/** Everything a session can be asked to do, but for ending itself. */
+export type Operation = Exclude<MethodNames<Session>, 'close'>
+
+/** Asked of the topic; and of the group too when the call names one, or of each group that would be listed. */
+interface TopicPermission {
+  readonly topic: Action
+  readonly group?: Action
+  readonly eachGroup?: Action
+}
+
+/** A list of what the caller may see: what is not allowed is left out. */
+interface ListPermission {
+  readonly eachTopic: Action
+}
+
+interface BrokerPermission {
+  readonly broker: Action
+}
+
+type Permission = TopicPermission | ListPermission | BrokerPermission
+
+export const operationPermissions = {
+  createTopic: { topic: 'topic:create' },
+  deleteTopic: { topic: 'topic:delete' },
+  alterTopic: { topic: 'topic:alter' },
+  listTopics: { eachTopic: 'topic:list' },
+  topicExists: { topic: 'topic:describe' },
+  describeTopic: { topic: 'topic:describe' },
+  topicStats: { topic: 'topic:describe' },
+  resolveTopic: { topic: 'topic:publish' },
+  publish: { topic: 'topic:publish' },
+  publishMany: { topic: 'topic:publish' },
+  publishBatch: { topic: 'topic:publish' },
+  subscribe: { topic: 'topic:consume', group: 'group:consume' },
+  subscribeMessages: { topic: 'topic:consume', group: 'group:consume' },
+  fetch: { topic: 'topic:consume' },
+  fetchGroup: { topic: 'topic:consume', group: 'group:consume' },
+  offsets: { topic: 'topic:consume' },
+  commit: { topic: 'topic:consume', group: 'group:consume' },
+  seekGroup: { topic: 'topic:consume', group: 'group:seek' },
+  deleteGroup: { topic: 'topic:consume', group: 'group:seek' },
+  describeGroup: { topic: 'topic:describe', group: 'group:describe' },
+  listGroups: { topic: 'topic:describe', eachGroup: 'group:describe' },
+  brokerStats: { broker: 'broker:describe' },
+} as const satisfies Record<Operation, Permission>
+
+type OperationsOn<Kind> = {
+  [Name in Operation]: (typeof operationPermissions)[Name] extends Kind ? Name : never
+}[Operation]
+
+/** Operations on one topic. */
+export type TopicOperation = OperationsOn<{ readonly topic: Action }>
+/** Operations on one group of a topic. */
+export type GroupOperation = OperationsOn<{ readonly group: Action }>
+
+const brokerResource: Resource = Object.freeze({ kind: 'broker' })
+
+/** The authorization resource of a topic. */
+export const topicResource = (ref: TopicRef): Resource => ({
+  kind: 'topic',
+  namespace: ref.namespace,
+  name: ref.name,
+})
+
+/** Stands before every operation of one session. */
+export class PermissionCheck {
+  readonly #principal: Principal
+  readonly #grants: Grants
+  readonly #hooks: Hooks
+
+  constructor(principal: Principal, grants: Grants, hooks: Hooks) {
+    this.#principal = principal
+    this.#grants = grants
+    this.#hooks = hooks
+  }
+
+  /** @throws RTK_PERMISSION_DENIED */
+  topic(operation: TopicOperation, resource: Resource): void {
+    const { topic } = operationPermissions[operation]
+    if (!this.#grants.allows(topic, resource)) throw this.#denied(topic, resource)
+  }
+
+  /** @throws RTK_PERMISSION_DENIED */
+  group(operation: GroupOperation, ref: TopicRef, group: string): void {
+    const action = operationPermissions[operation].group
+    const resource = groupResource(ref, group)
+    if (!this.#grants.allows(action, resource)) throw this.#denied(action, resource)
+  }
+
+  /** @throws RTK_PERMISSION_DENIED */
+  broker(operation: OperationsOn<BrokerPermission>): void {
+    const { broker } = operationPermissions[operation]
+    if (!this.#grants.allows(broker, brokerResource)) throw this.#denied(broker, brokerResource)
+  }
+
+  /** True when a list may name this topic. */
+  lists(ref: TopicRef): boolean {
+    return this.#grants.allows(operationPermissions.listTopics.eachTopic, topicResource(ref))
+  }
+
+  /** True when a list may name this group. */
+  listsGroup(ref: TopicRef, group: string): boolean {
+    return this.#grants.allows(operationPermissions.listGroups.eachGroup, groupResource(ref, group))
+  }
+
+  /** True when a topic that is missing may be created on the way: never more than `createTopic` itself may do. */
+  mayCreate(resource: Resource): boolean {
+    return this.#grants.allows(operationPermissions.createTopic.topic, resource)
+  }
+
+  #denied(action: Action, resource: Resource): RatatoskrError {
+    const text = resourceText(resource)
+    if (this.#hooks.observes('denied')) {
+      this.#hooks.emit('denied', { principal: this.#principal, action, resource: text })
+    }
+    return new RatatoskrError(
+      'RTK_PERMISSION_DENIED',
+      `${this.#principal.name} needs the permission ${action} on ${text}`,
+      { details: { action, resource: text } },
+    )
+  }
+}
+
+const groupResource = (ref: TopicRef, group: string): Resource => ({
+  kind: 'group',
+  namespace: ref.namespace,
+  topic: ref.name,
+  name: group,
+})
+
+function resourceText(resource: Resource): string {
+  switch (resource.kind) {
+    case 'broker':
+      return 'the broker'
+    case 'topic':
+      return `topic ${formatTopicRef(resource)}`
+    case 'group':
+      return `group ${resource.name} of topic ${formatTopicRef({ namespace: resource.namespace, name: resource.topic })}`
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * Publishing: checks what comes, chooses the partition, asks the guards, and hands it to the partition's writer.
+ * Batches go through as bytes; single messages are checked one by one and gathered into batches by the partition.
+ */
+import { BatchBuilder } from '../../domain/batch/builder.ts'
+import { batchHeaderBytes, batchSizeOf, recordCountOf } from '../../domain/batch/header.ts'
+import { verifyBatch } from '../../domain/batch/verify.ts'
+import { type Durability, isAtLeast, isDurability } from '../../domain/durability.ts'
+import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
+import { validateOutgoingMessage } from '../../domain/headers.ts'
+import type { Limits } from '../../domain/limits.ts'
+import type { OutgoingMessage } from '../../domain/message.ts'
+import { parseUuid } from '../../domain/message-id.ts'
+import { quoteForMessage } from '../../domain/names.ts'
+import { partitionForKey } from '../../domain/partitioner.ts'
+import type {
+  BatchBytes,
+  BatchReceipt,
+  MaybePromise,
+  Platform,
+  Principal,
+  PublishOptions,
+  PublishReceipt,
+  PublishResult,
+} from '../../ports/index.ts'
+import { isPromise } from '../maybe-promise.ts'
+import type { Partition } from '../partitions/partition.ts'
+import type { Hooks } from '../seams.ts'
+import type { DurabilityOffer } from '../topics/durability-offer.ts'
+import { type Topic, topicDeletedError } from '../topics/topic.ts'
+import type { PublishTraffic } from './traffic.ts'
+
+export interface PublisherParts {
+  readonly hooks: Hooks
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly offer: DurabilityOffer
+  readonly traffic: PublishTraffic
+}
+
+/** What a record takes beside key, headers and payload: its varints, and the header that carries its id. */
+const recordOverheadBytes = 64
+
+export class Publisher {
+  readonly #parts: PublisherParts
+  /** Makes the batch of one that guards are shown. */
+  readonly #guardBuilder: BatchBuilder
+
+  constructor(parts: PublisherParts) {
+    this.#parts = parts
+    this.#guardBuilder = new BatchBuilder({ checksum: parts.platform.checksum })
+  }
+
+  /**
+   * Publishes whole batches, back to back. All are checked before the first is stored.
+   * @throws see `Session.publishBatch`
+   */
+  publishBatch(
+    topic: Topic,
+    index: number,
+    bytes: BatchBytes,
+    options: PublishOptions | undefined,
+    principal: Principal,
+  ): MaybePromise<BatchReceipt> {
+    const { traffic } = this.#parts
+    const enteredMs = traffic.entered()
+    let recordCount = 0
+    try {
+      const durability = this.#durability(topic, options)
+      const partition = topic.partition(index)
+      if (!(bytes instanceof Uint8Array)) {
+        throw new RatatoskrError('RTK_INVALID_ARGUMENT', `a batch is bytes, got ${quoteForMessage(bytes)}`)
+      }
+      const single = bytes.length < batchHeaderBytes || batchSizeOf(bytes) === bytes.length
+      recordCount = single ? verifyBatch(bytes, topic.batchRules) : this.#verifyAll(topic, bytes)
+      this.#guard(topic, index, recordCount, bytes, principal)
+      const baseOffset = single
+        ? partition.append(bytes, recordCount, durability, enteredMs)
+        : this.#appendAll(partition, bytes, recordCount, durability, enteredMs)
+      if (!isPromise(baseOffset)) return { partition: index, baseOffset, recordCount, durability }
+      return baseOffset.then(
+        (offset) => ({ partition: index, baseOffset: offset, recordCount, durability }),
+        (error) => {
+          throw this.#failed(topic, index, recordCount, bytes.length, error, enteredMs)
+        },
+      ) as Promise<BatchReceipt>
+    } catch (error) {
+      throw this.#failed(topic, index, recordCount, bytes?.length ?? 0, error, enteredMs)
+    }
+  }
+
+  /** Publishes one message. @throws see `Session.publish` */
+  publish(
+    topic: Topic,
+    message: OutgoingMessage,
+    options: PublishOptions | undefined,
+    principal: Principal,
+  ): Promise<PublishReceipt> {
+    return new Promise((resolve, reject) => {
+      this.#add(topic, message, this.#durability(topic, options), principal, (result) => {
+        if ('error' in result) reject(result.error)
+        else resolve(result)
+      })
+    })
+  }
+
+  /** Publishes many messages, each on its own. @throws see `Session.publishMany` */
+  publishMany(
+    topic: Topic,
+    messages: readonly OutgoingMessage[],
+    options: PublishOptions | undefined,
+    principal: Principal,
+  ): Promise<readonly PublishResult[]> {
+    const durability = this.#durability(topic, options)
+    this.#assertMany(messages)
+    if (messages.length === 0) return Promise.resolve([])
+    return new Promise((resolve) => {
+      const results = new Array<PublishResult>(messages.length)
+      let missing = messages.length
+      for (let place = 0; place < messages.length; place++) {
+        this.#add(topic, messages[place], durability, principal, (result) => {
+          results[place] = result
+          if (--missing === 0) resolve(results)
+        })
+      }
+    })
+  }
+
+  /** Checks one message and adds it to its partition's batch. `settle` is called exactly once. */
+  #add(
+    topic: Topic,
+    message: OutgoingMessage,
+    durability: Durability,
+    principal: Principal,
+    settle: (result: PublishResult) => void,
+  ): void {
+    const { platform, limits, traffic } = this.#parts
+    const enteredMs = traffic.entered()
+    let sizeBytes = 0
+    let index: number | undefined
+    try {
+      if (topic.deleted) throw topicDeletedError(topic.text)
+      sizeBytes = validateOutgoingMessage(message, limits, topic.messageBytesMax)
+      const partition = choosePartition(topic, message)
+      index = partition.index
+      const id = message.id?.toLowerCase() ?? platform.random.uuid()
+      const record = {
+        payload: message.payload,
+        key: message.key,
+        headers: message.headers,
+        id: parseUuid(id),
+        timestampMs: message.timestampMs ?? platform.clock.now(),
+      }
+      if (this.#parts.hooks.guards('publish')) {
+        this.#guardBuilder.add(record)
+        this.#guard(topic, index, 1, this.#guardBuilder.build(), principal)
+      }
+      partition.appendMessage(record, sizeBytes + recordOverheadBytes, durability, enteredMs, {
+        stored: (offset, reached) => settle({ id, partition: partition.index, offset, durability: reached }),
+        failed: (error) => settle({ error }),
+      })
+    } catch (error) {
+      settle({ error: this.#failed(topic, index, 1, sizeBytes, error, enteredMs) })
+    }
+  }
+
+  #verifyAll(topic: Topic, bytes: BatchBytes): number {
+    const { messagesPerBatchMax } = this.#parts.limits
+    let recordCount = 0
+    for (let at = 0; at < bytes.length; ) {
+      // What is no whole batch goes to verifyBatch as it is, which says what is wrong with it.
+      const end = at + batchHeaderBytes <= bytes.length ? at + batchSizeOf(bytes, at) : bytes.length
+      const next = end > at && end <= bytes.length ? end : bytes.length
+      recordCount += verifyBatch(bytes.subarray(at, next), topic.batchRules)
+      at = next
+    }
+    if (recordCount > messagesPerBatchMax) {
+      throw new RatatoskrError(
+        'RTK_BATCH_TOO_LARGE',
+        `a request holds at most ${messagesPerBatchMax} messages (messagesPerBatchMax), got ${recordCount}`,
+      )
+    }
+    return recordCount
+  }
+
+  /** Appends several batches in order. @returns the first one's offset when the last one has settled, as appends settle in order */
+  #appendAll(
+    partition: Partition,
+    bytes: BatchBytes,
+    recordCount: number,
+    durability: Durability,
+    enteredMs: number,
+  ): MaybePromise<number> {
+    partition.admit(recordCount, bytes.length)
+    const appended: MaybePromise<number>[] = []
+    for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
+      const batch = bytes.subarray(at, at + batchSizeOf(bytes, at))
+      try {
+        appended.push(partition.append(batch, recordCountOf(batch), durability, enteredMs))
+      } catch (error) {
+        appended.push(Promise.reject(error))
+        break
+      }
+    }
+    if (!appended.some(isPromise)) return appended[0]
+    return Promise.all(appended).then(([baseOffset]) => baseOffset)
+  }
+
+  #guard(
+    topic: Topic,
+    partition: number,
+    recordCount: number,
+    batch: BatchBytes,
+    principal: Principal,
+  ): void {
+    const { hooks } = this.#parts
+    if (hooks.guards('publish')) {
+      hooks.check('publish', { topic: topic.text, partition, recordCount, batch, principal })
+    }
+  }
+
+  /** The level that this publish gets: what the topic demands, or more when the caller asks for more. */
+  #durability(topic: Topic, options: PublishOptions | undefined): Durability {
+    const least = topic.config.durability
+    const asked = options?.durability
+    if (asked !== undefined && !isDurability(asked)) {
+      throw new RatatoskrError('RTK_INVALID_ARGUMENT', `unknown durability ${quoteForMessage(asked)}`)
+    }
+    return this.#parts.offer.levelFor(asked === undefined || isAtLeast(least, asked) ? least : asked)
+  }
+
+  #assertMany(messages: unknown): asserts messages is readonly OutgoingMessage[] {
+    if (!Array.isArray(messages)) {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `messages must be a list, got ${quoteForMessage(messages)}`,
+      )
+    }
+    const { messagesPerBatchMax } = this.#parts.limits
+    if (messages.length > messagesPerBatchMax) {
+      throw new RatatoskrError(
+        'RTK_BATCH_TOO_LARGE',
+        `a request holds at most ${messagesPerBatchMax} messages (messagesPerBatchMax), got ${messages.length}`,
+      )
+    }
+  }
+
+  #failed(
+    topic: Topic,
+    partition: number | undefined,
+    recordCount: number,
+    sizeBytes: number,
+    error: unknown,
+    enteredMs: number,
+  ): RatatoskrError {
+    const reason = toRatatoskrError(error)
+    this.#parts.traffic.failed(topic.text, partition, recordCount, sizeBytes, reason, enteredMs)
+    return reason
+  }
+}
+
+function choosePartition(topic: Topic, message: OutgoingMessage): Partition {
+  if (message.partition !== undefined) return topic.partition(message.partition)
+  if (message.key !== undefined) return topic.partition(partitionForKey(message.key, topic.partitions.length))
+  return topic.stickyPartition()
+}

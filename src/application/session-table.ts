@@ -1,0 +1,131 @@
+/** The sessions of the broker: who may have one, how many there are, and their common end. */
+import { type ErrorCode, RatatoskrError, toRatatoskrError } from '../domain/errors.ts'
+import type {
+  Authenticator,
+  Authorizer,
+  Credentials,
+  Grants,
+  Limits,
+  Peer,
+  Platform,
+  Principal,
+  Session,
+} from '../ports/index.ts'
+import type { Hooks } from './seams.ts'
+import { BrokerSession, type SessionContext } from './session.ts'
+
+export interface SessionTableParts {
+  readonly authenticator: Authenticator
+  readonly authorizer: Authorizer
+  readonly hooks: Hooks
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly context: Omit<SessionContext, 'closed'>
+}
+
+const embeddedPeer: Peer = Object.freeze({
+  transport: 'embedded',
+  address: 'embedded',
+  local: true,
+  encrypted: false,
+})
+
+/** Whoever holds the broker itself could do everything anyway. */
+const everything: Grants = Object.freeze({ allows: () => true })
+
+export class SessionTable {
+  readonly #parts: SessionTableParts
+  readonly #sessions = new Set<Session>()
+  #connecting = 0
+  #accepting = false
+
+  constructor(parts: SessionTableParts) {
+    this.#parts = parts
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  /** From now on sessions may be opened. */
+  accept(): void {
+    this.#accepting = true
+  }
+
+  /** From now on none may be opened; those that are open go on. */
+  refuse(): void {
+    this.#accepting = false
+  }
+
+  /** See `BrokerFacade.connect`. */
+  async connect(peer: Peer, credentials: Credentials): Promise<Session> {
+    this.#assertRoom()
+    const { authenticator, authorizer } = this.#parts
+    // Counted while it waits, so that a slow authenticator does not let more in than there is room for.
+    this.#connecting++
+    try {
+      const principal = await codedOr('RTK_UNAUTHENTICATED', () =>
+        authenticator.authenticate(peer, credentials),
+      )
+      const grants = await codedOr('RTK_PERMISSION_DENIED', () => authorizer.grants(principal))
+      this.#assertAccepting()
+      return this.#open(peer, principal, grants)
+    } finally {
+      this.#connecting--
+    }
+  }
+
+  /** Opens a session that may do everything: for the process that holds the broker. */
+  connectEmbedded(principal: Principal): Session {
+    this.#assertRoom()
+    return this.#open(embeddedPeer, principal, everything)
+  }
+
+  /** Ends every session. */
+  async close(): Promise<void> {
+    this.refuse()
+    await Promise.all(Array.from(this.#sessions, (session) => session.close()))
+  }
+
+  #open(peer: Peer, principal: Principal, grants: Grants): Session {
+    const { hooks, platform, context } = this.#parts
+    const event = { sessionId: platform.random.uuid(), peer, principal }
+    if (hooks.guards('connect')) hooks.check('connect', event)
+    const session: Session = new BrokerSession(event.sessionId, principal, grants, {
+      ...context,
+      closed: () => {
+        this.#sessions.delete(session)
+        if (hooks.observes('disconnected')) hooks.emit('disconnected', event)
+      },
+    })
+    this.#sessions.add(session)
+    if (hooks.observes('connected')) hooks.emit('connected', event)
+    return session
+  }
+
+  #assertRoom(): void {
+    this.#assertAccepting()
+    const { sessionsMax } = this.#parts.limits
+    if (this.#sessions.size + this.#connecting >= sessionsMax) {
+      throw new RatatoskrError(
+        'RTK_LIMIT_EXCEEDED',
+        `there are ${sessionsMax} sessions already (sessionsMax); close some or raise the limit`,
+      )
+    }
+  }
+
+  #assertAccepting(): void {
+    if (!this.#accepting) {
+      throw new RatatoskrError('RTK_UNAVAILABLE', 'the broker is not running; retry after a pause')
+    }
+  }
+}
+
+/** Fails closed: what an adapter throws that is no coded error is a refusal, and tells the peer nothing. */
+async function codedOr<T>(code: ErrorCode, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw toRatatoskrError(error, code)
+  }
+}
