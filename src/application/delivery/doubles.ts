@@ -1,0 +1,283 @@
+/**
+ * What delivery is tested against: a topic over arrays of batches whose log can be slow, sick or cut, a state store over
+ * a map, and hooks that remember. Small stand-ins for the parts behind the seams, with the same promises.
+ */
+import {
+  BatchBuilder,
+  baseOffsetOf,
+  type Clock,
+  nextOffsetOf,
+  type Platform,
+  RatatoskrError,
+  type StateChange,
+  type StateEntry,
+  type StateStore,
+  stampBatch,
+  type TopicConfig,
+  toRatatoskrError,
+  utf8,
+  type Versioned,
+} from '../../ports/index.ts'
+import type { Hooks, LiveTopic, ReadablePartition, Subscriber } from '../seams.ts'
+
+/** Nothing here checks checksums. */
+const noChecksum = (): number => 0
+
+/** A batch of `count` records whose payloads are `text`, or what it gives for the record's place. */
+export function batchOf(
+  count: number,
+  text: string | ((place: number) => string) = 'x',
+  timestampMs = 0,
+): Uint8Array {
+  const builder = new BatchBuilder({ checksum: noChecksum })
+  for (let i = 0; i < count; i++) {
+    builder.add({ payload: utf8(typeof text === 'string' ? text : text(i)), timestampMs: timestampMs + i })
+  }
+  return builder.build()
+}
+
+export class PartitionDouble implements ReadablePartition {
+  readonly index: number
+  state: ReadablePartition['state'] = 'online'
+  startOffset = 0
+  endOffset = 0
+  reads = 0
+  /** Reads answer with promises, as a disk's do. */
+  slow = false
+  /** What the next reads throw. */
+  readonly failures: unknown[] = []
+  readonly #batches: Uint8Array[] = []
+  #watchers = new Set<() => void>()
+
+  constructor(index: number) {
+    this.index = index
+  }
+
+  get stableOffset(): number {
+    return this.endOffset
+  }
+
+  get sizeBytes(): number {
+    return this.#batches.reduce((sum, batch) => sum + batch.length, 0)
+  }
+
+  get watcherCount(): number {
+    return this.#watchers.size
+  }
+
+  publish(batch: Uint8Array, leaderEpoch = 0): void {
+    stampBatch(batch, this.endOffset, leaderEpoch)
+    this.#batches.push(batch)
+    this.endOffset = nextOffsetOf(batch)
+    this.changed()
+  }
+
+  become(state: ReadablePartition['state']): void {
+    this.state = state
+    this.changed()
+  }
+
+  truncateBefore(offset: number): void {
+    this.startOffset = offset
+    while (this.#batches.length > 0 && nextOffsetOf(this.#batches[0]) <= offset) this.#batches.shift()
+  }
+
+  /** The log loses its tail, as after a power cut. `offset` is a batch's first. */
+  cutAfter(offset: number): void {
+    this.endOffset = offset
+    while (this.#batches.length > 0 && baseOffsetOf(this.#batches[this.#batches.length - 1]) >= offset) {
+      this.#batches.pop()
+    }
+    this.changed()
+  }
+
+  read(offset: number, bytesMax: number): Uint8Array | Promise<Uint8Array> {
+    this.reads++
+    return this.slow
+      ? Promise.resolve().then(() => this.#readNow(offset, bytesMax))
+      : this.#readNow(offset, bytesMax)
+  }
+
+  async offsetForTime(timestampMs: number): Promise<number> {
+    return Math.min(Math.max(timestampMs, this.startOffset), this.endOffset)
+  }
+
+  onceChanged(run: () => void): Disposable {
+    const watcher = (): void => run()
+    this.#watchers.add(watcher)
+    return { [Symbol.dispose]: () => void this.#watchers.delete(watcher) }
+  }
+
+  changed(): void {
+    const watchers = this.#watchers
+    this.#watchers = new Set()
+    for (const run of watchers) run()
+  }
+
+  #readNow(offset: number, bytesMax: number): Uint8Array {
+    if (this.failures.length > 0) throw this.failures.shift()
+    if (offset < this.startOffset || offset > this.endOffset) {
+      throw new RatatoskrError('RTK_OFFSET_OUT_OF_RANGE', `no offset ${offset}`)
+    }
+    const found: Uint8Array[] = []
+    let size = 0
+    for (const batch of this.#batches) {
+      if (nextOffsetOf(batch) <= offset) continue
+      if (found.length > 0 && size + batch.length > bytesMax) break
+      found.push(batch)
+      size += batch.length
+    }
+    const bytes = new Uint8Array(size)
+    let at = 0
+    for (const batch of found) {
+      bytes.set(batch, at)
+      at += batch.length
+    }
+    return bytes
+  }
+}
+
+export class TopicDouble implements LiveTopic {
+  readonly ref = { namespace: 'default', name: 'orders' }
+  readonly text = 'orders'
+  readonly id: string
+  readonly config: TopicConfig
+  readonly partitions: PartitionDouble[] = []
+  readonly #watchers = new Set<() => void>()
+
+  constructor(partitions = 1, id = '00000000-0000-4000-8000-000000000001') {
+    this.id = id
+    this.config = {
+      partitions,
+      retentionMs: -1,
+      retentionBytes: -1,
+      segmentBytes: 1_000_000,
+      durability: 'memory',
+      messageBytesMax: 1_000_000,
+    }
+    for (let i = 0; i < partitions; i++) this.partitions.push(new PartitionDouble(i))
+  }
+
+  addPartition(): void {
+    this.partitions.push(new PartitionDouble(this.partitions.length))
+    for (const run of [...this.#watchers]) run()
+  }
+
+  onPartitionsAdded(run: () => void): Disposable {
+    this.#watchers.add(run)
+    return { [Symbol.dispose]: () => void this.#watchers.delete(run) }
+  }
+}
+
+export class StateStoreDouble implements StateStore {
+  readonly name = 'state-double'
+  readonly supports = { durable: false }
+  readonly entries = new Map<string, Uint8Array>()
+  /** Changes of each `putMany`. */
+  readonly writes: (readonly StateChange[])[] = []
+  /** What the next writes reject with. */
+  readonly failures: unknown[] = []
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  async get(key: string): Promise<Versioned | undefined> {
+    const value = this.entries.get(key)
+    return value && { value, version: 1 }
+  }
+
+  async put(key: string, value: Uint8Array): Promise<number> {
+    await this.putMany([{ key, value }])
+    return 1
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.putMany([{ key, value: undefined }])
+  }
+
+  async putMany(changes: readonly StateChange[]): Promise<void> {
+    this.writes.push(changes)
+    if (this.failures.length > 0) throw this.failures.shift()
+    for (const { key, value } of changes) {
+      if (value === undefined) this.entries.delete(key)
+      else this.entries.set(key, value)
+    }
+  }
+
+  async *list(prefix: string): AsyncIterable<StateEntry> {
+    for (const [key, value] of this.entries) if (key.startsWith(prefix)) yield { key, value, version: 1 }
+  }
+}
+
+/** Hooks that remember what they were told; `refuse` is what the guard throws. */
+export class HooksDouble implements Hooks {
+  readonly events: { readonly name: string; readonly event: unknown }[] = []
+  refuse: RatatoskrError | undefined
+
+  observes(): boolean {
+    return true
+  }
+
+  emit(name: string, event: unknown): void {
+    this.events.push({ name, event })
+  }
+
+  guards(): boolean {
+    return this.refuse !== undefined
+  }
+
+  check(): void {
+    if (this.refuse !== undefined) throw this.refuse
+  }
+
+  /** The events of one name. */
+  of(name: string): unknown[] {
+    return this.events.filter((one) => one.name === name).map((one) => one.event)
+  }
+}
+
+export interface PlatformDouble extends Platform {
+  /** What was logged as a warning. */
+  readonly warnings: { readonly message: string; readonly fields: unknown }[]
+}
+
+export function platformOn(clock: Clock): PlatformDouble {
+  const warnings: { message: string; fields: unknown }[] = []
+  const ignore = (): void => {}
+  const logger = {
+    debug: ignore,
+    info: ignore,
+    warn: (message: string, fields?: unknown) => void warnings.push({ message, fields }),
+    error: ignore,
+    child: () => logger,
+  }
+  let ids = 0
+  return {
+    clock,
+    warnings,
+    logger,
+    checksum: noChecksum,
+    compression: new Map(),
+    random: {
+      fill: (bytes) => bytes,
+      next: () => 0.5,
+      uuid: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, '0')}`,
+    },
+  }
+}
+
+export const someone: Subscriber = {
+  sessionId: 'session-1',
+  principal: { name: 'someone', namespace: 'default' },
+}
+
+/** The code that a call failed with; undefined when it did not. */
+export async function codeOf(call: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await call
+    return undefined
+  } catch (error) {
+    return toRatatoskrError(error).code
+  }
+}

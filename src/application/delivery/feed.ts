@@ -1,0 +1,122 @@
+/**
+ * One partition as its cursors see it together: a single wake for all who wait at its end, and a read shared by those
+ * who stand at the same place. Ten thousand subscribers at the end of a topic are one registration with the partition
+ * and, when a batch comes, one read.
+ */
+import type { BatchBytes, BatchDelivery, Clock, MaybePromise } from '../../ports/index.ts'
+import { endOffsetOf } from '../../ports/index.ts'
+import { handledElsewhere, isPromise } from '../maybe-promise.ts'
+import type { ReadablePartition } from '../seams.ts'
+import type { Cursor } from './cursor.ts'
+
+/** Pause before reading again what could not be read; doubles up to the second. */
+const retryMsMin = 50
+const retryMsMax = 5_000
+
+interface SharedRead {
+  readonly offset: number
+  readonly bytesMax: number
+  readonly stableOffset: number
+  readonly found: MaybePromise<BatchDelivery>
+}
+
+export class PartitionFeed {
+  readonly partition: ReadablePartition
+  readonly #clock: Clock
+  readonly #onRead: (feed: PartitionFeed) => void
+  readonly #waiting: Cursor[] = []
+  #registration: Disposable | undefined
+  #retryTimer: Disposable | undefined
+  #retryMs = retryMsMin
+  #shared: SharedRead | undefined
+
+  /** @param onRead told of each read, so that `dropShared` is called when it is no longer of use */
+  constructor(partition: ReadablePartition, clock: Clock, onRead: (feed: PartitionFeed) => void) {
+    this.partition = partition
+    this.#clock = clock
+    this.#onRead = onRead
+  }
+
+  /** Wakes `cursor` once, when the partition has changed. */
+  wait(cursor: Cursor): void {
+    if (cursor.waitIndex !== -1) return
+    cursor.waitIndex = this.#waiting.push(cursor) - 1
+    this.#registration ??= this.partition.onceChanged(this.#wake)
+  }
+
+  /** The same after a read that failed: also when nothing changes, after a pause. */
+  waitAfterFailure(cursor: Cursor): void {
+    this.wait(cursor)
+    if (this.#retryTimer !== undefined) return
+    this.#retryTimer = this.#clock.after(this.#retryMs, this.#wake)
+    this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax)
+  }
+
+  /** Waits no longer. */
+  forget(cursor: Cursor): void {
+    const index = cursor.waitIndex
+    if (index === -1) return
+    cursor.waitIndex = -1
+    const last = this.#waiting.pop() as Cursor
+    if (last !== cursor) {
+      this.#waiting[index] = last
+      last.waitIndex = index
+    }
+    if (this.#waiting.length === 0) this.#stopWaiting()
+  }
+
+  /**
+   * Reads at `offset`, or gives what another cursor just read there. Deliveries are shared: nobody changes them.
+   * @throws as `ReadablePartition.read`
+   */
+  read(offset: number, bytesMax: number): MaybePromise<BatchDelivery> {
+    const shared = this.#shared
+    if (shared !== undefined && this.#serves(shared, offset, bytesMax)) return shared.found
+    const { stableOffset } = this.partition
+    const read = this.partition.read(offset, bytesMax)
+    const found = isPromise(read)
+      ? read.then((bytes) => this.#arrived(offset, bytes))
+      : this.#arrived(offset, read)
+    this.#shared = { offset, bytesMax, stableOffset, found }
+    if (isPromise(found)) handledElsewhere(found)
+    this.#onRead(this)
+    return found
+  }
+
+  /** Lets go of what was read last, so that an idle feed holds no bytes. */
+  dropShared(): void {
+    this.#shared = undefined
+  }
+
+  /** True when a new read would give the same; a larger bound gives more unless everything was read. */
+  #serves(shared: SharedRead, offset: number, bytesMax: number): boolean {
+    return (
+      shared.offset === offset &&
+      shared.bytesMax === bytesMax &&
+      shared.stableOffset === this.partition.stableOffset
+    )
+  }
+
+  #arrived(offset: number, bytes: BatchBytes): BatchDelivery {
+    this.#retryMs = retryMsMin
+    const nextOffset = endOffsetOf(bytes) ?? offset
+    return { partition: this.partition.index, bytes, fromOffset: offset, nextOffset }
+  }
+
+  readonly #wake = (): void => {
+    this.#stopWaiting()
+    const waiting = this.#waiting
+    for (const cursor of waiting) {
+      cursor.waitIndex = -1
+      cursor.holder?.cursorWoken(cursor)
+    }
+    waiting.length = 0
+  }
+
+  #stopWaiting(): void {
+    this.#registration?.[Symbol.dispose]()
+    this.#registration = undefined
+    this.#retryTimer?.[Symbol.dispose]()
+    this.#retryTimer = undefined
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * The `Delivery` of the broker: admits subscribers, gives them cursors, and keeps the books. What moves bytes is in
+ * subscription.ts and runner.ts; what shares partitions among members is in ../groups.
+ */
+import type {
+  BatchSink,
+  CallOptions,
+  CommitRequest,
+  FetchedBatch,
+  FetchRequest,
+  GroupDescription,
+  GroupFetchRequest,
+  Limits,
+  MessageSink,
+  PartitionOffset,
+  Platform,
+  SeekRequest,
+  StartPosition,
+  StateStore,
+  SubscribeOptions,
+  Subscription,
+} from '../../ports/index.ts'
+import { RatatoskrError } from '../../ports/index.ts'
+import { GroupService, subscriberEvent } from '../groups/group-service.ts'
+import { OffsetStore, type StoredGroups } from '../groups/offset-store.ts'
+import type { Delivery, DeliveryTotals, Hooks, LiveTopic, Subscriber } from '../seams.ts'
+import { Admission } from './admission.ts'
+import { Cursor } from './cursor.ts'
+import type { PartitionFeed } from './feed.ts'
+import { fetchBatch } from './fetch.ts'
+import { MessageOutlet } from './message-sink.ts'
+import { BatchOutlet, grantOf, type Outlet, type OutletHost } from './outlet.ts'
+import { partitionsOf, resolvePosition } from './positions.ts'
+import { Runner } from './runner.ts'
+import { PushSubscription, type SubscriptionHost, type SubscriptionIdentity } from './subscription.ts'
+import { TopicState } from './topic-state.ts'
+
+export interface DeliveryDependencies {
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly hooks: Hooks
+  /** Must be started before `start` is called. */
+  readonly stateStore: StateStore
+}
+
+export const createDelivery = (dependencies: DeliveryDependencies): Delivery =>
+  new DeliveryService(dependencies)
+
+class DeliveryService implements Delivery {
+  readonly #platform: Platform
+  readonly #limits: Limits
+  readonly #hooks: Hooks
+  readonly #admission: Admission
+  readonly #runner: Runner
+  readonly #offsets: OffsetStore
+  readonly #groups: GroupService
+  readonly #topics = new Map<string, TopicState>()
+  /** Feeds that hold what they read last. */
+  #readFeeds: PartitionFeed[] = []
+  /** What groups had committed, of topics that nobody has asked about yet. */
+  #stored = new Map<string, StoredGroups>()
+  #stopReason: RatatoskrError | undefined
+
+  constructor({ platform, limits, hooks, stateStore }: DeliveryDependencies) {
+    this.#platform = platform
+    this.#limits = limits
+    this.#hooks = hooks
+    this.#admission = new Admission(hooks, limits)
+    this.#runner = new Runner(platform.clock, this.#dropShared)
+    this.#offsets = new OffsetStore(stateStore, platform.logger)
+    const { clock, random } = platform
+    this.#groups = new GroupService({ clock, random, limits, admission: this.#admission })
+  }
+
+  get totals(): DeliveryTotals {
+    return this.#admission.totals
+  }
+
+  async start(): Promise<void> {
+    this.#stored = await this.#offsets.load()
+    this.#stopReason = undefined
+  }
+
+  async stop(reason: RatatoskrError): Promise<void> {
+    this.#stopReason = reason
+    for (const state of this.#topics.values()) state.close(reason)
+    this.#topics.clear()
+    this.#stored.clear()
+    this.#runner.stop()
+    await this.#offsets.idle()
+  }
+
+  subscribe(
+    topic: LiveTopic,
+    options: SubscribeOptions,
+    sink: BatchSink,
+    who: Subscriber,
+  ): Promise<Subscription> {
+    return this.#subscribe(topic, options, who, (host) => new BatchOutlet(sink, host, this.#limits))
+  }
+
+  subscribeMessages(
+    topic: LiveTopic,
+    options: SubscribeOptions,
+    sink: MessageSink,
+    who: Subscriber,
+  ): Promise<Subscription> {
+    const expansion = { codecs: this.#platform.compression, bytesMax: this.#limits.expandedBatchBytesMax }
+    const origin = { topic: topic.text, topicId: topic.id, expansion }
+    return this.#subscribe(topic, options, who, (host) => new MessageOutlet(sink, host, this.#limits, origin))
+  }
+
+  async fetch(topic: LiveTopic, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch> {
+    const { waits } = this.#state(topic)
+    const host = { clock: this.#platform.clock, limits: this.#limits, waits }
+    const batch = await fetchBatch(topic, request, host, call)
+    this.#admission.fetched(batch)
+    return batch
+  }
+
+  async fetchGroup(
+    topic: LiveTopic,
+    request: GroupFetchRequest,
+    who: Subscriber,
+    call?: CallOptions,
+  ): Promise<readonly FetchedBatch[]> {
+    return await this.#groups.fetch(this.#state(topic), request, who, call)
+  }
+
+  async commit(topic: LiveTopic, request: CommitRequest): Promise<void> {
+    await this.#groups.commit(this.#state(topic), request)
+  }
+
+  async seekGroup(
+    topic: LiveTopic,
+    group: string,
+    request: SeekRequest,
+  ): Promise<readonly PartitionOffset[]> {
+    return await this.#groups.seek(this.#state(topic), group, request)
+  }
+
+  async listGroups(topic: LiveTopic): Promise<readonly string[]> {
+    return this.#groups.list(this.#state(topic))
+  }
+
+  async describeGroup(topic: LiveTopic, group: string): Promise<GroupDescription> {
+    return this.#groups.describe(this.#state(topic), group)
+  }
+
+  async deleteGroup(topic: LiveTopic, group: string): Promise<void> {
+    await this.#groups.delete(this.#state(topic), group)
+  }
+
+  async offsets(topic: LiveTopic, position: StartPosition): Promise<readonly PartitionOffset[]> {
+    return await resolvePosition(topic, position, topic.partitions)
+  }
+
+  subscriberCount(topic: LiveTopic): number {
+    return this.#topics.get(topic.id)?.subscriberCount ?? 0
+  }
+
+  async topicDeleted(topic: LiveTopic, reason: RatatoskrError): Promise<void> {
+    const state = this.#state(topic)
+    state.close(reason)
+    this.#topics.delete(topic.id)
+    await Promise.all([...state.groups.values()].map((group) => group.forget()))
+  }
+
+  /** @throws why delivery has stopped */
+  #state(topic: LiveTopic): TopicState {
+    if (this.#stopReason !== undefined) throw this.#stopReason
+    let state = this.#topics.get(topic.id)
+    if (state === undefined) {
+      const { clock, logger } = this.#platform
+      const onRead = (feed: PartitionFeed): void => void this.#readFeeds.push(feed)
+      const host = { clock, logger, hooks: this.#hooks, offsets: this.#offsets, onRead }
+      state = new TopicState(topic, host, this.#stored.get(topic.id))
+      this.#stored.delete(topic.id)
+      this.#topics.set(topic.id, state)
+    }
+    return state
+  }
+
+  async #subscribe(
+    topic: LiveTopic,
+    options: SubscribeOptions,
+    who: Subscriber,
+    makeOutlet: (host: OutletHost) => Outlet,
+  ): Promise<Subscription> {
+    const state = this.#state(topic)
+    assertOptions(options, this.#limits)
+    const { group, from, credit } = options
+    const id = this.#platform.random.uuid()
+    const event = subscriberEvent(state, group, id, who)
+    this.#admission.check(state, event)
+    const member = group === undefined ? '' : (options.member ?? id)
+    const admit = (): PushSubscription => {
+      this.#admission.assertRoom(state)
+      const identity = { id, topic: topic.text, group, member }
+      const subscription = new PushSubscription(identity, this.#hostOf(state, identity, who), makeOutlet)
+      state.subscriptions.add(subscription)
+      this.#admission.joined(event)
+      return subscription
+    }
+    if (group !== undefined) {
+      const joined = await this.#groups.join(state, group, from, (live) => {
+        const subscription = admit()
+        live.join(subscription)
+        return subscription
+      })
+      if (credit !== undefined) joined.grant(credit)
+      return joined
+    }
+    const partitions = partitionsOf(topic, options.partitions)
+    const offsets = await resolvePosition(topic, from ?? 'latest', partitions)
+    const subscription = admit()
+    if (options.partitions === undefined) {
+      state.growing.add(subscription)
+      for (let index = offsets.length; index < topic.partitions.length; index++) {
+        offsets.push({ partition: index, offset: topic.partitions[index].startOffset })
+      }
+    }
+    subscription.assign(offsets.map(({ partition, offset }) => new Cursor(state.feed(partition), offset)))
+    if (credit !== undefined) subscription.grant(credit)
+    return subscription
+  }
+
+  #hostOf(state: TopicState, identity: SubscriptionIdentity, who: Subscriber): SubscriptionHost {
+    const { id, group } = identity
+    return {
+      runner: this.#runner,
+      logger: this.#platform.logger,
+      delivered: (event) => {
+        this.#runner.spent(event.sizeBytes)
+        this.#admission.delivered(event)
+      },
+      commit: async (subscription, offsets) => {
+        if (group === undefined) {
+          throw new RatatoskrError(
+            'RTK_INVALID_ARGUMENT',
+            'a subscription without a group has nothing to commit',
+          )
+        }
+        if (subscription.isOver) throw overError(subscription.endReason)
+        await this.#groups.commitAs(state, group, subscription, offsets)
+      },
+      over: (subscription, reason, failed) => {
+        state.subscriptions.delete(subscription)
+        state.growing.delete(subscription)
+        if (group !== undefined) this.#groups.leave(state, group, subscription)
+        this.#admission.left(subscriberEvent(state, group, id, who), reason, failed)
+      },
+    }
+  }
+
+  readonly #dropShared = (): void => {
+    for (const feed of this.#readFeeds) feed.dropShared()
+    this.#readFeeds = []
+  }
+}
+
+/** @throws RTK_INVALID_ARGUMENT */
+function assertOptions(options: SubscribeOptions, limits: Limits): void {
+  if (options.group !== undefined && options.partitions !== undefined) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      'partitions cannot be chosen in a group: the group shares them out; leave out one of the two',
+    )
+  }
+  grantOf('bytes', options.credit?.bytes, limits.creditBytesMax)
+  grantOf('messages', options.credit?.messages, limits.creditMessagesMax)
+}
+
+/** Commits after the end: a member that was replaced learns so, everyone else that the subscription is closed. */
+function overError(reason: RatatoskrError | undefined): RatatoskrError {
+  return reason ?? new RatatoskrError('RTK_CLOSED', 'the subscription is closed; commit before closing it')
+}

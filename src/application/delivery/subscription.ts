@@ -1,0 +1,348 @@
+/**
+ * A pushed subscription: cursors, one a partition, whose reads go to one sink while it has credit. It takes turns with
+ * the others in the runner's ring, one read a turn, and goes round its own partitions the same way. While a read or
+ * the sink's promise is open it is out of the ring: a stalled sink pauses nobody else and pins nothing.
+ */
+import type {
+  BatchDelivery,
+  CommittedOffset,
+  Credit,
+  Logger,
+  MaybePromise,
+  MessageDeliveredEvent,
+  PartitionOffset,
+  RatatoskrError,
+  Subscription,
+} from '../../ports/index.ts'
+import { toRatatoskrError } from '../../ports/index.ts'
+import type { GroupMember } from '../groups/member.ts'
+import { handledElsewhere, isPromise } from '../maybe-promise.ts'
+import type { Cursor, CursorHolder } from './cursor.ts'
+import type { Outlet, OutletHost } from './outlet.ts'
+import type { Runner, Steppable } from './runner.ts'
+
+/** Who a subscription is, for its holder, hooks and logs. */
+export interface SubscriptionIdentity {
+  readonly id: string
+  readonly topic: string
+  readonly group: string | undefined
+  readonly member: string
+}
+
+/** What a subscription needs of delivery as a whole. */
+export interface SubscriptionHost {
+  readonly runner: Runner
+  readonly logger: Logger
+  delivered(event: MessageDeliveredEvent): void
+  commit(subscription: PushSubscription, offsets: readonly CommittedOffset[]): Promise<void>
+  /** Called once, before the sink is told: `failed` when the sink or its batch was the reason. */
+  over(subscription: PushSubscription, reason: RatatoskrError | undefined, failed: boolean): void
+}
+
+export class PushSubscription implements Subscription, GroupMember, CursorHolder, Steppable, OutletHost {
+  readonly id: string
+  readonly topic: string
+  readonly group: string | undefined
+  readonly member: string
+  readonly anonymous = false
+  /** Why it is over; kept for commits that come too late. */
+  endReason: RatatoskrError | undefined
+  readonly #host: SubscriptionHost
+  readonly #outlet: Outlet
+  readonly #closed = Promise.withResolvers<void>()
+  #cursors: readonly Cursor[] = []
+  /** Cursors that may have something to read, in the order of their turns. */
+  #ready: Cursor[] = []
+  /** Cursors whose next batch is larger than the credit. */
+  #blocked: Cursor[] = []
+  /** The cursor whose read is under way. */
+  #reading: Cursor | undefined
+  #over = false
+  #busy = false
+  #scheduled = false
+  #inSink = false
+  #assignedDue = false
+  #endedDue = false
+
+  /** @param makeOutlet makes the outlet for this subscription as its host */
+  constructor(
+    identity: SubscriptionIdentity,
+    host: SubscriptionHost,
+    makeOutlet: (host: OutletHost) => Outlet,
+  ) {
+    this.id = identity.id
+    this.topic = identity.topic
+    this.group = identity.group
+    this.member = identity.member
+    this.#host = host
+    this.#outlet = makeOutlet(this)
+  }
+
+  get name(): string {
+    return this.member
+  }
+
+  get isOver(): boolean {
+    return this.#over
+  }
+
+  get cursors(): readonly Cursor[] {
+    return this.#cursors
+  }
+
+  get interrupted(): boolean {
+    return this.#assignedDue || this.#over
+  }
+
+  grant(credit: Credit): void {
+    if (this.#over) return
+    this.#outlet.grant(credit)
+    if (this.#blocked.length > 0) this.#ready.push(...this.#blocked.splice(0))
+    this.#again()
+  }
+
+  async commit(offsets: readonly CommittedOffset[]): Promise<void> {
+    await this.#host.commit(this, offsets)
+  }
+
+  close(): Promise<void> {
+    this.end(undefined)
+    return this.#closed.promise
+  }
+
+  /** Reads with these cursors from now on, and tells the sink. Cursors that it had before go on where they stand. */
+  assign(cursors: readonly Cursor[]): void {
+    if (this.#over) return
+    const kept = new Set(cursors)
+    for (const cursor of this.#cursors) if (!kept.has(cursor)) this.#letGo(cursor)
+    this.#cursors = cursors
+    for (const cursor of cursors) cursor.holder = this
+    this.#blocked = []
+    this.#ready = cursors.filter((cursor) => cursor.waitIndex === -1 && cursor !== this.#reading)
+    this.#tellAssigned()
+    this.#again()
+  }
+
+  evict(reason: RatatoskrError): void {
+    this.end(reason)
+  }
+
+  /** Ends it, once: nothing is delivered from here on. `failed` when its sink, or a batch for it, was the reason. */
+  end(reason: RatatoskrError | undefined, failed = false): void {
+    if (this.#over) return
+    this.#over = true
+    this.endReason = reason
+    for (const cursor of this.#cursors) this.#letGo(cursor)
+    this.#cursors = []
+    this.#ready = []
+    this.#blocked = []
+    this.#outlet.drop()
+    this.#host.over(this, reason, failed)
+    if (this.#inSink) this.#endedDue = true
+    else this.#tellEnded()
+  }
+
+  cursorWoken(cursor: Cursor): void {
+    this.#ready.push(cursor)
+    this.#again()
+  }
+
+  delivered(partition: number, fromOffset: number, recordCount: number, sizeBytes: number): void {
+    const { topic, group } = this
+    this.#host.delivered({
+      topic,
+      partition,
+      group,
+      subscriptionId: this.id,
+      fromOffset,
+      recordCount,
+      sizeBytes,
+    })
+  }
+
+  /** One turn: what is left of the last read, or one read. */
+  step(): void {
+    this.#scheduled = false
+    if (this.#over || this.#busy || !this.#outlet.open) return
+    try {
+      if (this.#outlet.unfinished !== undefined) this.#handOver(undefined, undefined)
+      else this.#readNext()
+    } catch (error) {
+      this.end(toRatatoskrError(error), true)
+    }
+  }
+
+  #again(): void {
+    if (this.#scheduled || this.#busy || this.#over || !this.#outlet.open) return
+    if (this.#ready.length === 0 && this.#outlet.unfinished === undefined) return
+    this.#scheduled = true
+    this.#host.runner.schedule(this)
+  }
+
+  #readNext(): void {
+    const cursor = this.#ready.shift()
+    if (cursor === undefined) return
+    const move = cursor.adjust()
+    if (move !== undefined) {
+      this.#host.logger.warn('a subscription was moved to where its log can be read', {
+        subscription: this.id,
+        topic: this.topic,
+        partition: cursor.partition,
+        ...move,
+      })
+      this.#tellAssigned()
+      if (this.#over) return
+    }
+    if (!cursor.readable) {
+      cursor.feed.wait(cursor)
+      this.#again()
+      return
+    }
+    let found: MaybePromise<BatchDelivery>
+    try {
+      found = cursor.feed.read(cursor.offset, this.#outlet.readBytesMax)
+    } catch (error) {
+      this.#readFailed(cursor, error)
+      return
+    }
+    if (!isPromise(found)) {
+      this.#take(cursor, found)
+      return
+    }
+    this.#busy = true
+    this.#reading = cursor
+    found.then(
+      (delivery) => this.#readArrived(cursor, delivery),
+      (error) => this.#readFailed(cursor, error),
+    )
+  }
+
+  #readArrived(cursor: Cursor, delivery: BatchDelivery): void {
+    this.#busy = false
+    this.#reading = undefined
+    if (this.#over) return
+    // A cursor that was taken away meanwhile reads no more.
+    if (cursor.holder === this) this.#take(cursor, delivery)
+    else this.#again()
+  }
+
+  /** A log that cannot be read now is tried again; only damage is for the subscriber to decide about. */
+  #readFailed(cursor: Cursor, thrown: unknown): void {
+    this.#busy = false
+    this.#reading = undefined
+    if (this.#over) return
+    const error = toRatatoskrError(thrown)
+    if (error.kind === 'corrupt') {
+      this.end(error)
+      return
+    }
+    if (cursor.holder === this) {
+      if (cursor.offset < cursor.feed.partition.startOffset) this.#ready.push(cursor)
+      else this.#readLater(cursor, error)
+    }
+    this.#again()
+  }
+
+  #readLater(cursor: Cursor, error: RatatoskrError): void {
+    cursor.feed.waitAfterFailure(cursor)
+    if (error.kind === 'unavailable') return
+    this.#host.logger.warn('a partition could not be read for a subscription; trying again', {
+      subscription: this.id,
+      topic: this.topic,
+      partition: cursor.partition,
+      code: error.code,
+      cause: error.cause,
+    })
+  }
+
+  #take(cursor: Cursor, delivery: BatchDelivery): void {
+    const sizeBytes = delivery.bytes.length
+    if (sizeBytes === 0) {
+      cursor.feed.waitAfterFailure(cursor) // the log said that there is something
+    } else if (this.#outlet.fits(sizeBytes)) {
+      this.#ready.push(cursor)
+      this.#handOver(cursor, delivery)
+      return
+    } else {
+      this.#blocked.push(cursor)
+    }
+    this.#again()
+  }
+
+  /** Gives the sink a new delivery, or more of the last. */
+  #handOver(cursor: Cursor | undefined, delivery: BatchDelivery | undefined): void {
+    let full: MaybePromise<void>
+    this.#inSink = true
+    try {
+      full =
+        cursor === undefined || delivery === undefined
+          ? this.#outlet.resume()
+          : this.#outlet.offer(cursor, delivery)
+    } catch (error) {
+      this.#inSink = false
+      this.#sinkFailed(error)
+      return
+    }
+    this.#inSink = false
+    if (this.#endedDue) this.#tellEnded()
+    else if (this.#assignedDue) this.#tellAssigned()
+    if (!isPromise(full)) {
+      this.#again()
+      return
+    }
+    this.#busy = true
+    full.then(this.#sinkReady, this.#sinkFailed)
+  }
+
+  readonly #sinkReady = (): void => {
+    this.#busy = false
+    this.#again()
+  }
+
+  readonly #sinkFailed = (error: unknown): void => {
+    this.#busy = false
+    if (this.#endedDue) this.#tellEnded()
+    else this.end(toRatatoskrError(error), true)
+  }
+
+  #letGo(cursor: Cursor): void {
+    cursor.feed.forget(cursor)
+    cursor.holder = undefined
+    if (this.#outlet.unfinished === cursor) this.#outlet.drop()
+  }
+
+  /** Sinks are told one thing at a time: within a delivery this waits until it has returned. */
+  #tellAssigned(): void {
+    this.#assignedDue = this.#inSink
+    if (this.#inSink) return
+    const offsets: PartitionOffset[] = this.#cursors.map((cursor) => ({
+      partition: cursor.partition,
+      offset: cursor.offset,
+    }))
+    this.#inSink = true
+    try {
+      this.#outlet.sink.assigned?.(offsets)
+    } catch (error) {
+      this.#inSink = false
+      this.#sinkFailed(error)
+      return
+    }
+    this.#inSink = false
+    if (this.#endedDue) this.#tellEnded()
+    else if (this.#assignedDue) this.#tellAssigned()
+  }
+
+  #tellEnded(): void {
+    this.#endedDue = false
+    try {
+      const told: unknown = this.#outlet.sink.ended(this.endReason)
+      if (isPromise(told)) handledElsewhere(told)
+    } catch (error) {
+      this.#host.logger.warn('a sink threw when it was told of its end', {
+        subscription: this.id,
+        cause: error,
+      })
+    }
+    this.#closed.resolve()
+  }
+}

@@ -1,0 +1,46 @@
+/** Long polls: calls that wait until something has changed, for as long as they may. */
+import type { Clock, RatatoskrError } from '../../ports/index.ts'
+import { abortError } from '../calls.ts'
+
+/** What a call can wait for. */
+export interface Changing {
+  onceChanged(run: () => void): Disposable
+}
+
+export class Waits {
+  readonly #clock: Clock
+  readonly #open = new Set<(reason: RatatoskrError) => void>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /**
+   * Settles when one of `sources` has changed, or after `delayMs`.
+   * @throws RTK_CANCELLED, RTK_TIMEOUT by the signal; what `fail` was given
+   */
+  wait(sources: readonly Changing[], delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const done = (settle: () => void): void => {
+        for (const registration of registrations) registration[Symbol.dispose]()
+        signal?.removeEventListener('abort', onAbort)
+        this.#open.delete(fail)
+        settle()
+      }
+      const onChange = (): void => done(resolve)
+      const fail = (reason: RatatoskrError): void => done(() => reject(reason))
+      const onAbort = (): void => {
+        if (signal !== undefined) fail(abortError(signal))
+      }
+      const registrations = [this.#clock.after(delayMs, onChange)]
+      for (const source of sources) registrations.push(source.onceChanged(onChange))
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#open.add(fail)
+    })
+  }
+
+  /** Ends every wait with `reason`. */
+  fail(reason: RatatoskrError): void {
+    for (const fail of [...this.#open]) fail(reason)
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Where groups stand, in the state store: one entry a topic, group and partition, `groups/<topicId>/<group>/<partition>`,
+ * whose value is JSON. Writes go out one `putMany` at a time, and what is asked for while one is under way goes with the
+ * next: commits of one event-loop turn share a write, and later commits of a partition never overtake earlier ones.
+ */
+import type { Logger, StateChange, StateStore } from '../../ports/index.ts'
+import { toRatatoskrError, utf8, utf8Text } from '../../ports/index.ts'
+
+/** A partition's committed offset, as stored. */
+export interface CommittedPosition {
+  /** Next offset to read. */
+  readonly offset: number
+  /** Leader epoch of the batch read last, -1 when unknown. */
+  readonly leaderEpoch: number
+  readonly metadata: string
+  readonly committedAtMs: number
+}
+
+/** Positions of a topic's groups, by group and partition. */
+export type StoredGroups = Map<string, Map<number, CommittedPosition>>
+
+const prefix = 'groups/'
+
+export const offsetKey = (topicId: string, group: string, partition: number): string =>
+  `${prefix}${topicId}/${group}/${partition}`
+
+export class OffsetStore {
+  readonly #store: StateStore
+  readonly #logger: Logger
+  #pending = new Map<string, Uint8Array | undefined>()
+  #nextWrite: Promise<void> | undefined
+  #lastWrite: Promise<void> = Promise.resolve()
+
+  constructor(store: StateStore, logger: Logger) {
+    this.#store = store
+    this.#logger = logger
+  }
+
+  /** Everything stored, by topic id. Entries that cannot be read are reported and left alone. */
+  async load(): Promise<Map<string, StoredGroups>> {
+    const topics = new Map<string, StoredGroups>()
+    for await (const { key, value } of this.#store.list(prefix)) {
+      const [topicId, group, partition] = key.slice(prefix.length).split('/')
+      const position = readPosition(value)
+      if (position === undefined || !/^\d{1,9}$/.test(partition ?? '')) {
+        this.#logger.warn('a stored group offset cannot be read; the group begins anew there', { key })
+        continue
+      }
+      const groups = entryOf(topics, topicId, () => new Map<string, Map<number, CommittedPosition>>())
+      entryOf(groups, group, () => new Map<number, CommittedPosition>()).set(Number(partition), position)
+    }
+    return topics
+  }
+
+  /** Stores a position, or forgets it. Settles with the write that it went out with. */
+  put(key: string, position: CommittedPosition | undefined): Promise<void> {
+    this.#pending.set(key, position && utf8(JSON.stringify(position)))
+    if (this.#nextWrite === undefined) {
+      this.#nextWrite = this.#writeAfter(this.#lastWrite)
+      this.#lastWrite = this.#nextWrite.catch(() => {}) // whoever asked for it is told
+    }
+    return this.#nextWrite
+  }
+
+  /** Settles when everything asked for so far was tried. */
+  idle(): Promise<void> {
+    return this.#lastWrite
+  }
+
+  async #writeAfter(lastWrite: Promise<void>): Promise<void> {
+    await lastWrite
+    const changes: StateChange[] = []
+    for (const [key, value] of this.#pending) changes.push({ key, value })
+    this.#pending = new Map()
+    this.#nextWrite = undefined
+    try {
+      await this.#store.putMany(changes)
+    } catch (error) {
+      throw toRatatoskrError(error, 'RTK_STORE_FAILED')
+    }
+  }
+}
+
+function entryOf<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  let value = map.get(key)
+  if (value === undefined) {
+    value = make()
+    map.set(key, value)
+  }
+  return value
+}
+
+function readPosition(value: Uint8Array): CommittedPosition | undefined {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(utf8Text(value))
+  } catch {
+    return undefined
+  }
+  if (typeof parsed !== 'object' || parsed === null) return undefined
+  const { offset, leaderEpoch, metadata, committedAtMs } = parsed as Record<string, unknown>
+  if (!isCount(offset) || typeof metadata !== 'string') return undefined
+  return {
+    offset,
+    leaderEpoch: isCount(leaderEpoch) ? leaderEpoch : -1,
+    metadata,
+    committedAtMs: isCount(committedAtMs) ? committedAtMs : 0,
+  }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
