@@ -186,7 +186,16 @@ export interface SubscribeOptions {
   readonly credit?: Credit | undefined
 }
 
-/** What a subscriber is ready to take, beyond what it was granted before. */
+/**
+ * What a subscriber is ready to take, beyond what it was granted before.
+ *
+ * Bytes: batches come while there is credit and the next one fits in what is left. A batch that is larger comes all the
+ * same once credit is back at the largest single grant so far, which is taken to mean that nothing is outstanding; credit
+ * is then below zero until more is granted. So a subscriber that keeps a window grants again all it has consumed, at the
+ * latest when it has consumed everything: one that holds some back may wait for ever for a batch larger than the rest.
+ *
+ * Messages: counted one by one, and never exceeded.
+ */
 export interface Credit {
   /** Bytes of batches, for `subscribe`. */
   readonly bytes?: number | undefined
