@@ -8,7 +8,7 @@ import type { RecordFields } from '../../domain/batch/builder.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
 import { stampBatch } from '../../domain/batch/header.ts'
 import type { Durability } from '../../domain/durability.ts'
-import { isRatatoskrError, RatatoskrError } from '../../domain/errors.ts'
+import { isRatatoskrError, type RatatoskrError } from '../../domain/errors.ts'
 import type { Limits } from '../../domain/limits.ts'
 import type { PartitionDescription } from '../../domain/topic.ts'
 import type {
@@ -28,6 +28,7 @@ import type { Supervision, Supervisor } from '../supervision/supervisor.ts'
 import { Accumulator, type BuilderPool, type MessageWaiter } from './accumulator.ts'
 import { OneShotListeners } from './listeners.ts'
 import { closedLog, type LogOffsets, offsetsOf } from './log-offsets.ts'
+import { partitionOverloaded, partitionStoreFailed, partitionUnavailable } from './partition-errors.ts'
 import { recordOffsetForTime } from './time-search.ts'
 
 /** What all partitions of a broker share. */
@@ -354,7 +355,7 @@ export class Partition implements ReadablePartition {
   #appendFailed(log: PartitionLog, error: unknown): RatatoskrError {
     if (isRatatoskrError(error) && harmlessAppendErrors.has(error.code)) return error
     this.#failed(log, error)
-    return storeFailed(this.#owner.text, this.index, error)
+    return partitionStoreFailed(this.#owner.text, this.index, error)
   }
 
   /** What the reader is told: coded errors as they are, but a log that failed is given up. */
@@ -363,13 +364,13 @@ export class Partition implements ReadablePartition {
     if (isRatatoskrError(error) && error.code !== 'RTK_STORE_FAILED' && error.code !== 'RTK_CLOSED')
       return error
     this.#failed(log, error)
-    return storeFailed(this.#owner.text, this.index, error)
+    return partitionStoreFailed(this.#owner.text, this.index, error)
   }
 
   #failed(log: PartitionLog, error: unknown): void {
     if (this.#log !== log) return
     this.#takeOffline(log)
-    this.#accumulator?.fail(storeFailed(this.#owner.text, this.index, error))
+    this.#accumulator?.fail(partitionStoreFailed(this.#owner.text, this.index, error))
     this.#supervisor.failed(error)
   }
 
@@ -413,20 +414,11 @@ export class Partition implements ReadablePartition {
   }
 
   #unavailable(): RatatoskrError {
-    return (
-      this.#closedWith ??
-      new RatatoskrError(
-        'RTK_UNAVAILABLE',
-        `partition ${this.index} of ${this.#owner.text} is being opened again; retry after a pause`,
-      )
-    )
+    return this.#closedWith ?? partitionUnavailable(this.#owner.text, this.index)
   }
 
   #overloaded(waiting: string, limit: string): RatatoskrError {
-    return new RatatoskrError(
-      'RTK_OVERLOADED',
-      `${waiting} wait for the storage of partition ${this.index} of ${this.#owner.text} (${limit}); retry after a pause`,
-    )
+    return partitionOverloaded(this.#owner.text, this.index, waiting, limit)
   }
 }
 
@@ -434,10 +426,3 @@ export class Partition implements ReadablePartition {
 async function closeLog(log: PartitionLog): Promise<void> {
   await log.close()
 }
-
-const storeFailed = (topic: string, partition: number, cause: unknown): RatatoskrError =>
-  new RatatoskrError(
-    'RTK_STORE_FAILED',
-    `the storage of partition ${partition} of ${topic} failed; it is being opened again, retry after a pause`,
-    { cause },
-  )

@@ -1,0 +1,27 @@
+/** What callers of a partition are told when it cannot do its work. */
+import { RatatoskrError } from '../../domain/errors.ts'
+
+export const partitionUnavailable = (topic: string, partition: number): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_UNAVAILABLE',
+    `partition ${partition} of ${topic} is being opened again; retry after a pause`,
+  )
+
+/** @param waiting what waits, with its unit */
+export const partitionOverloaded = (
+  topic: string,
+  partition: number,
+  waiting: string,
+  limit: string,
+): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_OVERLOADED',
+    `${waiting} wait for the storage of partition ${partition} of ${topic} (${limit}); retry after a pause`,
+  )
+
+export const partitionStoreFailed = (topic: string, partition: number, cause: unknown): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_STORE_FAILED',
+    `the storage of partition ${partition} of ${topic} failed; it is being opened again, retry after a pause`,
+    { cause },
+  )
