@@ -1,0 +1,130 @@
+/** Between the plain data of a link and the messages of `ratatoskr.v1`, for the client's side. */
+import * as proto from '../../../proto/index.ts'
+import {
+  type BrokerStats,
+  type CommittedOffset,
+  type Durability,
+  durabilityNumber,
+  durabilityOfNumber,
+  type FetchedBatch,
+  type GroupDescription,
+  type PartitionDescription,
+  type PartitionOffset,
+  RatatoskrError,
+  type StartPosition,
+  type SubscribeOptions,
+  type TopicChanges,
+  type TopicDescription,
+} from '../../ports/index.ts'
+
+export const durabilityToProto = (level: Durability | undefined): proto.Durability =>
+  level === undefined
+    ? proto.Durability.DURABILITY_UNSPECIFIED
+    : ((durabilityNumber(level) + 1) as proto.Durability)
+
+/** @throws RTK_FRAME_MALFORMED for a level that this version does not know */
+export function durabilityFromProto(value: number): Durability {
+  const level = durabilityOfNumber(value - 1)
+  if (level !== undefined) return level
+  throw malformed(`the broker named durability ${value}, which this client does not know`)
+}
+
+export const configToProto = (config: TopicChanges): proto.TopicConfig => ({
+  ...config,
+  durability: durabilityToProto(config.durability),
+})
+
+/** @throws RTK_FRAME_MALFORMED */
+export function topicFromProto(topic: proto.Topic | undefined): TopicDescription {
+  if (topic?.config === undefined) throw malformed('the broker described a topic without its configuration')
+  const { partitions = 0, retentionMs = -1, retentionBytes = -1, segmentBytes = 0 } = topic.config
+  const { durability, messageBytesMax = 0 } = topic.config
+  return {
+    namespace: topic.namespace,
+    name: topic.name,
+    id: topic.id,
+    createdAtMs: topic.createdAtMs,
+    config: {
+      partitions,
+      retentionMs,
+      retentionBytes,
+      segmentBytes,
+      durability: durabilityFromProto(durability),
+      messageBytesMax,
+    },
+    partitions: topic.partitions.map(partitionFromProto),
+  }
+}
+
+export const partitionFromProto = (partition: proto.Partition): PartitionDescription => ({
+  partition: partition.partition,
+  startOffset: partition.startOffset,
+  stableOffset: partition.stableOffset,
+  endOffset: partition.endOffset,
+  sizeBytes: partition.sizeBytes,
+  state: stateFromProto(partition.state),
+})
+
+function stateFromProto(state: proto.PartitionState): PartitionDescription['state'] {
+  if (state === proto.PartitionState.PARTITION_STATE_ONLINE) return 'online'
+  return state === proto.PartitionState.PARTITION_STATE_FAILED ? 'failed' : 'recovering'
+}
+
+const edgeToProto = (edge: 'earliest' | 'latest'): proto.Edge =>
+  edge === 'earliest' ? proto.Edge.EDGE_EARLIEST : proto.Edge.EDGE_LATEST
+
+export function positionToProto(position: StartPosition): proto.StartPosition {
+  if (typeof position === 'string') return { edge: edgeToProto(position) }
+  if ('offset' in position) return { offset: position.offset }
+  if ('timestampMs' in position) return { timestampMs: position.timestampMs }
+  const { offsets, otherwise } = position
+  const edge = otherwise === undefined ? proto.Edge.EDGE_UNSPECIFIED : edgeToProto(otherwise)
+  return { offsets: { offsets: [...offsets], otherwise: edge } }
+}
+
+export const offsetOrEdge = (
+  offset: number | 'earliest' | 'latest',
+): Pick<proto.FetchRequest, 'offset' | 'edge'> =>
+  typeof offset === 'number' ? { offset } : { edge: edgeToProto(offset) }
+
+export const openToProto = (topic: string, options: SubscribeOptions): proto.OpenSubscription => ({
+  topic,
+  group: options.group ?? '',
+  member: options.member ?? '',
+  from: options.from === undefined ? undefined : positionToProto(options.from),
+  partitions: [...(options.partitions ?? [])],
+  credit: options.credit === undefined ? undefined : { bytes: options.credit.bytes ?? 0 },
+})
+
+export const committedToProto = (offsets: readonly CommittedOffset[]): proto.CommittedOffset[] =>
+  offsets.map(({ partition, offset, metadata = '' }) => ({ partition, offset, metadata }))
+
+export const offsetsFromProto = (offsets: readonly proto.PartitionOffset[]): PartitionOffset[] =>
+  offsets.map(({ partition, offset }) => ({ partition, offset }))
+
+/** @throws RTK_FRAME_MALFORMED */
+export function fetchedFromProto(fetched: proto.FetchedBatches | undefined): FetchedBatch {
+  if (fetched === undefined) throw malformed('the broker answered a fetch with nothing')
+  const { batches, ...rest } = fetched
+  return { ...rest, bytes: batches }
+}
+
+export const groupFromProto = (group: proto.GetGroupResponse): GroupDescription => ({
+  topic: group.topic,
+  group: group.group,
+  state: group.state === proto.GroupState.GROUP_STATE_STABLE ? 'stable' : 'empty',
+  members: group.members.map(({ member, partitions }) => ({ member, partitions })),
+  partitions: group.partitions.map((partition) => ({
+    partition: partition.partition,
+    committedOffset: partition.committedOffset,
+    metadata: partition.metadata,
+    stableOffset: partition.stableOffset,
+    lag: partition.lag,
+    member: partition.member,
+  })),
+  lag: group.lag,
+})
+
+export const statsFromProto = (stats: proto.GetBrokerStatsResponse): BrokerStats => ({ ...stats })
+
+const malformed = (message: string): RatatoskrError => new RatatoskrError('RTK_FRAME_MALFORMED', message)

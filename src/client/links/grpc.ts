@@ -1,0 +1,171 @@
+/** The link over gRPC: `grpc://host:port`, or `grpcs://` with TLS and the certificates that the platform trusts. */
+import type { MethodDefinition } from '@grpc/grpc-js'
+import * as proto from '../../../proto/index.ts'
+import type {
+  BatchReceipt,
+  BatchSink,
+  BrokerStats,
+  CallOptions,
+  CommitRequest,
+  FetchedBatch,
+  FetchRequest,
+  GroupDescription,
+  PartitionOffset,
+  PublishOptions,
+  RatatoskrError,
+  SeekRequest,
+  StartPosition,
+  SubscribeOptions,
+  Subscription,
+  TopicChanges,
+  TopicConfig,
+  TopicCreated,
+  TopicDescription,
+  TopicStats,
+} from '../../ports/index.ts'
+import type { Link, LinkOptions, OpenLink } from '../link.ts'
+import { GrpcChannel } from './grpc-channel.ts'
+import {
+  committedToProto,
+  configToProto,
+  fetchedFromProto,
+  groupFromProto,
+  offsetOrEdge,
+  offsetsFromProto,
+  partitionFromProto,
+  positionToProto,
+  statsFromProto,
+  topicFromProto,
+} from './grpc-convert.ts'
+import { GrpcProducer } from './grpc-producer.ts'
+import { GrpcSubscription } from './grpc-subscription.ts'
+
+const topics = proto.TopicServiceService
+const messages = proto.MessageServiceService
+const groups = proto.GroupServiceService
+const brokers = proto.BrokerServiceService
+
+/** Opens a link over gRPC: one HTTP/2 connection, whose credentials are checked before it is handed out. */
+export const openGrpcLink: OpenLink = async (url: URL, options: LinkOptions): Promise<Link> => {
+  const channel = await GrpcChannel.open(url, options)
+  try {
+    const { batchBytesMax } = await channel.unary(brokers.getSession, {}, options.signal)
+    return new GrpcLink(channel, new GrpcProducer(channel, batchBytesMax))
+  } catch (error) {
+    await channel.close()
+    throw error
+  }
+}
+
+class GrpcLink implements Link {
+  readonly #channel: GrpcChannel
+  readonly #producer: GrpcProducer
+
+  constructor(channel: GrpcChannel, producer: GrpcProducer) {
+    this.#channel = channel
+    this.#producer = producer
+  }
+
+  get closed(): Promise<RatatoskrError | undefined> {
+    return this.#channel.closed
+  }
+
+  async createTopic(topic: string, config: Partial<TopicConfig> = {}): Promise<TopicCreated> {
+    const response = await this.#call(topics.createTopic, { topic, config: configToProto(config) })
+    return { created: response.created, topic: topicFromProto(response.topic) }
+  }
+
+  async deleteTopic(topic: string): Promise<void> {
+    await this.#call(topics.deleteTopic, { topic })
+  }
+
+  async listTopics(): Promise<readonly TopicDescription[]> {
+    return (await this.#call(topics.listTopics, {})).topics.map(topicFromProto)
+  }
+
+  async topicExists(topic: string): Promise<boolean> {
+    return (await this.#call(topics.topicExists, { topic })).exists
+  }
+
+  async describeTopic(topic: string): Promise<TopicDescription> {
+    return topicFromProto((await this.#call(topics.getTopic, { topic })).topic)
+  }
+
+  async alterTopic(topic: string, changes: TopicChanges): Promise<TopicDescription> {
+    const response = await this.#call(topics.alterTopic, { topic, changes: configToProto(changes) })
+    return topicFromProto(response.topic)
+  }
+
+  async resolveTopic(topic: string): Promise<TopicDescription> {
+    return topicFromProto((await this.#call(topics.resolveTopic, { topic })).topic)
+  }
+
+  publishBatch(
+    topic: string,
+    partition: number,
+    batch: Uint8Array,
+    options?: PublishOptions,
+  ): Promise<BatchReceipt> {
+    return this.#producer.publish(topic, partition, batch, options)
+  }
+
+  async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {
+    return GrpcSubscription.open(this.#channel, topic, options, sink)
+  }
+
+  async fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch> {
+    const { partition, offset, bytesMax, waitMs } = request
+    const message = { topic, partition, bytesMax, waitMs, ...offsetOrEdge(offset) }
+    return fetchedFromProto((await this.#call(messages.fetch, message, call?.signal)).batches)
+  }
+
+  async commit(topic: string, { group, member = '', offsets }: CommitRequest): Promise<void> {
+    await this.#call(groups.commitOffsets, { topic, group, member, offsets: committedToProto(offsets) })
+  }
+
+  async seekGroup(topic: string, group: string, request: SeekRequest): Promise<readonly PartitionOffset[]> {
+    const position = positionToProto(request.position)
+    const partitions = [...(request.partitions ?? [])]
+    return offsetsFromProto(
+      (await this.#call(groups.seekGroup, { topic, group, position, partitions })).offsets,
+    )
+  }
+
+  async listGroups(topic: string): Promise<readonly string[]> {
+    return (await this.#call(groups.listGroups, { topic })).groups
+  }
+
+  async describeGroup(topic: string, group: string): Promise<GroupDescription> {
+    return groupFromProto(await this.#call(groups.getGroup, { topic, group }))
+  }
+
+  async deleteGroup(topic: string, group: string): Promise<void> {
+    await this.#call(groups.deleteGroup, { topic, group })
+  }
+
+  async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {
+    const response = await this.#call(topics.listOffsets, { topic, position: positionToProto(position) })
+    return offsetsFromProto(response.offsets)
+  }
+
+  async topicStats(topic: string): Promise<TopicStats> {
+    const stats = await this.#call(topics.getTopicStats, { topic })
+    return { ...stats, partitions: stats.partitions.map(partitionFromProto) }
+  }
+
+  async brokerStats(): Promise<BrokerStats> {
+    return statsFromProto(await this.#call(brokers.getBrokerStats, {}))
+  }
+
+  close(): Promise<void> {
+    return this.#channel.close()
+  }
+
+  #call<Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    signal?: AbortSignal,
+  ): Promise<Response> {
+    return this.#channel.unary(method, request, signal)
+  }
+}
