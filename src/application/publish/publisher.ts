@@ -10,7 +10,7 @@ import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { validateOutgoingMessage } from '../../domain/headers.ts'
 import type { Limits } from '../../domain/limits.ts'
 import type { OutgoingMessage } from '../../domain/message.ts'
-import { parseUuid } from '../../domain/message-id.ts'
+import { formatUuid, parseUuid } from '../../domain/message-id.ts'
 import { quoteForMessage } from '../../domain/names.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
 import type {
@@ -28,6 +28,7 @@ import type { Partition } from '../partitions/partition.ts'
 import type { Hooks } from '../seams.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import { type Topic, topicDeletedError } from '../topics/topic.ts'
+import { MessageIds } from './message-ids.ts'
 import type { PublishTraffic } from './traffic.ts'
 
 export interface PublisherParts {
@@ -46,8 +47,11 @@ export class Publisher {
   /** Makes the batch of one that guards are shown. */
   readonly #guardBuilder: BatchBuilder
 
+  readonly #ids: MessageIds
+
   constructor(parts: PublisherParts) {
     this.#parts = parts
+    this.#ids = new MessageIds(parts.platform.random)
     this.#guardBuilder = new BatchBuilder({ checksum: parts.platform.checksum })
   }
 
@@ -143,12 +147,13 @@ export class Publisher {
       sizeBytes = validateOutgoingMessage(message, limits, topic.messageBytesMax)
       const partition = choosePartition(topic, message)
       index = partition.index
-      const id = message.id?.toLowerCase() ?? platform.random.uuid()
+      const idBytes = message.id === undefined ? this.#ids.next() : parseUuid(message.id)
+      const id = formatUuid(idBytes)
       const record = {
         payload: message.payload,
         key: message.key,
         headers: message.headers,
-        id: parseUuid(id),
+        id: idBytes,
         timestampMs: message.timestampMs ?? platform.clock.now(),
       }
       if (this.#parts.hooks.guards('publish')) {
