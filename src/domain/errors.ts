@@ -140,6 +140,10 @@ export const errorCodes = {
     'Another process uses the data directory. Stop it, or choose another directory.',
   ),
   RTK_HOOK_ERROR: fact('denied', 'A plugin guard failed, and guards fail closed. See the cause.'),
+  RTK_HANDLER_FAILED: fact(
+    'internal',
+    "A subscription's handler failed on a message more often than retriesMax allows. See the cause.",
+  ),
   RTK_PLUGIN_INVALID: fact(
     'config',
     'A plugin is missing what it requires, its name is taken, or it could not be set up. Correct the list of plugins.',

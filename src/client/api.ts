@@ -1,0 +1,23 @@
+/** What both entries of the client, Node's and the browser's, give to their callers. */
+export { type ErrorCode, isRatatoskrError, RatatoskrError } from '../ports/index.ts'
+export { type BatchesOptions, type BatchSubscription, ClientBatch } from './batch-subscription.ts'
+export type { ClientCallOptions } from './call.ts'
+export { Client, type CommitOptions, type FetchOptions, type SeekOptions } from './client.ts'
+export { ClientMessage, type NackOptions } from './client-message.ts'
+export type { ClientOptions, ConnectOptions } from './connect-with.ts'
+export type { ReconnectOptions } from './connection.ts'
+export type { SubscriptionEvents, SubscriptionGap } from './consumer.ts'
+export type { MessageFields, MessageToPublish } from './outgoing.ts'
+export {
+  type BulkReceipt,
+  Producer,
+  type ProducerOptions,
+  type PublishManyOptions,
+  type PublishOptions,
+} from './producer.ts'
+export {
+  type HandlerOptions,
+  type MessageHandler,
+  type SubscribeOptions,
+  Subscription,
+} from './subscription.ts'

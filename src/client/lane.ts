@@ -1,0 +1,193 @@
+/**
+ * One partition within a subscription: what was received and not handed out, what was handed out and not acknowledged,
+ * and the messages that are to come again. Batches are decoded one message ahead, when their turn has come.
+ */
+import { type BatchDelivery, type BatchSource, type Clock, type Message, messagesOf } from '../ports/index.ts'
+import { AckTracker } from './ack-tracker.ts'
+import { ClientMessage, type MessageOrigin, type NackOptions } from './client-message.ts'
+import type { CommitSource } from './committer.ts'
+
+/** What a lane needs of its consumer. */
+export interface LaneOwner {
+  readonly clock: Clock
+  readonly sourceOf: (partition: number) => BatchSource
+  /** What must be done before a delivery may be handed out at all. */
+  readonly admit: ((lane: Lane, delivery: BatchDelivery) => Promise<void>) | undefined
+  /** Something may be taken from the lane again. */
+  ready(lane: Lane): void
+  /** Bytes of a batch were used up. */
+  released(bytes: number): void
+  settled(lane: Lane, message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void
+}
+
+interface Repeat {
+  readonly message: ClientMessage
+  readonly dueMs: number
+}
+
+export class Lane implements CommitSource, MessageOrigin {
+  readonly partition: number
+  committedOffset = -1
+  /** True while a handler of this lane runs. */
+  busy = false
+  /** Messages handed out and neither acknowledged nor given back. */
+  handedOutCount = 0
+  readonly #owner: LaneOwner
+  readonly #tracker: AckTracker
+  readonly #queue: BatchDelivery[] = []
+  #delivery: BatchDelivery | undefined
+  #messages: Generator<Message, void, undefined> | undefined
+  #next: Message | undefined
+  #admitting = false
+  /** Messages given back, the oldest first: the lane goes no further before they were handed out again. */
+  readonly #repeats: Repeat[] = []
+  #pause: Disposable | undefined
+  #signal: AbortController | undefined
+  #over = false
+
+  constructor(partition: number, offset: number, owner: LaneOwner) {
+    this.partition = partition
+    this.#owner = owner
+    this.#tracker = new AckTracker(offset)
+  }
+
+  get watermark(): number {
+    return this.#tracker.watermark
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= new AbortController()
+    if (this.#over) this.#signal.abort()
+    return this.#signal.signal
+  }
+
+  /** True when `take` has, or may have, something to give. */
+  get available(): boolean {
+    if (this.#over || this.#pause !== undefined || this.#admitting) return false
+    return this.#repeats.length > 0 || this.#next !== undefined || this.#queue.length > 0
+  }
+
+  /** True when the next message is the first of its delivery: the moment to let other lanes have a turn. */
+  get betweenDeliveries(): boolean {
+    return this.#next === undefined
+  }
+
+  push(delivery: BatchDelivery): void {
+    this.#queue.push(delivery)
+  }
+
+  /** The next message, to be settled by its holder. @throws as `messagesOf` does when a batch cannot be decoded */
+  take(): ClientMessage | undefined {
+    if (!this.available) return undefined
+    const repeat = this.#repeats.shift()
+    if (repeat !== undefined) {
+      this.#schedule()
+      this.handedOutCount++
+      return new ClientMessage(repeat.message.stored, this, repeat.message.attempt + 1)
+    }
+    while (this.#next === undefined) if (!this.#open()) return undefined
+    const message = this.#next
+    const after = (this.#delivery as BatchDelivery).nextOffset
+    this.#advance()
+    this.#tracker.handed(message.offset, this.#next === undefined ? after : this.#nextOffset())
+    this.handedOutCount++
+    return new ClientMessage(message, this, 1)
+  }
+
+  settled(message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void {
+    if (this.#over) return
+    this.handedOutCount--
+    this.#owner.settled(this, message, outcome, options)
+  }
+
+  /** The message is done. @returns true when the watermark rose */
+  ack(message: ClientMessage): boolean {
+    return this.#tracker.ack(message.offset)
+  }
+
+  /** Hands the message out again after a pause, before later ones. */
+  repeat(message: ClientMessage, pauseMs: number): void {
+    const { clock } = this.#owner
+    this.#repeats.push({ message, dueMs: clock.monotonic() + pauseMs })
+    this.#repeats.sort((a, b) => a.message.offset - b.message.offset)
+    this.#schedule()
+  }
+
+  /** The partition is gone: nothing more is handed out, and what was counts no more. */
+  end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#pause?.[Symbol.dispose]()
+    this.#pause = undefined
+    this.#repeats.length = 0
+    this.#finishDelivery()
+    for (const { bytes } of this.#queue.splice(0)) this.#owner.released(bytes.length)
+    this.#signal?.abort()
+  }
+
+  /** Blocks the lane until its oldest message that is to be repeated is due. */
+  #schedule(): void {
+    this.#pause?.[Symbol.dispose]()
+    this.#pause = undefined
+    if (this.#repeats.length === 0) return
+    const { clock } = this.#owner
+    const leftMs = this.#repeats[0].dueMs - clock.monotonic()
+    if (leftMs <= 0) return
+    this.#pause = clock.after(leftMs, () => {
+      this.#pause = undefined
+      this.#owner.ready(this)
+    })
+  }
+
+  /** Begins the next delivery. @returns false when there is none, or when it must be admitted first */
+  #open(): boolean {
+    const delivery = this.#queue.shift()
+    if (delivery === undefined) return false
+    const { admit } = this.#owner
+    if (admit === undefined) {
+      this.#begin(delivery)
+      return true
+    }
+    this.#admitting = true
+    void admit(this, delivery).then(() => {
+      this.#admitting = false
+      if (this.#over) this.#owner.released(delivery.bytes.length)
+      else {
+        this.#begin(delivery)
+        this.#owner.ready(this)
+      }
+    })
+    return false
+  }
+
+  #begin(delivery: BatchDelivery): void {
+    this.#delivery = delivery
+    this.#messages = messagesOf(delivery.bytes, this.#owner.sourceOf(this.partition), delivery.fromOffset)
+    this.#advance()
+  }
+
+  /** Decodes one message ahead, so that a batch is known to be used up when its last message is taken. */
+  #advance(): void {
+    const next = this.#messages?.next()
+    if (next !== undefined && next.done !== true) this.#next = next.value
+    else this.#finishDelivery()
+  }
+
+  #nextOffset(): number {
+    return (this.#next as Message).offset
+  }
+
+  #finishDelivery(): void {
+    const delivery = this.#delivery
+    this.#next = undefined
+    this.#messages = undefined
+    this.#delivery = undefined
+    if (delivery === undefined) return
+    this.#tracker.skip(delivery.nextOffset)
+    this.#owner.released(delivery.bytes.length)
+  }
+}

@@ -1,0 +1,358 @@
+/**
+ * A subscription that outlives its link: when the link is lost it subscribes again on the next one and goes on without a
+ * gap and without a duplicate.
+ *
+ * Without a group it resumes at the next offset of each partition. In a group it joins again under the same name: the
+ * broker says where each partition begins, which may be behind what was received already; records below the own
+ * position are dropped while the partition is still its own, and a partition that comes back from elsewhere begins where
+ * the broker says.
+ */
+import {
+  type BatchDelivery,
+  type CommittedOffset,
+  isRatatoskrError,
+  type MaybePromise,
+  type PartitionOffset,
+  RatatoskrError,
+  type SubscribeOptions,
+  type Subscription,
+  toRatatoskrError,
+} from '../ports/index.ts'
+import { Backoff } from './backoff.ts'
+import { delay } from './call.ts'
+import type { ClientContext } from './context.ts'
+import type { Link } from './link.ts'
+import { type TopicFacts, topicFacts } from './topic-facts.ts'
+
+/** What the holder of a live subscription is told. Calls come one after the other, never after `ended`. */
+export interface LiveSink {
+  /** Deliveries of the partition begin at this offset; whatever of it was received before is void. */
+  begin(partition: number, offset: number): void
+  /** The partition is another member's now. */
+  revoked(partition: number): void
+  deliver(delivery: BatchDelivery): void
+  /** Messages are missing: the broker no longer has those between the two offsets. */
+  gap(partition: number, expectedOffset: number, offset: number): void
+  disconnected(reason: RatatoskrError): void
+  reconnected(): void
+  ended(reason: RatatoskrError | undefined): void
+}
+
+export interface LiveOptions extends Omit<SubscribeOptions, 'credit'> {
+  /** Bytes of batches that may be on their way or waiting here. */
+  readonly creditBytes: number
+  /** After a reconnect in a group, only an offset that this member committed lets it go on; any other begins anew. */
+  readonly exact?: boolean | undefined
+}
+
+interface Position {
+  /** Next offset to be delivered. */
+  nextOffset: number
+  /** What the broker has confirmed as committed by this member; -1 while nothing. */
+  committedOffset: number
+  /** Records below are old: set when the subscription was resumed, until the first delivery. */
+  floor: number
+}
+
+const LOST = new RatatoskrError(
+  'RTK_DISCONNECTED',
+  'the connection is lost; the subscription resumes by itself',
+)
+
+export class LiveSubscription {
+  readonly topic: string
+  readonly #context: ClientContext
+  readonly #options: LiveOptions
+  readonly #sink: LiveSink
+  readonly #closing = new AbortController()
+  readonly #positions = new Map<number, Position>()
+  #facts: TopicFacts | undefined
+  #subscribed = false
+  #member: string | undefined
+  #current: Subscription | undefined
+  #link: Link | undefined
+  /** Counts subscribing: calls of an older sink are ignored. */
+  #generation = 0
+  #resuming = false
+  #outstandingBytes: number
+  /** Bytes that came beyond the credit of an earlier link: paid back before new credit is granted. */
+  #debtBytes = 0
+  #finished = false
+
+  private constructor(context: ClientContext, topic: string, options: LiveOptions, sink: LiveSink) {
+    this.#context = context
+    this.topic = topic
+    this.#options = options
+    this.#sink = sink
+    this.#member = options.member
+    this.#outstandingBytes = options.creditBytes
+  }
+
+  /** Subscribes. @throws as `Session.subscribe` does */
+  static async open(
+    context: ClientContext,
+    topic: string,
+    options: LiveOptions,
+    sink: LiveSink,
+    signal: AbortSignal,
+  ): Promise<LiveSubscription> {
+    const live = new LiveSubscription(context, topic, options, sink)
+    const cancel = (): void => live.#closing.abort(signal.reason)
+    signal.addEventListener('abort', cancel, { once: true })
+    context.connection.signal.addEventListener('abort', live.#connectionEnded, { once: true })
+    try {
+      await context.connection.use((link) => live.#subscribe(link), signal, true)
+      return live
+    } catch (error) {
+      live.#finished = true
+      live.#detach()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', cancel)
+    }
+  }
+
+  /** The topic's id and name as messages show them. */
+  get facts(): TopicFacts {
+    return this.#facts ?? { id: '', text: this.topic }
+  }
+
+  /** Name of the member within its group; empty without a group. */
+  get member(): string {
+    return this.#member ?? ''
+  }
+
+  /** Lets that many more bytes come. */
+  grant(bytes: number): void {
+    this.#outstandingBytes += bytes
+    const paid = Math.min(this.#debtBytes, bytes)
+    this.#debtBytes -= paid
+    if (bytes > paid) this.#current?.grant({ bytes: bytes - paid })
+  }
+
+  /**
+   * Commits as this member. @throws RTK_DISCONNECTED while there is no link; RTK_LEASE_LOST for partitions that are gone
+   */
+  async commit(offsets: readonly CommittedOffset[]): Promise<void> {
+    const subscription = this.#current
+    if (subscription === undefined) throw this.#finished ? closedError() : LOST
+    try {
+      await subscription.commit(offsets)
+    } catch (error) {
+      if (subscription !== this.#current && !this.#finished) throw LOST
+      throw toRatatoskrError(error)
+    }
+    for (const { partition, offset } of offsets) {
+      const position = this.#positions.get(partition)
+      if (position !== undefined) position.committedOffset = Math.max(position.committedOffset, offset)
+    }
+  }
+
+  /** Leaves; no call of the sink comes after it resolves. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#finished) return
+    this.#finished = true
+    const subscription = this.#current
+    this.#current = undefined
+    this.#closing.abort(closedError())
+    this.#detach()
+    this.#sink.ended(undefined)
+    await subscription?.close().catch(() => {})
+  }
+
+  readonly #connectionEnded = (): void => {
+    const { reason } = this.#context.connection.signal
+    this.#end(toRatatoskrError(reason))
+  }
+
+  #detach(): void {
+    this.#context.connection.signal.removeEventListener('abort', this.#connectionEnded)
+  }
+
+  #end(reason: RatatoskrError): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#current = undefined
+    this.#closing.abort(reason)
+    this.#detach()
+    this.#sink.ended(reason)
+  }
+
+  /** Subscribes on a link, from the start or from where the last one ended. */
+  async #subscribe(link: Link): Promise<void> {
+    const generation = ++this.#generation
+    const resuming = this.#subscribed
+    if (resuming) await this.#checkTopic(link)
+    this.#resuming = resuming
+    const subscription = await this.#subscribeWithin(link, generation)
+    if (this.#closing.signal.aborted || generation !== this.#generation) {
+      await subscription.close().catch(() => {})
+      throw LOST
+    }
+    this.#current = subscription
+    this.#link = link
+    this.#subscribed = true
+    if (this.#options.group !== undefined) this.#member = subscription.member
+    if (!resuming) await this.#checkTopic(link)
+  }
+
+  async #subscribeWithin(link: Link, generation: number): Promise<Subscription> {
+    try {
+      return await this.#subscribeAt(link, generation)
+    } catch (error) {
+      // What was next may be deleted by now: go on with what there is, and say so.
+      if (!this.#resuming || !isRatatoskrError(error, 'RTK_OFFSET_OUT_OF_RANGE')) throw error
+      await this.#clampPositions(link)
+      return this.#subscribeAt(link, generation)
+    }
+  }
+
+  #subscribeAt(link: Link, generation: number): Promise<Subscription> {
+    const { group, from, partitions } = this.#options
+    this.#debtBytes = Math.max(0, -this.#outstandingBytes)
+    const resumed = group === undefined && this.#resuming && this.#positions.size > 0
+    const offsets = [...this.#positions].map(([partition, { nextOffset: offset }]) => ({ partition, offset }))
+    return link.subscribe(
+      this.topic,
+      {
+        group,
+        member: this.#member,
+        partitions,
+        from: resumed ? { offsets, otherwise: 'earliest' } : from,
+        credit: { bytes: Math.max(0, this.#outstandingBytes) },
+      },
+      {
+        assigned: (list) => this.#isCurrent(generation) && this.#assigned(list),
+        deliver: (delivery): MaybePromise<void> => {
+          if (this.#isCurrent(generation)) this.#deliver(delivery)
+        },
+        ended: (reason) => {
+          if (this.#isCurrent(generation)) this.#linkEnded(reason)
+        },
+      },
+    )
+  }
+
+  #isCurrent(generation: number): boolean {
+    return generation === this.#generation && !this.#finished
+  }
+
+  #assigned(list: readonly PartitionOffset[]): void {
+    const resuming = this.#resuming
+    this.#resuming = false
+    const now = new Set(list.map(({ partition }) => partition))
+    for (const partition of this.#positions.keys()) {
+      if (now.has(partition)) continue
+      this.#positions.delete(partition)
+      this.#sink.revoked(partition)
+    }
+    for (const { partition, offset } of list) {
+      const position = this.#positions.get(partition)
+      if (position !== undefined && this.#goesOn(position, offset, resuming)) {
+        if (resuming) position.floor = position.nextOffset
+      } else this.#begin(partition, offset)
+    }
+  }
+
+  /**
+   * True when the offset the broker names is one that this member's own past explains. Otherwise the partition was
+   * elsewhere, or the group was set to another offset: then the broker is right.
+   */
+  #goesOn(position: Position, offset: number, resuming: boolean): boolean {
+    if (this.#options.group === undefined) return offset <= position.nextOffset || resuming
+    if (this.#options.exact === true && resuming) return offset === position.committedOffset
+    return offset <= position.nextOffset && offset >= position.committedOffset
+  }
+
+  #begin(partition: number, offset: number): void {
+    this.#positions.set(partition, { nextOffset: offset, committedOffset: -1, floor: 0 })
+    this.#sink.begin(partition, offset)
+  }
+
+  #deliver(delivery: BatchDelivery): void {
+    const { partition, bytes, nextOffset } = delivery
+    this.#outstandingBytes -= bytes.length
+    if (!this.#positions.has(partition)) this.#begin(partition, delivery.fromOffset)
+    const position = this.#positions.get(partition) as Position
+    const { floor } = position
+    if (nextOffset <= floor) {
+      this.grant(bytes.length)
+      return
+    }
+    const fromOffset = Math.max(delivery.fromOffset, floor)
+    position.floor = 0
+    if (fromOffset !== position.nextOffset) {
+      if (fromOffset > position.nextOffset) this.#sink.gap(partition, position.nextOffset, fromOffset)
+      this.#begin(partition, fromOffset)
+      this.#positions.get(partition)!.nextOffset = nextOffset
+    } else position.nextOffset = nextOffset
+    this.#sink.deliver({ partition, bytes, fromOffset, nextOffset })
+  }
+
+  #linkEnded(reason: RatatoskrError | undefined): void {
+    const why = reason ?? LOST
+    const lost = why.code === 'RTK_DISCONNECTED'
+    if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, why)
+    this.#current = undefined
+    this.#generation++
+    if (this.#finished) return
+    if (!lost && !why.retryable && why.code !== 'RTK_CLOSED') {
+      this.#end(why)
+      return
+    }
+    this.#sink.disconnected(why)
+    void this.#resume(!lost)
+  }
+
+  /** Subscribes again until it works, or until the broker says that it never will. */
+  async #resume(pauseFirst: boolean): Promise<void> {
+    const { platform, connection } = this.#context
+    const { signal } = this.#closing
+    const backoff = new Backoff({ baseMs: 100, maxMs: 5_000 }, platform.random)
+    for (let pause = pauseFirst; !signal.aborted; pause = true) {
+      try {
+        if (pause) await delay(platform.clock, backoff.next(), signal, 'resubscribing')
+        await connection.use((link) => this.#subscribe(link), signal)
+        if (!this.#finished) this.#sink.reconnected()
+        return
+      } catch (error) {
+        const failure = toRatatoskrError(error)
+        if (signal.aborted) return
+        if (!failure.retryable) {
+          this.#end(failure)
+          return
+        }
+      }
+    }
+  }
+
+  /** Learns the topic's id, and begins anew when a topic of the same name has replaced the one that was read. */
+  async #checkTopic(link: Link): Promise<void> {
+    const facts = await topicFacts(link, this.topic)
+    if (facts === undefined) return
+    if (this.#facts !== undefined && facts.id !== this.#facts.id) {
+      for (const [partition, position] of this.#positions) {
+        this.#sink.gap(partition, position.nextOffset, 0)
+        this.#begin(partition, 0)
+      }
+    }
+    this.#facts = facts
+  }
+
+  async #clampPositions(link: Link): Promise<void> {
+    const [starts, ends] = await Promise.all([
+      link.offsets(this.topic, 'earliest'),
+      link.offsets(this.topic, 'latest'),
+    ])
+    for (const [partition, position] of this.#positions) {
+      const start = starts.find((one) => one.partition === partition)?.offset ?? 0
+      const end = ends.find((one) => one.partition === partition)?.offset ?? start
+      const offset = Math.min(Math.max(position.nextOffset, start), end)
+      if (offset === position.nextOffset) continue
+      this.#sink.gap(partition, position.nextOffset, offset)
+      this.#begin(partition, offset)
+    }
+  }
+}
+
+const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')

@@ -1,0 +1,90 @@
+/** Messages as people publish them, and how they become what the broker stores. */
+import {
+  type Durability,
+  type Header,
+  type OutgoingMessage,
+  quoteForMessage,
+  RatatoskrError,
+  utf8,
+} from '../ports/index.ts'
+
+/** Headers: an object of names and values, or pairs where names repeat or their order matters. */
+export type HeadersInit =
+  | Readonly<Record<string, string | Uint8Array>>
+  | Iterable<readonly [name: string, value: string | Uint8Array]>
+
+/** What may be said of a message beside its payload. Texts are stored as UTF-8. */
+export interface MessageFields {
+  /** Messages of one key go to one partition, in order. Without a key they spread. */
+  readonly key?: string | Uint8Array | undefined
+  readonly headers?: HeadersInit | undefined
+  /** UUID of the message; a random one otherwise. */
+  readonly id?: string | undefined
+  /** Unix milliseconds; now otherwise. */
+  readonly timestampMs?: number | undefined
+  /** Sends to this partition whatever the key. */
+  readonly partition?: number | undefined
+}
+
+/** One message of many. */
+export interface MessageToPublish extends MessageFields {
+  readonly payload: string | Uint8Array
+}
+
+/** What a publish as a whole may ask for. */
+export interface PublishCall {
+  /** More than the topic's own level, for this publish. */
+  readonly durability?: Durability | undefined
+}
+
+const bytesOf = (value: string | Uint8Array): Uint8Array => (typeof value === 'string' ? utf8(value) : value)
+
+/**
+ * The message as bytes. Sizes, names and numbers are checked by `validateOutgoingMessage`.
+ * @throws RTK_INVALID_ARGUMENT, RTK_HEADER_INVALID for values that are neither text nor bytes
+ */
+export function toOutgoing(payload: string | Uint8Array, fields: MessageFields): OutgoingMessage {
+  const { key, headers, id, timestampMs, partition } = fields
+  if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `payload must be a string or a Uint8Array, got ${quoteForMessage(payload)}; use JSON.stringify for objects`,
+    )
+  }
+  return {
+    payload: bytesOf(payload),
+    key: key === undefined ? undefined : bytesOf(key),
+    headers: headers === undefined ? undefined : headerList(headers),
+    id,
+    timestampMs,
+    partition,
+  }
+}
+
+function headerList(headers: HeadersInit): Header[] {
+  if (typeof headers !== 'object' || headers === null) {
+    throw new RatatoskrError(
+      'RTK_HEADER_INVALID',
+      `headers are an object or pairs of name and value, got ${quoteForMessage(headers)}`,
+    )
+  }
+  const pairs = Symbol.iterator in headers ? headers : Object.entries(headers)
+  const list: Header[] = []
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || pair.length !== 2) {
+      throw new RatatoskrError('RTK_HEADER_INVALID', 'a header is a pair of name and value')
+    }
+    list.push([pair[0], bytesOf(pair[1])])
+  }
+  return list
+}
+
+/** A copy that the caller cannot change any more, for messages that wait before they are written into a batch. */
+export function detached(message: OutgoingMessage): OutgoingMessage {
+  return {
+    ...message,
+    payload: message.payload.slice(),
+    key: message.key?.slice(),
+    headers: message.headers?.map(([name, value]): Header => [name, value.slice()]),
+  }
+}

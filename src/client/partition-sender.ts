@@ -1,0 +1,311 @@
+/**
+ * Sends one partition's batches in order.
+ *
+ * Several batches may be under way at a time. The producer itself never breaks their order: a batch that the broker
+ * refused goes again only when none behind it was stored meanwhile, and nothing new is sent before that is settled.
+ * After a refusal one batch at a time goes out until one is stored.
+ */
+import {
+  BatchBuilder,
+  type BatchBuilderOptions,
+  type BatchReceipt,
+  type Clock,
+  type Durability,
+  type ErrorCode,
+  type OutgoingMessage,
+  type Random,
+  RatatoskrError,
+  toRatatoskrError,
+} from '../ports/index.ts'
+import { Backoff } from './backoff.ts'
+import type { Connection } from './connection.ts'
+import { type BatchOwner, type IdPool, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+
+/** What the senders of one producer share. */
+export interface SenderContext {
+  readonly connection: Connection
+  readonly clock: Clock
+  readonly random: Random
+  readonly ids: IdPool
+  readonly builders: BuilderPool
+  readonly batchBytesMax: number
+  readonly messagesPerBatchMax: number
+  readonly inFlightMax: number
+  readonly retryIndeterminate: boolean
+  /** Asks for `linger` to be called when the batch has waited long enough. */
+  readonly lingerFor: (sender: PartitionSender) => void
+  /** The buffer has room again. */
+  readonly released: (bytes: number) => void
+}
+
+/** Builders keep their buffers, so that a busy producer allocates none and an idle partition holds none. */
+export class BuilderPool {
+  readonly #options: BatchBuilderOptions
+  readonly #idle: BatchBuilder[] = []
+
+  constructor(options: BatchBuilderOptions) {
+    this.#options = options
+  }
+
+  take(): BatchBuilder {
+    return this.#idle.pop() ?? new BatchBuilder(this.#options)
+  }
+
+  give(builder: BatchBuilder): void {
+    if (this.#idle.length < 16) this.#idle.push(builder)
+  }
+}
+
+// Refusals that say for sure that nothing was stored and that may pass.
+const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'RTK_OVERLOADED',
+  'RTK_UNAVAILABLE',
+  'RTK_STORE_FULL',
+  'RTK_STORE_FAILED',
+])
+
+export class PartitionSender {
+  readonly topic: string
+  readonly partition: number
+  readonly #context: SenderContext
+  readonly #backoff: Backoff
+  #open: OutgoingBatch | undefined
+  #builder: BatchBuilder | undefined
+  readonly #ready: OutgoingBatch[] = []
+  readonly #underWay = new Set<OutgoingBatch>()
+  #refused: OutgoingBatch[] = []
+  #pause: Disposable | undefined
+  #oneAtATime = false
+  #pumping = false
+  #sequence = 0
+  #lastStored = -1
+
+  constructor(topic: string, partition: number, context: SenderContext) {
+    this.topic = topic
+    this.partition = partition
+    this.#context = context
+    this.#backoff = new Backoff({ baseMs: 20, maxMs: 1_000 }, context.random)
+  }
+
+  /** Batches that somebody still waits for, oldest first. */
+  get pending(): readonly OutgoingBatch[] {
+    const open = this.#open === undefined ? [] : [this.#open]
+    return [...this.#underWay, ...this.#refused, ...this.#ready, ...open]
+  }
+
+  get idle(): boolean {
+    return this.#open === undefined && this.#ready.length + this.#underWay.size + this.#refused.length === 0
+  }
+
+  /** True when the next record begins a batch: the moment for keyless messages to move on. */
+  get startsAnew(): boolean {
+    return this.#open === undefined
+  }
+
+  addMessage(
+    message: OutgoingMessage,
+    owner: MessageOwner,
+    place: number,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): number {
+    const batch = this.#batchFor(message, durability)
+    const bytes = batch.addMessage(message, owner, place)
+    this.#added(batch, deadlineMs)
+    return bytes
+  }
+
+  addOfBulk(
+    message: OutgoingMessage,
+    owner: BatchOwner,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): number {
+    const batch = this.#batchFor(message, durability)
+    const bytes = batch.addOfBulk(message, owner)
+    this.#added(batch, deadlineMs)
+    return bytes
+  }
+
+  /** The batch has waited long enough: it goes as soon as there is a place for it. */
+  linger(): void {
+    if (this.#open === undefined) return
+    this.#open.due = true
+    this.#pump()
+  }
+
+  /** Fails everything that is not settled. */
+  close(error: RatatoskrError): void {
+    this.#pause?.[Symbol.dispose]()
+    this.#pause = undefined
+    for (const batch of this.pending) {
+      batch.abort(error)
+      this.#settle(batch, () => batch.fail(error))
+    }
+    this.#discardOpen()
+    this.#ready.length = 0
+    this.#refused = []
+    this.#underWay.clear()
+  }
+
+  #batchFor(message: OutgoingMessage, durability: Durability | undefined): OutgoingBatch {
+    const open = this.#open
+    const builder = this.#builder
+    if (open !== undefined && builder !== undefined) {
+      const { batchBytesMax, messagesPerBatchMax } = this.#context
+      // A little more than key and payload, for lengths and the id: batches end near their bound, not exactly at it.
+      const bytes = message.payload.length + (message.key?.length ?? 0) + 64
+      const fits = builder.sizeBytes + bytes <= batchBytesMax && builder.recordCount < messagesPerBatchMax
+      if (fits && open.durability === durability) return open
+      this.#sealOpen()
+      this.#pump()
+    }
+    this.#builder = this.#context.builders.take()
+    this.#open = new OutgoingBatch({
+      builder: this.#builder,
+      ids: this.#context.ids,
+      clock: this.#context.clock,
+      durability,
+      sequence: this.#sequence++,
+      expired: (batch) => this.#expired(batch),
+    })
+    return this.#open
+  }
+
+  #added(batch: OutgoingBatch, deadlineMs: number): void {
+    batch.extendTo(deadlineMs)
+    if (batch.recordCount === 1) this.#context.lingerFor(this)
+    if ((this.#builder?.sizeBytes ?? 0) >= this.#context.batchBytesMax) {
+      this.#sealOpen()
+      this.#pump()
+    }
+  }
+
+  #sealOpen(): void {
+    if (this.#open === undefined) return
+    this.#open.seal()
+    this.#ready.push(this.#open)
+    this.#discardOpen()
+  }
+
+  #discardOpen(): void {
+    if (this.#builder !== undefined && this.#builder.recordCount === 0)
+      this.#context.builders.give(this.#builder)
+    this.#builder = undefined
+    this.#open = undefined
+  }
+
+  /** Sends what may be sent. While all places are taken the open batch goes on growing. */
+  #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    try {
+      const max = this.#oneAtATime ? 1 : this.#context.inFlightMax
+      while (this.#pause === undefined && this.#refused.length === 0 && this.#underWay.size < max) {
+        if (this.#ready.length === 0) {
+          if (this.#open?.due !== true) return
+          this.#sealOpen()
+        }
+        const batch = this.#ready.shift()
+        if (batch !== undefined) this.#send(batch)
+      }
+    } finally {
+      this.#pumping = false
+    }
+  }
+
+  #send(batch: OutgoingBatch): void {
+    this.#underWay.add(batch)
+    // The bytes belong to the broker once they are sent: a second time it gets a copy.
+    const bytes = (batch.sent ? batch.bytes?.slice() : batch.bytes) as Uint8Array
+    batch.sent = true
+    const { signal, durability } = batch
+    try {
+      const receipt = this.#context.connection.use(
+        (link) => link.publishBatch(this.topic, this.partition, bytes, { durability, signal }),
+        signal,
+      )
+      if (receipt instanceof Promise) {
+        receipt.then(
+          (value) => this.#stored(batch, value),
+          (error: unknown) => this.#failed(batch, toRatatoskrError(error)),
+        )
+      } else this.#stored(batch, receipt)
+    } catch (error) {
+      this.#failed(batch, toRatatoskrError(error))
+    }
+  }
+
+  #stored(batch: OutgoingBatch, receipt: BatchReceipt): void {
+    this.#underWay.delete(batch)
+    this.#lastStored = Math.max(this.#lastStored, batch.sequence)
+    this.#oneAtATime = false
+    this.#backoff.reset()
+    this.#settle(batch, () => batch.store(receipt))
+    this.#retryRefused()
+    this.#pump()
+  }
+
+  #failed(batch: OutgoingBatch, error: RatatoskrError): void {
+    this.#underWay.delete(batch)
+    if (!batch.settled && this.#mayRepeat(error)) {
+      batch.refusal = error
+      this.#refused.push(batch)
+    } else this.#settle(batch, () => batch.fail(error))
+    this.#retryRefused()
+    this.#pump()
+  }
+
+  #mayRepeat(error: RatatoskrError): boolean {
+    return passing.has(error.code) || (this.#context.retryIndeterminate && error.code === 'RTK_DISCONNECTED')
+  }
+
+  /** When nothing is under way any more: puts refused batches back in front, but for those that others have overtaken. */
+  #retryRefused(): void {
+    if (this.#refused.length === 0 || this.#underWay.size > 0) return
+    const refused = this.#refused.sort((a, b) => a.sequence - b.sequence)
+    this.#refused = []
+    const again: OutgoingBatch[] = []
+    for (const batch of refused) {
+      if (batch.sequence > this.#lastStored) again.push(batch)
+      else this.#settle(batch, () => batch.fail(batch.refusal as RatatoskrError))
+    }
+    if (again.length === 0) return
+    this.#ready.unshift(...again)
+    this.#oneAtATime = true
+    this.#pause ??= this.#context.clock.after(this.#backoff.next(), () => {
+      this.#pause = undefined
+      this.#pump()
+    })
+  }
+
+  #expired(batch: OutgoingBatch): void {
+    if (batch === this.#open) {
+      batch.seal()
+      this.#discardOpen()
+    }
+    const ready = this.#ready.indexOf(batch)
+    if (ready !== -1) this.#ready.splice(ready, 1)
+    const refused = this.#refused.indexOf(batch)
+    if (refused !== -1) this.#refused.splice(refused, 1)
+    this.#underWay.delete(batch)
+    const what = batch.sent ? 'stored for sure' : 'sent'
+    const error =
+      batch.refusal ??
+      new RatatoskrError(
+        'RTK_TIMEOUT',
+        `the batch was not ${what} within its deadline (timeoutMs); the publish ${batch.sent ? 'may or may not be' : 'is not'} stored`,
+      )
+    batch.abort(new DOMException(error.message, 'TimeoutError'))
+    this.#settle(batch, () => batch.fail(error))
+    this.#retryRefused()
+    this.#pump()
+  }
+
+  #settle(batch: OutgoingBatch, settle: () => void): void {
+    if (batch.settled) return
+    const bytes = batch.bufferedBytes
+    settle()
+    this.#context.released(bytes)
+  }
+}

@@ -1,0 +1,459 @@
+/**
+ * The batching producer: messages become record batches here, one for each partition, and batches are what travels.
+ *
+ * Guarantees: messages of one partition are stored in the order in which they were given to one producer, as far as they
+ * are stored at all. A batch that the broker surely refused for a passing reason is sent again until its deadline. One
+ * whose answer was lost may be stored: its messages reject with RTK_DISCONNECTED or RTK_TIMEOUT, unless
+ * `retryIndeterminate` accepts that they may then be stored twice.
+ */
+import {
+  type BatchReceipt,
+  type Durability,
+  type Limits,
+  type OutgoingMessage,
+  type Platform,
+  type PublishReceipt,
+  type PublishResult,
+  quoteForMessage,
+  RatatoskrError,
+  toRatatoskrError,
+} from '../ports/index.ts'
+import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
+import type { Connection } from './connection.ts'
+import { type MessageFields, type MessageToPublish, type PublishCall, toOutgoing } from './outgoing.ts'
+import { type BatchOwner, IdPool, type MessageOwner } from './outgoing-batch.ts'
+import { BuilderPool, type PartitionSender, type SenderContext } from './partition-sender.ts'
+import { TopicSender } from './topic-sender.ts'
+
+export interface ProducerOptions {
+  /** How long a batch waits for more messages, in milliseconds. 0: until the current turn of the event loop is over. */
+  readonly lingerMs?: number | undefined
+  /** Size at which a batch is full, before compression. */
+  readonly batchBytesMax?: number | undefined
+  /** Batches under way to one partition. */
+  readonly inFlightMax?: number | undefined
+  /** Bytes of messages that the producer holds. Above it publishes wait, or are refused. */
+  readonly bufferBytesMax?: number | undefined
+  /** Publishes that may wait for room or for their topic; more are refused with RTK_OVERLOADED. */
+  readonly waitingMax?: number | undefined
+  /** What a full buffer means: wait for room (default), or RTK_OVERLOADED at once. */
+  readonly whenFull?: 'wait' | 'reject' | undefined
+  readonly compression?: 'none' | 'gzip' | 'snappy' | 'zstd' | undefined
+  readonly durability?: Durability | undefined
+  /** Sends a batch again when its answer was lost with the connection. Then messages may be stored twice. */
+  readonly retryIndeterminate?: boolean | undefined
+  /** Default deadline of a publish, from the call to the acknowledgement. */
+  readonly timeoutMs?: number | undefined
+}
+
+export interface PublishOptions extends MessageFields, PublishCall, ClientCallOptions {}
+export interface PublishManyOptions extends PublishCall, ClientCallOptions {}
+
+/** What a bulk came to. */
+export interface BulkReceipt {
+  readonly messageCount: number
+  /** One for each batch, in the order of their acknowledgement. */
+  readonly batches: readonly BatchReceipt[]
+}
+
+export interface ProducerContext {
+  readonly connection: Connection
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly timeoutMs: number
+  /** Tells the client that the producer is closed. */
+  readonly closed: (producer: Producer) => void
+}
+
+const KIB = 1024
+// Topics of one producer that are kept at hand; idle ones beyond make room.
+const topicsMax = 1_024
+
+export class Producer implements AsyncDisposable {
+  readonly #context: ProducerContext
+  readonly #senders: SenderContext
+  readonly #topics = new Map<string, TopicSender>()
+  readonly #bufferBytesMax: number
+  readonly #waitingMax: number
+  readonly #waits: boolean
+  readonly #durability: Durability | undefined
+  readonly #timeoutMs: number
+  readonly #lingerMs: number
+  readonly #lingering: PartitionSender[] = []
+  #bufferedBytes = 0
+  #waiting = 0
+  #lingerSet = false
+  #closed: RatatoskrError | undefined
+  #roomFor: PromiseWithResolvers<void> | undefined
+
+  constructor(options: ProducerOptions, context: ProducerContext) {
+    const { platform, connection } = context
+    this.#context = context
+    this.#lingerMs = wholeNumber('lingerMs', options.lingerMs ?? 0, 0)
+    this.#bufferBytesMax = wholeNumber('bufferBytesMax', options.bufferBytesMax ?? 32 * KIB * KIB, 1)
+    this.#waitingMax = wholeNumber('waitingMax', options.waitingMax ?? 10_000, 0)
+    this.#waits = options.whenFull !== 'reject'
+    this.#durability = options.durability
+    this.#timeoutMs = checkTimeoutMs(options.timeoutMs, context.timeoutMs)
+    this.#senders = {
+      connection,
+      clock: platform.clock,
+      random: platform.random,
+      ids: new IdPool(platform.random),
+      builders: new BuilderPool({
+        checksum: platform.checksum,
+        compression: codecOf(options.compression, platform),
+      }),
+      batchBytesMax: wholeNumber('batchBytesMax', options.batchBytesMax ?? 256 * KIB, 1),
+      messagesPerBatchMax: context.limits.messagesPerBatchMax,
+      inFlightMax: wholeNumber('inFlightMax', options.inFlightMax ?? 5, 1),
+      retryIndeterminate: options.retryIndeterminate ?? false,
+      lingerFor: (sender) => this.#lingerFor(sender),
+      released: (bytes) => this.#released(bytes),
+    }
+  }
+
+  /** Bytes of messages that are not acknowledged yet. */
+  get bufferedBytes(): number {
+    return this.#bufferedBytes
+  }
+
+  /**
+   * Publishes one message.
+   * @param payload bytes, or text that is stored as UTF-8
+   * @throws RTK_TOPIC_NOT_FOUND, RTK_MESSAGE_TOO_LARGE, RTK_HEADER_INVALID, RTK_OVERLOADED, RTK_DISCONNECTED, RTK_TIMEOUT, …
+   */
+  async publish(
+    topic: string,
+    payload: string | Uint8Array,
+    options: PublishOptions = {},
+  ): Promise<PublishReceipt> {
+    const message = toOutgoing(payload, options)
+    const { signal, timeoutMs } = options
+    const owner = new SinglePublish()
+    if (signal === undefined) {
+      this.#accept(topic, message, owner, 0, options)
+      return owner.promise
+    }
+    return withDeadline(this.#senders.clock, 'publish', { signal, timeoutMs }, this.#timeoutMs, (aborted) => {
+      this.#accept(topic, message, owner, 0, options)
+      aborted.addEventListener('abort', () => owner.abandon(), { once: true })
+      return owner.promise
+    })
+  }
+
+  /**
+   * Publishes many, each on its own: some may fail while others are stored. Results are in the order of `messages`.
+   * For bulk data `addAll` is cheaper.
+   */
+  async publishMany(
+    topic: string,
+    messages: readonly MessageToPublish[],
+    options: PublishManyOptions = {},
+  ): Promise<readonly PublishResult[]> {
+    const owner = new ManyPublish(messages.length)
+    return withDeadline(this.#senders.clock, 'publishMany', options, this.#timeoutMs, (aborted) => {
+      for (let place = 0; place < messages.length; place++) {
+        try {
+          const message = messages[place]
+          this.#accept(topic, toOutgoing(message.payload, message), owner, place, options)
+        } catch (error) {
+          owner.failed(place, toRatatoskrError(error))
+        }
+      }
+      aborted.addEventListener('abort', () => owner.abandon(), { once: true })
+      return owner.promise
+    })
+  }
+
+  /**
+   * Publishes a bulk: any number of messages, taken as fast as the broker stores them and never more than the buffer
+   * holds. Makes no object for a message, and no ids but given ones: the broker derives them from the offset.
+   * Without `timeoutMs` only each batch has a deadline.
+   * @throws the first failure, when everything sent before it is settled; `details.storedCount` says how many are stored
+   */
+  async addAll(
+    topic: string,
+    messages: Iterable<MessageToPublish> | AsyncIterable<MessageToPublish>,
+    options: PublishManyOptions = {},
+  ): Promise<BulkReceipt> {
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options
+    return withDeadline(this.#senders.clock, 'addAll', { signal, timeoutMs }, timeoutMs, async (aborted) => {
+      const bulk = new BulkPublish()
+      try {
+        const sender = this.#topic(topic)
+        await sender.resolved()
+        if (Symbol.asyncIterator in messages) {
+          for await (const message of messages) {
+            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#room()
+            if (bulk.failure !== undefined || aborted.aborted) break
+          }
+        } else {
+          for (const message of messages) {
+            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#room()
+            if (bulk.failure !== undefined || aborted.aborted) break
+          }
+        }
+      } catch (error) {
+        bulk.failure ??= toRatatoskrError(error)
+      }
+      return bulk.finish()
+    })
+  }
+
+  /** Sends what waits and resolves when everything published before the call is settled. */
+  async flush(options: ClientCallOptions = {}): Promise<void> {
+    await withDeadline(this.#senders.clock, 'flush', options, this.#timeoutMs, () => this.#flushed())
+  }
+
+  /** Flushes, then refuses further publishes. What is not settled within the deadline rejects with RTK_CLOSED. Idempotent. */
+  async close(options: ClientCallOptions = {}): Promise<void> {
+    if (this.#closed !== undefined) return
+    this.#closed = new RatatoskrError('RTK_CLOSED', 'the producer is closed')
+    try {
+      await withDeadline(this.#senders.clock, 'close', options, this.#timeoutMs, () => this.#flushed())
+    } catch {
+      // What could not be flushed in time is failed below, and its publishers are told.
+    } finally {
+      for (const topic of this.#topics.values()) topic.close(this.#closed)
+      this.#topics.clear()
+      this.#context.closed(this)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #accept(
+    topic: string,
+    message: OutgoingMessage,
+    owner: MessageOwner & { readonly abandoned: boolean },
+    place: number,
+    options: PublishManyOptions,
+  ): void {
+    if (this.#closed !== undefined) throw this.#closed
+    const sender = this.#topic(topic)
+    const deadlineMs = this.#senders.clock.monotonic() + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
+    const durability = options.durability ?? this.#durability
+    if (sender.ready && this.#hasRoom) {
+      this.#bufferedBytes += sender.add(message, owner, place, durability, deadlineMs)
+      return
+    }
+    if (sender.ready && !this.#waits) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
+    if (this.#waiting >= this.#waitingMax) throw this.#full('waitingMax', this.#waitingMax)
+    this.#waiting++
+    sender.wait(message, owner, place, durability, deadlineMs)
+  }
+
+  /** Adds a message of a bulk. @returns false when the buffer is full now */
+  #addOfBulk(
+    sender: TopicSender,
+    message: MessageToPublish,
+    bulk: BulkPublish,
+    options: PublishManyOptions,
+  ): boolean {
+    if (this.#closed !== undefined) throw this.#closed
+    const deadlineMs = this.#senders.clock.monotonic() + this.#timeoutMs
+    const durability = options.durability ?? this.#durability
+    const outgoing = toOutgoing(message.payload, message)
+    this.#bufferedBytes += sender.addOfBulk(outgoing, bulk, durability, deadlineMs)
+    bulk.messageCount++
+    return this.#hasRoom
+  }
+
+  get #hasRoom(): boolean {
+    return this.#bufferedBytes < this.#bufferBytesMax
+  }
+
+  #room(): Promise<void> {
+    this.#roomFor ??= Promise.withResolvers<void>()
+    return this.#roomFor.promise
+  }
+
+  #topic(name: string): TopicSender {
+    const known = this.#topics.get(name)
+    if (known !== undefined && !known.gone) return known
+    if (this.#topics.size >= topicsMax) this.#forgetIdleTopic()
+    const sender = new TopicSender(name, this.#senders, {
+      limits: this.#context.limits,
+      timeoutMs: this.#timeoutMs,
+      /** Moves what waits into batches while there is room. */
+      mayAdd: () => this.#hasRoom,
+      added: (bytes) => {
+        this.#bufferedBytes += bytes
+      },
+      left: () => {
+        this.#waiting--
+      },
+    })
+    this.#topics.set(name, sender)
+    return sender
+  }
+
+  #forgetIdleTopic(): void {
+    for (const [name, sender] of this.#topics) {
+      if (!sender.idle) continue
+      this.#topics.delete(name)
+      return
+    }
+  }
+
+  #released(bytes: number): void {
+    this.#bufferedBytes -= bytes
+    if (!this.#hasRoom) return
+    this.#roomFor?.resolve()
+    this.#roomFor = undefined
+    if (this.#waiting > 0) for (const topic of this.#topics.values()) topic.drain()
+  }
+
+  #lingerFor(sender: PartitionSender): void {
+    this.#lingering.push(sender)
+    if (this.#lingerSet) return
+    this.#lingerSet = true
+    if (this.#lingerMs === 0) queueMicrotask(() => this.#lingered())
+    else this.#senders.clock.after(this.#lingerMs, () => this.#lingered())
+  }
+
+  #lingered(): void {
+    this.#lingerSet = false
+    for (const sender of this.#lingering.splice(0)) sender.linger()
+  }
+
+  async #flushed(): Promise<void> {
+    const topics = [...this.#topics.values()]
+    await Promise.all(topics.map((topic) => topic.whenDrained()))
+    const batches = topics.flatMap((topic) => topic.pending)
+    this.#lingered()
+    await Promise.all(batches.map((batch) => batch.whenSettled))
+  }
+
+  #full(bound: string, value: number): RatatoskrError {
+    return new RatatoskrError(
+      'RTK_OVERLOADED',
+      `the producer holds as much as it may (${bound}: ${value}); await earlier publishes, or raise the bound`,
+    )
+  }
+}
+
+/** One publish that somebody awaits. */
+class SinglePublish implements MessageOwner {
+  readonly promise: Promise<PublishReceipt>
+  abandoned = false
+  #resolve!: (receipt: PublishReceipt) => void
+  #reject!: (error: RatatoskrError) => void
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  stored(_place: number, receipt: PublishReceipt): void {
+    this.#resolve(receipt)
+  }
+
+  failed(_place: number, error: RatatoskrError): void {
+    this.#reject(error)
+  }
+
+  abandon(): void {
+    this.abandoned = true
+  }
+}
+
+/** Many publishes whose results are awaited together. */
+class ManyPublish implements MessageOwner {
+  readonly promise: Promise<readonly PublishResult[]>
+  abandoned = false
+  readonly #results: PublishResult[]
+  #left: number
+  #resolve!: (results: readonly PublishResult[]) => void
+
+  constructor(count: number) {
+    this.#results = new Array<PublishResult>(count)
+    this.#left = count
+    this.promise = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    if (count === 0) this.#resolve(this.#results)
+  }
+
+  stored(place: number, receipt: PublishReceipt): void {
+    this.#settle(place, receipt)
+  }
+
+  failed(place: number, error: RatatoskrError): void {
+    this.#settle(place, { error })
+  }
+
+  abandon(): void {
+    this.abandoned = true
+  }
+
+  #settle(place: number, result: PublishResult): void {
+    this.#results[place] = result
+    this.#left--
+    if (this.#left === 0) this.#resolve(this.#results)
+  }
+}
+
+/** A bulk, told of its batches only. */
+class BulkPublish implements BatchOwner {
+  messageCount = 0
+  failure: RatatoskrError | undefined
+  readonly #batches: BatchReceipt[] = []
+  #open = 0
+  #finished: PromiseWithResolvers<void> | undefined
+
+  joined(): void {
+    this.#open++
+  }
+
+  batchStored(receipt: BatchReceipt): void {
+    this.#batches.push(receipt)
+    this.#left()
+  }
+
+  batchFailed(error: RatatoskrError): void {
+    this.failure ??= error
+    this.#left()
+  }
+
+  /** Resolves when every batch is settled. */
+  async finish(): Promise<BulkReceipt> {
+    if (this.#open > 0) {
+      this.#finished = Promise.withResolvers<void>()
+      await this.#finished.promise
+    }
+    if (this.failure === undefined) return { messageCount: this.messageCount, batches: this.#batches }
+    const storedCount = this.#batches.reduce((count, batch) => count + batch.recordCount, 0)
+    throw new RatatoskrError(this.failure.code, this.failure.message, {
+      cause: this.failure,
+      details: { ...this.failure.details, storedCount },
+    })
+  }
+
+  #left(): void {
+    this.#open--
+    if (this.#open === 0) this.#finished?.resolve()
+  }
+}
+
+function codecOf(name: ProducerOptions['compression'], platform: Platform) {
+  if (name === undefined || name === 'none') return undefined
+  for (const codec of platform.compression.values()) if (codec.name === name) return codec
+  throw new RatatoskrError(
+    'RTK_COMPRESSION_UNAVAILABLE',
+    `compression ${quoteForMessage(name)} is not available here; use none, or install its codec`,
+  )
+}
+
+function wholeNumber(name: string, value: number, least: number): number {
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `${name} must be a whole number of at least ${least}, got ${quoteForMessage(value)}`,
+  )
+}

@@ -1,0 +1,245 @@
+/** One topic of a producer: finds out its partitions, spreads messages over them, and holds what cannot go yet. */
+import {
+  type Durability,
+  type Limits,
+  type OutgoingMessage,
+  partitionForKey,
+  RatatoskrError,
+  StickyPartitioner,
+  type TopicDescription,
+  toRatatoskrError,
+  validateOutgoingMessage,
+} from '../ports/index.ts'
+import { withDeadline } from './call.ts'
+import { detached } from './outgoing.ts'
+import type { BatchOwner, MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+import { PartitionSender, type SenderContext } from './partition-sender.ts'
+
+export interface TopicSenderOptions {
+  readonly limits: Limits
+  readonly timeoutMs: number
+  /** True while the producer's buffer takes more. */
+  readonly mayAdd: () => boolean
+  readonly added: (bytes: number) => void
+  /** A message no longer waits. */
+  readonly left: () => void
+}
+
+interface Waiting {
+  readonly message: OutgoingMessage
+  readonly owner: MessageOwner & { readonly abandoned: boolean }
+  readonly place: number
+  readonly durability: Durability | undefined
+  readonly deadlineMs: number
+}
+
+// Partitions may be added while a producer runs: it asks again after this long.
+const refreshAfterMs = 60_000
+
+export class TopicSender {
+  readonly #name: string
+  readonly #senders: SenderContext
+  readonly #options: TopicSenderOptions
+  readonly #partitions: PartitionSender[] = []
+  #waiting: Waiting[] = []
+  #drained: PromiseWithResolvers<void> | undefined
+  #timer: Disposable | undefined
+  #resolving: Promise<void> | undefined
+  #resolvedAtMs = 0
+  #messageBytesMax = 0
+  readonly #sticky: StickyPartitioner
+  /** True when the topic is not there any more: the next publish asks for it anew. */
+  gone = false
+
+  constructor(name: string, senders: SenderContext, options: TopicSenderOptions) {
+    this.#name = name
+    this.#senders = senders
+    this.#options = options
+    this.#sticky = new StickyPartitioner(senders.random.next())
+  }
+
+  /** True when a message can be added at once without passing another. */
+  get ready(): boolean {
+    if (this.#partitions.length === 0 || this.#waiting.length > 0) return false
+    if (this.#senders.clock.monotonic() - this.#resolvedAtMs > refreshAfterMs)
+      void this.#resolve().catch(() => {})
+    return true
+  }
+
+  get idle(): boolean {
+    return (
+      this.#waiting.length === 0 && this.#resolving === undefined && this.#partitions.every((one) => one.idle)
+    )
+  }
+
+  get pending(): readonly OutgoingBatch[] {
+    return this.#partitions.flatMap((sender) => sender.pending)
+  }
+
+  /** Resolves when the topic's partitions are known. @throws RTK_TOPIC_NOT_FOUND, … */
+  async resolved(): Promise<void> {
+    if (this.#partitions.length === 0) await this.#resolve()
+  }
+
+  /** Adds a message to its partition's batch. @returns bytes it takes in the buffer */
+  add(
+    message: OutgoingMessage,
+    owner: MessageOwner,
+    place: number,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): number {
+    return this.#senderFor(message).addMessage(message, owner, place, durability, deadlineMs)
+  }
+
+  addOfBulk(
+    message: OutgoingMessage,
+    owner: BatchOwner,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): number {
+    return this.#senderFor(message).addOfBulk(message, owner, durability, deadlineMs)
+  }
+
+  /** Keeps a message until the topic is known and the buffer has room. */
+  wait(
+    message: OutgoingMessage,
+    owner: Waiting['owner'],
+    place: number,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): void {
+    this.#waiting.push({ message: detached(message), owner, place, durability, deadlineMs })
+    this.#armTimer()
+    if (this.#partitions.length > 0) return
+    this.#resolve().then(
+      () => this.drain(),
+      (error: unknown) => this.#failWaiting(toRatatoskrError(error)),
+    )
+  }
+
+  /** Adds what waits while there is room. */
+  drain(): void {
+    if (this.#partitions.length === 0) return
+    let count = 0
+    while (count < this.#waiting.length && this.#options.mayAdd()) {
+      const { message, owner, place, durability, deadlineMs } = this.#waiting[count++]
+      this.#options.left()
+      if (owner.abandoned) continue
+      try {
+        this.#options.added(this.add(message, owner, place, durability, deadlineMs))
+      } catch (error) {
+        owner.failed(place, toRatatoskrError(error))
+      }
+    }
+    this.#forget(count)
+  }
+
+  /** Resolves when nothing waits any more. */
+  async whenDrained(): Promise<void> {
+    if (this.#waiting.length === 0) return
+    this.#drained ??= Promise.withResolvers<void>()
+    await this.#drained.promise
+  }
+
+  close(error: RatatoskrError): void {
+    this.#failWaiting(error)
+    for (const sender of this.#partitions) sender.close(error)
+  }
+
+  #senderFor(message: OutgoingMessage): PartitionSender {
+    validateOutgoingMessage(message, this.#options.limits, this.#messageBytesMax)
+    const count = this.#partitions.length
+    if (message.partition !== undefined) {
+      const sender = this.#partitions[message.partition]
+      if (sender !== undefined) return sender
+      throw new RatatoskrError(
+        'RTK_PARTITION_NOT_FOUND',
+        `topic has partitions 0 to ${count - 1}, got partition ${message.partition}`,
+      )
+    }
+    if (message.key !== undefined) return this.#partitions[partitionForKey(message.key, count)]
+    // Keyless messages fill one batch before they move on: fuller batches, and every partition gets its share.
+    if (this.#partitions[this.#sticky.current(count)].startsAnew) this.#sticky.moveOn()
+    return this.#partitions[this.#sticky.current(count)]
+  }
+
+  #resolve(): Promise<void> {
+    this.#resolving ??= this.#ask().finally(() => {
+      this.#resolving = undefined
+    })
+    return this.#resolving
+  }
+
+  async #ask(): Promise<void> {
+    const { clock, connection } = this.#senders
+    try {
+      const topic = await withDeadline(
+        clock,
+        'resolving the topic',
+        undefined,
+        this.#options.timeoutMs,
+        async (signal) => connection.use((link) => link.resolveTopic(this.#name), signal, true),
+      )
+      this.#learn(topic)
+    } catch (error) {
+      this.gone = true
+      throw error
+    }
+  }
+
+  #learn(topic: TopicDescription): void {
+    this.#resolvedAtMs = this.#senders.clock.monotonic()
+    this.#messageBytesMax = topic.config.messageBytesMax
+    for (let index = this.#partitions.length; index < topic.config.partitions; index++) {
+      this.#partitions.push(new PartitionSender(this.#name, index, this.#senders))
+    }
+  }
+
+  #failWaiting(error: RatatoskrError): void {
+    const failed = this.#waiting
+    this.#forget(failed.length)
+    for (const { owner, place } of failed) {
+      this.#options.left()
+      owner.failed(place, error)
+    }
+  }
+
+  #forget(count: number): void {
+    if (count > 0) this.#waiting = this.#waiting.slice(count)
+    if (this.#waiting.length > 0) return
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+    this.#drained?.resolve()
+    this.#drained = undefined
+  }
+
+  /** One timer for all that wait: it fires for the first and looks whose time has come. */
+  #armTimer(): void {
+    if (this.#timer !== undefined || this.#waiting.length === 0) return
+    const { clock } = this.#senders
+    const dueMs = this.#waiting.reduce(
+      (least, { deadlineMs }) => Math.min(least, deadlineMs),
+      Number.POSITIVE_INFINITY,
+    )
+    if (dueMs === Number.POSITIVE_INFINITY) return
+    this.#timer = clock.after(Math.min(dueMs - clock.monotonic(), 2 ** 31 - 1), () => {
+      this.#timer = undefined
+      const nowMs = clock.monotonic()
+      const late = this.#waiting.filter(({ deadlineMs }) => deadlineMs <= nowMs)
+      this.#waiting = this.#waiting.filter(({ deadlineMs }) => deadlineMs > nowMs)
+      this.#forget(0)
+      for (const { owner, place } of late) {
+        this.#options.left()
+        owner.failed(place, notSentInTime())
+      }
+      this.#armTimer()
+    })
+  }
+}
+
+const notSentInTime = (): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_TIMEOUT',
+    'the message found no room, or its topic no answer, within the deadline (timeoutMs); it is not stored',
+  )
