@@ -1,0 +1,211 @@
+/**
+ * The requests of one connection whose session stands: each is admitted within the bounds, run, and answered by its id.
+ */
+import type { BatchReceipt, Limits, MaybePromise, Platform, ProduceFrame, Session } from 'ratatoskr/ports'
+import {
+  encodeFetchedHeader,
+  encodeProduced,
+  errorToJson,
+  isRatatoskrError,
+  RatatoskrError,
+  toRatatoskrError,
+} from 'ratatoskr/ports'
+import { FetchedBinary, type OperationContext, operationOf } from './operations.ts'
+import { closeCodes, FrameRefused, type Request } from './request.ts'
+import type { SocketWriter } from './socket-writer.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+export interface CallBounds {
+  /** Requests that wait for their answers. */
+  readonly requestsInFlightMax: number
+  /** Of those, the ones that may wait for messages and whose answers may be large. */
+  readonly fetchesInFlightMax: number
+}
+
+export interface CallsOptions {
+  readonly session: Session
+  readonly writer: SocketWriter
+  /** True when batches travel as binary frames. */
+  readonly binary: boolean
+  readonly limits: Limits
+  readonly platform: Platform
+  readonly bounds: CallBounds
+}
+
+export class Calls implements OperationContext {
+  readonly session: Session
+  readonly subscriptions: Subscriptions
+  readonly platform: Platform
+  readonly expandedBatchBytesMax: number
+  readonly binary: boolean
+  readonly #writer: SocketWriter
+  readonly #bounds: CallBounds
+  /** Of the requests that may wait, by id. */
+  readonly #controllers = new Map<number, AbortController>()
+  #inFlight = 0
+  /** Why no more requests are taken. */
+  #refusing: RatatoskrError | undefined
+  #idle: (() => void) | undefined
+
+  constructor({ session, writer, binary, limits, platform, bounds }: CallsOptions) {
+    const { expandedBatchBytesMax } = limits
+    this.session = session
+    this.platform = platform
+    this.binary = binary
+    this.expandedBatchBytesMax = expandedBatchBytesMax
+    this.subscriptions = new Subscriptions({ session, platform, writer, binary, expandedBatchBytesMax })
+    this.#writer = writer
+    this.#bounds = bounds
+  }
+
+  /** @throws FrameRefused when it must be answered and has no id */
+  request({ op, id, fields }: Request): void {
+    this.#run(
+      id,
+      () => {
+        const operation = operationOf(op)
+        if (id === undefined && !operation.notifies) {
+          throw new FrameRefused(closeCodes.protocol, `${op} needs an id to be answered by`)
+        }
+        return operation.run(this, fields, id ?? 0)
+      },
+      (result) => this.#succeed(id, result),
+    )
+  }
+
+  produce({ id, topic, partition, durability, batch }: ProduceFrame): void {
+    this.#run(
+      id,
+      () =>
+        this.session.publishBatch(
+          topic,
+          partition,
+          batch,
+          durability === undefined ? undefined : { durability },
+        ),
+      (receipt) => this.#produced(id, receipt),
+    )
+  }
+
+  signalFor(id: number): AbortSignal {
+    if (this.#controllers.has(id)) {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `id ${id} belongs to a request in flight; take another`,
+      )
+    }
+    const { fetchesInFlightMax } = this.#bounds
+    if (this.#controllers.size >= fetchesInFlightMax) throw tooMany(fetchesInFlightMax, 'fetchesInFlightMax')
+    const controller = new AbortController()
+    this.#controllers.set(id, controller)
+    return controller.signal
+  }
+
+  cancel(id: number): void {
+    this.#controllers.get(id)?.abort()
+  }
+
+  /** Cancels what waits for messages. */
+  cancelAll(): void {
+    for (const controller of this.#controllers.values()) controller.abort()
+  }
+
+  /** Takes no more requests, ends subscriptions, and resolves when every request is answered. */
+  async drain(reason: RatatoskrError): Promise<void> {
+    this.#refusing = reason
+    this.cancelAll()
+    await this.subscriptions.endAll(reason)
+    if (this.#inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+  }
+
+  #run<Result>(
+    id: number | undefined,
+    call: () => MaybePromise<Result>,
+    answer: (result: Result) => MaybePromise<void>,
+  ): void {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) {
+      this.#fail(id, refusal)
+      return
+    }
+    this.#inFlight++
+    let result: MaybePromise<Result>
+    try {
+      result = call()
+    } catch (error) {
+      this.#settled(id)
+      if (error instanceof FrameRefused) throw error
+      this.#fail(id, error)
+      return
+    }
+    if (result instanceof Promise) {
+      const failed = (error: unknown): void => this.#fail(id, error)
+      void result
+        .then(answer)
+        .catch(failed)
+        .finally(() => this.#settled(id))
+    } else {
+      void answer(result)
+      this.#settled(id)
+    }
+  }
+
+  #refusal(): RatatoskrError | undefined {
+    const { requestsInFlightMax } = this.#bounds
+    if (this.#refusing !== undefined) return this.#refusing
+    return this.#inFlight < requestsInFlightMax
+      ? undefined
+      : tooMany(requestsInFlightMax, 'requestsInFlightMax')
+  }
+
+  #settled(id: number | undefined): void {
+    this.#inFlight--
+    if (id !== undefined) this.#controllers.delete(id)
+    if (this.#inFlight === 0) this.#idle?.()
+  }
+
+  /** @returns a promise while a large answer waits for its turn */
+  #succeed(id: number | undefined, result: unknown): MaybePromise<void> {
+    if (id === undefined) return
+    if (result instanceof FetchedBinary) {
+      return this.#writer.deliverBinary(encodeFetchedHeader(id, result.batch), result.batch.bytes)
+    }
+    this.#writer.text(JSON.stringify({ id, ok: result ?? {} }))
+    this.subscriptions.announced(id)
+  }
+
+  #produced(id: number, { partition, baseOffset, recordCount, durability }: BatchReceipt): void {
+    this.#writer.binary(encodeProduced(id, partition, baseOffset, recordCount, durability))
+  }
+
+  #fail(id: number | undefined, error: unknown): void {
+    const known =
+      this.#refusing !== undefined && isRatatoskrError(error, 'RTK_CANCELLED') ? this.#refusing : error
+    const json = errorToJson(loggedError(known, this.platform))
+    this.#writer.text(
+      JSON.stringify(id === undefined ? { event: 'error', error: json } : { id, error: json }),
+    )
+  }
+}
+
+const tooMany = (max: number, bound: string): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_OVERLOADED',
+    `a connection may have ${max} requests in flight (${bound}); wait for answers`,
+  )
+
+/** The error as the peer may see it. What it must not see is logged. */
+export function loggedError(error: unknown, platform: Platform): RatatoskrError {
+  const known = toRatatoskrError(error)
+  if (known.code === 'RTK_INTERNAL') {
+    platform.logger.error('websocket request failed', {
+      code: known.code,
+      cause: known.cause ?? known.message,
+    })
+  }
+  return known
+}

@@ -1,0 +1,2 @@
+/** The WebSocket transport. */
+export { type WebSocketTransportOptions, webSocketTransport } from './transport.ts'

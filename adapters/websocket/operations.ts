@@ -1,0 +1,297 @@
+/**
+ * The operations that a client may ask for, one row each: what its request looks like, and the call of the session that
+ * answers it. The rows know nothing of sockets and ids.
+ */
+import type {
+  CallOptions,
+  FetchedBatch,
+  FieldsOf,
+  GroupFetchRequest,
+  JsonMessage,
+  JsonShape,
+  MaybePromise,
+  PayloadEncoding,
+  Platform,
+  PublishReceipt,
+  PublishResult,
+  Session,
+  TopicChanges,
+  TopicConfig,
+} from 'ratatoskr/ports'
+import {
+  commitShape,
+  errorToJson,
+  fetchShape,
+  formatTopicRef,
+  groupFetchShape,
+  jsonAny,
+  jsonBoolean,
+  jsonDurability,
+  jsonEncoding,
+  jsonInteger,
+  jsonList,
+  jsonObject,
+  jsonString,
+  messageFromJson,
+  messagesOf,
+  messageToJson,
+  optional,
+  quoteForMessage,
+  RatatoskrError,
+  readFields,
+  requestIdMax,
+  seekShape,
+  startPositionFromJson,
+  subscribeShape,
+  suggestion,
+} from 'ratatoskr/ports'
+import type { Subscriptions } from './subscriptions.ts'
+
+/** What an operation works with. */
+export interface OperationContext {
+  readonly session: Session
+  readonly subscriptions: Subscriptions
+  readonly platform: Platform
+  /** What a compressed batch may expand to, in bytes. */
+  readonly expandedBatchBytesMax: number
+  /** True when fetched batches go out as they are. */
+  readonly binary: boolean
+  /** Aborted by a `cancel` of this request, and when the connection ends. Asked for by operations that may wait. */
+  signalFor(id: number): AbortSignal
+  /** Cancels the request in flight with this id, if there is one. */
+  cancel(id: number): void
+}
+
+/** A fetch that is answered by a binary frame instead of a reply. */
+export class FetchedBinary {
+  readonly batch: FetchedBatch
+  constructor(batch: FetchedBatch) {
+    this.batch = batch
+  }
+}
+
+export interface Operation {
+  /** Checks the request, then runs it. @returns what goes into the reply's `ok` */
+  run(
+    context: OperationContext,
+    request: Readonly<Record<string, unknown>>,
+    id: number,
+  ): MaybePromise<unknown>
+  /** True when a request may come without an id: it is then not answered. */
+  readonly notifies: boolean
+}
+
+const topic = jsonString
+const id = jsonInteger(0, requestIdMax)
+
+function operation<Shape extends JsonShape>(
+  shape: Shape,
+  run: (context: OperationContext, fields: FieldsOf<Shape>, id: number) => MaybePromise<unknown>,
+  notifies = false,
+): Operation {
+  return {
+    run: (context, request, requestId) => run(context, readFields(request, shape), requestId),
+    notifies,
+  }
+}
+
+/** The operations by name. */
+export const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
+  [
+    'createTopic',
+    // The broker checks the configuration field by field, as it does for every other way in.
+    operation({ topic, config: optional(jsonObject) }, ({ session }, request) =>
+      session.createTopic(request.topic, request.config as Partial<TopicConfig> | undefined),
+    ),
+  ],
+  ['deleteTopic', operation({ topic }, async ({ session }, request) => session.deleteTopic(request.topic))],
+  ['listTopics', operation({}, async ({ session }) => ({ topics: await session.listTopics() }))],
+  [
+    'topicExists',
+    operation({ topic }, async ({ session }, request) => ({
+      exists: await session.topicExists(request.topic),
+    })),
+  ],
+  ['describeTopic', operation({ topic }, ({ session }, request) => session.describeTopic(request.topic))],
+  [
+    'alterTopic',
+    operation({ topic, changes: jsonObject }, ({ session }, request) =>
+      session.alterTopic(request.topic, request.changes as TopicChanges),
+    ),
+  ],
+  ['resolveTopic', operation({ topic }, ({ session }, request) => session.resolveTopic(request.topic))],
+  [
+    'publish',
+    operation(
+      { topic, message: jsonAny, encoding: optional(jsonEncoding), durability: optional(jsonDurability) },
+      ({ session }, { topic, message, encoding, durability }) =>
+        session.publish(topic, messageFromJson(message, encoding), { durability }),
+    ),
+  ],
+  [
+    'publishMany',
+    operation(
+      {
+        topic,
+        messages: jsonList(jsonAny),
+        encoding: optional(jsonEncoding),
+        durability: optional(jsonDurability),
+      },
+      async ({ session }, { topic, messages, encoding, durability }) => {
+        const outgoing = messages.map((message, i) => messageFromJson(message, encoding, `messages[${i}]`))
+        const results = await session.publishMany(topic, outgoing, { durability })
+        return { results: results.map(resultToJson) }
+      },
+    ),
+  ],
+  [
+    'subscribe',
+    operation(
+      { topic, ...subscribeShape, encoding: optional(jsonEncoding), expand: optional(jsonBoolean) },
+      ({ subscriptions }, { topic, encoding, expand, ...options }, requestId) =>
+        subscriptions.open(requestId, topic, options, { encoding, expand }),
+    ),
+  ],
+  [
+    'credit',
+    operation(
+      { subscription: id, bytes: optional(jsonInteger(0)), messages: optional(jsonInteger(0)) },
+      ({ subscriptions }, { subscription, ...credit }) => subscriptions.grant(subscription, credit),
+      true,
+    ),
+  ],
+  [
+    'unsubscribe',
+    operation({ subscription: id }, async ({ subscriptions }, request) =>
+      subscriptions.close(request.subscription),
+    ),
+  ],
+  [
+    'commitSubscription',
+    operation({ subscription: id, offsets: commitShape.offsets }, ({ subscriptions }, request) =>
+      subscriptions.commit(request.subscription, request.offsets),
+    ),
+  ],
+  [
+    'commit',
+    operation({ topic, ...commitShape }, ({ session }, { topic, ...request }) =>
+      session.commit(topic, request),
+    ),
+  ],
+  [
+    'fetch',
+    operation(
+      { topic, ...fetchShape, encoding: optional(jsonEncoding) },
+      async (context, { topic, encoding, ...request }, requestId) => {
+        const batch = await context.session.fetch(topic, request, { signal: context.signalFor(requestId) })
+        return context.binary
+          ? new FetchedBinary(batch)
+          : (await messagesReader(context, topic, encoding))(batch)
+      },
+    ),
+  ],
+  [
+    'fetchGroup',
+    operation(
+      { topic, ...groupFetchShape, encoding: optional(jsonEncoding) },
+      async (context, { topic, encoding, ...request }, requestId) => {
+        const call: CallOptions = { signal: context.signalFor(requestId) }
+        const batches = await context.session.fetchGroup(topic, request satisfies GroupFetchRequest, call)
+        return { batches: batches.map(await messagesReader(context, topic, encoding)) }
+      },
+    ),
+  ],
+  [
+    'seekGroup',
+    operation(
+      { topic, group: jsonString, ...seekShape },
+      async ({ session }, { topic, group, ...request }) => ({
+        offsets: await session.seekGroup(topic, group, request),
+      }),
+    ),
+  ],
+  [
+    'listGroups',
+    operation({ topic }, async ({ session }, request) => ({
+      groups: await session.listGroups(request.topic),
+    })),
+  ],
+  [
+    'describeGroup',
+    operation({ topic, group: jsonString }, ({ session }, request) =>
+      session.describeGroup(request.topic, request.group),
+    ),
+  ],
+  [
+    'deleteGroup',
+    operation({ topic, group: jsonString }, ({ session }, request) =>
+      session.deleteGroup(request.topic, request.group),
+    ),
+  ],
+  [
+    'offsets',
+    operation({ topic, position: startPositionFromJson }, async ({ session }, request) => ({
+      offsets: await session.offsets(request.topic, request.position),
+    })),
+  ],
+  ['topicStats', operation({ topic }, ({ session }, request) => session.topicStats(request.topic))],
+  ['brokerStats', operation({}, ({ session }) => session.brokerStats())],
+  ['cancel', operation({ request: id }, (context, { request }) => context.cancel(request), true)],
+  ['ping', operation({}, () => undefined)],
+  [
+    'hello',
+    operation({ token: optional(jsonAny), username: optional(jsonAny), password: optional(jsonAny) }, () => {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        'hello is the first frame of a connection, and comes once',
+      )
+    }),
+  ],
+])
+
+/**
+ * The operation of this name.
+ * @throws RTK_NOT_SUPPORTED with the nearest name, or the list of names
+ */
+export function operationOf(name: string): Operation {
+  const found = operations.get(name)
+  if (found === undefined) {
+    const known = suggestion(name, [...operations.keys()])
+    throw new RatatoskrError('RTK_NOT_SUPPORTED', `there is no operation ${quoteForMessage(name)}; ${known}`)
+  }
+  return found
+}
+
+const resultToJson = (result: PublishResult): PublishReceipt | { readonly error: unknown } =>
+  'error' in result ? { error: errorToJson(result.error) } : result
+
+interface JsonFetched {
+  readonly partition: number
+  readonly fromOffset: number
+  readonly nextOffset: number
+  readonly startOffset: number
+  readonly stableOffset: number
+  readonly messages: readonly JsonMessage[]
+}
+
+/** Makes fetched batches messages. Messages without an id of their own have one that is made of the topic's. */
+async function messagesReader(
+  context: OperationContext,
+  topicText: string,
+  encoding: PayloadEncoding | undefined,
+): Promise<(batch: FetchedBatch) => JsonFetched> {
+  const description = await context.session.describeTopic(topicText)
+  const expansion = { codecs: context.platform.compression, bytesMax: context.expandedBatchBytesMax }
+  const source = { topic: formatTopicRef(description), topicId: description.id, expansion }
+  return ({ partition, fromOffset, nextOffset, startOffset, stableOffset, bytes }) => {
+    const messages = messagesOf(bytes, { ...source, partition }, fromOffset)
+    return {
+      partition,
+      fromOffset,
+      nextOffset,
+      startOffset,
+      stableOffset,
+      messages: Array.from(messages, (message) => messageToJson(message, encoding)),
+    }
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * The WebSocket transport: listens, checks handshakes, and keeps the connections.
+ * The protocol is described with its frames, in `domain/wire`.
+ */
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { SecureContextOptions } from 'node:tls'
+import type {
+  BoundAddress,
+  BrokerFacade,
+  Transport,
+  TransportSupervision,
+  TransportSupports,
+} from 'ratatoskr/ports'
+import {
+  assertBindAllowed,
+  binarySubprotocol,
+  errorToJson,
+  jsonSubprotocol,
+  RatatoskrError,
+} from 'ratatoskr/ports'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { Connection, type ConnectionBounds } from './connection.ts'
+import { chosenSubprotocol, credentialsOf, peerOf, refusal, refusalOf, refuse } from './handshake.ts'
+
+export interface WebSocketTransportOptions {
+  /** Address to listen on. Default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** Default 8081; 0 takes any free port. */
+  readonly port?: number | undefined
+  /** Listens beyond loopback although nobody is asked for credentials. */
+  readonly insecure?: boolean | undefined
+  /** Certificate and key: then it listens for `wss:`. */
+  readonly tls?: Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'passphrase'> | undefined
+  /** Origins of pages that may connect, such as `https://app.example`; `*` for every page. Default: none. */
+  readonly allowedOrigins?: readonly string[] | undefined
+  /** Largest message from a client, in bytes. Default: room for the largest batch, also in base64. */
+  readonly frameBytesMax?: number | undefined
+  /** Requests of one connection that wait for their answers. Default: the broker's limit of that name. */
+  readonly requestsInFlightMax?: number | undefined
+  /** Fetches among them: their answers may be large. Default 64. */
+  readonly fetchesInFlightMax?: number | undefined
+  /** Bytes that a client has not taken above which nothing more is read from it. Default 16 MiB. */
+  readonly outboundBytesMax?: number | undefined
+  /** From a connection's first byte until its session stands. Default 10 s. */
+  readonly handshakeTimeoutMs?: number | undefined
+  /** Time between pings; who gives no sign of life for that long is cut. Default 20 s. */
+  readonly pingIntervalMs?: number | undefined
+}
+
+/** Serves `ratatoskr.v1+json` and `ratatoskr.v1+binary`. */
+export const webSocketTransport = (options: WebSocketTransportOptions = {}): Transport =>
+  new WebSocketTransport(options)
+
+const supports: TransportSupports = Object.freeze({
+  batches: true,
+  push: true,
+  credit: true,
+  groups: true,
+  administration: true,
+  binary: true,
+})
+
+const frameRoomBytes = 64 * 1024 // what surrounds a batch in a frame
+const headerBytesMax = 16 * 1024
+
+/** What exists while the transport is started. */
+interface Running {
+  readonly broker: BrokerFacade
+  readonly server: Server
+  readonly upgrader: WebSocketServer
+  readonly connections: Set<Connection>
+  readonly bounds: ConnectionBounds
+  timer: Disposable
+}
+
+class WebSocketTransport implements Transport {
+  readonly name = 'websocket'
+  readonly supports = supports
+  readonly #options: WebSocketTransportOptions
+  #address: BoundAddress | undefined
+  #running: Running | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor(options: WebSocketTransportOptions) {
+    this.#options = options
+  }
+
+  get address(): BoundAddress | undefined {
+    return this.#address
+  }
+
+  async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
+    if (this.#address !== undefined) return this.#address
+    const { host = '127.0.0.1', port = 8081, insecure, handshakeTimeoutMs = 10_000 } = this.#options
+    assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
+    const server = this.#createServer(handshakeTimeoutMs)
+    await listening(server, host, port)
+    const running = this.#run(broker, server, handshakeTimeoutMs)
+    server.on('upgrade', (request, socket, head) => this.#upgrade(running, request, socket, head))
+    server.on('error', (cause) => {
+      supervision.failed(new RatatoskrError('RTK_UNAVAILABLE', 'the WebSocket listener failed', { cause }))
+    })
+    this.#running = running
+    this.#address = addressOf(server, host, this.#options.tls !== undefined)
+    return this.#address
+  }
+
+  stop(deadlineMs: number): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return this.#stopping ?? Promise.resolve()
+    this.#running = undefined
+    this.#address = undefined
+    this.#stopping = this.#stop(running, deadlineMs)
+    return this.#stopping
+  }
+
+  async #stop({ server, connections, broker, timer }: Running, deadlineMs: number): Promise<void> {
+    timer[Symbol.dispose]()
+    const gone = new Promise<void>((resolve) => server.close(() => resolve()))
+    server.closeAllConnections()
+    const deadline = broker.platform.clock.after(deadlineMs, () => {
+      for (const connection of connections) connection.terminate()
+    })
+    await Promise.all(Array.from(connections, (connection) => connection.drain()))
+    deadline[Symbol.dispose]()
+    await gone
+  }
+
+  #createServer(handshakeTimeoutMs: number): Server {
+    const options = {
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: handshakeTimeoutMs,
+      requestTimeout: handshakeTimeoutMs,
+      connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 1_000),
+    }
+    const { tls } = this.#options
+    const server = tls === undefined ? createHttpServer(options) : createHttpsServer({ ...options, ...tls })
+    server.on('request', answerPlainRequest)
+    return server
+  }
+
+  #run(broker: BrokerFacade, server: Server, handshakeTimeoutMs: number): Running {
+    const { limits, platform } = broker
+    const { pingIntervalMs = 20_000 } = this.#options
+    const upgrader = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: this.#options.frameBytesMax ?? Math.ceil(limits.batchBytesMax / 3) * 4 + frameRoomBytes,
+      handleProtocols: (offered) => chosenSubprotocol(offered) ?? false,
+    })
+    const bounds = {
+      requestsInFlightMax: this.#options.requestsInFlightMax ?? limits.requestsInFlightMax,
+      fetchesInFlightMax: this.#options.fetchesInFlightMax ?? 64,
+      outboundBytesMax: this.#options.outboundBytesMax ?? 16 * 1024 * 1024,
+      handshakeTimeoutMs,
+    }
+    const connections = new Set<Connection>()
+    const pingAll = (): void => {
+      running.timer = platform.clock.after(pingIntervalMs, pingAll)
+      for (const connection of connections) connection.ping()
+    }
+    const timer = platform.clock.after(pingIntervalMs, pingAll)
+    const running: Running = { broker, server, upgrader, connections, bounds, timer }
+    return running
+  }
+
+  #upgrade(running: Running, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { upgrader, connections, broker } = running
+    if (connections.size >= broker.limits.sessionsMax) {
+      refuse(socket, refusal(503, 'RTK_LIMIT_EXCEEDED', 'too many connections (sessionsMax)'))
+      return
+    }
+    const refused = refusalOf(request, this.#options.allowedOrigins ?? [])
+    if (refused !== undefined) {
+      refuse(socket, refused)
+      return
+    }
+    upgrader.handleUpgrade(request, socket, head, (ws: WebSocket) =>
+      this.#accept(running, ws, request, socket),
+    )
+  }
+
+  #accept(
+    { broker, bounds, connections }: Running,
+    ws: WebSocket,
+    request: IncomingMessage,
+    socket: Duplex,
+  ): void {
+    const peer = peerOf(request, this.#options.tls !== undefined)
+    const connection = new Connection({
+      ws,
+      socket,
+      peer,
+      credentials: credentialsOf(request),
+      broker,
+      bounds,
+    })
+    connections.add(connection)
+    void connection.closed.finally(() => connections.delete(connection))
+  }
+}
+
+/** Resolves when the server accepts connections. @throws RTK_ADDRESS_IN_USE, RTK_CONFIG_INVALID */
+async function listening(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const failed = (cause: NodeJS.ErrnoException): void => {
+      const where = `${host}:${port}`
+      if (cause.code === 'EADDRINUSE') {
+        reject(
+          new RatatoskrError('RTK_ADDRESS_IN_USE', `${where} is taken; choose another port, or 0`, { cause }),
+        )
+      } else {
+        const what = `cannot listen on ${where} (${cause.code}); choose an address of this machine`
+        reject(new RatatoskrError('RTK_CONFIG_INVALID', what, { cause }))
+      }
+    }
+    server.once('error', failed)
+    server.listen({ host, port }, () => {
+      server.off('error', failed)
+      resolve()
+    })
+  })
+}
+
+function addressOf(server: Server, host: string, encrypted: boolean): BoundAddress {
+  const { port } = server.address() as AddressInfo
+  const shown = host.includes(':') ? `[${host}]` : host
+  return Object.freeze({ host, port, url: `${encrypted ? 'wss' : 'ws'}://${shown}:${port}` })
+}
+
+/** Whoever comes without asking for WebSocket learns what is here. */
+function answerPlainRequest(_request: IncomingMessage, response: ServerResponse): void {
+  const what = `this port speaks WebSocket, with the subprotocol ${binarySubprotocol} or ${jsonSubprotocol}`
+  const body = JSON.stringify(errorToJson(new RatatoskrError('RTK_NOT_SUPPORTED', what)))
+  response
+    .writeHead(426, { upgrade: 'websocket', 'content-type': 'application/json', connection: 'close' })
+    .end(body)
+}

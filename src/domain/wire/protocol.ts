@@ -1,0 +1,25 @@
+/**
+ * The wire protocol of subprotocols `ratatoskr.v1+json` and `ratatoskr.v1+binary`: what brokers and clients both know.
+ *
+ * Requests, replies and events are JSON objects, one a text frame:
+ *
+ *     request  { "op": "createTopic", "id": 7, … }     id: 0 to 2^32 - 1, chosen by the client
+ *     reply    { "id": 7, "ok": { … } }   or   { "id": 7, "error": { code, message, retryable, details } }
+ *     event    { "event": "assigned", "subscription": 9, "partitions": [{ partition, offset }, …] }
+ *              { "event": "message",  "subscription": 9, "message": { … } }           only in +json
+ *              { "event": "ended",    "subscription": 9, "error": { … } }             without error: the client closed it
+ *              { "event": "error",    "error": { … } }                                the connection is closed after it
+ *
+ * A subscription is known by the id of the request that began it. Requests `credit` and `cancel` may come without an id
+ * and then have no reply. The first frame may be a `hello` with credentials, for clients that cannot set request headers:
+ *
+ *     { "op": "hello", "id": 0, "token": "…" }   or   { "op": "hello", "id": 0, "username": "…", "password": "…" }
+ *
+ * Batches travel in +binary only, as binary frames (see frames.ts); in +json messages come one an event and go by the
+ * operations `publish` and `publishMany`.
+ */
+export const jsonSubprotocol = 'ratatoskr.v1+json'
+export const binarySubprotocol = 'ratatoskr.v1+binary'
+
+/** Told in the reply to `hello`. Additions leave it as it is; what an older client would misread raises it. */
+export const wireProtocolVersion = 1
