@@ -4,5 +4,7 @@ export { batchOfSize, crc32c, type SampleBatch, sampleBatch } from './batches.ts
 export * from './clock.ts'
 export * from './log-store.ts'
 export * from './manual-clock.ts'
+export * from './metrics.ts'
 export * from './state-store.ts'
 export * from './suite.ts'
+export * from './test-platform.ts'

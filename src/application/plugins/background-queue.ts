@@ -4,7 +4,7 @@
  * waiting items plus the batch in hand, and the event loop goes on.
  */
 import type { BackgroundQueue, BackgroundQueueOptions, Clock } from '../../ports/index.ts'
-import { settledWithin } from './deadline.ts'
+import { within } from '../deadline.ts'
 
 /** Items given to one call of `handle` when the options do not say. */
 const defaultBatchMax = 256
@@ -89,7 +89,7 @@ export class BoundedQueue<Item> implements BackgroundQueue<Item> {
    */
   async close(deadlineMs: number): Promise<number> {
     this.#accepting = false
-    await settledWithin(this.#clock, deadlineMs, this.drained())
+    await within(this.#clock, deadlineMs, this.drained()).catch(() => undefined)
     const left = this.#items.length
     this.#cut = true
     this.#items = []
@@ -131,9 +131,10 @@ export class BoundedQueue<Item> implements BackgroundQueue<Item> {
     return batch
   }
 
+  /** A millisecond and not none: on a clock that is moved by hand, waiting for no time would never end. */
   #turn(): Promise<void> {
     this.#sinceTurn = 0
-    return new Promise((resolve) => void this.#clock.after(0, resolve))
+    return new Promise((resolve) => void this.#clock.after(1, resolve))
   }
 
   #drop(items: number): void {

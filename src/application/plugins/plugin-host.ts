@@ -16,8 +16,8 @@ import {
   quoteForMessage,
   RatatoskrError,
 } from '../../ports/index.ts'
+import { within } from '../deadline.ts'
 import type { Hooks } from '../seams.ts'
-import { settledWithin } from './deadline.ts'
 import { type Hooked, HookTable } from './hook-table.ts'
 import { assertPlugins } from './plugin-list.ts'
 import { PluginScope } from './plugin-scope.ts'
@@ -175,14 +175,12 @@ export class PluginHost implements Hooks {
     if (cut > 0) scope.logger.warn('plugin queues did not drain in time', { dropped: cut })
     this.#running.delete(plugin.name)
     if (plugin.close === undefined) return
-    const deadlineMs = this.#limits.pluginCloseTimeoutMs
-    const outcome = await settledWithin(
-      this.#options.platform.clock,
-      deadlineMs,
-      (async () => plugin.close?.())(),
-    )
-    if (outcome === 'timeout') scope.logger.error('plugin did not close in time', { deadlineMs })
-    else if (outcome !== 'done') scope.logger.error('plugin failed to close', { error: outcome.error })
+    try {
+      const closing = (async () => plugin.close?.())()
+      await within(this.#options.platform.clock, this.#limits.pluginCloseTimeoutMs, closing)
+    } catch (error) {
+      scope.logger.error('plugin failed to close', { error })
+    }
   }
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {

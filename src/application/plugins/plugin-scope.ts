@@ -3,6 +3,7 @@
  * back, so that a plugin which is unloaded, or whose `setup` failed half-way, leaves nothing behind.
  */
 import {
+  assertMetricSeries,
   type BackgroundQueue,
   type BackgroundQueueOptions,
   type BrokerStats,
@@ -134,13 +135,21 @@ export class PluginScope implements HookOwner {
     }
   }
 
+  /** Names are checked here, so that adapters need not; gauges end with the plugin. */
   #metrics(): Metrics {
     const metrics = this.#options.metrics
     return {
-      counter: (name, labels) => metrics.counter(name, labels),
-      histogram: (name, labels) => metrics.histogram(name, labels),
+      counter: (name, labels) => {
+        assertMetricSeries(name, labels)
+        return metrics.counter(name, labels)
+      },
+      histogram: (name, labels) => {
+        assertMetricSeries(name, labels)
+        return metrics.histogram(name, labels)
+      },
       gauge: (name, read, labels) => {
         this.#assertOpen()
+        assertMetricSeries(name, labels)
         return this.#hold(metrics.gauge(name, read, labels))
       },
     }
