@@ -48,6 +48,8 @@ export interface SubscriptionForm {
 
 export interface Subscribed {
   readonly subscription: number
+  /** The broker's own name for it, as logs and hooks have it. */
+  readonly subscriptionId: string
   readonly topic: string
   readonly group: string | undefined
   readonly member: string
@@ -85,15 +87,17 @@ export class Subscriptions {
         sink instanceof BatchEvents
           ? await session.subscribe(topic, options, sink)
           : await session.subscribeMessages(topic, options, sink)
-      sink.subscription = subscription
+      sink.began(subscription)
       return {
         subscription: id,
+        subscriptionId: subscription.id,
         topic: subscription.topic,
         group: subscription.group,
         member: subscription.member,
       }
     } catch (error) {
       forget()
+      sink.began(undefined)
       throw error
     }
   }
@@ -105,12 +109,13 @@ export class Subscriptions {
 
   /** Grants credit. A subscription that is over needs none: its end and the credit may have crossed on the way. */
   grant(id: number, credit: Credit): void {
-    this.#open.get(id)?.subscription?.grant(credit)
+    this.#open.get(id)?.grant(credit)
   }
 
   /** Ends a subscription. Ending one that is over is no error. */
   async close(id: number): Promise<void> {
-    await this.#open.get(id)?.subscription?.close()
+    const sink = this.#open.get(id)
+    await (await sink?.ready)?.close()
   }
 
   /** @throws RTK_SUBSCRIPTION_NOT_FOUND, and as the subscription does */
@@ -136,11 +141,16 @@ export class Subscriptions {
 /** What both sinks share: holding back, and the events. */
 class WireSink implements SinkEvents {
   subscription: Subscription | undefined
+  /** Resolves when the broker has begun it, or has not. */
+  readonly ready: Promise<Subscription | undefined>
   /** Said instead of "closed by the client" when the transport ends it. */
   endReason: RatatoskrError | undefined
   protected readonly id: number
   protected readonly host: SubscriptionsHost
   readonly #forget: () => void
+  readonly #begun = Promise.withResolvers<Subscription | undefined>()
+  /** Credit that came before the subscription had begun. */
+  #early: Credit[] = []
   /** What came before the reply; undefined when the reply is out. */
   #held: (() => void)[] | undefined = []
 
@@ -148,6 +158,18 @@ class WireSink implements SinkEvents {
     this.id = id
     this.host = host
     this.#forget = forget
+    this.ready = this.#begun.promise
+  }
+
+  began(subscription: Subscription | undefined): void {
+    this.subscription = subscription
+    this.#begun.resolve(subscription)
+    for (const credit of this.#early.splice(0)) subscription?.grant(credit)
+  }
+
+  grant(credit: Credit): void {
+    if (this.subscription === undefined) this.#early.push(credit)
+    else this.subscription.grant(credit)
   }
 
   announced(): void {
@@ -210,6 +232,8 @@ class MessageEvents extends WireSink implements MessageSink {
 
 class BatchEvents extends WireSink implements BatchSink {
   readonly #expand: boolean
+  /** Bytes sent beyond what the broker counted, because they were expanded: the client's grants cover them first. */
+  #surplusBytes = 0
 
   constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
     super(id, host, forget)
@@ -223,9 +247,17 @@ class BatchEvents extends WireSink implements BatchSink {
     })
   }
 
+  override grant({ bytes = 0 }: Credit): void {
+    const covered = Math.min(bytes, this.#surplusBytes)
+    this.#surplusBytes -= covered
+    super.grant({ bytes: bytes - covered })
+  }
+
   #expanded(bytes: Uint8Array): Uint8Array {
     const { platform, expandedBatchBytesMax } = this.host
     const expansion = { codecs: platform.compression, bytesMax: expandedBatchBytesMax }
-    return uncompressedBatches(bytes, expansion, platform.checksum)
+    const expanded = uncompressedBatches(bytes, expansion, platform.checksum)
+    this.#surplusBytes += expanded.length - bytes.length
+    return expanded
   }
 }

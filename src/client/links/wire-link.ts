@@ -1,0 +1,207 @@
+/**
+ * A link over the subprotocol `ratatoskr.v1+binary`, on any socket that carries its frames: the operations of a session
+ * as requests, record batches as binary frames. The protocol is described in domain/wire.
+ */
+import type {
+  BatchBytes,
+  BatchReceipt,
+  BatchSink,
+  BrokerStats,
+  CallOptions,
+  CommitRequest,
+  DeliverFrame,
+  FetchedBatch,
+  FetchRequest,
+  GroupDescription,
+  MaybePromise,
+  PartitionOffset,
+  Platform,
+  PublishOptions,
+  RatatoskrError,
+  SeekRequest,
+  StartPosition,
+  SubscribeOptions,
+  Subscription,
+  TopicChanges,
+  TopicConfig,
+  TopicCreated,
+  TopicDescription,
+  TopicStats,
+} from '../../ports/index.ts'
+import { errorFromJson, toRatatoskrError } from '../../ports/index.ts'
+import { abortError, unlessAborted } from '../call.ts'
+import type { Link, LinkOptions, OpenLink } from '../link.ts'
+import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
+import type { OpenWireSocket } from './wire-socket.ts'
+import { type SubscribedReply, WireSubscription } from './wire-subscription.ts'
+
+/** Makes the opener of links over a kind of socket. */
+export const wireLinkOpener =
+  (openSocket: OpenWireSocket): OpenLink =>
+  async (url: URL, { platform, credentials, frameBytesMax, signal }: LinkOptions): Promise<Link> => {
+    const link = new WireLink(platform)
+    try {
+      const events = link.channel
+      const socket = await openSocket(url, { events, frameBytesMax, signal })
+      await unlessAborted(link.channel.begin(socket, credentials), signal, 'connecting')
+      return link
+    } catch (error) {
+      void link.close()
+      throw toRatatoskrError(error)
+    }
+  }
+
+class WireLink implements Link, WireChannelEvents {
+  readonly channel: WireChannel
+  /** Platforms without codecs, such as browsers, ask for batches without compression. */
+  readonly #expand: true | undefined
+  readonly #subscriptions = new Map<number, WireSubscription>()
+  readonly #closed = Promise.withResolvers<RatatoskrError | undefined>()
+
+  constructor(platform: Platform) {
+    this.channel = new WireChannel(platform, this)
+    this.#expand = platform.compression.size === 0 ? true : undefined
+  }
+
+  get closed(): Promise<RatatoskrError | undefined> {
+    return this.#closed.promise
+  }
+
+  async createTopic(topic: string, config?: Partial<TopicConfig>): Promise<TopicCreated> {
+    return (await this.channel.request('createTopic', { topic, config })) as TopicCreated
+  }
+
+  async deleteTopic(topic: string): Promise<void> {
+    await this.channel.request('deleteTopic', { topic })
+  }
+
+  async listTopics(): Promise<readonly TopicDescription[]> {
+    const { topics } = (await this.channel.request('listTopics', {})) as { topics: TopicDescription[] }
+    return topics
+  }
+
+  async topicExists(topic: string): Promise<boolean> {
+    const { exists } = (await this.channel.request('topicExists', { topic })) as { exists: boolean }
+    return exists
+  }
+
+  async describeTopic(topic: string): Promise<TopicDescription> {
+    return (await this.channel.request('describeTopic', { topic })) as TopicDescription
+  }
+
+  async alterTopic(topic: string, changes: TopicChanges): Promise<TopicDescription> {
+    return (await this.channel.request('alterTopic', { topic, changes })) as TopicDescription
+  }
+
+  async resolveTopic(topic: string): Promise<TopicDescription> {
+    return (await this.channel.request('resolveTopic', { topic })) as TopicDescription
+  }
+
+  publishBatch(
+    topic: string,
+    partition: number,
+    batch: BatchBytes,
+    options?: PublishOptions,
+  ): MaybePromise<BatchReceipt> {
+    const signal = options?.signal
+    if (signal?.aborted) throw abortError(signal, 'publish')
+    return unlessAborted(
+      this.channel.produce(topic, partition, options?.durability, batch),
+      signal,
+      'publish',
+    )
+  }
+
+  async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {
+    const id = this.#freeId()
+    const forget = (): void => void this.#subscriptions.delete(id)
+    const subscription = new WireSubscription(id, sink, this.channel, forget)
+    this.#subscriptions.set(id, subscription)
+    try {
+      const reply = await this.channel.request('subscribe', { ...options, topic, expand: this.#expand }, id)
+      subscription.begun(reply as SubscribedReply)
+      return subscription
+    } catch (error) {
+      forget()
+      throw error
+    }
+  }
+
+  async fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch> {
+    const signal = call?.signal
+    if (signal?.aborted) throw abortError(signal, 'fetch')
+    const id = this.channel.takeId()
+    const fetched = this.channel.request('fetch', { ...request, topic }, id) as Promise<FetchedBatch>
+    const cancel = (): void => this.channel.notify('cancel', { request: id })
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      return await unlessAborted(fetched, signal, 'fetch')
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
+  }
+
+  async commit(topic: string, request: CommitRequest): Promise<void> {
+    await this.channel.request('commit', { ...request, topic })
+  }
+
+  async seekGroup(topic: string, group: string, request: SeekRequest): Promise<readonly PartitionOffset[]> {
+    const reply = await this.channel.request('seekGroup', { ...request, topic, group })
+    return (reply as { offsets: PartitionOffset[] }).offsets
+  }
+
+  async listGroups(topic: string): Promise<readonly string[]> {
+    const { groups } = (await this.channel.request('listGroups', { topic })) as { groups: string[] }
+    return groups
+  }
+
+  async describeGroup(topic: string, group: string): Promise<GroupDescription> {
+    return (await this.channel.request('describeGroup', { topic, group })) as GroupDescription
+  }
+
+  async deleteGroup(topic: string, group: string): Promise<void> {
+    await this.channel.request('deleteGroup', { topic, group })
+  }
+
+  async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {
+    const reply = await this.channel.request('offsets', { topic, position })
+    return (reply as { offsets: PartitionOffset[] }).offsets
+  }
+
+  async topicStats(topic: string): Promise<TopicStats> {
+    return (await this.channel.request('topicStats', { topic })) as TopicStats
+  }
+
+  async brokerStats(): Promise<BrokerStats> {
+    return (await this.channel.request('brokerStats', {})) as BrokerStats
+  }
+
+  async close(): Promise<void> {
+    await this.channel.close()
+  }
+
+  deliver({ id, partition, fromOffset, nextOffset, bytes }: DeliverFrame): void {
+    this.#subscriptions.get(id)?.deliver({ partition, bytes, fromOffset, nextOffset })
+  }
+
+  event(event: Readonly<Record<string, unknown>>): void {
+    const subscription = this.#subscriptions.get(event.subscription as number)
+    if (event.event === 'assigned') subscription?.assigned(event.partitions as readonly PartitionOffset[])
+    if (event.event === 'ended') {
+      subscription?.ended(event.error === undefined ? undefined : errorFromJson(event.error))
+    }
+  }
+
+  over(reason: RatatoskrError | undefined): void {
+    for (const subscription of this.#subscriptions.values()) subscription.lost(reason)
+    this.#subscriptions.clear()
+    this.#closed.resolve(reason)
+  }
+
+  /** An id that no subscription has: they live longer than requests. */
+  #freeId(): number {
+    let id = this.channel.takeId()
+    while (this.#subscriptions.has(id)) id = this.channel.takeId()
+    return id
+  }
+}
