@@ -139,6 +139,10 @@ export const errorCodes = {
     'conflict',
     'Another process uses the data directory. Stop it, or choose another directory.',
   ),
+  RTK_STORE_FORMAT_UNKNOWN: fact(
+    'config',
+    'The data directory has a format that this version does not know. Use a newer version, or another directory.',
+  ),
   RTK_HOOK_ERROR: fact('denied', 'A plugin guard failed, and guards fail closed. See the cause.'),
   RTK_HANDLER_FAILED: fact(
     'internal',

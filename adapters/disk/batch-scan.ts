@@ -1,0 +1,144 @@
+/**
+ * Walks the batches of a file and checks each: how segments and the state log are recovered.
+ *
+ * The CRC of a batch leaves out its base offset, length and magic; those are held to what must be there: offsets without
+ * gaps, lengths within the file, magic 2. So no damaged byte that matters goes unnoticed.
+ */
+import {
+  baseOffsetOf,
+  batchHeaderBytes,
+  batchMagic,
+  batchSizeOf,
+  type Checksum,
+  crcOf,
+  crcStart,
+  lastOffsetDeltaOf,
+  magicOf,
+  nextOffsetOf,
+} from 'ratatoskr/ports'
+import type { DiskFile } from './file-system.ts'
+
+const windowBytes = 1024 * 1024
+
+export interface ScanResult {
+  /** Where the valid batches end. */
+  readonly endPosition: number
+  readonly endOffset: number
+  /** Why they end before the file does; undefined when they do not. */
+  readonly problem: string | undefined
+}
+
+/** What is wrong with the batch at `at`; undefined when it is whole and valid. `limit` is where the bytes end. */
+export function problemOf(
+  bytes: Uint8Array,
+  at: number,
+  limit: number,
+  expectedOffset: number,
+  checksum: Checksum,
+): string | undefined {
+  if (limit - at < batchHeaderBytes) return 'a batch header is cut short'
+  const size = batchSizeOf(bytes, at)
+  if (size < batchHeaderBytes || at + size > limit) return 'a batch length leads out of the file'
+  if (magicOf(bytes, at) !== batchMagic) return 'a batch has the wrong magic'
+  if (baseOffsetOf(bytes, at) !== expectedOffset) {
+    return `a batch begins at offset ${baseOffsetOf(bytes, at)} where ${expectedOffset} must be`
+  }
+  if (lastOffsetDeltaOf(bytes, at) < 0) return 'a batch has no records'
+  if (checksum(bytes.subarray(at + crcStart, at + size)) !== crcOf(bytes, at))
+    return 'a batch fails its checksum'
+  return undefined
+}
+
+/** A part of a file in memory that moves along and grows to hold what is asked for. */
+class Window {
+  readonly #file: DiskFile
+  readonly #sizeBytes: number
+  bytes: Uint8Array = new Uint8Array(0)
+  /** Position of the first byte in the file. */
+  start = 0
+
+  constructor(file: DiskFile, sizeBytes: number) {
+    this.#file = file
+    this.#sizeBytes = sizeBytes
+  }
+
+  /** Makes `count` bytes from `position` available, or as many as the file has. */
+  async hold(position: number, count: number): Promise<void> {
+    const end = Math.min(position + count, this.#sizeBytes)
+    if (position >= this.start && end <= this.start + this.bytes.length) return
+    const wanted = Math.min(Math.max(count, windowBytes), this.#sizeBytes - position)
+    const buffer = Buffer.allocUnsafeSlow(Math.max(wanted, 0))
+    const read = await this.#file.read(buffer, position)
+    this.bytes = buffer.subarray(0, read)
+    this.start = position
+  }
+}
+
+/**
+ * Checks batches from a position to the end of the file.
+ * @param onBatch is called for each valid batch: the bytes, where in them it begins, and its position in the file
+ */
+export async function scanBatches(
+  file: DiskFile,
+  from: { readonly position: number; readonly offset: number },
+  sizeBytes: number,
+  checksum: Checksum,
+  onBatch: (bytes: Uint8Array, at: number, position: number) => void,
+): Promise<ScanResult> {
+  const window = new Window(file, sizeBytes)
+  let { position, offset } = from
+  while (position < sizeBytes) {
+    await window.hold(position, batchHeaderBytes)
+    let at = position - window.start
+    if (window.bytes.length - at >= batchHeaderBytes) {
+      const size = batchSizeOf(window.bytes, at)
+      if (size >= batchHeaderBytes && position + size <= sizeBytes) {
+        await window.hold(position, size)
+        at = position - window.start
+      }
+    }
+    const problem = problemOf(window.bytes, at, window.bytes.length, offset, checksum)
+    if (problem !== undefined) return { endPosition: position, endOffset: offset, problem }
+    onBatch(window.bytes, at, position)
+    offset = nextOffsetOf(window.bytes, at)
+    position += batchSizeOf(window.bytes, at)
+  }
+  return { endPosition: position, endOffset: offset, problem: undefined }
+}
+
+/**
+ * Looks for a valid batch anywhere after a damaged place: then the damage is not a torn end, and what follows must not be
+ * thrown away.
+ * @returns the base offset of the first one found
+ */
+export async function findBatchAfter(
+  file: DiskFile,
+  from: { readonly position: number; readonly offset: number },
+  sizeBytes: number,
+  checksum: Checksum,
+): Promise<number | undefined> {
+  const window = new Window(file, sizeBytes)
+  let position = from.position + 1
+  while (position + batchHeaderBytes <= sizeBytes) {
+    await window.hold(position, batchHeaderBytes)
+    const at = position - window.start
+    const candidate = nextCandidate(window.bytes, at)
+    position += candidate - at
+    if (candidate + batchHeaderBytes > window.bytes.length) continue
+    const size = batchSizeOf(window.bytes, candidate)
+    const offset = baseOffsetOf(window.bytes, candidate)
+    if (size >= batchHeaderBytes && position + size <= sizeBytes && offset >= from.offset) {
+      const found = Buffer.allocUnsafeSlow(size)
+      await file.read(found, position)
+      if (problemOf(found, 0, size, offset, checksum) === undefined) return offset
+    }
+    position++
+  }
+  return undefined
+}
+
+/** The next place from `at` on that has the magic where a batch would; the first that is too near to the end otherwise. */
+function nextCandidate(bytes: Uint8Array, at: number): number {
+  while (at + batchHeaderBytes <= bytes.length && magicOf(bytes, at) !== batchMagic) at++
+  return at
+}

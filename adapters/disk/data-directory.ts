@@ -1,0 +1,114 @@
+/**
+ * The data directory that logs and state share: claimed while one of them is started, and of a format that we know.
+ *
+ *     ratatoskr.lock                                   who holds the directory
+ *     format.json                                      version of everything below
+ *     state/<generation>.log                           state-log.ts
+ *     logs/<topic id>/<partition>/<base offset>.log    segment.ts, with an .index beside it
+ *     trash/                                           deleted logs on their way out
+ */
+import { RatatoskrError } from 'ratatoskr/ports'
+import { lockFileName } from './directory-lock.ts'
+import { type DirectoryLock, type FileSystem, writeAll } from './file-system.ts'
+
+/** Version of the layout and of the files that are our own. */
+export const formatVersion = 1
+
+const formatFileName = 'format.json'
+
+export class DataDirectory {
+  readonly path: string
+  readonly #fileSystem: FileSystem
+  #users = 0
+  #lock: Promise<DirectoryLock> | undefined
+
+  constructor(fileSystem: FileSystem, path: string) {
+    this.#fileSystem = fileSystem
+    this.path = path
+  }
+
+  /**
+   * Claims the directory for one more user.
+   * @throws RTK_STORE_LOCKED, RTK_STORE_FORMAT_UNKNOWN, RTK_CONFIG_INVALID for a directory with someone else's files
+   */
+  async acquire(): Promise<void> {
+    this.#users++
+    try {
+      this.#lock ??= this.#claim()
+      await this.#lock
+    } catch (error) {
+      this.#users--
+      this.#lock = undefined
+      throw error
+    }
+  }
+
+  async release(): Promise<void> {
+    this.#users--
+    if (this.#users > 0) return
+    const lock = this.#lock
+    this.#lock = undefined
+    await (await lock)?.release()
+  }
+
+  async #claim(): Promise<DirectoryLock> {
+    const lock = await this.#fileSystem.lock(this.path)
+    try {
+      await this.#checkFormat()
+      return lock
+    } catch (error) {
+      await lock.release()
+      throw error
+    }
+  }
+
+  async #checkFormat(): Promise<void> {
+    const names = await this.#fileSystem.list(this.path)
+    if (names.includes(formatFileName)) {
+      const format = await this.#readFormat()
+      if (format === formatVersion) return
+      throw new RatatoskrError(
+        'RTK_STORE_FORMAT_UNKNOWN',
+        `the data directory has format ${format ?? 'unreadable'}, this version knows format ${formatVersion}`,
+      )
+    }
+    const foreign = names.find(
+      (name) => name !== lockFileName && name !== 'lost+found' && !name.startsWith('.'),
+    )
+    if (foreign !== undefined) {
+      throw new RatatoskrError(
+        'RTK_CONFIG_INVALID',
+        "the data directory has files in it that are not Ratatoskr's; choose an empty directory, or a new one",
+      )
+    }
+    await this.#writeFormat()
+  }
+
+  async #readFormat(): Promise<number | undefined> {
+    const file = await this.#fileSystem.open(`${this.path}/${formatFileName}`, 'read')
+    try {
+      const bytes = new Uint8Array(await file.size())
+      await file.read(bytes, 0)
+      const content: unknown = JSON.parse(Buffer.from(bytes).toString())
+      if (typeof content !== 'object' || content === null || !('format' in content)) return undefined
+      return typeof content.format === 'number' ? content.format : undefined
+    } catch {
+      return undefined
+    } finally {
+      await file.close()
+    }
+  }
+
+  async #writeFormat(): Promise<void> {
+    const path = `${this.path}/${formatFileName}`
+    const file = await this.#fileSystem.open(`${this.path}/.${formatFileName}`, 'create')
+    try {
+      await writeAll(file, Buffer.from(`${JSON.stringify({ format: formatVersion })}\n`), 0)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await this.#fileSystem.rename(`${this.path}/.${formatFileName}`, path)
+    await this.#fileSystem.syncDirectory(this.path)
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * One process a data directory.
+ *
+ * On Linux the claim is an abstract Unix socket named after the directory's device and inode: the kernel frees it when
+ * the process dies, however it dies. The file `ratatoskr.lock` says who holds the directory, and is the claim itself
+ * where there are no abstract sockets, or where processes see the same directory from different network namespaces.
+ */
+import { readFile, stat, unlink, writeFile } from 'node:fs/promises'
+import net from 'node:net'
+import { join } from 'node:path'
+import { RatatoskrError } from 'ratatoskr/ports'
+import { type DirectoryLock, systemCodeOf } from './file-system.ts'
+
+export const lockFileName = 'ratatoskr.lock'
+
+/** What the lock file says of its holder. */
+interface Holder {
+  readonly pid: number
+  /** When the process began, in the kernel's ticks since boot: tells it from a later process of the same number. */
+  readonly startedAt: string
+  readonly bootId: string
+  /** Device and inode of the directory: a copied directory carries its original's lock file, which claims nothing. */
+  readonly directory: string
+}
+
+/**
+ * Claims a directory that exists.
+ * @throws RTK_STORE_LOCKED
+ */
+export async function lockDirectory(directory: string): Promise<DirectoryLock> {
+  const { dev, ino } = await stat(directory)
+  const identity = `${dev}:${ino}`
+  const path = join(directory, lockFileName)
+  const socket = await claimSocket(identity, path)
+  try {
+    const holder = await readHolder(path)
+    if (holder !== undefined && (await isAlive(holder, identity))) throw locked(holder.pid)
+    const self: Holder = {
+      pid: process.pid,
+      startedAt: await startOf(process.pid),
+      bootId: await bootId(),
+      directory: identity,
+    }
+    await writeFile(path, `${JSON.stringify(self)}\n`, { mode: 0o600 })
+  } catch (error) {
+    await closeSocket(socket)
+    throw error
+  }
+  return {
+    async release() {
+      await unlink(path).catch(() => undefined)
+      await closeSocket(socket)
+    },
+  }
+}
+
+async function claimSocket(identity: string, path: string): Promise<net.Server | undefined> {
+  if (process.platform !== 'linux') return undefined
+  const server = net.createServer((connection) => connection.destroy())
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ path: `\0ratatoskr:${identity}` }, resolve)
+    })
+  } catch (error) {
+    if (systemCodeOf(error) !== 'EADDRINUSE') throw error
+    throw locked((await readHolder(path))?.pid)
+  }
+  server.unref()
+  return server
+}
+
+async function closeSocket(server: net.Server | undefined): Promise<void> {
+  if (server !== undefined) await new Promise((resolve) => server.close(resolve))
+}
+
+async function readHolder(path: string): Promise<Holder | undefined> {
+  try {
+    const holder: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const whole =
+      typeof holder === 'object' && holder !== null && 'pid' in holder && Number.isInteger(holder.pid)
+    return whole ? (holder as Holder) : undefined
+  } catch {
+    // Missing, or half-written by a process that died: nobody holds the directory by it.
+    return undefined
+  }
+}
+
+async function isAlive(holder: Holder, identity: string): Promise<boolean> {
+  if (holder.directory !== identity || holder.bootId !== (await bootId())) return false
+  try {
+    process.kill(holder.pid, 0)
+  } catch (error) {
+    if (systemCodeOf(error) === 'ESRCH') return false
+  }
+  return holder.startedAt === (await startOf(holder.pid))
+}
+
+const bootId = async (): Promise<string> =>
+  (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')).trim()
+
+/** Start time of a process from /proc: field 22, counted after the command's closing parenthesis. Empty elsewhere. */
+async function startOf(pid: number): Promise<string> {
+  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return line.slice(line.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+}
+
+function locked(pid: number | undefined): RatatoskrError {
+  const who = pid === undefined ? 'another process' : `process ${pid}`
+  return new RatatoskrError(
+    'RTK_STORE_LOCKED',
+    `the data directory is in use by ${who}; stop it, or choose another directory`,
+    { details: { pid: pid ?? null } },
+  )
+}

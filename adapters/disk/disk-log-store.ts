@@ -1,0 +1,191 @@
+/** Logs on disk: one directory a partition. */
+import {
+  assertLogId,
+  closedError,
+  type LogId,
+  type LogStore,
+  type LogStoreSupports,
+  type OpenLogOptions,
+  type PartitionLog,
+  RatatoskrError,
+} from 'ratatoskr/ports'
+import type { DataDirectory } from './data-directory.ts'
+import { DiskLog } from './disk-log.ts'
+import { recoverSegments } from './recovery.ts'
+import { type StoreContext, storeFailed } from './store-context.ts'
+
+interface Entry {
+  log: DiskLog | undefined
+}
+
+export class DiskLogStore implements LogStore {
+  readonly name = 'disk'
+  readonly supports: LogStoreSupports = Object.freeze({
+    durability: Object.freeze(['os', 'interval', 'fsync'] as const),
+    reopen: true,
+    timeIndex: true,
+    truncateAfter: true,
+    fencing: false,
+  })
+  readonly #context: StoreContext
+  readonly #directory: DataDirectory
+  readonly #open = new Map<string, Entry>()
+  /** Offsets from which on the files of a failed log hold what nobody was promised. */
+  readonly #doubtful = new Map<string, number>()
+  /** Openings and deletions that are under way. */
+  readonly #busy = new Map<string, Promise<unknown>>()
+  #started: Promise<void> | undefined
+  #trashed = 0
+
+  constructor(context: StoreContext, directory: DataDirectory) {
+    this.#context = context
+    this.#directory = directory
+  }
+
+  start(): Promise<void> {
+    this.#started ??= this.#start().catch((error: unknown) => {
+      this.#started = undefined
+      throw storeFailed(error)
+    })
+    return this.#started
+  }
+
+  async stop(): Promise<void> {
+    const started = this.#started
+    if (started === undefined) return
+    this.#started = undefined
+    await started
+    await Promise.allSettled([...this.#busy.values()])
+    await Promise.all([...this.#open.values()].map((entry) => entry.log?.close()))
+    await this.#context.files.closeIdle()
+    await this.#directory.release()
+  }
+
+  async openLog(id: LogId, options: OpenLogOptions): Promise<PartitionLog> {
+    this.#assertStarted()
+    assertLogId(id)
+    const key = keyOf(id)
+    if (this.#open.has(key)) {
+      throw new RatatoskrError('RTK_INTERNAL', 'the log is open already: a partition has one owner')
+    }
+    const entry: Entry = { log: undefined }
+    this.#open.set(key, entry)
+    try {
+      entry.log = await this.#exclusively(key, () => this.#openLog(key, options))
+      if (this.#started !== undefined) return entry.log
+      await entry.log.close()
+      throw closedError('the disk store')
+    } catch (error) {
+      this.#open.delete(key)
+      throw storeFailed(error)
+    }
+  }
+
+  async *listLogs(): AsyncGenerator<LogId, void, undefined> {
+    this.#assertStarted()
+    const { fileSystem } = this.#context
+    for (const topicId of await fileSystem.list(this.#logs)) {
+      for (const name of await fileSystem.list(`${this.#logs}/${topicId}`)) {
+        const id = { topicId, partition: Number(name) }
+        if (isLogId(id, name)) yield id
+      }
+    }
+  }
+
+  async deleteLog(id: LogId): Promise<void> {
+    this.#assertStarted()
+    assertLogId(id)
+    const key = keyOf(id)
+    await this.#exclusively(key, async () => {
+      await this.#open.get(key)?.log?.close()
+      this.#doubtful.delete(key)
+      await this.#trash(id)
+    }).catch((error: unknown) => {
+      throw storeFailed(error)
+    })
+  }
+
+  get #logs(): string {
+    return `${this.#directory.path}/logs`
+  }
+
+  get #trashPath(): string {
+    return `${this.#directory.path}/trash`
+  }
+
+  #assertStarted(): void {
+    if (this.#started === undefined) throw closedError('the disk store')
+  }
+
+  async #start(): Promise<void> {
+    await this.#directory.acquire()
+    try {
+      await this.#context.fileSystem.removeTree(this.#trashPath)
+      await this.#context.fileSystem.makeDirectory(this.#trashPath)
+      await this.#context.fileSystem.makeDirectory(this.#logs)
+      await this.#context.fileSystem.syncDirectory(this.#directory.path)
+    } catch (error) {
+      await this.#directory.release()
+      throw error
+    }
+  }
+
+  async #openLog(key: string, options: OpenLogOptions): Promise<DiskLog> {
+    const directory = `${this.#logs}/${key}`
+    const topicDirectory = directory.slice(0, directory.lastIndexOf('/'))
+    await this.#context.fileSystem.makeDirectory(directory)
+    const log = new DiskLog(this.#context, {
+      directory,
+      segmentBytes: options.segmentBytes,
+      segments: await recoverSegments(this.#context, directory),
+      newDirectories: [topicDirectory, this.#logs],
+      onClose: (doubtfulFrom) => {
+        this.#open.delete(key)
+        if (doubtfulFrom !== undefined) this.#doubtful.set(key, doubtfulFrom)
+      },
+    })
+    const doubtfulFrom = this.#doubtful.get(key)
+    if (doubtfulFrom !== undefined && doubtfulFrom < log.endOffset) await log.truncateAfter(doubtfulFrom)
+    this.#doubtful.delete(key)
+    return log
+  }
+
+  /** Takes a log away with one rename, so that a crash leaves all of it or nothing; then removes the files. */
+  async #trash({ topicId, partition }: LogId): Promise<void> {
+    const { fileSystem, files } = this.#context
+    const topicDirectory = `${this.#logs}/${topicId}`
+    const directory = `${topicDirectory}/${partition}`
+    const names = await fileSystem.list(topicDirectory)
+    if (!names.includes(String(partition))) return
+    for (const name of await fileSystem.list(directory)) await files.discard(`${directory}/${name}`)
+    const trash = `${this.#trashPath}/${topicId}-${partition}-${this.#trashed++}`
+    await fileSystem.rename(directory, trash)
+    await fileSystem.syncDirectory(topicDirectory)
+    await fileSystem.syncDirectory(this.#trashPath)
+    await fileSystem.removeTree(trash)
+  }
+
+  /** Runs one thing at a time for each log. */
+  async #exclusively<T>(key: string, run: () => Promise<T>): Promise<T> {
+    const before = this.#busy.get(key) ?? Promise.resolve()
+    const mine = before.then(run, run)
+    this.#busy.set(key, mine)
+    try {
+      return await mine
+    } finally {
+      if (this.#busy.get(key) === mine) this.#busy.delete(key)
+    }
+  }
+}
+
+const keyOf = (id: LogId): string => `${id.topicId}/${id.partition}`
+
+/** True for directories that are logs of ours; anything else in there is left alone. */
+function isLogId(id: LogId, name: string): boolean {
+  try {
+    assertLogId(id)
+    return String(id.partition) === name
+  } catch {
+    return false
+  }
+}

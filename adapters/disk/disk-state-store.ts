@@ -1,0 +1,215 @@
+/**
+ * State on disk: a table in memory, and a log of its changes. Changes that arrive while one write is under way go together
+ * with the next, each whole by itself; a change counts, for readers too, when it is on the disk.
+ */
+import {
+  assertStateKey,
+  type Clock,
+  closedError,
+  copyChanges,
+  type Logger,
+  type PlannedChange,
+  type StateChange,
+  type StateEntry,
+  type StateStore,
+  type StateStoreSupports,
+  StateTable,
+  type TableEntry,
+  type Versioned,
+} from 'ratatoskr/ports'
+import type { DataDirectory } from './data-directory.ts'
+import { isFull } from './file-system.ts'
+import type { StateLog } from './state-log.ts'
+import { storeFailed, storeFull } from './store-context.ts'
+
+interface PendingChange {
+  readonly changes: readonly StateChange[]
+  resolve(version: number): void
+  reject(error: unknown): void
+}
+
+interface PlannedGroup {
+  readonly accepted: readonly {
+    readonly pending: PendingChange
+    readonly planned: readonly PlannedChange[]
+  }[]
+  readonly batches: readonly Uint8Array[]
+  readonly recordCount: number
+}
+
+export class DiskStateStore implements StateStore {
+  readonly name = 'disk'
+  readonly supports: StateStoreSupports = Object.freeze({ durable: true })
+  readonly #log: StateLog
+  readonly #directory: DataDirectory
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #table = new StateTable()
+  #started: Promise<void> | undefined
+  #open = false
+  #pending: PendingChange[] = []
+  #writing: Promise<void> | undefined
+
+  constructor(log: StateLog, directory: DataDirectory, clock: Clock, logger: Logger) {
+    this.#log = log
+    this.#directory = directory
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  start(): Promise<void> {
+    this.#started ??= this.#start().catch((error: unknown) => {
+      this.#started = undefined
+      throw storeFailed(error)
+    })
+    return this.#started
+  }
+
+  async stop(): Promise<void> {
+    const started = this.#started
+    if (started === undefined) return
+    this.#started = undefined
+    await started
+    this.#open = false
+    await this.#writing
+    await this.#log.close()
+    this.#table.clear()
+    await this.#directory.release()
+  }
+
+  async get(key: string): Promise<Versioned | undefined> {
+    this.#assertOpen()
+    assertStateKey(key)
+    const entry = this.#table.get(key)
+    return entry && { value: entry.value.slice(), version: entry.version }
+  }
+
+  async put(key: string, value: Uint8Array, expectedVersion?: number): Promise<number> {
+    return this.#change([{ key, value, expectedVersion }])
+  }
+
+  async putMany(changes: readonly StateChange[]): Promise<void> {
+    await this.#change(changes)
+  }
+
+  async delete(key: string, expectedVersion?: number): Promise<void> {
+    await this.#change([{ key, value: undefined, expectedVersion }])
+  }
+
+  list(prefix: string): AsyncIterable<StateEntry> {
+    this.#assertOpen()
+    return copiesOf(this.#table.list(prefix))
+  }
+
+  #assertOpen(): void {
+    if (!this.#open) throw closedError('the disk store')
+  }
+
+  async #start(): Promise<void> {
+    await this.#directory.acquire()
+    try {
+      await this.#log.open(this.#table, this.#clock.now())
+      this.#open = true
+    } catch (error) {
+      this.#table.clear()
+      await this.#log.close().catch(() => undefined)
+      await this.#directory.release()
+      throw error
+    }
+  }
+
+  /** @returns the version that the first change led to */
+  async #change(changes: readonly StateChange[]): Promise<number> {
+    this.#assertOpen()
+    const copies = copyChanges(changes)
+    if (copies.length === 0) return 0
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ changes: copies, resolve, reject })
+      this.#writing ??= this.#writeAll().finally(() => {
+        this.#writing = undefined
+      })
+    })
+  }
+
+  async #writeAll(): Promise<void> {
+    // One turn of microtasks, so that what is asked together is written together.
+    await Promise.resolve()
+    while (this.#pending.length > 0) {
+      const group = this.#plan(this.#pending.splice(0))
+      if (group.accepted.length > 0) await this.#writeGroup(group)
+    }
+  }
+
+  /** Decides in order what of a group may be done; refuses the rest at once. */
+  #plan(pending: readonly PendingChange[]): PlannedGroup {
+    const versions = new Map<string, number>()
+    const accepted: { pending: PendingChange; planned: readonly PlannedChange[] }[] = []
+    for (const one of pending) {
+      try {
+        const planned = this.#table.plan(one.changes, versions)
+        for (const { key, version } of planned) versions.set(key, version)
+        accepted.push({ pending: one, planned })
+      } catch (error) {
+        one.reject(error)
+      }
+    }
+    return { accepted, ...this.#encode(accepted.map(({ planned }) => planned)) }
+  }
+
+  #encode(plans: readonly (readonly PlannedChange[])[]): { batches: Uint8Array[]; recordCount: number } {
+    const nowMs = this.#clock.now()
+    let recordCount = 0
+    const batches = plans.map((planned) => {
+      const batch = this.#log.encode(planned, this.#log.endOffset + recordCount, nowMs)
+      recordCount += planned.length
+      return batch
+    })
+    return { batches, recordCount }
+  }
+
+  async #writeGroup(group: PlannedGroup): Promise<void> {
+    const { accepted } = group
+    try {
+      if (await this.#rewriteIfDue()) {
+        const { batches, recordCount } = this.#encode(accepted.map(({ planned }) => planned))
+        await this.#log.append(batches, recordCount)
+      } else {
+        await this.#log.append(group.batches, group.recordCount)
+      }
+    } catch (error) {
+      const reason = await this.#recover(error)
+      for (const { pending } of accepted) pending.reject(reason)
+      return
+    }
+    for (const { pending, planned } of accepted) {
+      this.#table.apply(planned)
+      pending.resolve(planned[0].version)
+    }
+  }
+
+  /** @returns true when the file was written anew, so that offsets have changed */
+  async #rewriteIfDue(): Promise<boolean> {
+    if (!this.#log.needsRewrite) return false
+    await this.#log.rewrite(this.#table, this.#clock.now())
+    return true
+  }
+
+  /** After a failed write: for lack of room the file goes on, otherwise the next write begins a new one. */
+  async #recover(error: unknown): Promise<unknown> {
+    if (isFull(error)) {
+      try {
+        await this.#log.takeBack()
+        return storeFull(error)
+      } catch (second) {
+        this.#logger.error('the state log could not be taken back', { error: second })
+      }
+    }
+    await this.#log.abandon()
+    this.#logger.error('writing state failed; the next change writes the state anew', { error })
+    return storeFailed(error)
+  }
+}
+
+async function* copiesOf(entries: readonly TableEntry[]): AsyncGenerator<StateEntry, void, undefined> {
+  for (const { key, value, version } of entries) yield { key, value: value.slice(), version }
+}

@@ -1,0 +1,274 @@
+/**
+ * Writes what was appended to one log: one write, and one fdatasync where it is asked for, at a time; all that arrives
+ * meanwhile goes together with the next (group commit). Appends settle in their order.
+ *
+ * A failed write for lack of room is taken back: the half-written end is cut off and the log goes on. Every other failure,
+ * and any failure of a sync, ends the log: after a failed fdatasync the kernel may have dropped the pages and will report
+ * success the next time, so that descriptor is never synced again and the log must be opened anew.
+ */
+import type { Durability } from 'ratatoskr/ports'
+import type { PooledFile } from './file-pool.ts'
+import { isFull, writeAll } from './file-system.ts'
+import type { HotChunk } from './hot-tail.ts'
+import type { Segment } from './segment.ts'
+import type { StoreContext } from './store-context.ts'
+
+// One write of a group; large enough to be fast, small enough that the next group need not wait for long.
+const groupBytesMax = 4 * 1024 * 1024
+
+/** An append that is not settled yet. Its bytes are in `chunk` from `from` to `to`. */
+export interface PendingAppend {
+  readonly segment: Segment
+  readonly chunk: HotChunk
+  readonly from: number
+  readonly to: number
+  readonly endOffset: number
+  readonly durability: Durability
+  resolve(): void
+  reject(error: unknown): void
+}
+
+/** What the log is told. Nothing here throws. */
+export interface WriterEvents {
+  /** Everything up to this append is as durable as was asked. */
+  settled(append: PendingAppend): void
+  /** Nothing of what is pending was or will be written; the log goes on at its stable end. */
+  full(error: unknown): void
+  /** The log is over. */
+  failed(error: unknown): void
+}
+
+export class GroupWriter {
+  readonly #context: StoreContext
+  readonly #directory: string
+  readonly #events: WriterEvents
+  #pending: PendingAppend[] = []
+  /** The segment that was written last, and whether some of it is not synced. */
+  #written: { readonly segment: Segment; dirty: boolean } | undefined
+  /** Synced and complete, but nothing comes after it yet. */
+  #sealed: Segment | undefined
+  #timer: Disposable | undefined
+  #directoriesToSync: readonly string[]
+
+  /** @param newDirectories directories that were made for this log and are not durable yet, the log's own not among them */
+  constructor(
+    context: StoreContext,
+    directory: string,
+    newDirectories: readonly string[],
+    events: WriterEvents,
+  ) {
+    this.#context = context
+    this.#directory = directory
+    this.#directoriesToSync = newDirectories
+    this.#events = events
+  }
+
+  get isEmpty(): boolean {
+    return this.#pending.length === 0
+  }
+
+  get isDirty(): boolean {
+    return this.#written?.dirty ?? false
+  }
+
+  add(append: PendingAppend): void {
+    this.#pending.push(append)
+  }
+
+  /** Gives up everything pending. @returns what it was, in order */
+  takePending(): readonly PendingAppend[] {
+    const pending = this.#pending
+    this.#pending = []
+    return pending
+  }
+
+  /**
+   * Writes what is pending now, group by group. Failures go to the events.
+   * @param onSyncDue is called when data of level `interval` waits for its sync
+   */
+  async commit(onSyncDue: () => void): Promise<void> {
+    const last = this.#pending.at(-1)
+    while (last !== undefined && this.#pending.length > 0 && this.#pending[0].endOffset <= last.endOffset) {
+      const group = this.#nextGroup()
+      if (!(await this.#writeGroup(group))) return
+      if (this.isDirty && group.some((append) => append.durability === 'interval')) this.#armTimer(onSyncDue)
+    }
+  }
+
+  /** Syncs what was written and not synced. @returns false when that failed, and the log with it */
+  async sync(): Promise<boolean> {
+    this.disarm()
+    if (this.#written === undefined || !this.#written.dirty) return true
+    const { files } = this.#context
+    try {
+      const file = await files.acquire(this.#written.segment.path, 'write')
+      try {
+        await this.#syncFile(file)
+      } finally {
+        files.release(file)
+      }
+      return true
+    } catch (error) {
+      await this.#fail(error)
+      return false
+    }
+  }
+
+  /** Cancels a sync that waits for its time. */
+  disarm(): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+  }
+
+  /** Consecutive appends of one segment. */
+  #nextGroup(): readonly PendingAppend[] {
+    const { segment } = this.#pending[0]
+    let bytes = 0
+    let count = 0
+    for (const append of this.#pending) {
+      bytes += append.to - append.from
+      if (append.segment !== segment || (count > 0 && bytes > groupBytesMax)) break
+      count++
+    }
+    return this.#pending.slice(0, count)
+  }
+
+  /** @returns false when it failed */
+  async #writeGroup(group: readonly PendingAppend[]): Promise<boolean> {
+    const { files } = this.#context
+    const { segment } = group[0]
+    const start = positionOf(group[0])
+    let file: PooledFile | undefined
+    try {
+      if (this.#written?.segment !== segment && !(await this.#sealWritten())) return false
+      file = await this.#open(segment)
+      for (const { chunk, from, to } of runsOf(group)) {
+        await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from)
+      }
+    } catch (error) {
+      await this.#writeFailed(error, segment, file, start)
+      return false
+    }
+    try {
+      await this.#settle(group, file)
+      return true
+    } catch (error) {
+      await this.#fail(error)
+      return false
+    } finally {
+      files.release(file)
+    }
+  }
+
+  /** Settles a group that is written: at once up to the first append that asks for a sync, the rest after it. */
+  async #settle(group: readonly PendingAppend[], file: PooledFile): Promise<void> {
+    const written = this.#written
+    if (written !== undefined) written.dirty = true
+    file.dirty = true
+    const firstSynced = group.findIndex((append) => append.durability === 'fsync')
+    const atOnce = firstSynced === -1 ? group.length : firstSynced
+    this.#settleFirst(atOnce)
+    if (atOnce === group.length) return
+    await this.#syncFile(file)
+    this.#settleFirst(group.length - atOnce)
+  }
+
+  #settleFirst(count: number): void {
+    for (const append of this.#pending.splice(0, count)) this.#events.settled(append)
+  }
+
+  async #syncFile(file: PooledFile): Promise<void> {
+    await file.file.sync()
+    file.dirty = false
+    if (this.#written !== undefined) this.#written.dirty = false
+    this.disarm()
+  }
+
+  /** Before another segment is begun, the one before is synced: only the last may ever be torn. */
+  async #sealWritten(): Promise<boolean> {
+    const sealed = this.#written
+    if (sealed === undefined) return true
+    if (!(await this.sync())) return false
+    await sealed.segment.writeIndex()
+    this.#sealed = sealed.segment
+    this.#written = undefined
+    return true
+  }
+
+  async #open(segment: Segment): Promise<PooledFile> {
+    const { files, fileSystem } = this.#context
+    const file = await files.acquire(segment.path, 'write', !segment.created)
+    file.onSyncFailed = (error) => void this.#fail(error)
+    if (!segment.created) {
+      try {
+        await fileSystem.syncDirectory(this.#directory)
+        for (const directory of this.#directoriesToSync) await fileSystem.syncDirectory(directory)
+      } catch (error) {
+        files.release(file)
+        throw error
+      }
+      this.#directoriesToSync = []
+      segment.created = true
+      // Not before: without the new segment the sealed one would be written again, and need its index in memory.
+      if (this.#sealed !== undefined) this.#context.indexes.keep(this.#sealed)
+    }
+    this.#sealed = undefined
+    this.#written = { segment, dirty: file.dirty }
+    return file
+  }
+
+  /** A write failed: takes it back when the disk is only full, ends the log otherwise. */
+  async #writeFailed(
+    error: unknown,
+    segment: Segment,
+    file: PooledFile | undefined,
+    start: number,
+  ): Promise<void> {
+    const { files, fileSystem } = this.#context
+    if (!isFull(error)) {
+      if (file !== undefined) files.release(file)
+      await this.#fail(error)
+      return
+    }
+    try {
+      if (file !== undefined) {
+        await file.file.truncate(start).finally(() => files.release(file))
+      } else if (!segment.created) {
+        await files.discard(segment.path)
+        await fileSystem.remove(segment.path)
+      }
+    } catch (second) {
+      await this.#fail(second)
+      return
+    }
+    this.#events.full(error)
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    this.disarm()
+    const { segment } = this.#written ?? this.#pending[0] ?? {}
+    this.#written = undefined
+    this.#events.failed(error)
+    if (segment !== undefined) await this.#context.files.discard(segment.path)
+  }
+
+  #armTimer(onSyncDue: () => void): void {
+    this.#timer ??= this.#context.clock.after(this.#context.syncIntervalMs, () => {
+      this.#timer = undefined
+      onSyncDue()
+    })
+  }
+}
+
+const positionOf = ({ chunk, from }: PendingAppend): number => chunk.filePosition + from
+
+/** Appends that lie side by side in one chunk, as one run each. */
+function runsOf(group: readonly PendingAppend[]): { chunk: HotChunk; from: number; to: number }[] {
+  const runs: { chunk: HotChunk; from: number; to: number }[] = []
+  for (const { chunk, from, to } of group) {
+    const last = runs.at(-1)
+    if (last?.chunk === chunk && last.to === from) last.to = to
+    else runs.push({ chunk, from, to })
+  }
+  return runs
+}

@@ -1,0 +1,124 @@
+/**
+ * The recent end of a log in memory. Appends are copied here once; the writer writes from these buffers and readers at the
+ * tail read from them, so that neither waits for the disk. All logs of a store share one budget of bytes.
+ */
+import { BatchBuffer } from 'ratatoskr/ports'
+import type { Segment } from './segment.ts'
+
+const smallestChunkBytes = 16 * 1024
+const largestChunkBytes = 1024 * 1024
+
+/** A buffer of consecutive batches that lie in one segment. */
+export class HotChunk {
+  readonly buffer: BatchBuffer
+  readonly segment: Segment
+  /** Where in the segment's file the buffer begins. */
+  readonly filePosition: number
+  readonly tail: HotTail
+
+  constructor(
+    tail: HotTail,
+    segment: Segment,
+    filePosition: number,
+    baseOffset: number,
+    capacityBytes: number,
+  ) {
+    this.tail = tail
+    this.segment = segment
+    this.filePosition = filePosition
+    this.buffer = new BatchBuffer(baseOffset, capacityBytes)
+  }
+}
+
+/** Bytes that the hot tails of all logs may take. Chunks go in the order in which they were made. */
+export class HotBudget {
+  readonly #bytesMax: number
+  readonly #chunks = new Set<HotChunk>()
+  #bytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  add(chunk: HotChunk): void {
+    this.#chunks.add(chunk)
+    this.#bytes += chunk.buffer.capacityBytes
+    if (this.#bytes <= this.#bytesMax) return
+    for (const candidate of this.#chunks) {
+      if (candidate === chunk || !candidate.tail.mayDrop(candidate)) continue
+      candidate.tail.drop(candidate)
+      if (this.#bytes <= this.#bytesMax) return
+    }
+  }
+
+  remove(chunk: HotChunk): void {
+    if (this.#chunks.delete(chunk)) this.#bytes -= chunk.buffer.capacityBytes
+  }
+}
+
+export class HotTail {
+  readonly #budget: HotBudget
+  readonly #stableOffset: () => number
+  #chunks: HotChunk[] = []
+
+  /** @param stableOffset what lies below it is on file and may leave the memory */
+  constructor(budget: HotBudget, stableOffset: () => number) {
+    this.#budget = budget
+    this.#stableOffset = stableOffset
+  }
+
+  /** A chunk of `segment` that has room for a batch; the segment's next byte is at `filePosition`. */
+  chunkFor(
+    segment: Segment,
+    filePosition: number,
+    offset: number,
+    batchBytes: number,
+    segmentBytes: number,
+  ): HotChunk {
+    const last = this.#chunks.at(-1)
+    if (last !== undefined && last.segment === segment && last.buffer.hasRoom(batchBytes)) return last
+    const grown = last === undefined ? smallestChunkBytes : last.buffer.capacityBytes * 2
+    const capacity = Math.max(batchBytes, Math.min(grown, largestChunkBytes, segmentBytes))
+    const chunk = new HotChunk(this, segment, filePosition, offset, capacity)
+    this.#chunks.push(chunk)
+    this.#budget.add(chunk)
+    return chunk
+  }
+
+  /** The buffer that holds an offset; undefined when it is on disk only. */
+  find(offset: number): BatchBuffer | undefined {
+    const chunks = this.#chunks
+    for (let i = chunks.length - 1; i >= 0; i--) {
+      const { buffer } = chunks[i]
+      if (buffer.baseOffset <= offset) return offset < buffer.endOffset ? buffer : undefined
+    }
+    return undefined
+  }
+
+  /** Forgets what begins at or after an offset, which is the first of a batch or the end. */
+  cut(offset: number): void {
+    while ((this.#chunks.at(-1)?.buffer.baseOffset ?? -1) >= offset)
+      this.drop(this.#chunks[this.#chunks.length - 1])
+    const buffer = this.#chunks.at(-1)?.buffer
+    if (buffer !== undefined && buffer.endOffset > offset) buffer.cut(buffer.positionOf(offset), offset)
+  }
+
+  clear(): void {
+    for (const chunk of this.#chunks) this.#budget.remove(chunk)
+    this.#chunks = []
+  }
+
+  /** Chunks leave from the oldest on, so that what stays has no gap. */
+  mayDrop(chunk: HotChunk): boolean {
+    return chunk === this.#chunks[0] && chunk.buffer.endOffset <= this.#stableOffset()
+  }
+
+  drop(chunk: HotChunk): void {
+    this.#budget.remove(chunk)
+    this.#chunks = this.#chunks.filter((other) => other !== chunk)
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * `ratatoskr/adapters/disk`: storage in a directory of this machine, that keeps its word through crashes.
+ * Levels: `os` (written), `interval` (written, synced within `syncIntervalMs`), `fsync` (synced before the ack).
+ */
+import { resolve } from 'node:path'
+import type { Storage } from 'ratatoskr/ports'
+import { DataDirectory } from './data-directory.ts'
+import { DiskLogStore } from './disk-log-store.ts'
+import { DiskStateStore } from './disk-state-store.ts'
+import { FilePool } from './file-pool.ts'
+import type { FileSystem } from './file-system.ts'
+import { HotBudget } from './hot-tail.ts'
+import { nodeFileSystem } from './node-file-system.ts'
+import { StateLog } from './state-log.ts'
+import { IndexCache } from './store-context.ts'
+
+export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from './file-system.ts'
+
+export interface DiskStorageOptions {
+  /** Where everything is kept; made when it is not there, empty or Ratatoskr's own otherwise. */
+  readonly directory: string
+  /** How long an append of level `interval` may wait for its sync. Default 50. */
+  readonly syncIntervalMs?: number
+  /** Bytes of recent batches kept in memory, all logs together. Default 64 MiB. */
+  readonly hotBytesMax?: number
+  /** Descriptors kept open; more are used only while more files are busy at once. Default 512. */
+  readonly openFilesMax?: number
+  /** Another file system than the machine's own: for tests. */
+  readonly fileSystem?: FileSystem
+}
+
+const indexesInMemoryMax = 64
+
+/** Storage on the local disk. */
+export function diskStorage(options: DiskStorageOptions): Storage {
+  if (typeof options?.directory !== 'string' || options.directory === '') {
+    throw new TypeError('diskStorage: directory must be the path of a directory')
+  }
+  const syncIntervalMs = wholeNumber('syncIntervalMs', options.syncIntervalMs ?? 50)
+  const hotBytesMax = wholeNumber('hotBytesMax', options.hotBytesMax ?? 64 * 1024 * 1024)
+  const openFilesMax = wholeNumber('openFilesMax', options.openFilesMax ?? 512)
+  const fileSystem = options.fileSystem ?? nodeFileSystem
+  const path = resolve(options.directory)
+  return {
+    name: 'disk',
+    open({ checksum, clock, logger }) {
+      const directory = new DataDirectory(fileSystem, path)
+      const log = logger.child({ component: 'disk' })
+      const context = {
+        fileSystem,
+        files: new FilePool(fileSystem, openFilesMax),
+        hotBudget: new HotBudget(hotBytesMax),
+        indexes: new IndexCache(indexesInMemoryMax),
+        checksum,
+        clock,
+        logger: log,
+        syncIntervalMs,
+      }
+      return {
+        logs: new DiskLogStore(context, directory),
+        state: new DiskStateStore(new StateLog(fileSystem, `${path}/state`, checksum), directory, clock, log),
+      }
+    },
+  }
+}
+
+function wholeNumber(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value
+  throw new TypeError(`diskStorage: ${name} must be a whole number of at least 1, got ${String(value)}`)
+}

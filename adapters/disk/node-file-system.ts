@@ -1,0 +1,131 @@
+/**
+ * The file system of Node: asynchronous calls only, so that the event loop never waits for the disk. Files are readable by
+ * their owner alone.
+ */
+import fs from 'node:fs'
+import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { lockDirectory } from './directory-lock.ts'
+import { type DiskFile, type FileSystem, type OpenMode, systemCodeOf } from './file-system.ts'
+
+const { O_CREAT, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
+const flagsOf: Readonly<Record<OpenMode, number>> = {
+  read: O_RDONLY,
+  write: O_RDWR,
+  create: O_RDWR | O_CREAT | O_TRUNC,
+}
+
+export const nodeFileSystem: FileSystem = {
+  open: openFile,
+  async makeDirectory(path) {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+  },
+  async list(path) {
+    return readdir(path).catch(unlessMissing([]))
+  },
+  async sizeOf(path) {
+    return (await stat(path)).size
+  },
+  async remove(path) {
+    await unlink(path).catch(unlessMissing(undefined))
+  },
+  async removeTree(path) {
+    await rm(path, { recursive: true, force: true })
+  },
+  rename,
+  async syncDirectory(path) {
+    const handle = await open(path, 'r')
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  },
+  async lock(directory) {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    return lockDirectory(directory)
+  },
+}
+
+/** Swallows ENOENT and gives `value` instead. */
+function unlessMissing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (systemCodeOf(error) === 'ENOENT') return value
+    throw error
+  }
+}
+
+function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flagsOf[mode], 0o600, (error, fd) => {
+      if (error) reject(error)
+      else resolve(new NodeFile(fd))
+    })
+  })
+}
+
+/** A descriptor with the callback functions of node:fs: a FileHandle would make three more promises for each call. */
+class NodeFile implements DiskFile {
+  readonly #fd: number
+
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let done = 0
+    while (done < into.length) {
+      const count = await this.#readSome(into, done, position + done)
+      if (count === 0) break
+      done += count
+    }
+    return done
+  }
+
+  #readSome(into: Uint8Array, from: number, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.read(this.#fd, into, from, into.length - from, position, (error, count) => {
+        if (error) reject(error)
+        else resolve(count)
+      })
+    })
+  }
+
+  write(bytes: Uint8Array, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.write(this.#fd, bytes, 0, bytes.length, position, (error, count) => {
+        if (error) reject(error)
+        else resolve(count)
+      })
+    })
+  }
+
+  sync(): Promise<void> {
+    return settled((done) => fs.fdatasync(this.#fd, done))
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return settled((done) => fs.ftruncate(this.#fd, sizeBytes, done))
+  }
+
+  size(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.fstat(this.#fd, (error, stats) => {
+        if (error) reject(error)
+        else resolve(stats.size)
+      })
+    })
+  }
+
+  close(): Promise<void> {
+    return settled((done) => fs.close(this.#fd, done))
+  }
+}
+
+function settled(call: (done: (error: Error | null | undefined) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    call((error) => {
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}

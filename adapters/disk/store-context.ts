@@ -1,0 +1,67 @@
+/** What the logs of one store share. */
+import { type Checksum, type Clock, type Logger, RatatoskrError } from 'ratatoskr/ports'
+import type { FilePool } from './file-pool.ts'
+import type { FileSystem } from './file-system.ts'
+import type { HotBudget } from './hot-tail.ts'
+import type { Segment } from './segment.ts'
+
+export interface StoreContext {
+  readonly fileSystem: FileSystem
+  readonly files: FilePool
+  readonly hotBudget: HotBudget
+  readonly indexes: IndexCache
+  readonly checksum: Checksum
+  readonly clock: Clock
+  readonly logger: Logger
+  /** How long data of level `interval` may wait for its sync. */
+  readonly syncIntervalMs: number
+}
+
+/** Bounds how many sealed segments keep their index in memory; the others read it again when they are asked. */
+export class IndexCache {
+  readonly #segmentsMax: number
+  readonly #segments = new Set<Segment>()
+
+  constructor(segmentsMax: number) {
+    this.#segmentsMax = segmentsMax
+  }
+
+  /** Remembers that a sealed segment has its index in memory. */
+  keep(segment: Segment): void {
+    this.#segments.delete(segment)
+    this.#segments.add(segment)
+    if (this.#segments.size <= this.#segmentsMax) return
+    const [oldest] = this.#segments
+    this.#segments.delete(oldest)
+    oldest.dropIndex()
+  }
+
+  forget(segment: Segment): void {
+    this.#segments.delete(segment)
+  }
+}
+
+/** Makes any error of the file system one of ours; the original stays as cause and its path stays here. */
+export function storeFailed(error: unknown): RatatoskrError {
+  if (error instanceof RatatoskrError) return error
+  return new RatatoskrError(
+    'RTK_STORE_FAILED',
+    'the disk failed; what was not acknowledged is not stored, and the log must be opened again',
+    { cause: error },
+  )
+}
+
+export const storeFull = (error: unknown): RatatoskrError =>
+  new RatatoskrError('RTK_STORE_FULL', 'the disk is full; free space, and publishing resumes by itself', {
+    cause: error,
+  })
+
+/** Stored bytes are damaged; `offset` is the first that cannot be served. */
+export const corrupt = (what: string, offset: number): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_STORE_CORRUPT',
+    `${what}, at or after offset ${offset}; run \`ratatoskr log verify\``,
+    {
+      details: { offset },
+    },
+  )
