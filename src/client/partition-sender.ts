@@ -64,6 +64,16 @@ const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'RTK_STORE_FAILED',
 ])
 
+const indeterminate: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'RTK_DISCONNECTED',
+  'RTK_TIMEOUT',
+  'RTK_CANCELLED',
+  'RTK_INTERNAL',
+])
+
+/** True when nobody knows whether the batch is stored. */
+const isIndeterminate = (error: RatatoskrError): boolean => indeterminate.has(error.code)
+
 export class PartitionSender {
   readonly topic: string
   readonly partition: number
@@ -136,8 +146,7 @@ export class PartitionSender {
 
   /** Fails everything that is not settled. */
   close(error: RatatoskrError): void {
-    this.#pause?.[Symbol.dispose]()
-    this.#pause = undefined
+    this.#endPause()
     for (const batch of this.pending) {
       batch.abort(error)
       this.#settle(batch, () => batch.fail(error))
@@ -219,6 +228,7 @@ export class PartitionSender {
     // The bytes belong to the broker once they are sent: a second time it gets a copy.
     const bytes = (batch.sent ? batch.bytes?.slice() : batch.bytes) as Uint8Array
     batch.sent = true
+    batch.refusal = undefined
     const { signal, durability } = batch
     try {
       const receipt = this.#context.connection.use(
@@ -238,7 +248,7 @@ export class PartitionSender {
 
   #stored(batch: OutgoingBatch, receipt: BatchReceipt): void {
     this.#underWay.delete(batch)
-    this.#lastStored = Math.max(this.#lastStored, batch.sequence)
+    this.#overtakes(batch)
     this.#oneAtATime = false
     this.#backoff.reset()
     this.#settle(batch, () => batch.store(receipt))
@@ -251,9 +261,17 @@ export class PartitionSender {
     if (!batch.settled && this.#mayRepeat(error)) {
       batch.refusal = error
       this.#refused.push(batch)
-    } else this.#settle(batch, () => batch.fail(error))
+    } else {
+      if (isIndeterminate(error)) this.#overtakes(batch)
+      this.#settle(batch, () => batch.fail(error))
+    }
     this.#retryRefused()
     this.#pump()
+  }
+
+  /** The batch is stored, or may be: none before it may be sent again. */
+  #overtakes(batch: OutgoingBatch): void {
+    this.#lastStored = Math.max(this.#lastStored, batch.sequence)
   }
 
   #mayRepeat(error: RatatoskrError): boolean {
@@ -289,6 +307,7 @@ export class PartitionSender {
     const refused = this.#refused.indexOf(batch)
     if (refused !== -1) this.#refused.splice(refused, 1)
     this.#underWay.delete(batch)
+    if (batch.sent && batch.refusal === undefined) this.#overtakes(batch)
     const what = batch.sent ? 'stored for sure' : 'sent'
     const error =
       batch.refusal ??
@@ -299,7 +318,13 @@ export class PartitionSender {
     batch.abort(new DOMException(error.message, 'TimeoutError'))
     this.#settle(batch, () => batch.fail(error))
     this.#retryRefused()
+    if (this.idle) this.#endPause()
     this.#pump()
+  }
+
+  #endPause(): void {
+    this.#pause?.[Symbol.dispose]()
+    this.#pause = undefined
   }
 
   #settle(batch: OutgoingBatch, settle: () => void): void {

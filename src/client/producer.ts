@@ -237,7 +237,7 @@ export class Producer implements AsyncDisposable {
     const deadlineMs = this.#senders.clock.monotonic() + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
     const durability = options.durability ?? this.#durability
     if (sender.ready && this.#hasRoom) {
-      this.#bufferedBytes += sender.add(message, owner, place, durability, deadlineMs)
+      this.#added(sender.add(message, owner, place, durability, deadlineMs))
       return
     }
     if (sender.ready && !this.#waits) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
@@ -257,9 +257,14 @@ export class Producer implements AsyncDisposable {
     const deadlineMs = this.#senders.clock.monotonic() + this.#timeoutMs
     const durability = options.durability ?? this.#durability
     const outgoing = toOutgoing(message.payload, message)
-    this.#bufferedBytes += sender.addOfBulk(outgoing, bulk, durability, deadlineMs)
+    this.#added(sender.addOfBulk(outgoing, bulk, durability, deadlineMs))
     bulk.messageCount++
     return this.#hasRoom
+  }
+
+  // Adding may send a batch, and be answered, at once: the sum must be read after that.
+  #added(bytes: number): void {
+    this.#bufferedBytes += bytes
   }
 
   get #hasRoom(): boolean {
@@ -280,9 +285,7 @@ export class Producer implements AsyncDisposable {
       timeoutMs: this.#timeoutMs,
       /** Moves what waits into batches while there is room. */
       mayAdd: () => this.#hasRoom,
-      added: (bytes) => {
-        this.#bufferedBytes += bytes
-      },
+      added: (bytes) => this.#added(bytes),
       left: () => {
         this.#waiting--
       },

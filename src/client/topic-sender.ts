@@ -43,6 +43,7 @@ export class TopicSender {
   readonly #partitions: PartitionSender[] = []
   #waiting: Waiting[] = []
   #drained: PromiseWithResolvers<void> | undefined
+  #draining = false
   #timer: Disposable | undefined
   #resolving: Promise<void> | undefined
   #resolvedAtMs = 0
@@ -120,7 +121,9 @@ export class TopicSender {
 
   /** Adds what waits while there is room. */
   drain(): void {
-    if (this.#partitions.length === 0) return
+    // What is added here may be answered at once and make room, which calls this again.
+    if (this.#draining || this.#partitions.length === 0) return
+    this.#draining = true
     let count = 0
     while (count < this.#waiting.length && this.#options.mayAdd()) {
       const { message, owner, place, durability, deadlineMs } = this.#waiting[count++]
@@ -132,6 +135,7 @@ export class TopicSender {
         owner.failed(place, toRatatoskrError(error))
       }
     }
+    this.#draining = false
     this.#forget(count)
   }
 
