@@ -132,7 +132,10 @@ export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<Br
     namespace: session.principal.namespace,
     batchBytesMax: broker.limits.batchBytesMax,
   })),
-  getBrokerStats: unary(host, async (session) => ({ ...(await session.brokerStats()) })),
+  getBrokerStats: unary(host, async (session) => {
+    const stats = await session.brokerStats()
+    return { ...stats, uptimeMs: Math.floor(stats.uptimeMs) }
+  }),
   getHealth: (_call, callback) => callback(null, healthToProto(broker.health())),
 })
 
@@ -153,7 +156,7 @@ const componentStatuses = {
 const healthToProto = (health: Health): proto.GetHealthResponse => ({
   status: healthStatuses[health.status],
   ready: health.ready,
-  uptimeMs: health.uptimeMs,
+  uptimeMs: Math.floor(health.uptimeMs),
   components: health.components.map((component: ComponentHealth) => ({
     name: component.name,
     status: componentStatuses[component.status],
