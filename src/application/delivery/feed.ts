@@ -98,7 +98,7 @@ export class PartitionFeed {
   }
 
   #arrived(offset: number, bytes: BatchBytes): BatchDelivery {
-    this.#retryMs = retryMsMin
+    if (bytes.length > 0) this.#retryMs = retryMsMin
     const nextOffset = endOffsetOf(bytes) ?? offset
     return { partition: this.partition.index, bytes, fromOffset: offset, nextOffset }
   }

@@ -1,24 +1,14 @@
-/**
- * What delivery is tested against: a topic over arrays of batches whose log can be slow, sick or cut, a state store over
- * a map, and hooks that remember. Small stand-ins for the parts behind the seams, with the same promises.
- */
+/** A topic over arrays of batches whose log can be slow, sick or cut: what delivery is tested against. */
 import {
   BatchBuilder,
   baseOffsetOf,
-  type Clock,
   nextOffsetOf,
-  type Platform,
   RatatoskrError,
-  type StateChange,
-  type StateEntry,
-  type StateStore,
   stampBatch,
   type TopicConfig,
-  toRatatoskrError,
   utf8,
-  type Versioned,
-} from '../../ports/index.ts'
-import type { Hooks, LiveTopic, ReadablePartition, Subscriber } from '../seams.ts'
+} from '../../../ports/index.ts'
+import type { LiveTopic, ReadablePartition } from '../../seams.ts'
 
 /** Nothing here checks checksums. */
 const noChecksum = (): number => 0
@@ -42,8 +32,8 @@ export class PartitionDouble implements ReadablePartition {
   startOffset = 0
   endOffset = 0
   reads = 0
-  /** Reads answer with promises, as a disk's do. */
-  slow = false
+  /** Reads answer with promises, as a disk's do, when this has settled. */
+  slow: Promise<void> | undefined
   /** What the next reads throw. */
   readonly failures: unknown[] = []
   readonly #batches: Uint8Array[] = []
@@ -93,9 +83,7 @@ export class PartitionDouble implements ReadablePartition {
 
   read(offset: number, bytesMax: number): Uint8Array | Promise<Uint8Array> {
     this.reads++
-    return this.slow
-      ? Promise.resolve().then(() => this.#readNow(offset, bytesMax))
-      : this.#readNow(offset, bytesMax)
+    return this.slow ? this.slow.then(() => this.#readNow(offset, bytesMax)) : this.#readNow(offset, bytesMax)
   }
 
   async offsetForTime(timestampMs: number): Promise<number> {
@@ -166,118 +154,5 @@ export class TopicDouble implements LiveTopic {
   onPartitionsAdded(run: () => void): Disposable {
     this.#watchers.add(run)
     return { [Symbol.dispose]: () => void this.#watchers.delete(run) }
-  }
-}
-
-export class StateStoreDouble implements StateStore {
-  readonly name = 'state-double'
-  readonly supports = { durable: false }
-  readonly entries = new Map<string, Uint8Array>()
-  /** Changes of each `putMany`. */
-  readonly writes: (readonly StateChange[])[] = []
-  /** What the next writes reject with. */
-  readonly failures: unknown[] = []
-
-  async start(): Promise<void> {}
-
-  async stop(): Promise<void> {}
-
-  async get(key: string): Promise<Versioned | undefined> {
-    const value = this.entries.get(key)
-    return value && { value, version: 1 }
-  }
-
-  async put(key: string, value: Uint8Array): Promise<number> {
-    await this.putMany([{ key, value }])
-    return 1
-  }
-
-  async delete(key: string): Promise<void> {
-    await this.putMany([{ key, value: undefined }])
-  }
-
-  async putMany(changes: readonly StateChange[]): Promise<void> {
-    this.writes.push(changes)
-    if (this.failures.length > 0) throw this.failures.shift()
-    for (const { key, value } of changes) {
-      if (value === undefined) this.entries.delete(key)
-      else this.entries.set(key, value)
-    }
-  }
-
-  async *list(prefix: string): AsyncIterable<StateEntry> {
-    for (const [key, value] of this.entries) if (key.startsWith(prefix)) yield { key, value, version: 1 }
-  }
-}
-
-/** Hooks that remember what they were told; `refuse` is what the guard throws. */
-export class HooksDouble implements Hooks {
-  readonly events: { readonly name: string; readonly event: unknown }[] = []
-  refuse: RatatoskrError | undefined
-
-  observes(): boolean {
-    return true
-  }
-
-  emit(name: string, event: unknown): void {
-    this.events.push({ name, event })
-  }
-
-  guards(): boolean {
-    return this.refuse !== undefined
-  }
-
-  check(): void {
-    if (this.refuse !== undefined) throw this.refuse
-  }
-
-  /** The events of one name. */
-  of(name: string): unknown[] {
-    return this.events.filter((one) => one.name === name).map((one) => one.event)
-  }
-}
-
-export interface PlatformDouble extends Platform {
-  /** What was logged as a warning. */
-  readonly warnings: { readonly message: string; readonly fields: unknown }[]
-}
-
-export function platformOn(clock: Clock): PlatformDouble {
-  const warnings: { message: string; fields: unknown }[] = []
-  const ignore = (): void => {}
-  const logger = {
-    debug: ignore,
-    info: ignore,
-    warn: (message: string, fields?: unknown) => void warnings.push({ message, fields }),
-    error: ignore,
-    child: () => logger,
-  }
-  let ids = 0
-  return {
-    clock,
-    warnings,
-    logger,
-    checksum: noChecksum,
-    compression: new Map(),
-    random: {
-      fill: (bytes) => bytes,
-      next: () => 0.5,
-      uuid: () => `00000000-0000-4000-9000-${String(++ids).padStart(12, '0')}`,
-    },
-  }
-}
-
-export const someone: Subscriber = {
-  sessionId: 'session-1',
-  principal: { name: 'someone', namespace: 'default' },
-}
-
-/** The code that a call failed with; undefined when it did not. */
-export async function codeOf(call: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await call
-    return undefined
-  } catch (error) {
-    return toRatatoskrError(error).code
   }
 }
