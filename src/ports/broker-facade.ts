@@ -214,7 +214,10 @@ export interface BatchDelivery {
   readonly nextOffset: number
 }
 
-/** What both kinds of sink are told. Calls come one after the other, never after `ended`. */
+/**
+ * What both kinds of sink are told. Calls come one after the other, never after `ended`. They may come before
+ * `subscribe` has settled: a sink that needs the `Subscription` gives its first credit with `grant`.
+ */
 export interface SinkEvents {
   /**
    * The partitions that are now this subscription's, and where each begins: once before the first delivery, and in a
