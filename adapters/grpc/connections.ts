@@ -77,6 +77,12 @@ export class Connections {
     for (const { socket } of this.#open.values()) socket.destroy()
   }
 
+  /** Resolves when every connection is closed; no more may be added. */
+  async closed(): Promise<void> {
+    const sockets = [...this.#open.values()].map(({ socket }) => socket)
+    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+  }
+
   /** Resolves when the sessions of all connections that closed are over. */
   async settled(): Promise<void> {
     await Promise.all(this.#closing)
