@@ -110,12 +110,7 @@ export class Accumulator {
     else if (!this.#scheduled && !this.#writer.busy) this.#schedule()
   }
 
-  /** The store has finished a batch: what waited meanwhile goes on. */
-  writerReady(): void {
-    if (this.#builder !== undefined && !this.#scheduled) this.#schedule()
-  }
-
-  /** Hands what was gathered to the writer now. */
+  /** Hands what was gathered to the writer now. The writer calls it whenever an earlier batch has settled. */
   flush(): void {
     const builder = this.#builder
     if (builder === undefined) return
@@ -156,7 +151,8 @@ export class Accumulator {
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
-      this.flush()
+      // Full batches of the same turn may have made the writer busy; then it asks for the rest when it is ready.
+      if (!this.#writer.busy) this.flush()
     })
   }
 

@@ -315,11 +315,13 @@ export class Partition implements ReadablePartition {
       () => {
         this.#landed(recordCount, sizeBytes)
         this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
+        this.#accumulator?.flush()
         return baseOffset
       },
       (error) => {
         const reason = this.#appendFailed(log, error)
         this.#landed(recordCount, sizeBytes)
+        this.#accumulator?.flush()
         throw reason
       },
     ) as Promise<number>
@@ -329,7 +331,6 @@ export class Partition implements ReadablePartition {
     this.#appendsInFlight--
     this.#messagesInFlight -= recordCount
     this.#bytesInFlight -= sizeBytes
-    this.#accumulator?.writerReady()
   }
 
   #stored(
