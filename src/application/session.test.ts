@@ -36,7 +36,8 @@ const calls: Record<Operation, (session: Session, topic: string) => unknown> = {
 
 /** The actions that an operation asks for before it does anything; lists only leave out what they may not name. */
 const actionsOf = (operation: Operation): readonly Action[] => {
-  const permission: { topic?: Action; group?: Action; broker?: Action } = operationPermissions[operation]
+  const permission: { topic?: Action; group?: Action; broker?: Action; eachTopic?: Action } =
+    operationPermissions[operation]
   return [permission.topic, permission.group, permission.broker].filter((action) => action !== undefined)
 }
 

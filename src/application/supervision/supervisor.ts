@@ -125,7 +125,8 @@ export class Supervisor {
     this.#failures = this.#failures.filter((at) => now - at < this.#policy.windowMs)
     this.#failures.push(now)
     if (this.#failures.length > this.#policy.failuresMax) this.#failures.shift()
-    const givenUp = this.#failures.length >= this.#policy.failuresMax
+    // A child that was given up stays so until it comes back: its seldom tries must not become frequent again.
+    const givenUp = this.#status === 'failed' || this.#failures.length >= this.#policy.failuresMax
     const pauseMs = givenUp
       ? this.#policy.failedPauseMs
       : backoffDelayMs(this.#failures.length - 1, this.#policy.backoff, this.#platform.random.next())

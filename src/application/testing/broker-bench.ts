@@ -114,7 +114,7 @@ export class BrokerBench {
       child: () => logger,
     }
     let ids = 0
-    let byte = 0
+    let seed = 1
     return {
       clock: this.clock,
       logger,
@@ -122,7 +122,10 @@ export class BrokerBench {
       compression: new Map(),
       random: {
         fill: (bytes) => {
-          for (let i = 0; i < bytes.length; i++) bytes[i] = byte = (byte * 73 + 17) & 0xffff
+          for (let i = 0; i < bytes.length; i++) {
+            seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0
+            bytes[i] = seed >>> 16
+          }
           return bytes
         },
         next: () => 0.5,

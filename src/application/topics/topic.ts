@@ -75,7 +75,8 @@ export class Topic implements LiveTopic, PartitionOwner {
 
   /** @throws RTK_PARTITION_NOT_FOUND */
   partition(index: number): Partition {
-    const partition = this.#partitions[index]
+    // A remote caller's index may be of any type, and a property lookup takes more than numbers.
+    const partition = typeof index === 'number' ? this.#partitions[index] : undefined
     if (partition === undefined) {
       throw new RatatoskrError(
         'RTK_PARTITION_NOT_FOUND',
@@ -174,6 +175,8 @@ export class Topic implements LiveTopic, PartitionOwner {
         Math.max(1, limits.batchBytesMax - recordOverheadBytesMax),
       ),
       headersPerMessageMax: limits.headersPerMessageMax,
+      headerNameBytesMax: limits.headerNameBytesMax,
+      headersBytesMax: limits.headersBytesMax,
       records: verifyRecords ? expansion : undefined,
     }
   }
