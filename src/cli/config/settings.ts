@@ -22,7 +22,7 @@ const isTree = (value: unknown): value is Tree =>
   [Object.prototype, null].includes(Object.getPrototypeOf(value))
 
 /** The settings of a nested object, a leaf each. */
-export function settingsOfTree(tree: unknown, origin: string, path: readonly string[] = []): Setting[] {
+export function settingsOfTree(tree: unknown, origin = '', path: readonly string[] = []): Setting[] {
   if (!isTree(tree) || (path.length > 0 && Object.keys(tree).length === 0))
     return [{ path, value: tree, origin }]
   return Object.entries(tree).flatMap(([key, value]) => settingsOfTree(value, origin, [...path, key]))

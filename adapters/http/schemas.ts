@@ -1,0 +1,131 @@
+/** JSON schemas of requests and replies: they validate, and they are the OpenAPI document. */
+
+const integer = { type: 'integer' } as const
+const text = { type: 'string' } as const
+const offsetSchema = { type: 'integer', minimum: 0 } as const
+
+/** A closed object: unknown fields are refused. */
+const object = <P extends object>(properties: P, required: readonly (keyof P & string)[] = []) =>
+  ({ type: 'object', properties, required, additionalProperties: false }) as const
+
+/** `{topic}` and `{group}` of the path. Names are checked by the broker, which says what is wrong with them. */
+export const topicParams = object(
+  { topic: { ...text, description: 'topic, or namespace/topic with the slash as %2F' } },
+  ['topic'],
+)
+export const groupParams = object({ topic: text, group: text }, ['topic', 'group'])
+
+export const durabilitySchema = { enum: ['memory', 'os', 'interval', 'fsync', 'quorum'] } as const
+export const encodingSchema = {
+  enum: ['base64', 'utf8', 'json'],
+  default: 'base64',
+  description: 'of payloads',
+} as const
+
+export const topicConfigSchema = object({
+  partitions: integer,
+  retentionMs: integer,
+  retentionBytes: integer,
+  segmentBytes: integer,
+  durability: durabilitySchema,
+  messageBytesMax: integer,
+})
+
+const partitionSchema = object({
+  partition: integer,
+  startOffset: integer,
+  stableOffset: integer,
+  endOffset: integer,
+  sizeBytes: integer,
+  state: { enum: ['online', 'recovering', 'failed'] },
+})
+
+export const topicSchema = object({
+  namespace: text,
+  name: text,
+  id: text,
+  createdAtMs: integer,
+  config: topicConfigSchema,
+  partitions: { type: 'array', items: partitionSchema },
+})
+
+export const topicStatsSchema = object({
+  topic: text,
+  messageCount: integer,
+  subscriberCount: integer,
+  sizeBytes: integer,
+  partitions: { type: 'array', items: partitionSchema },
+})
+
+const bytesSchema = {
+  anyOf: [text, object({ base64: text }, ['base64'])],
+  description: 'text, or {"base64": …} for bytes that are not UTF-8',
+} as const
+
+/** A message as it is published; what its payload may be depends on `encoding`. */
+export const outgoingMessageSchema = object({
+  payload: { description: 'base64 text, text, or any JSON value, as encoding says' },
+  key: bytesSchema,
+  headers: { type: 'object', additionalProperties: true },
+  id: text,
+  timestamp: integer,
+  partition: integer,
+})
+
+/** A message as it is read. */
+export const messageSchema = object({
+  id: text,
+  topic: text,
+  partition: integer,
+  offset: integer,
+  timestamp: integer,
+  key: {},
+  headers: { type: 'object', additionalProperties: true },
+  payload: {},
+})
+
+export const receiptSchema = object({
+  id: text,
+  partition: integer,
+  offset: integer,
+  durability: durabilitySchema,
+})
+
+export const problemSchema = {
+  type: 'object',
+  properties: {
+    type: text,
+    title: text,
+    status: integer,
+    detail: text,
+    code: text,
+    retryable: { type: 'boolean' },
+    details: { type: 'object' },
+  },
+  required: ['type', 'title', 'status', 'detail', 'code', 'retryable'],
+} as const
+
+const partitionOffset = object({ partition: offsetSchema, offset: offsetSchema }, ['partition', 'offset'])
+
+/** Where to begin: a word, or one of the object forms. */
+export const positionSchema = {
+  anyOf: [
+    { enum: ['earliest', 'latest'] },
+    object({ offset: offsetSchema }, ['offset']),
+    object({ timestampMs: offsetSchema }, ['timestampMs']),
+    object(
+      { offsets: { type: 'array', items: partitionOffset }, otherwise: { enum: ['earliest', 'latest'] } },
+      ['offsets'],
+    ),
+  ],
+} as const
+
+export const offsetsSchema = { type: 'array', items: partitionOffset } as const
+
+export const committedOffsetsSchema = {
+  type: 'array',
+  minItems: 1,
+  items: object({ partition: offsetSchema, offset: offsetSchema, metadata: text }, ['partition', 'offset']),
+} as const
+
+export { integer, object, offsetSchema, text }

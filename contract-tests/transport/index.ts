@@ -1,0 +1,36 @@
+/** The transport suite: the specification of `Transport`, over a real broker and real connections. */
+import { type ContractCase, type ContractOptions, defineContract } from '../suite.ts'
+import { administrationCases } from './administration-cases.ts'
+import { consumeCases } from './consume-cases.ts'
+import { TransportContext, type TransportSetup } from './context.ts'
+import { lifecycleCases } from './lifecycle-cases.ts'
+import { publishCases } from './publish-cases.ts'
+
+export type { TransportMakeOptions, TransportSetup } from './context.ts'
+export { TransportContext } from './context.ts'
+export type { ProbeSink, ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
+
+/** Every case of the suite, for running it on transports that must fail it. */
+export const transportCases: readonly ContractCase<TransportContext>[] = [
+  ...lifecycleCases,
+  ...administrationCases,
+  ...publishCases,
+  ...consumeCases,
+]
+
+/**
+ * Runs the suite on a transport.
+ * @param setup called for each case; `make` must give a new transport each time
+ */
+export function transportContract(
+  title: string,
+  setup: () => Promise<TransportSetup>,
+  options: ContractOptions = {},
+): void {
+  defineContract(
+    `transport contract: ${title}`,
+    transportCases,
+    async () => new TransportContext(await setup()),
+    options,
+  )
+}

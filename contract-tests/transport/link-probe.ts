@@ -1,0 +1,120 @@
+/** A probe out of a client link: for protocols that the TypeScript client speaks. */
+import type { Link } from 'ratatoskr/client'
+import {
+  BatchBuilder,
+  type Credit,
+  formatTopicRef,
+  type Message,
+  messagesOf,
+  type OutgoingMessage,
+  type Platform,
+  type PublishReceipt,
+  type PublishResult,
+  parseUuid,
+  partitionForKey,
+  toRatatoskrError,
+} from 'ratatoskr/ports'
+import type { ProbeSink, ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
+
+export interface LinkProbeOptions {
+  readonly link: Link
+  readonly platform: Platform
+  /**
+   * Publishes message by message: the protocol's own operations for it, which a link does without. Without them,
+   * each message goes as a batch of one.
+   */
+  readonly messages?: Pick<TransportProbe, 'publish' | 'publishMany'>
+}
+
+/** @see LinkProbeOptions */
+export function probeOfLink({ link, platform, messages }: LinkProbeOptions): TransportProbe {
+  const expansion = { codecs: platform.compression, bytesMax: 64 * 1024 * 1024 }
+  // Credit of a link counts bytes of batches. Each message goes as a batch of one here, and where the suite counts
+  // credit all messages are of one size: then so many messages are exactly so many times that size.
+  let batchBytes = 1_024
+
+  const publish = async (
+    topic: string,
+    message: OutgoingMessage,
+    durability?: PublishReceipt['durability'],
+  ): Promise<PublishReceipt> => {
+    const { partitions } = await link.resolveTopic(topic)
+    const partition =
+      message.partition ?? (message.key === undefined ? 0 : partitionForKey(message.key, partitions.length))
+    const id = message.id ?? platform.random.uuid()
+    const builder = new BatchBuilder({ checksum: platform.checksum })
+    builder.add({ ...message, id: parseUuid(id), timestampMs: message.timestampMs ?? platform.clock.now() })
+    const batch = builder.build()
+    batchBytes = batch.length
+    const receipt = await link.publishBatch(topic, partition, batch, { durability })
+    return { id, partition, offset: receipt.baseOffset, durability: receipt.durability }
+  }
+
+  return {
+    createTopic: (topic, config) => link.createTopic(topic, config),
+    deleteTopic: (topic) => link.deleteTopic(topic),
+    alterTopic: (topic, changes) => link.alterTopic(topic, changes),
+    describeTopic: (topic) => link.describeTopic(topic),
+    topicExists: (topic) => link.topicExists(topic),
+    listTopics: async () => (await link.listTopics()).map(formatTopicRef),
+    topicStats: (topic) => link.topicStats(topic),
+    publish: messages?.publish ?? publish,
+    publishMany:
+      messages?.publishMany ??
+      ((topic, list) =>
+        Promise.all(
+          list.map(
+            (message): Promise<PublishResult> =>
+              publish(topic, message).catch((error: unknown) => ({ error: toRatatoskrError(error) })),
+          ),
+        )),
+    publishBatch: async (topic, partition, batch) => link.publishBatch(topic, partition, batch),
+    subscribe: (topic, options, sink) =>
+      subscribeMessages(link, topic, options, sink, expansion, (messages) => ({
+        bytes: messages * batchBytes,
+      })),
+    async fetch(topic, partition, offset, waitMs = 0) {
+      const { id } = await link.describeTopic(topic)
+      const fetched = await link.fetch(topic, { partition, offset, waitMs })
+      return [...messagesOf(fetched.bytes, { topic, topicId: id, partition, expansion }, fetched.fromOffset)]
+    },
+    commit: (topic, group, offsets) => link.commit(topic, { group, offsets }),
+    describeGroup: (topic, group) => link.describeGroup(topic, group),
+    close: () => link.close(),
+  }
+}
+
+async function subscribeMessages(
+  link: Link,
+  topic: string,
+  options: ProbeSubscribeOptions,
+  sink: ProbeSink,
+  expansion: Parameters<typeof messagesOf>[1]['expansion'],
+  creditOf: (messages: number) => Credit,
+): Promise<ProbeSubscription> {
+  const topicId = (await link.resolveTopic(topic)).id
+  const { credit, ...rest } = options
+  const subscription = await link.subscribe(
+    topic,
+    { ...rest, credit: creditOf(credit) },
+    {
+      assigned: sink.assigned?.bind(sink),
+      ended: sink.ended.bind(sink),
+      async deliver(delivery) {
+        for (const message of messagesOf(
+          delivery.bytes,
+          { topic, topicId, partition: delivery.partition, expansion },
+          delivery.fromOffset,
+        )) {
+          await sink.deliver(message as Message)
+        }
+      },
+    },
+  )
+  return {
+    member: subscription.member,
+    grant: (messages) => subscription.grant(creditOf(messages)),
+    commit: (offsets) => subscription.commit(offsets),
+    close: () => subscription.close(),
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * What the transport suite speaks: a small client of the protocol under test, message by message. Whoever writes a
+ * transport writes one; a protocol that the TypeScript client speaks gets it from `probeOfLink`.
+ */
+import type {
+  CommittedOffset,
+  Durability,
+  GroupDescription,
+  Message,
+  OutgoingMessage,
+  PartitionOffset,
+  PublishReceipt,
+  PublishResult,
+  RatatoskrError,
+  StartPosition,
+  TopicChanges,
+  TopicConfig,
+  TopicDescription,
+  TopicStats,
+} from 'ratatoskr/ports'
+
+export interface ProbeSubscribeOptions {
+  readonly group?: string | undefined
+  readonly member?: string | undefined
+  readonly from?: StartPosition | undefined
+  /** Messages that may be pushed before `grant` is called; without credit in the protocol, it is ignored. */
+  readonly credit: number
+}
+
+export interface ProbeSink {
+  /** While the promise is open, the probe reads no further messages of this subscription. */
+  deliver(message: Message): void | Promise<void>
+  assigned?(partitions: readonly PartitionOffset[]): void
+  ended(reason: RatatoskrError | undefined): void
+}
+
+export interface ProbeSubscription {
+  /** Name of this member; empty without a group. */
+  readonly member: string
+  grant(messages: number): void
+  commit(offsets: readonly CommittedOffset[]): Promise<void>
+  /** Resolves when nothing more will be delivered. */
+  close(): Promise<void>
+}
+
+/** Every method rejects with a RatatoskrError that has the code the broker gave. */
+export interface TransportProbe {
+  createTopic(topic: string, config?: Partial<TopicConfig>): Promise<{ readonly created: boolean }>
+  deleteTopic(topic: string): Promise<void>
+  alterTopic(topic: string, changes: TopicChanges): Promise<TopicDescription>
+  describeTopic(topic: string): Promise<TopicDescription>
+  topicExists(topic: string): Promise<boolean>
+  /** Names only. */
+  listTopics(): Promise<readonly string[]>
+  topicStats(topic: string): Promise<TopicStats>
+  publish(topic: string, message: OutgoingMessage, durability?: Durability): Promise<PublishReceipt>
+  publishMany(topic: string, messages: readonly OutgoingMessage[]): Promise<readonly PublishResult[]>
+  /** One record batch as it is; rejects with RTK_NOT_SUPPORTED where `supports.batches` is false. */
+  publishBatch(topic: string, partition: number, batch: Uint8Array): Promise<{ readonly baseOffset: number }>
+  subscribe(topic: string, options: ProbeSubscribeOptions, sink: ProbeSink): Promise<ProbeSubscription>
+  fetch(
+    topic: string,
+    partition: number,
+    offset: number | 'earliest' | 'latest',
+    waitMs?: number,
+  ): Promise<readonly Message[]>
+  commit(topic: string, group: string, offsets: readonly CommittedOffset[]): Promise<void>
+  describeGroup(topic: string, group: string): Promise<GroupDescription>
+  /** Ends the connection. */
+  close(): Promise<void>
+}

@@ -1,0 +1,50 @@
+/** `ratatoskr sub`: prints messages as they come; in a group, acknowledges what was printed. */
+
+import { messageToJson } from '../../ports/index.ts'
+import { type ConnectionOptions, wholeNumber, withClient } from '../connection.ts'
+import { write } from '../output.ts'
+import { positionOf } from '../position.ts'
+
+interface SubOptions extends ConnectionOptions {
+  readonly group?: string
+  readonly from?: string
+  readonly count?: string
+  readonly partition?: string
+}
+
+const lineFeed = Uint8Array.of(0x0a)
+
+export const sub = (topic: string, options: SubOptions): Promise<void> =>
+  withClient(options, async (client) => {
+    const count =
+      options.count === undefined ? Number.POSITIVE_INFINITY : wholeNumber('--count', options.count, 1)
+    const subscription = await client.subscribe(topic, {
+      group: options.group,
+      from: options.from === undefined ? undefined : positionOf('--from', options.from),
+      partitions:
+        options.partition === undefined ? undefined : [wholeNumber('--partition', options.partition, 0)],
+    })
+    const stop = () => void subscription.close()
+    process.once('SIGINT', stop)
+    process.once('SIGTERM', stop)
+    let seen = 0
+    for await (const message of subscription) {
+      await write(
+        process.stdout,
+        options.output === 'table'
+          ? line(message.payload)
+          : `${JSON.stringify(messageToJson(message, 'base64'))}\n`,
+      )
+      // Printed is done: without this, leaving the loop at the last message would leave it unacknowledged.
+      message.ack()
+      if (++seen >= count) break
+    }
+    await subscription.close()
+  })
+
+function line(payload: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(payload.length + 1)
+  bytes.set(payload)
+  bytes.set(lineFeed, payload.length)
+  return bytes
+}

@@ -1,0 +1,105 @@
+/** `ratatoskr topic …`. */
+
+import { formatTopicRef, RatatoskrError, type TopicConfig, type TopicDescription } from '../../ports/index.ts'
+import { valueOfText } from '../config/settings.ts'
+import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
+import { printRecord, printRows } from '../output.ts'
+
+interface TopicSettings extends ConnectionOptions {
+  readonly partitions?: string
+  readonly set?: readonly string[]
+}
+
+const columns = ['topic', 'partitions', 'messages', 'bytes', 'durability', 'retentionMs']
+
+export const createTopic = (name: string, options: TopicSettings): Promise<void> =>
+  withClient(options, async (client) => {
+    const { created, topic } = await client.createTopic(name, configOf(options))
+    process.stderr.write(
+      created
+        ? `created ${formatTopicRef(topic)}\n`
+        : `${formatTopicRef(topic)} exists with this configuration\n`,
+    )
+    await printRecord(summaryOf(topic), options.output)
+  })
+
+export const listTopics = (options: ConnectionOptions): Promise<void> =>
+  withClient(options, async (client) =>
+    printRows((await client.listTopics()).map(summaryOf), columns, options.output),
+  )
+
+export const describeTopic = (name: string, options: ConnectionOptions): Promise<void> =>
+  withClient(options, async (client) => {
+    const topic = await client.describeTopic(name)
+    if (options.output !== 'table') return printRecord(topic, options.output)
+    await printRecord(
+      {
+        topic: formatTopicRef(topic),
+        id: topic.id,
+        created: new Date(topic.createdAtMs).toISOString(),
+        ...topic.config,
+      },
+      'table',
+    )
+    process.stdout.write('\n')
+    await printRows(
+      topic.partitions,
+      ['partition', 'startOffset', 'stableOffset', 'endOffset', 'sizeBytes', 'state'],
+      'table',
+    )
+  })
+
+export const alterTopic = (name: string, options: TopicSettings): Promise<void> =>
+  withClient(options, async (client) => {
+    const changes = configOf(options)
+    if (Object.keys(changes).length === 0)
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        'nothing to alter: give --partitions or --set key=value',
+      )
+    await printRecord(summaryOf(await client.alterTopic(name, changes)), options.output)
+  })
+
+export const deleteTopic = (name: string, options: ConnectionOptions & { yes?: boolean }): Promise<void> =>
+  withClient(options, async (client) => {
+    if (options.yes !== true && !(await confirmed(name))) {
+      throw new RatatoskrError(
+        'RTK_CANCELLED',
+        `${name} was not deleted; give --yes to delete without being asked`,
+      )
+    }
+    await client.deleteTopic(name)
+    process.stderr.write(`deleted ${name}\n`)
+  })
+
+/** Asks on the terminal; where there is none, the answer is no. */
+async function confirmed(name: string): Promise<boolean> {
+  if (process.stdin.isTTY !== true) return false
+  const { createInterface } = await import('node:readline/promises')
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await terminal.question(`delete ${name} and all its messages? Type its name: `)
+  terminal.close()
+  return answer === name
+}
+
+function configOf({ partitions, set = [] }: TopicSettings): Partial<TopicConfig> {
+  const config = Object.fromEntries(
+    set.map((text) => pair('--set', text)).map(([key, value]) => [key, valueOfText(value)]),
+  )
+  return {
+    ...config,
+    ...(partitions !== undefined && { partitions: wholeNumber('--partitions', partitions, 1) }),
+  }
+}
+
+const summaryOf = (topic: TopicDescription) => ({
+  topic: formatTopicRef(topic),
+  partitions: topic.partitions.length,
+  messages: topic.partitions.reduce(
+    (sum, { startOffset, stableOffset }) => sum + stableOffset - startOffset,
+    0,
+  ),
+  bytes: topic.partitions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+  durability: topic.config.durability,
+  retentionMs: topic.config.retentionMs,
+})

@@ -1,0 +1,149 @@
+/** The tree of subcommands: names, arguments and options. What they do is in `commands/`, loaded when they run. */
+import { Command } from 'commander'
+import { defaultUrl } from './connection.ts'
+
+const collect = (value: string, all: string[] = []): string[] => [...all, value]
+
+export function buildProgram(): Command {
+  const program = new Command('ratatoskr')
+    .description('A message broker: run one, talk to one, look into its data.')
+    .exitOverride()
+    .showHelpAfterError('(ratatoskr --help shows the commands)')
+    .enablePositionalOptions()
+    .action(() => program.help({ error: true }))
+  program.option('-V, --version', 'print the version').on('option:version', async () => {
+    process.stdout.write(`${(await import('./version.ts')).version}\n`)
+    process.exit(0)
+  })
+  addServe(program)
+  addTopic(program)
+  addMessages(program)
+  addGroup(program)
+  addFiles(program)
+  return program
+}
+
+/** A subcommand that talks to a broker. */
+const remote = (command: Command): Command =>
+  command
+    .option('--url <url>', 'broker: grpc://, ws:// or http://', process.env.RATATOSKR_URL ?? defaultUrl)
+    .option('--token <token>', 'bearer token (or RATATOSKR_TOKEN)', process.env.RATATOSKR_TOKEN)
+    .option('--timeout <ms>', 'deadline of each call', '5000')
+    .option('-o, --output <format>', 'table, json or ndjson', 'table')
+
+const configFlags = (command: Command): Command =>
+  command
+    .option('-c, --config <file>', 'configuration file (default: ratatoskr.config.{ts,js,json,yaml})')
+    .option('--storage <kind>', 'disk or memory')
+    .option('--directory <path>', 'data directory')
+    .option('--grpc-port <port>', 'port of the gRPC transport')
+    .option('--http-port <port>', 'port of the HTTP transport')
+    .option('--websocket-port <port>', 'port of the WebSocket transport')
+    .option('--host <address>', 'address that every transport listens on')
+    .option('--insecure', 'listen beyond loopback without authentication')
+    .option('--log-level <level>', 'debug, info, warn or error')
+    .option('--set <key=value>', 'any configuration key, such as limits.topicsMax=50', collect)
+
+function addServe(program: Command): void {
+  configFlags(program.command('serve').description('run a broker')).action(async (options) =>
+    (await import('./commands/serve.ts')).serve(options),
+  )
+  const config = program.command('config').description('the configuration that serve would use')
+  configFlags(config.command('print').description('print it, each value with where it came from'))
+    .option('-o, --output <format>', 'table, json or ndjson', 'table')
+    .action(async (options) => (await import('./commands/config.ts')).printConfig(options))
+  configFlags(config.command('validate').description('check it; exit code 78 when it is wrong')).action(
+    async (options) => (await import('./commands/config.ts')).validateConfig(options),
+  )
+  configFlags(
+    remote(
+      program
+        .command('doctor')
+        .description('check this machine, the configuration, and the broker if it runs'),
+    ),
+  ).action(async (options) => (await import('./commands/doctor.ts')).doctor(options))
+}
+
+function addTopic(program: Command): void {
+  const topic = program.command('topic').description('create, list, describe, alter and delete topics')
+  const settings = (command: Command): Command =>
+    command
+      .option('--partitions <n>', 'number of partitions')
+      .option('--set <key=value>', 'a setting of the topic, such as retentionMs=3600000', collect)
+  settings(remote(topic.command('create <topic>'))).action(async (name, options) =>
+    (await import('./commands/topic.ts')).createTopic(name, options),
+  )
+  remote(topic.command('list')).action(async (options) =>
+    (await import('./commands/topic.ts')).listTopics(options),
+  )
+  remote(topic.command('describe <topic>')).action(async (name, options) =>
+    (await import('./commands/topic.ts')).describeTopic(name, options),
+  )
+  settings(remote(topic.command('alter <topic>'))).action(async (name, options) =>
+    (await import('./commands/topic.ts')).alterTopic(name, options),
+  )
+  remote(topic.command('delete <topic>'))
+    .option('--yes', 'do not ask')
+    .action(async (name, options) => (await import('./commands/topic.ts')).deleteTopic(name, options))
+}
+
+function addMessages(program: Command): void {
+  remote(
+    program
+      .command('pub <topic> [payload]')
+      .description('publish the payload, or else each line of stdin as a message'),
+  )
+    .option('-k, --key <key>', 'key of the message')
+    .option('-H, --header <name=value>', 'a header of the message', collect)
+    .option('-p, --partition <n>', 'partition to publish to')
+    .option('--durability <level>', 'memory, os, interval, fsync or quorum')
+    .action(async (topic, payload, options) =>
+      (await import('./commands/pub.ts')).pub(topic, payload, options),
+    )
+  remote(
+    program
+      .command('sub <topic>')
+      .description('print messages as they come: payload lines, or JSON with -o json'),
+  )
+    .option('-g, --group <group>', 'consume as a member of this group and acknowledge what was printed')
+    .option('--from <position>', 'earliest, latest, an offset, or @TIME (Unix ms or ISO 8601)')
+    .option('-n, --count <n>', 'stop after so many messages')
+    .option('-p, --partition <n>', 'only this partition')
+    .action(async (topic, options) => (await import('./commands/sub.ts')).sub(topic, options))
+}
+
+function addGroup(program: Command): void {
+  const group = program.command('group').description('consumer groups of a topic')
+  remote(group.command('list <topic>')).action(async (topic, options) =>
+    (await import('./commands/group.ts')).listGroups(topic, options),
+  )
+  remote(group.command('describe <topic> <group>')).action(async (topic, name, options) =>
+    (await import('./commands/group.ts')).describeGroup(topic, name, options),
+  )
+  remote(group.command('seek <topic> <group>').description('set where a group goes on'))
+    .requiredOption('--to <position>', 'earliest, latest, an offset, or @TIME')
+    .option('-p, --partition <n>', 'only this partition')
+    .action(async (topic, name, options) =>
+      (await import('./commands/group.ts')).seekGroup(topic, name, options),
+    )
+}
+
+function addFiles(program: Command): void {
+  const log = program.command('log').description('look into a data directory; the broker need not run')
+  log
+    .command('dump <file>')
+    .description('print the records of a segment file as JSON lines')
+    .option('--headers', 'only the batch headers')
+    .action(async (file, options) => (await import('./commands/log.ts')).dumpLog(file, options))
+  log
+    .command('verify <directory>')
+    .description('check every batch of every segment; exit code 1 when something is damaged')
+    .option('-o, --output <format>', 'table, json or ndjson', 'table')
+    .action(async (directory, options) => (await import('./commands/log.ts')).verifyLogs(directory, options))
+  program
+    .command('audit')
+    .description('the audit log')
+    .command('verify <file>')
+    .description('check the hash chain; exit code 1 when it is broken')
+    .action(async (file) => (await import('./commands/audit.ts')).verifyAudit(file))
+}

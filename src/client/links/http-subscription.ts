@@ -1,0 +1,175 @@
+/** A subscription over HTTP: reads the frames of one response, as fast as the sink takes them and credit lasts. */
+import {
+  type BatchSink,
+  type Credit,
+  decodeFrame,
+  errorFromJson,
+  type PartitionOffset,
+  parseJson,
+  RatatoskrError,
+  type StartPosition,
+  type SubscribeOptions,
+  type Subscription,
+  toRatatoskrError,
+} from '../../ports/index.ts'
+import { FrameReader } from './frame-reader.ts'
+import { type HttpCalls, jsonDepthMax } from './http-calls.ts'
+
+const frameContentType = 'application/vnd.ratatoskr.frames'
+const jsonStart = 0x7b // a frame that begins with `{` is an event
+
+interface Request {
+  readonly topic: string
+  readonly topicPath: string
+  readonly options: SubscribeOptions
+  readonly sink: BatchSink
+}
+
+interface StreamEvent {
+  readonly event: 'subscribed' | 'assigned' | 'ended'
+  readonly subscription?: string
+  readonly member?: string
+  readonly partitions?: readonly PartitionOffset[]
+  readonly error?: unknown
+}
+
+/** Opens the stream and resolves when the broker has accepted the subscription. */
+export async function subscribeOverHttp(http: HttpCalls, request: Request): Promise<Subscription> {
+  const abort = new AbortController()
+  const response = await http.send('GET', `${request.topicPath}/subscribe?${queryOf(request.options)}`, {
+    headers: { accept: frameContentType },
+    signal: abort.signal,
+  })
+  const reader = new FrameReader(response.body as ReadableStream<Uint8Array>, http.frameBytesMax)
+  const first = await reader.next().catch((cause: unknown) => {
+    throw http.lost(cause)
+  })
+  const accepted = first === undefined ? undefined : eventOf(first)
+  if (accepted?.event !== 'subscribed') {
+    throw new RatatoskrError('RTK_FRAME_MALFORMED', 'the broker did not begin the stream as agreed')
+  }
+  const subscription = new HttpSubscription(http, request, accepted, abort)
+  subscription.run(reader)
+  return subscription
+}
+
+class HttpSubscription implements Subscription {
+  readonly id: string
+  readonly topic: string
+  readonly group: string | undefined
+  readonly member: string
+  readonly #http: HttpCalls
+  readonly #request: Request
+  readonly #abort: AbortController
+  readonly #forget: () => void
+  #creditBytes: number
+  #creditCame = () => {}
+  #closing: Promise<void> | undefined
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(http: HttpCalls, request: Request, accepted: StreamEvent, abort: AbortController) {
+    this.id = accepted.subscription ?? ''
+    this.topic = request.topic
+    this.group = request.options.group
+    this.member = accepted.member ?? ''
+    this.#http = http
+    this.#request = request
+    this.#abort = abort
+    this.#creditBytes = request.options.credit?.bytes ?? 0
+    this.#forget = http.beforeClose(() => this.close())
+  }
+
+  /** Reads frames to the end of the stream, then tells the sink why it ended. */
+  run(reader: FrameReader): void {
+    this.#running = this.#read(reader)
+      .catch((error: unknown) => toRatatoskrError(error, 'RTK_DISCONNECTED'))
+      .then((reason) => {
+        this.#forget()
+        this.#abort.abort()
+        this.#request.sink.ended(this.#closing === undefined ? reason : undefined)
+      })
+  }
+
+  grant(credit: Credit): void {
+    this.#creditBytes += credit.bytes ?? 0
+    this.#creditCame()
+  }
+
+  commit(offsets: Parameters<Subscription['commit']>[0]): Promise<void> {
+    if (this.group === undefined) {
+      return Promise.reject(
+        new RatatoskrError('RTK_INVALID_ARGUMENT', 'a subscription without a group has nothing to commit'),
+      )
+    }
+    const path = `${this.#request.topicPath}/groups/${encodeURIComponent(this.group)}/commit`
+    return this.#http.json('POST', path, { member: this.member, offsets })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#creditCame()
+    // The broker must know before we say that it is over: others may take the partitions from here on.
+    await this.#http
+      .json('DELETE', `${this.#request.topicPath}/subscriptions/${this.id}`)
+      .catch(() => undefined)
+    this.#abort.abort()
+    await this.#running
+  }
+
+  async #read(reader: FrameReader): Promise<RatatoskrError | undefined> {
+    for (;;) {
+      const frame = await reader.next().catch((cause: unknown) => {
+        throw this.#closing === undefined ? this.#http.lost(cause) : cause
+      })
+      if (this.#closing !== undefined) return undefined
+      if (frame === undefined)
+        return new RatatoskrError('RTK_DISCONNECTED', 'the stream of the subscription broke off')
+      const event = eventOf(frame)
+      if (event?.event === 'ended') return event.error === undefined ? undefined : errorFromJson(event.error)
+      if (event?.event === 'assigned') this.#request.sink.assigned?.(event.partitions ?? [])
+      if (event === undefined) await this.#deliver(frame)
+    }
+  }
+
+  /** Hands a delivery over once there is credit; until then nothing further is read, and the broker stands still. */
+  async #deliver(bytes: Uint8Array): Promise<void> {
+    const frame = decodeFrame(bytes)
+    if (frame.kind !== 'deliver') {
+      throw new RatatoskrError('RTK_FRAME_MALFORMED', `a frame of kind ${frame.kind} came on a subscription`)
+    }
+    while (this.#creditBytes <= 0 && this.#closing === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#creditCame = resolve
+      })
+    }
+    if (this.#closing !== undefined) return
+    this.#creditBytes -= frame.bytes.length
+    const { partition, fromOffset, nextOffset } = frame
+    await this.#request.sink.deliver({ partition, bytes: frame.bytes, fromOffset, nextOffset })
+  }
+}
+
+const eventOf = (frame: Uint8Array): StreamEvent | undefined =>
+  frame[0] === jsonStart ? (parseJson(frame, { depthMax: jsonDepthMax }) as StreamEvent) : undefined
+
+function queryOf({ group, member, from, partitions }: SubscribeOptions): URLSearchParams {
+  const query = new URLSearchParams()
+  if (group !== undefined) query.set('group', group)
+  if (member !== undefined) query.set('member', member)
+  if (from !== undefined) query.set('from', positionText(from))
+  if (typeof from === 'object' && 'offsets' in from && from.otherwise !== undefined)
+    query.set('otherwise', from.otherwise)
+  if (partitions !== undefined) query.set('partitions', partitions.join(','))
+  return query
+}
+
+function positionText(from: StartPosition): string {
+  if (typeof from === 'string') return from
+  if ('offset' in from) return String(from.offset)
+  if ('timestampMs' in from) return `@${from.timestampMs}`
+  return from.offsets.map(({ partition, offset }) => `${partition}:${offset}`).join(',')
+}

@@ -1,0 +1,154 @@
+/**
+ * A link over HTTP: one request an operation, and for a subscription one response that never ends (see
+ * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
+ */
+import { type FetchedBatch, parseJson, type RatatoskrError, type Session } from '../../ports/index.ts'
+import type { Link, OpenLink } from '../link.ts'
+import { HttpCalls, jsonDepthMax } from './http-calls.ts'
+import { subscribeOverHttp } from './http-subscription.ts'
+
+const batchContentType = 'application/vnd.ratatoskr.batch'
+
+/** Opens a link to `http://host:port` or `https://host:port`. */
+export const openHttpLink: OpenLink = async (url, options) => {
+  const http = new HttpCalls(url, options)
+  await http.json('GET', '/v1/session', undefined, options.signal)
+  return new HttpLink(http)
+}
+
+type Answer<Name extends 'publishBatch' | (keyof Link & keyof Session)> = Awaited<ReturnType<Session[Name]>>
+type Asked<Name extends keyof Link & keyof Session> = Parameters<Session[Name]>
+
+const topicPath = (topic: string): string => `/v1/topics/${encodeURIComponent(topic)}`
+const groupPath = (topic: string, group: string): string =>
+  `${topicPath(topic)}/groups/${encodeURIComponent(group)}`
+const jsonBody = (value: unknown) => ({
+  body: JSON.stringify(value),
+  headers: { 'content-type': 'application/json' },
+})
+
+class HttpLink implements Link {
+  readonly closed: Promise<RatatoskrError | undefined>
+  readonly #http: HttpCalls
+
+  constructor(http: HttpCalls) {
+    this.#http = http
+    this.closed = http.closed
+  }
+
+  async createTopic(...[topic, config = {}]: Asked<'createTopic'>): Promise<Answer<'createTopic'>> {
+    const response = await this.#http.send('PUT', topicPath(topic), jsonBody(config))
+    return { created: response.status === 201, topic: await this.#read(response) }
+  }
+
+  deleteTopic(topic: string): Promise<void> {
+    return this.#http.json('DELETE', topicPath(topic))
+  }
+
+  async listTopics(): Promise<Answer<'listTopics'>> {
+    return (await this.#http.json<{ topics: Answer<'listTopics'> }>('GET', '/v1/topics')).topics
+  }
+
+  async topicExists(topic: string): Promise<boolean> {
+    return (await this.#http.json<{ exists: boolean }>('GET', `${topicPath(topic)}/exists`)).exists
+  }
+
+  describeTopic(topic: string): Promise<Answer<'describeTopic'>> {
+    return this.#http.json('GET', topicPath(topic))
+  }
+
+  alterTopic(...[topic, changes]: Asked<'alterTopic'>): Promise<Answer<'alterTopic'>> {
+    return this.#http.json('PATCH', topicPath(topic), changes)
+  }
+
+  resolveTopic(topic: string): Promise<Answer<'resolveTopic'>> {
+    return this.#http.json('POST', `${topicPath(topic)}/resolve`)
+  }
+
+  async publishBatch(
+    ...[topic, partition, batch, options = {}]: Asked<'publishBatch'>
+  ): Promise<Answer<'publishBatch'>> {
+    const durability = options.durability === undefined ? '' : `&durability=${options.durability}`
+    const response = await this.#http.send(
+      'POST',
+      `${topicPath(topic)}/messages?partition=${partition}${durability}`,
+      {
+        body: batch as Uint8Array<ArrayBuffer>,
+        headers: { 'content-type': batchContentType },
+        signal: options.signal ?? null,
+      },
+    )
+    return this.#read(response)
+  }
+
+  subscribe(...[topic, options, sink]: Asked<'subscribe'>): Promise<Answer<'subscribe'>> {
+    return subscribeOverHttp(this.#http, { topic, topicPath: topicPath(topic), options, sink })
+  }
+
+  async fetch(...[topic, request, call = {}]: Asked<'fetch'>): Promise<FetchedBatch> {
+    const query = new URLSearchParams({
+      partition: String(request.partition),
+      offset: String(request.offset),
+    })
+    if (request.waitMs !== undefined) query.set('waitMs', String(request.waitMs))
+    if (request.bytesMax !== undefined) query.set('bytesMax', String(request.bytesMax))
+    const response = await this.#http.send('GET', `${topicPath(topic)}/messages?${query}`, {
+      headers: { accept: batchContentType },
+      signal: call.signal ?? null,
+    })
+    const offset = (name: string): number => Number(response.headers.get(`ratatoskr-${name}-offset`))
+    return {
+      partition: request.partition,
+      bytes: await this.#http.bytes(response),
+      fromOffset: offset('from'),
+      nextOffset: offset('next'),
+      startOffset: offset('start'),
+      stableOffset: offset('stable'),
+    }
+  }
+
+  commit(...[topic, { group, ...body }]: Asked<'commit'>): Promise<void> {
+    return this.#http.json('POST', `${groupPath(topic, group)}/commit`, body)
+  }
+
+  async seekGroup(...[topic, group, request]: Asked<'seekGroup'>): Promise<Answer<'seekGroup'>> {
+    const path = `${groupPath(topic, group)}/seek`
+    return (await this.#http.json<{ offsets: Answer<'seekGroup'> }>('POST', path, request)).offsets
+  }
+
+  async listGroups(topic: string): Promise<readonly string[]> {
+    return (await this.#http.json<{ groups: string[] }>('GET', `${topicPath(topic)}/groups`)).groups
+  }
+
+  describeGroup(...[topic, group]: Asked<'describeGroup'>): Promise<Answer<'describeGroup'>> {
+    return this.#http.json('GET', groupPath(topic, group))
+  }
+
+  deleteGroup(...[topic, group]: Asked<'deleteGroup'>): Promise<void> {
+    return this.#http.json('DELETE', groupPath(topic, group))
+  }
+
+  async offsets(...[topic, position]: Asked<'offsets'>): Promise<Answer<'offsets'>> {
+    return (
+      await this.#http.json<{ offsets: Answer<'offsets'> }>('POST', `${topicPath(topic)}/offsets`, {
+        position,
+      })
+    ).offsets
+  }
+
+  topicStats(topic: string): Promise<Answer<'topicStats'>> {
+    return this.#http.json('GET', `${topicPath(topic)}/stats`)
+  }
+
+  brokerStats(): Promise<Answer<'brokerStats'>> {
+    return this.#http.json('GET', '/v1/stats')
+  }
+
+  async close(): Promise<void> {
+    await this.#http.close()
+  }
+
+  async #read<T>(response: Response): Promise<T> {
+    return parseJson(await this.#http.bytes(response), { depthMax: jsonDepthMax }) as T
+  }
+}
