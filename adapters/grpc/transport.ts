@@ -122,7 +122,7 @@ class GrpcTransport implements Transport {
     timer[Symbol.dispose]()
     connections.destroy()
     server.forceShutdown()
-    await closed
+    await Promise.all([closed, connections.closed()])
     await connections.settled()
   }
 

@@ -2,6 +2,7 @@
  * One HTTP/2 connection by grpc-js, kept from being more than that: grpc-js would reconnect, retry and fall idle by
  * itself. Here a connection that is lost is over; calls under way end as they end, and no new one begins.
  */
+import { isIP } from 'node:net'
 import {
   Client,
   type ClientDuplexStream,
@@ -49,6 +50,12 @@ export class GrpcChannel {
   static async open(url: URL, options: LinkOptions): Promise<GrpcChannel> {
     const target = `${url.hostname}:${url.port === '' ? 50_051 : url.port}`
     const secure = url.protocol === 'grpcs:'
+    if (secure && isIP(url.hostname.replace(/[[\]]/g, '')) !== 0) {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `grpcs:// needs a host name, for certificates are checked against it; got the address ${url.hostname}`,
+      )
+    }
     const credentials = secure ? channelCredentials.createSsl() : channelCredentials.createInsecure()
     const client = new Client(target, credentials, channelOptions(options.frameBytesMax))
     try {
