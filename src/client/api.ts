@@ -7,6 +7,7 @@ export { ClientMessage, type NackOptions } from './client-message.ts'
 export type { ClientOptions, ConnectOptions } from './connect-with.ts'
 export type { ReconnectOptions } from './connection.ts'
 export type { SubscriptionEvents, SubscriptionGap } from './consumer.ts'
+export type { Link, LinkOptions, OpenLink } from './link.ts'
 export type { MessageFields, MessageToPublish } from './outgoing.ts'
 export {
   type BulkReceipt,

@@ -83,7 +83,7 @@ export class Client implements AsyncDisposable {
     config: Partial<TopicConfig> = {},
     options?: ClientCallOptions,
   ): Promise<TopicCreated> {
-    return this.#call('createTopic', options, (link) => link.createTopic(topic, config))
+    return this.#read('createTopic', options, (link) => link.createTopic(topic, config))
   }
 
   /** @throws RTK_TOPIC_NOT_FOUND */

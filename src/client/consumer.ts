@@ -189,8 +189,9 @@ export class Consumer {
     return this.#options.ack !== 'manual'
   }
 
-  /** A lane with something to take that no handler is at work on. */
+  /** A lane that something can be taken from now, and that no handler is at work on. */
   readyLane(): Lane | undefined {
+    if (!this.#mayTake) return undefined
     for (const lane of this.#ready) {
       if (!lane.available) this.#ready.delete(lane)
       else if (!lane.busy) return lane
@@ -200,8 +201,7 @@ export class Consumer {
 
   /** The next message, of any lane or of this one. */
   take(from?: Lane): ClientMessage | undefined {
-    if (this.#live === undefined) return undefined
-    while (!this.#over && !this.#stopping && this.#inFlight < this.#maxInFlight) {
+    while (this.#mayTake) {
       const lane = from ?? this.readyLane()
       if (lane === undefined) return undefined
       try {
@@ -217,6 +217,10 @@ export class Consumer {
       if (from !== undefined) return undefined
     }
     return undefined
+  }
+
+  get #mayTake(): boolean {
+    return this.#live !== undefined && !this.stopped && this.#inFlight < this.#maxInFlight
   }
 
   /** Commits what is acknowledged now. @throws what the commit threw */
