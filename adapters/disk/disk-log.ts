@@ -143,21 +143,8 @@ export class DiskLog implements PartitionLog {
   async truncateAfter(offset: number): Promise<void> {
     this.#assertOpen()
     await this.#inLine(async () => {
-      await this.#commit()
-      if (this.#failure !== undefined) throw this.#failure
-      assertReadable(offset, this.startOffset, this.#stableOffset)
-      if (offset === this.#endOffset) return
-      const segment = this.#segments[this.#placeOfSegment(offset)]
-      const place = await segment.placeOf(offset)
-      if (place.offset !== offset) {
-        throw new RatatoskrError(
-          'RTK_INVALID_ARGUMENT',
-          `offset ${offset} is inside a batch; give a batch's first`,
-        )
-      }
-      await segment.loadIndex()
-      this.#context.indexes.forget(segment)
-      await this.#cutFiles(segment, place)
+      const cut = await this.#placeToCut(offset)
+      if (cut !== undefined) await this.#cutFiles(cut.segment, cut.place)
     })
   }
 
@@ -193,6 +180,27 @@ export class DiskLog implements PartitionLog {
       else high = middle - 1
     }
     return low
+  }
+
+  /** Where to cut the log, with nothing in flight; undefined when there is nothing to cut. */
+  async #placeToCut(offset: number): Promise<{ segment: Segment; place: Place } | undefined> {
+    for (;;) {
+      await this.#commit()
+      if (this.#failure !== undefined) throw this.#failure
+      assertReadable(offset, this.startOffset, this.#stableOffset)
+      if (offset === this.#endOffset) return undefined
+      const segment = this.#segments[this.#placeOfSegment(offset)]
+      const place = await segment.placeOf(offset)
+      if (place.offset !== offset) {
+        throw new RatatoskrError(
+          'RTK_INVALID_ARGUMENT',
+          `offset ${offset} is inside a batch; give a batch's first`,
+        )
+      }
+      await segment.loadIndex()
+      this.#context.indexes.forget(segment)
+      if (this.#writer.isEmpty) return { segment, place }
+    }
   }
 
   #readCold(offset: number, bytesMax: number): Promise<BatchBytes> {
@@ -272,6 +280,7 @@ export class DiskLog implements PartitionLog {
         await file.file.truncate(place.position)
         await file.file.sync()
         file.dirty = false
+        this.#writer.restart()
       } finally {
         files.release(file)
       }

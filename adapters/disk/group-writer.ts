@@ -114,6 +114,13 @@ export class GroupWriter {
     }
   }
 
+  /** Forgets which segment was written last: the log was cut, and what is left of it is synced. */
+  restart(): void {
+    this.disarm()
+    this.#written = undefined
+    this.#sealed = undefined
+  }
+
   /** Cancels a sync that waits for its time. */
   disarm(): void {
     this.#timer?.[Symbol.dispose]()

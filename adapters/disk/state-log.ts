@@ -199,11 +199,12 @@ function versionBytes(version: number): Uint8Array {
 function changesOf(cursor: RecordCursor): PlannedChange[] {
   const changes: PlannedChange[] = []
   while (cursor.next()) {
-    let version = 0
     const { bytes } = cursor
-    cursor.eachHeader((_nameStart, _nameEnd, start) => {
-      version = Number(new DataView(bytes.buffer, bytes.byteOffset + start, 8).getBigUint64(0))
-    })
+    let version = 0
+    while (cursor.nextHeader()) {
+      const view = new DataView(bytes.buffer, bytes.byteOffset + cursor.headerValueStart, 8)
+      version = Number(view.getBigUint64(0))
+    }
     const key = utf8Text(bytes.subarray(cursor.keyStart, cursor.keyEnd))
     const value = version === 0 ? undefined : bytes.slice(cursor.valueStart, cursor.valueEnd)
     changes.push({ key, value, version })

@@ -1,0 +1,115 @@
+/** Setups of the disk stores for the contract suites: directories under the system's temporary one. */
+import { cp, mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
+import type { LogStoreContext, StateStoreContext } from 'ratatoskr/contract-tests'
+import type { LogId, Stores } from 'ratatoskr/ports'
+import { type DiskStorageOptions, diskStorage } from '../index.ts'
+import { nodeFileSystem } from '../node-file-system.ts'
+import { FaultyFileSystem } from './faulty-file-system.ts'
+
+const platform = nodePlatform({ logger: silentLogger })
+
+/** The stores of one directory, not started. */
+export const openDisk = (directory: string, options: Partial<DiskStorageOptions> = {}): Stores =>
+  diskStorage({ ...options, directory }).open(platform)
+
+export const makeDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), 'ratatoskr-disk-'))
+
+/** The files of a directory with this ending, in order of their names. */
+export async function filesIn(directory: string, ending: string): Promise<string[]> {
+  const names = await readdir(directory)
+  return names
+    .filter((name) => name.endsWith(ending))
+    .sort()
+    .map((name) => join(directory, name))
+}
+
+/** Directories and stores of one case, and their end. */
+class Bench<Part extends 'logs' | 'state'> {
+  readonly #part: Part
+  readonly #options: Partial<DiskStorageOptions>
+  readonly #directories: string[] = []
+  readonly #stores: Stores[Part][] = []
+  #directory = ''
+
+  constructor(part: Part, options: Partial<DiskStorageOptions>) {
+    this.#part = part
+    this.#options = options
+  }
+
+  async fresh(options: Partial<DiskStorageOptions> = this.#options): Promise<Stores[Part]> {
+    this.#directory = await makeDirectory()
+    this.#directories.push(this.#directory)
+    return this.#openHere(options)
+  }
+
+  async reopen(): Promise<Stores[Part]> {
+    await this.#stores.at(-1)?.stop()
+    const store = this.#openHere(this.#options)
+    await store.start()
+    return store
+  }
+
+  /** What the kernel has of the files is what a killed process leaves: a copy of them, while the old store lives on. */
+  async crash(damage: (directory: string) => Promise<void> = async () => undefined): Promise<Stores[Part]> {
+    const copy = await makeDirectory()
+    this.#directories.push(copy)
+    await cp(this.#directory, copy, { recursive: true })
+    await damage(copy)
+    this.#directory = copy
+    const store = this.#openHere(this.#options)
+    await store.start()
+    return store
+  }
+
+  async bounded(bytesMax: number): Promise<Stores[Part]> {
+    const store = await this.fresh({ fileSystem: new FaultyFileSystem(nodeFileSystem, bytesMax) })
+    await store.start()
+    return store
+  }
+
+  async teardown(): Promise<void> {
+    for (const store of this.#stores) await store.stop()
+    for (const directory of this.#directories) await rm(directory, { recursive: true, force: true })
+  }
+
+  #openHere(options: Partial<DiskStorageOptions>): Stores[Part] {
+    const store = openDisk(this.#directory, options)[this.#part]
+    this.#stores.push(store)
+    return store
+  }
+}
+
+/** Shortens the last file by some bytes, as a write that was cut off would. */
+async function cutLastFile(directory: string): Promise<void> {
+  const files = await filesIn(directory, '.log')
+  const last = files[files.length - 1]
+  await truncate(last, (await stat(last)).size - 7)
+}
+
+export async function diskLogSetup(options: Partial<DiskStorageOptions> = {}): Promise<LogStoreContext> {
+  const bench = new Bench('logs', options)
+  return {
+    subject: await bench.fresh(),
+    reopen: () => bench.reopen(),
+    crash: () => bench.crash(),
+    tearLastBatch: ({ topicId, partition }: LogId) =>
+      bench.crash((directory) => cutLastFile(join(directory, 'logs', topicId, String(partition)))),
+    bounded: (bytesMax) => bench.bounded(bytesMax),
+    teardown: () => bench.teardown(),
+  }
+}
+
+export async function diskStateSetup(options: Partial<DiskStorageOptions> = {}): Promise<StateStoreContext> {
+  const bench = new Bench('state', options)
+  return {
+    subject: await bench.fresh(),
+    reopen: () => bench.reopen(),
+    crash: () => bench.crash(),
+    tearLastWrite: () => bench.crash((directory) => cutLastFile(join(directory, 'state'))),
+    bounded: (bytesMax) => bench.bounded(bytesMax),
+    teardown: () => bench.teardown(),
+  }
+}
