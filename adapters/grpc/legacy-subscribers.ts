@@ -15,7 +15,6 @@ import {
 } from 'ratatoskr/ports'
 import type { legacy } from 'ratatoskr/proto'
 import { type CallHost, failure, type OpenStream, StreamWriter, stopping } from './calls.ts'
-import { assertTopicExists } from './legacy.ts'
 import { type Incoming, readable } from './status.ts'
 
 type SubscribeCall = ServerWritableStream<legacy.SubscribeRequest, legacy.Message>
@@ -138,4 +137,10 @@ class LegacySubscriber implements MessageSink, OpenStream {
       this.#host.logger.warn('subscription did not close', { error })
     })
   }
+}
+
+/** Stands before what the broker would create a topic for. @throws RTK_TOPIC_NOT_FOUND */
+export async function assertTopicExists(session: Session, topic: string): Promise<void> {
+  if (await session.topicExists(topic)) return
+  throw new RatatoskrError('RTK_TOPIC_NOT_FOUND', `the topic ${quoteForMessage(topic)} does not exist`)
 }

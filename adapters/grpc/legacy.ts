@@ -20,7 +20,7 @@ import {
 } from 'ratatoskr/ports'
 import type { legacy } from 'ratatoskr/proto'
 import { type CallHost, unary } from './calls.ts'
-import { LegacySubscribers } from './legacy-subscribers.ts'
+import { assertTopicExists, LegacySubscribers } from './legacy-subscribers.ts'
 
 /** Failures of the call as such, which are a gRPC status: all others are told in the reply. */
 const statusKinds: ReadonlySet<ErrorKind> = new Set([
@@ -175,10 +175,4 @@ const failed = (error: string): legacy.PublishResponse => ({
 function outgoing({ payload, metadata }: legacy.PublishRequest, timestampMs: number): OutgoingMessage {
   const headers = [...metadata].map(([name, value]): Header => [name, utf8(value)])
   return { payload, headers, timestampMs }
-}
-
-/** @throws RTK_TOPIC_NOT_FOUND */
-export async function assertTopicExists(session: Session, topic: string): Promise<void> {
-  if (await session.topicExists(topic)) return
-  throw new RatatoskrError('RTK_TOPIC_NOT_FOUND', `the topic ${quoteForMessage(topic)} does not exist`)
 }
