@@ -41,6 +41,12 @@ export const defaultBrokerSettings: BrokerSettings = Object.freeze({
   restart: defaultRestartPolicy,
 })
 
+/** Completes settings; what is given as undefined counts as not given. */
+export const completeSettings = (given: Partial<BrokerSettings> = {}): BrokerSettings => ({
+  ...defaultBrokerSettings,
+  ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+})
+
 export interface BrokerOptions {
   readonly storage: { readonly logs: LogStore; readonly state: StateStore }
   readonly transports: readonly Transport[]

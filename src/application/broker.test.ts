@@ -258,6 +258,20 @@ describe('transports', () => {
     expect(transport.starts).toBe(2)
   })
 
+  it('whose restart hangs are stopped all the same', async () => {
+    const transport = new TransportDouble()
+    const bench = new BrokerBench({ transports: [transport] })
+    await bench.start()
+    transport.onStart = never
+    transport.breakDown(new RatatoskrError('RTK_INTERNAL', 'broken'))
+    await bench.clock.advance(100)
+    const stopping = bench.broker.stop()
+    await bench.clock.advance(bench.limits.stopTimeoutMs)
+    await stopping
+    expect(transport.stops).toHaveLength(2)
+    expect(bench.logged('a restart did not end')).toHaveLength(1)
+  })
+
   it('are not started again after the stop', async () => {
     const transport = new TransportDouble()
     const bench = new BrokerBench({ transports: [transport] })
@@ -300,6 +314,12 @@ describe('stats', () => {
       partitions: [{ stableOffset: 2 }, { stableOffset: 0 }],
     })
   })
+})
+
+it('takes settings that are given as undefined for settings that are not given', async () => {
+  const bench = new BrokerBench({ settings: { autoCreateTopics: undefined, topicDefaults: undefined } })
+  const session = await bench.start()
+  expect(await session.publish('orders', message('x'))).toMatchObject({ offset: 0 })
 })
 
 it('refuses defaults of topics that the store cannot keep', () => {

@@ -15,7 +15,7 @@ import type {
   Principal,
   Session,
 } from '../ports/index.ts'
-import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
+import { type BrokerOptions, type BrokerSettings, completeSettings } from './broker-options.ts'
 import { brokerHealth, type LifeState } from './health.ts'
 import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
 import { BuilderPool } from './partitions/accumulator.ts'
@@ -53,7 +53,7 @@ export class Broker implements Component {
   /** @throws RTK_INVALID_ARGUMENT, RTK_DURABILITY_UNAVAILABLE when `topicDefaults` are wrong for these limits and this store */
   constructor(options: BrokerOptions) {
     this.#options = options
-    this.#settings = { ...defaultBrokerSettings, ...options.settings }
+    this.#settings = completeSettings(options.settings)
     const { platform, limits, plugins: hooks, delivery, storage, metrics } = options
     this.#traffic = new PublishTraffic(hooks, platform.clock)
     this.#supervision = new Supervision(platform, this.#settings.restart, (name) =>

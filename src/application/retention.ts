@@ -68,7 +68,9 @@ export class Retention {
 
   async #trim(partition: Partition, config: TopicConfig): Promise<void> {
     if (config.retentionMs !== -1 && this.#options.timeIndex) {
-      const oldest = await partition.offsetForTime(this.#options.platform.clock.now() - config.retentionMs)
+      const oldest = await partition.batchOffsetForTime(
+        this.#options.platform.clock.now() - config.retentionMs,
+      )
       if (oldest > partition.startOffset) await partition.truncateBefore(oldest)
     }
     if (config.retentionBytes === -1) return

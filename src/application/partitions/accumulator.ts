@@ -56,6 +56,9 @@ export class BuilderPool {
   }
 }
 
+/** Room within `batchBytesMax` for the batch header, and for the varints of one record with all its headers. */
+export const batchOverheadBytes = 4 * 1024
+
 export interface AccumulatorLimits {
   readonly batchBytesMax: number
   readonly messagesPerBatchMax: number
@@ -75,7 +78,7 @@ export class Accumulator {
   constructor(writer: BatchWriter, pool: BuilderPool, limits: AccumulatorLimits) {
     this.#writer = writer
     this.#pool = pool
-    this.#bytesTarget = Math.min(batchBytesTarget, limits.batchBytesMax)
+    this.#bytesTarget = Math.min(batchBytesTarget, limits.batchBytesMax - batchOverheadBytes)
     this.#messagesMax = limits.messagesPerBatchMax
   }
 

@@ -7,16 +7,11 @@ export const partitionUnavailable = (topic: string, partition: number): Ratatosk
     `partition ${partition} of ${topic} is being opened again; retry after a pause`,
   )
 
-/** @param waiting what waits, with its unit */
-export const partitionOverloaded = (
-  topic: string,
-  partition: number,
-  waiting: string,
-  limit: string,
-): RatatoskrError =>
+/** @param why what waits, and the bound that it reached */
+export const partitionOverloaded = (topic: string, partition: number, why: string): RatatoskrError =>
   new RatatoskrError(
     'RTK_OVERLOADED',
-    `${waiting} wait for the storage of partition ${partition} of ${topic} (${limit}); retry after a pause`,
+    `partition ${partition} of ${topic} is waiting for its storage: ${why}; retry after a pause`,
   )
 
 export const partitionStoreFailed = (topic: string, partition: number, cause: unknown): RatatoskrError =>

@@ -21,11 +21,12 @@ import type {
   Platform,
 } from '../../ports/index.ts'
 import { within } from '../deadline.ts'
-import { handledElsewhere, isPromise } from '../maybe-promise.ts'
+import { isPromise } from '../maybe-promise.ts'
 import type { PublishTraffic } from '../publish/traffic.ts'
 import type { ReadablePartition } from '../seams.ts'
 import type { Supervision, Supervisor } from '../supervision/supervisor.ts'
 import { Accumulator, type BuilderPool, type MessageWaiter } from './accumulator.ts'
+import { AppendQueue } from './append-queue.ts'
 import { OneShotListeners } from './listeners.ts'
 import { closedLog, type LogOffsets, offsetsOf } from './log-offsets.ts'
 import { partitionOverloaded, partitionStoreFailed, partitionUnavailable } from './partition-errors.ts'
@@ -77,15 +78,14 @@ export class Partition implements ReadablePartition {
   #closing: Promise<void> | undefined
   #closedWith: RatatoskrError | undefined
   #accumulator: Accumulator | undefined
-  #appendsInFlight = 0
-  #messagesInFlight = 0
-  #bytesInFlight = 0
+  readonly #queue: AppendQueue
 
   constructor(index: number, owner: PartitionOwner, context: PartitionContext) {
     this.index = index
     this.#owner = owner
     this.#context = context
     this.#id = { topicId: owner.id, partition: index }
+    this.#queue = new AppendQueue(context.limits)
     this.#listeners = new OneShotListeners(context.platform.logger)
     this.#supervisor = context.supervision.supervise({
       name: `partition ${owner.text}/${index}`,
@@ -114,15 +114,6 @@ export class Partition implements ReadablePartition {
 
   get sizeBytes(): number {
     return this.#offsets.sizeBytes
-  }
-
-  /** Messages that wait for the store, gathered and in flight together. */
-  get queuedMessages(): number {
-    return this.#messagesInFlight + (this.#accumulator?.messageCount ?? 0)
-  }
-
-  get queuedBytes(): number {
-    return this.#bytesInFlight + (this.#accumulator?.sizeBytes ?? 0)
   }
 
   describe(): PartitionDescription {
@@ -189,16 +180,14 @@ export class Partition implements ReadablePartition {
   /** @throws RTK_OVERLOADED when more waits for the store than the limits allow, RTK_UNAVAILABLE while there is no log */
   admit(recordCount: number, sizeBytes: number): void {
     this.#onlineLog()
-    const { partitionQueueMessagesMax, partitionQueueBytesMax } = this.#context.limits
-    const messages = this.queuedMessages
-    if (messages === 0) return
-    if (messages + recordCount > partitionQueueMessagesMax) {
-      throw this.#overloaded(`${messages} messages`, `partitionQueueMessagesMax ${partitionQueueMessagesMax}`)
-    }
-    const bytes = this.queuedBytes
-    if (bytes + sizeBytes > partitionQueueBytesMax) {
-      throw this.#overloaded(`${bytes} bytes`, `partitionQueueBytesMax ${partitionQueueBytesMax}`)
-    }
+    const gathered = this.#accumulator
+    const refusal = this.#queue.refusal(
+      recordCount,
+      sizeBytes,
+      gathered?.messageCount ?? 0,
+      gathered?.sizeBytes ?? 0,
+    )
+    if (refusal !== undefined) throw partitionOverloaded(this.#owner.text, this.index, refusal)
   }
 
   read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
@@ -214,23 +203,18 @@ export class Partition implements ReadablePartition {
     }
   }
 
-  async offsetForTime(timestampMs: number): Promise<number> {
-    const log = this.#onlineLog()
-    try {
-      return await recordOffsetForTime(log, timestampMs, this.#context.expansion)
-    } catch (error) {
-      throw this.#readFailed(log, error)
-    }
+  offsetForTime(timestampMs: number): Promise<number> {
+    return this.#onLog((log) => recordOffsetForTime(log, timestampMs, this.#context.expansion))
+  }
+
+  /** Offset of the first batch that holds a record of at least this time, without looking into it. */
+  batchOffsetForTime(timestampMs: number): Promise<number> {
+    return this.#onLog((log) => log.offsetForTime(timestampMs))
   }
 
   /** Lets go of records below `offset`, in whole segments. @returns the new start offset */
-  async truncateBefore(offset: number): Promise<number> {
-    const log = this.#onlineLog()
-    try {
-      return await log.truncateBefore(offset)
-    } catch (error) {
-      throw this.#readFailed(log, error)
-    }
+  truncateBefore(offset: number): Promise<number> {
+    return this.#onLog((log) => log.truncateBefore(offset))
   }
 
   onceChanged(run: () => void): Disposable {
@@ -263,14 +247,23 @@ export class Partition implements ReadablePartition {
     await this.#closing
   }
 
+  async #onLog<T>(use: (log: PartitionLog) => Promise<T>): Promise<T> {
+    const log = this.#onlineLog()
+    try {
+      return await use(log)
+    } catch (error) {
+      throw this.#readFailed(log, error)
+    }
+  }
+
   #makeAccumulator(): Accumulator {
-    const partition = this
+    const queue = this.#queue
     return new Accumulator(
       {
         write: (batch, recordCount, durability, enteredMs) =>
           this.#write(batch, recordCount, durability, enteredMs),
         get busy() {
-          return partition.#appendsInFlight > 0
+          return queue.busy
         },
         refused: (recordCount, sizeBytes, error, enteredMs) =>
           this.#context.traffic.failed(
@@ -295,10 +288,11 @@ export class Partition implements ReadablePartition {
     enteredMs: number,
   ): MaybePromise<number> {
     const log = this.#onlineLog()
-    const baseOffset = log.endOffset
-    stampBatch(batch, baseOffset, leaderEpoch)
+    let baseOffset: number
     let written: MaybePromise<void>
     try {
+      baseOffset = log.endOffset
+      stampBatch(batch, baseOffset, leaderEpoch)
       written = log.append(batch, baseOffset, recordCount, durability)
     } catch (error) {
       throw this.#appendFailed(log, error)
@@ -308,29 +302,21 @@ export class Partition implements ReadablePartition {
       return baseOffset
     }
     const sizeBytes = batch.length
-    this.#appendsInFlight++
-    this.#messagesInFlight += recordCount
-    this.#bytesInFlight += sizeBytes
+    this.#queue.entered(recordCount, sizeBytes)
     return written.then(
       () => {
-        this.#landed(recordCount, sizeBytes)
+        this.#queue.left(recordCount, sizeBytes)
         this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
         this.#accumulator?.flush()
         return baseOffset
       },
       (error) => {
         const reason = this.#appendFailed(log, error)
-        this.#landed(recordCount, sizeBytes)
+        this.#queue.left(recordCount, sizeBytes)
         this.#accumulator?.flush()
         throw reason
       },
     ) as Promise<number>
-  }
-
-  #landed(recordCount: number, sizeBytes: number): void {
-    this.#appendsInFlight--
-    this.#messagesInFlight -= recordCount
-    this.#bytesInFlight -= sizeBytes
   }
 
   #stored(
@@ -386,7 +372,6 @@ export class Partition implements ReadablePartition {
     ).then(undefined, (error) => {
       this.#context.platform.logger.warn('closing a log failed', { ...this.#id, error })
     })
-    handledElsewhere(this.#closing)
   }
 
   async #reopen(): Promise<void> {
@@ -416,10 +401,6 @@ export class Partition implements ReadablePartition {
 
   #unavailable(): RatatoskrError {
     return this.#closedWith ?? partitionUnavailable(this.#owner.text, this.index)
-  }
-
-  #overloaded(waiting: string, limit: string): RatatoskrError {
-    return partitionOverloaded(this.#owner.text, this.index, waiting, limit)
   }
 }
 

@@ -253,7 +253,10 @@ describe('a batch', () => {
       if (++appends === 2) throw new RatatoskrError('RTK_STORE_FULL', 'no room')
     }
     const three = joined(batchOf(['a']), batchOf(['b']), batchOf(['c']))
-    expect(await codeOf(() => session.publishBatch('orders', 0, three))).toBe('RTK_STORE_FULL')
+    const failure = await (session.publishBatch('orders', 0, three) as Promise<unknown>).catch(
+      (error) => error,
+    )
+    expect(failure).toMatchObject({ code: 'RTK_STORE_FULL', details: { acceptedMessages: 1 } })
     expect(appends).toBe(2)
   })
 

@@ -198,12 +198,14 @@ export class Publisher {
   ): MaybePromise<number> {
     partition.admit(recordCount, bytes.length)
     const appended: MaybePromise<number>[] = []
+    let accepted = 0
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
       const batch = bytes.subarray(at, at + batchSizeOf(bytes, at))
       try {
         appended.push(partition.append(batch, recordCountOf(batch), durability, enteredMs))
+        accepted += recordCountOf(batch)
       } catch (error) {
-        appended.push(Promise.reject(error))
+        appended.push(Promise.reject(accepted === 0 ? error : partlyAccepted(error, accepted, recordCount)))
         break
       }
     }
@@ -262,6 +264,16 @@ export class Publisher {
     this.#parts.traffic.failed(topic.text, partition, recordCount, sizeBytes, reason, enteredMs)
     return reason
   }
+}
+
+/** The same failure, for a request whose first batches were taken: the caller must know that not nothing was stored. */
+function partlyAccepted(error: unknown, accepted: number, recordCount: number): RatatoskrError {
+  const { code, message, details } = toRatatoskrError(error, 'RTK_STORE_FAILED')
+  return new RatatoskrError(
+    code,
+    `${message}; the first ${accepted} of ${recordCount} messages of the request were accepted`,
+    { cause: error, details: { ...details, acceptedMessages: accepted } },
+  )
 }
 
 function choosePartition(topic: Topic, message: OutgoingMessage): Partition {

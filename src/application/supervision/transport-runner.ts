@@ -46,8 +46,15 @@ export class TransportRunner {
 
   async stop(deadlineMs: number): Promise<void> {
     this.#binding++
-    await this.#supervisor.stop()
-    await this.#transport.stop(deadlineMs)
+    const { clock } = this.#platform
+    const deadline = clock.monotonic() + deadlineMs
+    try {
+      await within(clock, deadlineMs / 2, this.#supervisor.stop())
+    } catch (error) {
+      // A restart that hangs must not keep the transport from being stopped.
+      this.#platform.logger.warn('a restart did not end', { transport: this.#transport.name, error })
+    }
+    await this.#transport.stop(deadline - clock.monotonic())
   }
 
   async #restart(): Promise<void> {

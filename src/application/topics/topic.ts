@@ -5,6 +5,7 @@ import { formatTopicRef, quoteForMessage, type TopicRef } from '../../domain/nam
 import { StickyPartitioner } from '../../domain/partitioner.ts'
 import type { TopicConfig, TopicDescription } from '../../domain/topic.ts'
 import type { OpenLogOptions } from '../../ports/index.ts'
+import { batchOverheadBytes } from '../partitions/accumulator.ts'
 import { Partition, type PartitionContext, type PartitionOwner } from '../partitions/partition.ts'
 import type { LiveTopic } from '../seams.ts'
 import type { TopicRecord } from './topic-record.ts'
@@ -14,9 +15,6 @@ export interface TopicContext extends PartitionContext {
   /** Walk the records of batches that come from outside. */
   readonly verifyRecords: boolean
 }
-
-/** Room for the batch header and the varints of one record, within `batchBytesMax`. */
-const recordOverheadBytesMax = 4 * 1024
 
 export class Topic implements LiveTopic, PartitionOwner {
   readonly ref: TopicRef
@@ -172,7 +170,7 @@ export class Topic implements LiveTopic, PartitionOwner {
       messageBytesMax: Math.min(
         this.#config.messageBytesMax,
         limits.messageBytesMax,
-        Math.max(1, limits.batchBytesMax - recordOverheadBytesMax),
+        Math.max(1, limits.batchBytesMax - batchOverheadBytes),
       ),
       headersPerMessageMax: limits.headersPerMessageMax,
       headerNameBytesMax: limits.headerNameBytesMax,
