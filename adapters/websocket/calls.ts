@@ -133,11 +133,13 @@ export class Calls implements OperationContext {
       return
     }
     this.#inFlight++
+    // A request with the id of another in flight must not let go of what the other can be cancelled by.
+    const release = id !== undefined && !this.#controllers.has(id) ? id : undefined
     let result: MaybePromise<Result>
     try {
       result = call()
     } catch (error) {
-      this.#settled(id)
+      this.#settled(release)
       if (error instanceof FrameRefused) throw error
       this.#fail(id, error)
       return
@@ -147,10 +149,10 @@ export class Calls implements OperationContext {
       void result
         .then(answer)
         .catch(failed)
-        .finally(() => this.#settled(id))
+        .finally(() => this.#settled(release))
     } else {
       void answer(result)
-      this.#settled(id)
+      this.#settled(release)
     }
   }
 
@@ -162,9 +164,9 @@ export class Calls implements OperationContext {
       : tooMany(requestsInFlightMax, 'requestsInFlightMax')
   }
 
-  #settled(id: number | undefined): void {
+  #settled(release: number | undefined): void {
     this.#inFlight--
-    if (id !== undefined) this.#controllers.delete(id)
+    if (release !== undefined) this.#controllers.delete(release)
     if (this.#inFlight === 0) this.#idle?.()
   }
 

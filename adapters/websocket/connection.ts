@@ -100,11 +100,15 @@ export class Connection {
     const reason = new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; connect again')
     if (this.#state === 'open') {
       this.#state = 'draining'
-      await this.#calls?.drain(reason)
-      await this.#writer.idle()
+      await Promise.race([this.#finish(reason), this.closed])
     }
     this.#close(closeCodes.goingAway, reason.code)
     await this.closed
+  }
+
+  async #finish(reason: RatatoskrError): Promise<void> {
+    await this.#calls?.drain(reason)
+    await this.#writer.idle()
   }
 
   /** Cuts the connection. */
