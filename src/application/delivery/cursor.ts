@@ -23,7 +23,7 @@ export class Cursor {
   readonly feed: PartitionFeed
   /** Offset of the next message. */
   offset: number
-  /** Leader epoch of the batch delivered last, -1 before: committed offsets carry it. */
+  /** Leader epoch with which the last delivery began, -1 before the first: committed offsets carry it. */
   leaderEpoch = -1
   /** True when a seek put the cursor here: then commits beyond `offset` stem from before the seek. */
   readonly afterSeek: boolean
