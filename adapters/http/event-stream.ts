@@ -1,6 +1,7 @@
 /** Server-sent events on one response: back-pressure, heartbeats, and what comes before the headers are sent. */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { Clock } from 'ratatoskr/ports'
+import type { Clock, RatatoskrError } from 'ratatoskr/ports'
+import { problemOf } from './problem.ts'
 
 export class EventStream {
   readonly #response: ServerResponse
@@ -35,6 +36,7 @@ export class EventStream {
 
   /** Sends an event. @returns a promise while the reader is slower than we are */
   send(event: string, data: unknown, id?: string): Promise<void> | undefined {
+    if (this.#ended) return undefined
     const text = `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
     if (!this.#begun) {
       this.#early += text
@@ -52,7 +54,10 @@ export class EventStream {
     })
   }
 
-  end(): void {
+  /** Says why the stream ends, and ends it. Only the first reason counts. */
+  end(reason: RatatoskrError | undefined): void {
+    if (this.#ended) return
+    if (reason !== undefined) this.send('error', problemOf(reason))
     this.#ended = true
     this.#heartbeat?.[Symbol.dispose]()
     if (this.#begun) this.#response.end()

@@ -9,6 +9,7 @@ import {
   type BatchDelivery,
   encodeDeliverHeader,
   errorToJson,
+  type RatatoskrError,
   type Session,
   type SubscribeOptions,
   type Subscription,
@@ -48,14 +49,11 @@ export async function streamFrames(
         repay()
         return frames.deliver(delivery)
       },
-      ended: (reason) =>
-        frames.end(
-          reason === undefined ? { event: 'ended' } : { event: 'ended', error: errorToJson(reason) },
-        ),
+      ended: (reason) => frames.end(reason),
     },
   )
   repay()
-  context.streams.add(session, subscription, reply.raw)
+  context.streams.add(session, subscription, reply.raw, (reason) => frames.end(reason))
   reply.hijack()
   frames.begin({ event: 'subscribed', subscription: subscription.id, member: subscription.member })
   return reply
@@ -65,6 +63,7 @@ class FrameWriter {
   readonly #response: ServerResponse
   readonly #context: RouteContext
   #begun = false
+  #ended = false
   #early: (() => void)[] = []
 
   constructor(response: ServerResponse, context: RouteContext) {
@@ -104,6 +103,10 @@ class FrameWriter {
   deliver(delivery: BatchDelivery): Promise<void> {
     return new Promise((resolve) => {
       this.#send(() => {
+        if (this.#response.writableEnded) {
+          resolve()
+          return
+        }
         const { bytes, partition, fromOffset, nextOffset } = delivery
         const header = encodeDeliverHeader(0, partition, fromOffset, nextOffset)
         this.#response.cork()
@@ -115,8 +118,11 @@ class FrameWriter {
     })
   }
 
-  end(event: object): void {
-    this.event(event)
+  /** Says why the stream ends, and ends it. Only the first reason counts. */
+  end(reason: RatatoskrError | undefined): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.event(reason === undefined ? { event: 'ended' } : { event: 'ended', error: errorToJson(reason) })
     this.#send(() => this.#response.end())
   }
 

@@ -1,18 +1,20 @@
 /** The streams of subscriptions that are open, so that they end with their reader, on request, or with the transport. */
 import type { ServerResponse } from 'node:http'
-import type { Session, Subscription } from 'ratatoskr/ports'
+import { RatatoskrError, type Session, type Subscription } from 'ratatoskr/ports'
 
 interface OpenStream {
   readonly principal: string
   readonly subscription: Subscription
+  /** Tells the reader why the stream ends, and ends it. */
+  readonly end: (reason: RatatoskrError) => void
 }
 
 export class Streams {
   readonly #open = new Map<string, OpenStream>()
 
   /** Takes care of a subscription until its response closes. */
-  add(session: Session, subscription: Subscription, response: ServerResponse): void {
-    this.#open.set(subscription.id, { principal: session.principal.name, subscription })
+  add(session: Session, subscription: Subscription, response: ServerResponse, end: OpenStream['end']): void {
+    this.#open.set(subscription.id, { principal: session.principal.name, subscription, end })
     response.once('close', () => {
       this.#open.delete(subscription.id)
       void subscription.close()
@@ -28,8 +30,11 @@ export class Streams {
     return true
   }
 
-  /** Ends all of them. */
+  /** Ends all of them because the transport stops. */
   async closeAll(): Promise<void> {
-    await Promise.all([...this.#open.values()].map(({ subscription }) => subscription.close()))
+    const reason = new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; retry after a pause')
+    const streams = [...this.#open.values()]
+    for (const { end } of streams) end(reason)
+    await Promise.all(streams.map(({ subscription }) => subscription.close()))
   }
 }

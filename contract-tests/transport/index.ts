@@ -8,6 +8,7 @@ import { publishCases } from './publish-cases.ts'
 
 export type { TransportMakeOptions, TransportSetup } from './context.ts'
 export { TransportContext } from './context.ts'
+export { type LinkProbeOptions, probeOfLink } from './link-probe.ts'
 export type { ProbeSink, ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
 
 /** Every case of the suite, for running it on transports that must fail it. */

@@ -16,7 +16,9 @@ export interface TopicRef {
 }
 
 const topicCharacters = /^[A-Za-z0-9._-]{1,249}$/
-const labelCharacters = /^[A-Za-z0-9._-]{1,128}$/
+// As a topic's: a namespace or group of `..` would be a path to whoever joins names with slashes.
+const labelPattern = /^(?!\.)(?!.*\.\.)[A-Za-z0-9._-]{1,128}(?<!\.)$/
+const labelRule = '1 to 128 characters of A-Z a-z 0-9 . _ -, no dot at either end, no two together'
 
 /**
  * Checks a topic's name: 1 to 249 characters of `A-Z a-z 0-9 . _ -`, levels divided by dots, no empty level.
@@ -47,8 +49,7 @@ export function parseTopicRef(text: unknown, namespace: string = defaultNamespac
   }
   const explicit = text.slice(0, slash)
   const name = text.slice(slash + 1)
-  if (!labelCharacters.test(explicit))
-    throw nameError('a namespace is 1 to 128 characters of A-Z a-z 0-9 . _ -', explicit)
+  if (!labelPattern.test(explicit)) throw nameError(`a namespace is ${labelRule}`, explicit)
   assertTopicName(name)
   return { namespace: explicit, name }
 }
@@ -58,14 +59,14 @@ export const formatTopicRef = (topic: TopicRef): string =>
   topic.namespace === defaultNamespace ? topic.name : `${topic.namespace}/${topic.name}`
 
 /**
- * Checks the name of a consumer group or of a member: 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+ * Checks the name of a consumer group or of a member: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, no dot at either end.
  * @throws RTK_INVALID_ARGUMENT
  */
 export function assertLabel(what: 'group' | 'member' | 'namespace', value: unknown): asserts value is string {
-  if (typeof value !== 'string' || !labelCharacters.test(value)) {
+  if (typeof value !== 'string' || !labelPattern.test(value)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
-      `${what} must be 1 to 128 characters of A-Z a-z 0-9 . _ -, got ${quoteForMessage(value)}`,
+      `${what} must be ${labelRule}; got ${quoteForMessage(value)}`,
     )
   }
 }

@@ -28,7 +28,6 @@ import {
   object,
   offsetSchema,
   outgoingMessageSchema,
-  receiptSchema,
   topicParams,
 } from '../schemas.ts'
 

@@ -20,7 +20,6 @@ import {
 import { EventStream } from '../event-stream.ts'
 import { frameContentType, streamFrames } from '../frame-stream.ts'
 import { type RouteContext, sessionOf } from '../http-transport.ts'
-import { problemOf } from '../problem.ts'
 import { encodingSchema, object, text, topicParams } from '../schemas.ts'
 
 const creditMessages = 1_000
@@ -125,14 +124,11 @@ async function streamEvents(
         repay()
         return events.send('message', messageToJson(message, request.query.encoding), eventId(positions))
       },
-      ended(reason) {
-        if (reason !== undefined) events.send('error', problemOf(reason))
-        events.end()
-      },
+      ended: (reason) => events.end(reason),
     },
   )
   repay()
-  context.streams.add(session, subscription, reply.raw)
+  context.streams.add(session, subscription, reply.raw, (reason) => events.end(reason))
   reply.hijack()
   events.begin({ 'ratatoskr-member': subscription.member, 'ratatoskr-subscription': subscription.id })
   return reply

@@ -18,8 +18,13 @@ interface TopicRoute {
 }
 
 export function topicRoutes(routes: FastifyInstance, context: RouteContext): void {
-  const tags = ['topics']
+  configurationRoutes(routes, context)
+  lookupRoutes(routes, context)
+}
 
+const tags = ['topics']
+
+function configurationRoutes(routes: FastifyInstance, context: RouteContext): void {
   routes.get(
     '/v1/topics',
     {
@@ -88,7 +93,9 @@ export function topicRoutes(routes: FastifyInstance, context: RouteContext): voi
       return reply.code(204).send()
     },
   )
+}
 
+function lookupRoutes(routes: FastifyInstance, context: RouteContext): void {
   routes.get<TopicRoute>(
     '/v1/topics/:topic/exists',
     {

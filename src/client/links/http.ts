@@ -2,7 +2,13 @@
  * A link over HTTP: one request an operation, and for a subscription one response that never ends (see
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
-import { type FetchedBatch, parseJson, type RatatoskrError, type Session } from '../../ports/index.ts'
+import {
+  type FetchedBatch,
+  parseJson,
+  parseTopicRef,
+  type RatatoskrError,
+  type Session,
+} from '../../ports/index.ts'
 import type { Link, OpenLink } from '../link.ts'
 import { HttpCalls, jsonDepthMax } from './http-calls.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
@@ -19,7 +25,11 @@ export const openHttpLink: OpenLink = async (url, options) => {
 type Answer<Name extends 'publishBatch' | (keyof Link & keyof Session)> = Awaited<ReturnType<Session[Name]>>
 type Asked<Name extends keyof Link & keyof Session> = Parameters<Session[Name]>
 
-const topicPath = (topic: string): string => `/v1/topics/${encodeURIComponent(topic)}`
+// Names are checked before they become a path: `..` would be another one. What is refused here the broker refuses, too.
+function topicPath(topic: string): string {
+  parseTopicRef(topic)
+  return `/v1/topics/${encodeURIComponent(topic)}`
+}
 const groupPath = (topic: string, group: string): string =>
   `${topicPath(topic)}/groups/${encodeURIComponent(group)}`
 const jsonBody = (value: unknown) => ({
