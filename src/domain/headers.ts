@@ -85,8 +85,43 @@ export function validateHeaders(headers: unknown, limits: HeaderLimits): number 
   return bytes
 }
 
+/**
+ * Checks a header's name as the bytes of a record.
+ * @throws RTK_HEADER_INVALID
+ */
+export function validateHeaderNameBytes(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  limits: Pick<HeaderLimits, 'headerNameBytesMax'>,
+): void {
+  let plain = end > start && end - start <= limits.headerNameBytesMax
+  for (let at = start; plain && at < end; at++) plain = bytes[at] > 0x20 && bytes[at] < 0x7f
+  if (plain && !beginsReserved(bytes, start, end)) return
+  // Everything out of the ordinary is looked at as text, by the one rule there is.
+  headerNameSize(textOrRefused(bytes.subarray(start, end)), limits)
+}
+
+function beginsReserved(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start < reservedHeaderPrefix.length) return false
+  for (let i = 0; i < reservedHeaderPrefix.length; i++) {
+    if (bytes[start + i] !== reservedHeaderPrefix.charCodeAt(i)) return false
+  }
+  return true
+}
+
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function textOrRefused(name: Uint8Array): string {
+  try {
+    return strictDecoder.decode(name)
+  } catch {
+    throw refused('a header name is UTF-8, got bytes that are not')
+  }
+}
+
 /** Checks a header's name. @returns its size as UTF-8 */
-function headerNameSize(name: unknown, limits: HeaderLimits): number {
+function headerNameSize(name: unknown, limits: Pick<HeaderLimits, 'headerNameBytesMax'>): number {
   if (typeof name !== 'string') throw refused(`a header name is a string, got ${quoteForMessage(name)}`)
   const size = utf8Size(name)
   if (size < 1 || size > limits.headerNameBytesMax) {

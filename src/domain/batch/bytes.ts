@@ -46,11 +46,19 @@ export function varintSize(value: number): number {
 
 /** Writes a zigzag varint of a signed 32-bit number. @returns the place after it */
 export function writeVarint(bytes: Uint8Array, at: number, value: number): number {
-  let rest = ((value << 1) ^ (value >> 31)) >>> 0
-  while (rest >= 0x80) {
-    bytes[at++] = (rest & 0x7f) | 0x80
+  const zigzag = ((value << 1) ^ (value >> 31)) >>> 0
+  if (zigzag >= 0x80) return writeLongVarint(bytes, at, zigzag)
+  bytes[at] = zigzag
+  return at + 1
+}
+
+/** A function of its own, so that the short case above is small enough for compilers to inline it. */
+function writeLongVarint(bytes: Uint8Array, at: number, zigzag: number): number {
+  let rest = zigzag
+  do {
+    bytes[at++] = rest | 0x80
     rest >>>= 7
-  }
+  } while (rest >= 0x80)
   bytes[at++] = rest
   return at
 }
@@ -81,8 +89,52 @@ export function writeVarlong(bytes: Uint8Array, at: number, value: number): numb
   return at
 }
 
+/** The place after the varint that was read last: a second result, without an object to carry it. */
+export let varintEnd = 0
+
+/** The number that a varint stands for, of its bits as they are written. */
+export const unzigzag = (raw: number): number => (raw >>> 1) ^ -(raw & 1)
+
+/**
+ * Reads the bits of a varint of 32 bits, zigzag and all. May look up to five bytes beyond the end: compare `varintEnd`,
+ * which is infinite after more than five bytes.
+ */
+export function readRawVarint(bytes: Uint8Array, at: number): number {
+  let raw = 0
+  for (let i = 0; i < 5; i++) {
+    const byte = bytes[at + i]
+    raw |= (byte & 0x7f) << (7 * i)
+    if (!(byte >= 0x80)) {
+      varintEnd = at + i + 1
+      return raw >>> 0
+    }
+  }
+  varintEnd = Number.POSITIVE_INFINITY
+  return 0
+}
+
+/**
+ * Reads a zigzag varint of a signed 64-bit number: exact below 2^53 in size. May look up to ten bytes beyond the end:
+ * compare `varintEnd`, which is infinite after more than ten.
+ */
+export function readVarlong(bytes: Uint8Array, at: number): number {
+  const parts = [0, 0, 0] // of at most 28 bits, since no single number holds 64 of them
+  for (let i = 0; i < 10; i++) {
+    const byte = bytes[at + i]
+    parts[i >> 2] |= (byte & 0x7f) << (7 * (i & 3))
+    if (!(byte >= 0x80)) {
+      varintEnd = at + i + 1
+      const size = (parts[0] >>> 1) + parts[1] * 2 ** 27 + parts[2] * 2 ** 55
+      return parts[0] & 1 ? -size - 1 : size
+    }
+  }
+  varintEnd = Number.POSITIVE_INFINITY
+  return 0
+}
+
 const encoder = new TextEncoder()
-const decoder = new TextDecoder()
+// Keeps a leading U+FEFF, which is a character of the text like any other.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** UTF-8 of a text. */
 export const utf8 = (text: string): Uint8Array => encoder.encode(text)

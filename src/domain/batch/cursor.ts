@@ -8,14 +8,16 @@
  *     number of headers, then for each: name length, name, value length (-1: none), value
  */
 import { RatatoskrError } from '../errors.ts'
-import { baseOffsetOf, baseTimestampOf, batchHeaderBytes, batchSizeOf, recordCountOf } from './header.ts'
+import { readRawVarint, readVarlong, unzigzag, varintEnd } from './bytes.ts'
+import { baseOffsetOf, baseTimestampOf, batchEndOf, batchHeaderBytes, recordCountOf } from './header.ts'
+
+const recordBytesMin = 6 // each of its fields takes a byte at least
 
 export class RecordCursor {
   /** What the places below point into: the batch, or its expanded records. */
   bytes: Uint8Array = new Uint8Array(0)
-  offset = 0
   offsetDelta = 0
-  timestampMs = 0
+  timestampDeltaMs = 0
   /** -1 when the record has no key. */
   keyStart = -1
   keyEnd = -1
@@ -28,7 +30,15 @@ export class RecordCursor {
   /** The place after the record. */
   end = 0
 
+  /** The header that `nextHeader` moved to. */
+  headerNameStart = 0
+  headerNameEnd = 0
+  /** -1 when the header has no value. */
+  headerValueStart = -1
+  headerValueEnd = -1
+
   #left = 0
+  #headersLeft = 0
   #limit = 0
   #baseOffset = 0
   #baseTimestampMs = 0
@@ -37,20 +47,30 @@ export class RecordCursor {
   /**
    * Begins with the batch at `at`.
    * @param expanded the records of a compressed batch, already expanded
+   * @throws RTK_BATCH_MALFORMED when no whole batch is there
    */
   open(batch: Uint8Array, at = 0, expanded?: Uint8Array): this {
+    const batchEnd = batchEndOf(batch, at)
     this.#baseOffset = baseOffsetOf(batch, at)
     this.#baseTimestampMs = baseTimestampOf(batch, at)
     this.#left = recordCountOf(batch, at)
     this.bytes = expanded ?? batch
-    this.#at = expanded === undefined ? at + batchHeaderBytes : 0
-    this.#limit = expanded === undefined ? at + batchSizeOf(batch, at) : expanded.length
+    this.end = expanded === undefined ? at + batchHeaderBytes : 0
+    this.#limit = expanded === undefined ? batchEnd : expanded.length
     return this
+  }
+
+  get offset(): number {
+    return this.#baseOffset + this.offsetDelta
+  }
+
+  get timestampMs(): number {
+    return this.#baseTimestampMs + this.timestampDeltaMs
   }
 
   /** True when the bytes of all records were used up exactly. */
   get exhausted(): boolean {
-    return this.#left === 0 && this.#at === this.#limit
+    return this.#left === 0 && this.end === this.#limit
   }
 
   /**
@@ -58,100 +78,107 @@ export class RecordCursor {
    * @throws RTK_BATCH_MALFORMED when a length leads out of the record or the batch
    */
   next(): boolean {
-    if (this.#left === 0) return false
+    if (this.#left <= 0) return false
     this.#left--
-    const length = this.#varint()
+    this.#at = this.end
+    const length = unzigzag(this.#rawVarint())
     const end = this.#at + length
-    if (length < 6 || end > this.#limit) throw malformed('a record is longer than its batch')
-    this.#at++ // attributes: unused in magic 2
-    this.timestampMs = this.#baseTimestampMs + this.#varlong()
-    this.offsetDelta = this.#varint()
-    this.offset = this.#baseOffset + this.offsetDelta
-    this.keyStart = this.#field(end)
+    if (length < recordBytesMin || end > this.#limit) throw malformed('a record is longer than its batch')
+    this.#at++ // the attributes, unused in magic 2
+    this.timestampDeltaMs = this.#varlong()
+    this.offsetDelta = unzigzag(this.#rawVarint())
+    const rawKey = this.#rawVarint()
+    this.keyStart = isNegative(rawKey) ? -1 : this.#at
+    if (!isNegative(rawKey)) this.#skip(rawKey, end)
     this.keyEnd = this.#at
-    this.valueStart = this.#field(end)
+    const rawValue = this.#rawVarint()
+    this.valueStart = isNegative(rawValue) ? -1 : this.#at
+    if (!isNegative(rawValue)) this.#skip(rawValue, end)
     this.valueEnd = this.#at
-    this.headerCount = this.#varint()
+    this.headerCount = unzigzag(this.#rawVarint())
     this.headersStart = this.#at
     if (this.#at > end || this.headerCount < 0) throw malformed('a record ends within a field')
+    this.#headersLeft = this.headerCount
     this.end = end
-    this.#at = end
     return true
   }
 
-  /** Calls `visit` with the places of each header: name and value (-1 when it has none). */
+  /**
+   * Moves to the next header of this record. @returns false after the last
+   * @throws RTK_BATCH_MALFORMED when a length leads out of the record, or the headers do not fill the record exactly
+   */
+  nextHeader(): boolean {
+    if (this.#headersLeft === 0) {
+      if (this.#at !== this.end) throw malformed('a record is longer than its fields')
+      return false
+    }
+    this.#headersLeft--
+    const rawName = this.#rawVarint()
+    if (isNegative(rawName)) throw malformed('a header has no name')
+    this.headerNameStart = this.#at
+    this.#skip(rawName, this.end)
+    this.headerNameEnd = this.#at
+    const rawValue = this.#rawVarint()
+    this.headerValueStart = isNegative(rawValue) ? -1 : this.#at
+    this.#skip(isNegative(rawValue) ? 0 : rawValue, this.end)
+    this.headerValueEnd = this.#at
+    return true
+  }
+
+  /** Calls `visit` with the places of each header; `valueStart` is -1 when it has no value. Throws as `nextHeader`. */
   eachHeader(
     visit: (nameStart: number, nameEnd: number, valueStart: number, valueEnd: number) => void,
   ): void {
-    const resume = this.#at
-    this.#at = this.headersStart
-    for (let i = 0; i < this.headerCount; i++) {
-      const nameStart = this.#field(this.end)
-      const nameEnd = this.#at
-      if (nameStart === -1) throw malformed('a header has no name')
-      const valueStart = this.#field(this.end)
-      visit(nameStart, nameEnd, valueStart, this.#at)
+    this.reopenHeaders(this.bytes, this.headersStart, this.end, this.headerCount)
+    while (this.nextHeader()) {
+      visit(this.headerNameStart, this.headerNameEnd, this.headerValueStart, this.headerValueEnd)
     }
-    const exact = this.#at === this.end
-    this.#at = resume
-    if (!exact) throw malformed('a record is longer than its fields')
   }
 
-  /** The same for a record walked before: its bytes, and what `headersStart`, `end` and `headerCount` were then. */
-  visitHeaders(
-    bytes: Uint8Array,
-    headersStart: number,
-    end: number,
-    headerCount: number,
-    visit: (nameStart: number, nameEnd: number, valueStart: number, valueEnd: number) => void,
-  ): void {
+  /** Goes back to the headers of a record walked before: what `bytes` and the three others were then. */
+  reopenHeaders(bytes: Uint8Array, headersStart: number, end: number, headerCount: number): this {
     this.bytes = bytes
-    this.#limit = end
-    this.headersStart = headersStart
+    this.#at = headersStart
     this.end = end
-    this.headerCount = headerCount
-    this.eachHeader(visit)
+    this.#headersLeft = headerCount
+    return this
   }
 
-  /** Steps over a length and that many bytes. @returns where they begin, -1 for none */
-  #field(end: number): number {
-    const length = this.#varint()
-    if (length < 0) return -1
-    const start = this.#at
-    if (start + length > end) throw malformed('a field is longer than its record')
-    this.#at = start + length
-    return start
-  }
-
-  #varint(): number {
+  /** The varint here, one or two bytes of it without a call: nearly all are that short. */
+  #rawVarint(): number {
     const bytes = this.bytes
     let at = this.#at
-    let byte = bytes[at++]
-    let value = byte & 0x7f
-    for (let shift = 7; byte >= 0x80; shift += 7) {
-      if (shift > 28) throw malformed('a varint is longer than 5 bytes')
-      byte = bytes[at++]
-      value |= (byte & 0x7f) << shift
+    let raw = bytes[at++]
+    if (raw >= 0x80) {
+      raw = (raw & 0x7f) | (bytes[at++] << 7)
+      if (raw >= 0x4000) {
+        raw = readRawVarint(bytes, at - 2)
+        at = varintEnd
+      }
     }
-    if (at > this.#limit) throw malformed('a varint runs out of the batch')
     this.#at = at
-    return (value >>> 1) ^ -(value & 1)
+    return raw
   }
 
   #varlong(): number {
-    const bytes = this.bytes
-    const start = this.#at
-    let at = start
-    while (bytes[at] >= 0x80) at++
-    const size = at + 1 - start
-    if (size <= 4) return this.#varint()
-    if (size > 10 || at >= this.#limit) throw malformed('a varint is longer than 10 bytes')
-    let value = 0n
-    for (let i = size - 1; i >= 0; i--) value = (value << 7n) | BigInt(bytes[start + i] & 0x7f)
-    this.#at = at + 1
-    return Number(BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n)))
+    const first = this.bytes[this.#at]
+    if (first < 0x80) {
+      this.#at++
+      return unzigzag(first)
+    }
+    const value = readVarlong(this.bytes, this.#at)
+    this.#at = varintEnd
+    return value
+  }
+
+  #skip(rawLength: number, end: number): void {
+    this.#at += rawLength >>> 1
+    if (this.#at > end) throw malformed('a field is longer than its record')
   }
 }
+
+/** Of a varint as written: odd ones stand for negative numbers, and a negative length for "none". */
+const isNegative = (raw: number): boolean => (raw & 1) === 1
 
 function malformed(what: string): RatatoskrError {
   return new RatatoskrError('RTK_BATCH_MALFORMED', `the record batch is malformed: ${what}`)

@@ -19,6 +19,7 @@
  *
  * Each function takes the bytes and where in them the batch begins. They trust that a whole header is there.
  */
+import { RatatoskrError } from '../errors.ts'
 import { readInt16, readInt32, readInt64, readUint32, writeInt32, writeInt64 } from './bytes.ts'
 
 export const batchHeaderBytes = 61
@@ -56,23 +57,53 @@ export function stampBatch(bytes: Uint8Array, baseOffset: number, leaderEpoch: n
   writeInt32(bytes, 12, leaderEpoch)
 }
 
-/** The offset after the last of several whole batches back to back; undefined for no bytes. */
+/**
+ * The place after the batch at `at`: how to step from one batch to the next in bytes that may not be what they should.
+ * @throws RTK_BATCH_MALFORMED when no whole batch is there
+ */
+export function batchEndOf(bytes: Uint8Array, at = 0): number {
+  const left = bytes.length - at
+  const size = left < batchHeaderBytes ? 0 : batchSizeOf(bytes, at)
+  if (size < batchHeaderBytes || size > left) {
+    throw new RatatoskrError(
+      'RTK_BATCH_MALFORMED',
+      `whole record batches expected, but at byte ${at} of ${bytes.length} there is none`,
+    )
+  }
+  return at + size
+}
+
+/**
+ * The offset after the last of several whole batches back to back; undefined for no bytes.
+ * @throws RTK_BATCH_MALFORMED
+ */
 export function endOffsetOf(bytes: Uint8Array): number | undefined {
   let end: number | undefined
-  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) end = nextOffsetOf(bytes, at)
+  for (const at of batchStarts(bytes)) end = nextOffsetOf(bytes, at)
   return end
 }
 
-/** Where each of several whole batches begins. */
+/**
+ * Where each of several whole batches begins.
+ * @throws RTK_BATCH_MALFORMED
+ */
 export function* batchStarts(bytes: Uint8Array): Generator<number, void, undefined> {
-  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) yield at
+  for (let at = 0, end = 0; at < bytes.length; at = end) {
+    end = batchEndOf(bytes, at)
+    yield at
+  }
 }
 
-/** Records from `fromOffset` on, over several whole batches back to back. */
+/**
+ * Records from `fromOffset` on, over several whole batches back to back.
+ * @throws RTK_BATCH_MALFORMED
+ */
 export function recordsFrom(bytes: Uint8Array, fromOffset: number): number {
   let count = 0
-  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
-    count += recordCountOf(bytes, at) - Math.max(0, fromOffset - baseOffsetOf(bytes, at))
+  for (const at of batchStarts(bytes)) {
+    const records = recordCountOf(bytes, at)
+    const before = fromOffset - baseOffsetOf(bytes, at)
+    count += records - Math.min(records, Math.max(0, before))
   }
   return count
 }

@@ -3,12 +3,13 @@
  * A view decodes a field when it is read, so that looking at payloads alone costs no headers.
  */
 
-import { type Header, idHeaderName, type Message } from '../message.ts'
+import type { Header, Message } from '../message.ts'
 import { derivedMessageId, formatUuid } from '../message-id.ts'
 import { utf8Text } from './bytes.ts'
 import { RecordCursor } from './cursor.ts'
 import { type Expansion, expandedRecords } from './expand.ts'
-import { batchSizeOf, isControlBatch, nextOffsetOf } from './header.ts'
+import { batchStarts, isControlBatch, nextOffsetOf } from './header.ts'
+import { isIdHeader } from './id-header.ts'
 
 /** Where the batches come from, and how to read them. */
 export interface BatchSource {
@@ -29,7 +30,7 @@ export function* messagesOf(
   fromOffset = 0,
 ): Generator<Message, void, undefined> {
   const cursor = new RecordCursor()
-  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
+  for (const at of batchStarts(bytes)) {
     if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= fromOffset) continue
     cursor.open(bytes, at, expandedRecords(bytes, at, source.expansion))
     while (cursor.next()) {
@@ -39,6 +40,10 @@ export function* messagesOf(
 }
 
 const noBytes = new Uint8Array(0)
+
+/** A field's bytes: a plain Uint8Array also where the batch is a subclass of it, such as Node's Buffer. */
+const viewOf = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
+  start === -1 ? noBytes : new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)
 
 /** One record, decoded field by field as they are asked for. */
 class MessageView implements Message {
@@ -77,11 +82,11 @@ class MessageView implements Message {
   }
 
   get key(): Uint8Array | undefined {
-    return this.#keyStart === -1 ? undefined : this.#bytes.subarray(this.#keyStart, this.#keyEnd)
+    return this.#keyStart === -1 ? undefined : viewOf(this.#bytes, this.#keyStart, this.#keyEnd)
   }
 
   get payload(): Uint8Array {
-    return this.#valueStart === -1 ? noBytes : this.#bytes.subarray(this.#valueStart, this.#valueEnd)
+    return viewOf(this.#bytes, this.#valueStart, this.#valueEnd)
   }
 
   get headers(): readonly Header[] {
@@ -98,18 +103,15 @@ class MessageView implements Message {
   #readHeaders(): void {
     const headers: Header[] = []
     const bytes = this.#bytes
-    headerPlaces.visitHeaders(
-      bytes,
-      this.#headersStart,
-      this.#end,
-      this.#headerCount,
-      (nameStart, nameEnd, start, end) => {
-        const name = utf8Text(bytes.subarray(nameStart, nameEnd))
-        const value = start === -1 ? noBytes : bytes.subarray(start, end)
-        if (name === idHeaderName && value.length === 16) this.#id = formatUuid(value)
-        else headers.push([name, value])
-      },
-    )
+    const places = headerPlaces.reopenHeaders(bytes, this.#headersStart, this.#end, this.#headerCount)
+    while (places.nextHeader()) {
+      const { headerNameStart, headerNameEnd, headerValueStart, headerValueEnd } = places
+      if (isIdHeader(places)) this.#id = formatUuid(bytes, headerValueStart)
+      else {
+        const name = utf8Text(bytes.subarray(headerNameStart, headerNameEnd))
+        headers.push([name, viewOf(bytes, headerValueStart, headerValueEnd)])
+      }
+    }
     this.#headers = headers
   }
 }

@@ -1,0 +1,31 @@
+/** The record header that carries a message's id, as bytes: it is read and written with nearly every message. */
+import { idHeaderName } from '../message.ts'
+import { utf8Size, writeUtf8, writeVarint } from './bytes.ts'
+import type { RecordCursor } from './cursor.ts'
+
+const idBytes = 16
+const nameBytes = utf8Size(idHeaderName)
+
+/** All of the header but the id: length of the name, the name, length of the id. */
+export const idHeaderPrefix = makePrefix()
+
+/** Bytes that the header takes in a record. */
+export const idHeaderSize = idHeaderPrefix.length + idBytes
+
+/** True when the header that the cursor is at is an id. */
+export function isIdHeader(cursor: RecordCursor): boolean {
+  const { bytes, headerNameStart, headerNameEnd, headerValueStart, headerValueEnd } = cursor
+  if (headerNameEnd - headerNameStart !== nameBytes) return false
+  if (headerValueEnd - headerValueStart !== idBytes || headerValueStart === -1) return false
+  for (let i = 0; i < nameBytes; i++) {
+    if (bytes[headerNameStart + i] !== idHeaderPrefix[i + 1]) return false
+  }
+  return true
+}
+
+function makePrefix(): Uint8Array {
+  const prefix = new Uint8Array(nameBytes + 2)
+  const nameEnd = writeUtf8(prefix, writeVarint(prefix, 0, nameBytes), idHeaderName)
+  writeVarint(prefix, nameEnd, idBytes)
+  return prefix
+}
