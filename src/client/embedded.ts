@@ -1,32 +1,11 @@
-/** The client of a broker in the same process: its link is a session of the broker, without any protocol between. */
-import type { BrokerFacade, Credentials, Peer, RatatoskrError, Session } from '../ports/index.ts'
-import type { Client } from './client.ts'
-import { type ClientOptions, clientOver } from './connect-with.ts'
+/** The link to a broker in the same process: a session of the broker, without any protocol between. */
+import type { RatatoskrError, Session } from '../ports/index.ts'
 import type { Link } from './link.ts'
 
-export interface EmbeddedOptions extends ClientOptions {
-  readonly credentials?: Credentials | undefined
-  /** Resolves when the broker stops: with the reason, or with undefined. Then the client is over. */
-  readonly stopped: Promise<RatatoskrError | undefined>
-}
-
-const peer: Peer = { transport: 'embedded', address: 'embedded', local: true, encrypted: false }
-
 /**
- * A client of the broker.
- * @throws RTK_UNAUTHENTICATED, RTK_LIMIT_EXCEEDED, RTK_UNAVAILABLE when the broker is not running
+ * The session as a link: it ends when it is closed, or when the broker stops.
+ * @param stopped resolves when the broker stops, with the reason
  */
-export function clientOf(broker: BrokerFacade, options: EmbeddedOptions): Promise<Client> {
-  const { credentials = { kind: 'none' }, limits = broker.limits } = options
-  return clientOver(
-    async () => embeddedLink(await broker.connect(peer, credentials), options.stopped),
-    1,
-    { ...options, limits, reconnect: false },
-    broker.platform,
-  )
-}
-
-/** The session as a link: it ends when it is closed or when the broker stops. */
 export function embeddedLink(session: Session, stopped: Promise<RatatoskrError | undefined>): Link {
   const closed = Promise.withResolvers<RatatoskrError | undefined>()
   void stopped.then(closed.resolve)
