@@ -116,6 +116,24 @@ describe('the life of a broker', () => {
     expect(bench.logged('stopping a component failed')).toHaveLength(2)
   })
 
+  it('leaves the stores time to stop in order after a part that hangs', async () => {
+    const { bench, steps, transport } = tracedBench()
+    await bench.start()
+    transport.onStop = never
+    bench.logs.onStop = () =>
+      new Promise((resolve) => {
+        bench.clock.after(1_000, () => {
+          steps.push('-logs after a while')
+          resolve()
+        })
+      })
+    const stopping = codeOf(() => bench.broker.stop())
+    await bench.clock.advance(bench.limits.stopTimeoutMs)
+    expect(await stopping).toBe('RTK_TIMEOUT')
+    expect(bench.logged('stopping a component failed')).toHaveLength(1)
+    expect(steps.slice(-2)).toEqual(['-logs after a while', '-state'])
+  })
+
   it('lets sessions work while transports drain, but opens none', async () => {
     const { bench, transport } = tracedBench()
     const session = await bench.start()

@@ -404,11 +404,15 @@ describe('a store that fails', () => {
     let open = (): void => {}
     bench.logs.onOpen = () => new Promise((resolve) => (open = resolve))
     await bench.clock.advance(100)
+    let openAtStop: unknown = 'not stopped'
+    bench.logs.onStop = () => {
+      openAtStop = [...bench.logs.kept.values()].map((kept) => kept.open)
+    }
     const stopping = bench.broker.stop()
     await settled()
     open()
     await stopping
-    expect([...bench.logs.kept.values()].map((kept) => kept.open)).toEqual([undefined])
+    expect(openAtStop).toEqual([undefined])
     expect(bench.clock.pending).toBe(0)
   })
 })

@@ -317,6 +317,13 @@ describe('durability', () => {
     ]).toEqual(['os', 'os', 'fsync', 'fsync'])
   })
 
+  it('is never less than the topic demands', async () => {
+    const { session } = await started(1, { durability: ['os', 'fsync'] })
+    expect(await session.publish('orders', message('x'), { durability: 'os' })).toMatchObject({
+      durability: 'fsync',
+    })
+  })
+
   it('that the store cannot reach is refused for all kinds of publish', async () => {
     const { session } = await started()
     const options = { durability: 'fsync' } as const

@@ -60,13 +60,16 @@ describe('a supervisor', () => {
     expect(child.supervisor.health).toMatchObject({ status: 'ok', restarts: 20 })
   })
 
-  it('hears of a failure that comes while it restarts', async () => {
+  it.each(['at once', 'later'])('hears of a failure that comes while it restarts, %s', async (when) => {
     const { bench, child } = supervised()
     child.restart = async () => {
       child.restart = async () => {}
+      if (when === 'later') await Promise.resolve()
       child.supervisor.failed(failure)
     }
     child.supervisor.failed(failure)
+    await bench.clock.advance(40)
+    expect(child.supervisor.health).toMatchObject({ status: 'restarting', restarts: 1 })
     await bench.clock.advance(1_000)
     expect(child.restartedAt).toHaveLength(2)
     expect(child.supervisor.health).toMatchObject({ status: 'ok', restarts: 2 })

@@ -140,7 +140,8 @@ export class Supervisor {
     this.#setStatus(givenUp ? 'failed' : 'restarting')
     this.#timer = this.#platform.clock.after(pauseMs, () => {
       this.#timer = undefined
-      this.#restarting = this.#restart()
+      // Begun in a microtask, so that what the child reports at once finds the restart on record.
+      this.#restarting = Promise.resolve().then(() => this.#restart())
     })
   }
 
