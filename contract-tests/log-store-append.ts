@@ -9,6 +9,7 @@ import {
   expectLog,
   type LogStoreCase,
   largeSegments,
+  later,
   logA,
   openFirst,
   readAll,
@@ -54,7 +55,7 @@ export const appendCases: readonly LogStoreCase[] = [
     name: 'counts an append at once in endOffset and when it has settled in stableOffset',
     async run(context) {
       const { log, level } = await openFirst(context)
-      const pending = log.append(sampleBatch({ baseOffset: 0, count: 5 }), 0, 5, level)
+      const pending = later(log.append(sampleBatch({ baseOffset: 0, count: 5 }), 0, 5, level))
       expect(log.endOffset).toBe(5)
       expect(log.stableOffset).toBeLessThanOrEqual(5)
       await pending
@@ -157,9 +158,9 @@ export const appendCases: readonly LogStoreCase[] = [
       const buffer = sampleBatch({ baseOffset: 0, payloadBytes: 200 })
       const first = buffer.slice()
       const second = sampleBatch({ baseOffset: 1, payloadBytes: 200, seed: 77 })
-      const one = log.append(buffer, 0, 1, level)
+      const one = later(log.append(buffer, 0, 1, level))
       buffer.set(second)
-      const two = log.append(buffer, 1, 1, level)
+      const two = later(log.append(buffer, 1, 1, level))
       buffer.fill(0xee)
       await one
       await two

@@ -78,6 +78,15 @@ export async function appendMany(
   return batches
 }
 
+/**
+ * A promise that a case will look at later. Should the case fail before, its rejection is no news of its own.
+ */
+export function later<T>(promise: T | Promise<T>): Promise<T> {
+  const pending = Promise.resolve(promise)
+  pending.catch(() => undefined)
+  return pending
+}
+
 /** Starts many appends without waiting for one. */
 export function appendAtOnce(
   log: PartitionLog,
@@ -91,7 +100,7 @@ export function appendAtOnce(
     const records = 1 + (i % 3)
     const batch = sampleBatch({ ...sample, baseOffset: log.endOffset, count: records })
     batches.push(batch)
-    settled.push(Promise.resolve(log.append(batch, log.endOffset, records, durability)))
+    settled.push(later(log.append(batch, log.endOffset, records, durability)))
   }
   return { batches, settled }
 }

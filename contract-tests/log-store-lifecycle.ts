@@ -11,6 +11,7 @@ import {
   expectLog,
   idText,
   type LogStoreCase,
+  later,
   logA,
   openFirst,
   readAll,
@@ -96,7 +97,7 @@ export const lifecycleCases: readonly LogStoreCase[] = [
       const { store, log, level } = await openFirst(context)
       const { batches, settled } = appendAtOnce(log, level, 30)
       let settledCount = 0
-      for (const promise of settled) void promise.then(() => settledCount++)
+      for (const promise of settled) void later(promise.then(() => settledCount++))
       await log.close()
       expect(settledCount).toBe(batches.length)
       const again = await store.openLog(logA, smallSegments)
@@ -118,7 +119,7 @@ export const lifecycleCases: readonly LogStoreCase[] = [
     async run(context) {
       const { log, level } = await openFirst(context)
       const batches = await appendMany(log, level, 20)
-      const reading = Array.from({ length: 10 }, () => Promise.resolve(log.read(0, 1)))
+      const reading = Array.from({ length: 10 }, () => later(log.read(0, 1)))
       await log.close()
       for (const outcome of await Promise.allSettled(reading)) {
         if (outcome.status === 'fulfilled') expectBatches([outcome.value], [batches[0]])

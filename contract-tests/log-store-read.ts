@@ -11,6 +11,7 @@ import {
   expectLog,
   type LogStoreCase,
   largeSegments,
+  later,
   logA,
   openFirst,
   readAll,
@@ -28,9 +29,11 @@ export const readCases: readonly LogStoreCase[] = [
       await appendMany(log, level, 3)
       const { settled } = appendAtOnce(log, level, 30)
       let open = true
-      const all = Promise.all(settled).then(() => {
-        open = false
-      })
+      const all = later(
+        Promise.all(settled).finally(() => {
+          open = false
+        }),
+      )
       for (let reads = 0; open || reads < 3; reads++) {
         // A read that is answered at once must not keep the writes from getting on.
         await new Promise((resolve) => setImmediate(resolve))
@@ -50,7 +53,7 @@ export const readCases: readonly LogStoreCase[] = [
       const { log, level } = await openFirst(context, largeSegments)
       await appendMany(log, level, 2)
       const stable = log.stableOffset
-      const pending = log.append(sampleBatch({ baseOffset: log.endOffset }), log.endOffset, 1, level)
+      const pending = later(log.append(sampleBatch({ baseOffset: log.endOffset }), log.endOffset, 1, level))
       if (log.stableOffset === stable) {
         const found = log.read(0, 1 << 20)
         if (found instanceof Uint8Array) expect(endOf(split(found))).toBe(stable)

@@ -15,6 +15,7 @@ import { StateLog } from './state-log.ts'
 import { IndexCache } from './store-context.ts'
 
 export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from './file-system.ts'
+export { type FileReport, inspectSegment, verifyDataDirectory } from './inspect.ts'
 
 export interface DiskStorageOptions {
   /** Where everything is kept; made when it is not there, empty or Ratatoskr's own otherwise. */

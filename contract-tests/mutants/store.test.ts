@@ -1,0 +1,92 @@
+/** Every planted fault must make its suite fail; otherwise the suite specifies less than it says. */
+import { describe, expect, it } from 'vitest'
+import { diskLogSetup, diskStateSetup } from '../../adapters/disk/testing/setups.ts'
+import { memoryLogSetup, memoryStateSetup } from '../../adapters/memory/testing/setups.ts'
+import {
+  failuresOf,
+  type LogStoreContext,
+  logStoreCases,
+  type StateStoreContext,
+  stateStoreCases,
+} from '../index.ts'
+import { logMutants } from './store/log-mutants.ts'
+import { stateMutants } from './store/state-mutants.ts'
+
+/** The same setup with every store that it gives mutated. */
+async function mutateLogs(
+  setup: () => Promise<LogStoreContext>,
+  mutate: (store: LogStoreContext['subject']) => LogStoreContext['subject'],
+): Promise<LogStoreContext> {
+  const context = await setup()
+  const { tearLastBatch, bounded } = context
+  return {
+    subject: mutate(context.subject),
+    reopen: async () => mutate(await context.reopen()),
+    crash: async () => mutate(await context.crash()),
+    ...(tearLastBatch && { tearLastBatch: async (id) => mutate(await tearLastBatch.call(context, id)) }),
+    ...(bounded && { bounded: async (bytesMax) => mutate(await bounded.call(context, bytesMax)) }),
+    teardown: () => context.teardown(),
+  }
+}
+
+async function mutateState(
+  setup: () => Promise<StateStoreContext>,
+  mutate: (store: StateStoreContext['subject']) => StateStoreContext['subject'],
+): Promise<StateStoreContext> {
+  const context = await setup()
+  const { tearLastWrite, bounded } = context
+  let current = mutate(context.subject)
+  return {
+    subject: current,
+    async reopen() {
+      // A fault that strikes at stop must strike here, too.
+      await current.stop()
+      current = mutate(await context.reopen())
+      return current
+    },
+    crash: async () => mutate(await context.crash()),
+    ...(tearLastWrite && { tearLastWrite: async () => mutate(await tearLastWrite.call(context)) }),
+    ...(bounded && { bounded: async (bytesMax) => mutate(await bounded.call(context, bytesMax)) }),
+    teardown: () => context.teardown(),
+  }
+}
+
+const caseTimeoutMs = 3_000
+
+describe('mutants of a log store', () => {
+  it('are at least twelve, with names of their own', () => {
+    expect(new Set(logMutants.map((mutant) => mutant.name)).size).toBe(logMutants.length)
+    expect(logMutants.length).toBeGreaterThanOrEqual(12)
+  })
+
+  for (const { name, on, mutate } of logMutants) {
+    it(`${name}: the suite fails`, async () => {
+      const setup = on === 'memory' ? memoryLogSetup : () => diskLogSetup()
+      const failures = await failuresOf(logStoreCases, () => mutateLogs(setup, mutate), caseTimeoutMs)
+      expect(failures.map((failure) => failure.name)).not.toEqual([])
+      expect(
+        failures.length,
+        'one fault must not fail everything: then nothing would be told apart',
+      ).toBeLessThan(logStoreCases.length)
+    }, 60_000)
+  }
+})
+
+describe('mutants of a state store', () => {
+  for (const { name, on, mutate } of stateMutants) {
+    it(`${name}: the suite fails`, async () => {
+      const setup = on === 'memory' ? memoryStateSetup : () => diskStateSetup()
+      const failures = await failuresOf(stateStoreCases, () => mutateState(setup, mutate), caseTimeoutMs)
+      expect(failures.map((failure) => failure.name)).not.toEqual([])
+      expect(failures.length).toBeLessThan(stateStoreCases.length)
+    }, 60_000)
+  }
+})
+
+describe('what the mutants are made from', () => {
+  it('passes when nothing is mutated', async () => {
+    const same = <T>(store: T): T => store
+    expect(await failuresOf(logStoreCases, () => mutateLogs(memoryLogSetup, same))).toEqual([])
+    expect(await failuresOf(stateStoreCases, () => mutateState(memoryStateSetup, same))).toEqual([])
+  }, 60_000)
+})
