@@ -1,6 +1,5 @@
 /** Cancelling calls from outside. What was begun goes on; only the caller stops waiting for it. */
 import { RatatoskrError } from '../domain/errors.ts'
-import { handledElsewhere } from './maybe-promise.ts'
 
 /** The error that an aborted signal stands for: RTK_TIMEOUT when its reason is a TimeoutError, RTK_CANCELLED otherwise. */
 export function abortError(signal: AbortSignal): RatatoskrError {
@@ -17,13 +16,12 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal)
 }
 
-/** Settles as `promise` does, or rejects with RTK_CANCELLED or RTK_TIMEOUT as soon as `signal` is aborted. */
+/**
+ * Settles as `promise` does, or rejects with RTK_CANCELLED or RTK_TIMEOUT as soon as `signal` is aborted. The signal was
+ * asked before the call began: see `throwIfAborted`.
+ */
 export function cancellable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
-  if (signal.aborted) {
-    handledElsewhere(promise)
-    return Promise.reject(abortError(signal))
-  }
   return new Promise<T>((resolve, reject) => {
     const onAbort = (): void => reject(abortError(signal))
     signal.addEventListener('abort', onAbort, { once: true })
