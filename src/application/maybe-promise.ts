@@ -6,3 +6,10 @@ export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T>
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   )
 }
+
+const ignore = (): void => {}
+
+/** Says that somebody else reports this promise's failure, so that it is not an unhandled rejection here. */
+export function handledElsewhere(promise: PromiseLike<unknown>): void {
+  promise.then(ignore, ignore)
+}
