@@ -19,20 +19,16 @@ export const pub = (topic: string, payload: string | undefined, options: PubOpti
       return
     }
     const progress = new Progress(`pub ${topic}`)
-    await using producer = client.producer({ lingerMs: 5, durability: fields.durability })
-    let sent = 0
-    let failure: unknown
-    for await (const line of linesOf(process.stdin)) {
-      if (failure !== undefined) break
-      await producer.ready()
-      producer.publish(topic, line, fields).catch((error: unknown) => {
-        failure ??= error
-      })
-      progress.update(`${++sent} messages`)
+    await using producer = client.producer({ lingerMs: 5 })
+    let read = 0
+    async function* messages() {
+      for await (const line of linesOf(process.stdin)) {
+        yield { ...fields, payload: line }
+        progress.update(`${++read} messages`)
+      }
     }
-    await producer.flush()
-    if (failure !== undefined) throw failure
-    progress.finish(`${sent} messages published`)
+    const { messageCount } = await producer.addAll(topic, messages(), { durability: fields.durability })
+    progress.finish(`${messageCount} messages published`)
   })
 
 function fieldsOf({ key, header = [], partition, durability }: PubOptions) {
