@@ -41,7 +41,6 @@ export class BoundedQueue<Item> implements BackgroundQueue<Item> {
   #sinceTurn = 0
   #running = false
   #accepting = true
-  #cut = false
 
   /** @throws TypeError when a bound is not a whole number of at least 1, or `handle` is no function */
   constructor(options: BackgroundQueueOptions<Item>, clock: Clock, events: QueueEvents) {
@@ -91,7 +90,6 @@ export class BoundedQueue<Item> implements BackgroundQueue<Item> {
     this.#accepting = false
     await within(this.#clock, deadlineMs, this.drained()).catch(() => undefined)
     const left = this.#items.length
-    this.#cut = true
     this.#items = []
     if (left > 0) this.#drop(left)
     this.#done = this.#taken
@@ -115,7 +113,6 @@ export class BoundedQueue<Item> implements BackgroundQueue<Item> {
       } catch (error) {
         this.#events.failed(error, batch.length)
       }
-      if (this.#cut) return
       this.#sinceTurn += batch.length
       this.#done += batch.length
       this.#wake()
