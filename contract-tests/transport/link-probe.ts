@@ -94,18 +94,24 @@ async function subscribeMessages(
 ): Promise<ProbeSubscription> {
   const topicId = (await link.resolveTopic(topic)).id
   const { credit, ...rest } = options
+  let over = false
   const subscription = await link.subscribe(
     topic,
     { ...rest, credit: creditOf(credit) },
     {
       assigned: sink.assigned?.bind(sink),
-      ended: sink.ended.bind(sink),
+      ended: (reason) => {
+        over = true
+        sink.ended(reason)
+      },
       async deliver(delivery) {
         for (const message of messagesOf(
           delivery.bytes,
           { topic, topicId, partition: delivery.partition, expansion },
           delivery.fromOffset,
         )) {
+          // What is left of a delivery that came before the end is no longer wanted.
+          if (over) return
           await sink.deliver(message as Message)
         }
       },

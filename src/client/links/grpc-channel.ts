@@ -37,6 +37,8 @@ export class GrpcChannel {
   readonly #metadata: Metadata
   readonly #calls = new Set<Cancellable>()
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
+  /** Resolves once it is closing and every call has ended, and so every subscription was told. */
+  readonly #idle = Promise.withResolvers<void>()
   /** Why no new call may begin. */
   #over: RatatoskrError | undefined
   #closing = false
@@ -150,14 +152,15 @@ export class GrpcChannel {
     return this.#closing ? closedError() : restoreError(status)
   }
 
-  /** Cancels what is under way, which ends with RTK_CLOSED, and closes the connection. Idempotent. */
+  /** Cancels what is under way, which ends with RTK_CLOSED, and closes the connection. Resolves after that. Idempotent. */
   async close(): Promise<void> {
     this.#closing = true
     this.#over ??= closedError()
     for (const call of [...this.#calls]) call.cancel()
     this.#client.close()
+    if (this.#calls.size === 0) this.#idle.resolve()
+    await this.#idle.promise
     this.#ended.resolve(undefined)
-    await this.#ended.promise
   }
 
   #watch(): void {
@@ -172,6 +175,7 @@ export class GrpcChannel {
   #forget(call: Cancellable): void {
     this.#calls.delete(call)
     if (this.#over !== undefined) this.#settleWhenIdle()
+    if (this.#closing && this.#calls.size === 0) this.#idle.resolve()
   }
 
   /** A broker that stops still answers what is under way; a connection that broke ends it at once. */
@@ -215,7 +219,9 @@ function metadataOf(credentials: Credentials): Metadata {
 
 /** Resolves when the first connection stands. @throws RTK_DISCONNECTED after one failed attempt, or by the signal */
 function connected(client: Client, target: string, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
+  // grpc-js lets the process end while it connects: nothing else may hold it.
+  const hold = setInterval(() => undefined, 2 ** 31 - 1)
+  const attempt = new Promise<void>((resolve, reject) => {
     const abort = (): void => {
       if (signal !== undefined) reject(abortError(signal, 'connecting'))
     }
@@ -243,4 +249,5 @@ function connected(client: Client, target: string, signal: AbortSignal | undefin
     }
     look()
   })
+  return attempt.finally(() => clearInterval(hold))
 }

@@ -5,6 +5,7 @@ import {
   type BatchSink,
   type CommittedOffset,
   type Credit,
+  isRatatoskrError,
   type MaybePromise,
   RatatoskrError,
   type SubscribeOptions,
@@ -166,6 +167,12 @@ export class GrpcSubscription implements Subscription {
     // A subscription that never stood is told of by the rejection of `open`.
     if (this.#names === undefined) this.#over = true
     if (this.#over) return
+    if (isRatatoskrError(reason, 'RTK_CLOSED')) {
+      // The holder closed the link: nothing is handed over after that.
+      this.#queue.length = 0
+      this.#finish(reason)
+      return
+    }
     this.#end = { reason: reason ?? new RatatoskrError('RTK_DISCONNECTED', 'the broker ended the stream') }
     this.#work()
   }

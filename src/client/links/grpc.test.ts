@@ -1,7 +1,10 @@
 /** The link over gRPC against a real broker, and its errors against what may come. */
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import net from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { Metadata, status } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { batchOf, Harness, platform } from '../../../adapters/grpc/testing/harness.ts'
@@ -424,6 +427,20 @@ describe('the end of a link', () => {
 })
 
 describe('opening', () => {
+  it('keeps a process alive that waits for it', async () => {
+    const code = `
+      import { nodePlatform } from 'ratatoskr/adapters/node'
+      import { openGrpcLink } from './src/client/links/grpc.ts'
+      const options = { credentials: { kind: 'none' }, platform: nodePlatform(), frameBytesMax: 1_000_000 }
+      const link = await openGrpcLink(new URL('${harness.address.url}'), options)
+      console.log(await link.topicExists('orders'))
+    `
+    const flags = ['--conditions=source', '--input-type=module', '--eval', code]
+    const cwd = join(import.meta.dirname, '..', '..', '..')
+    // It ends by itself too: a link that nobody waits for holds nothing.
+    expect((await promisify(execFile)(process.execPath, flags, { cwd })).stdout).toBe('true\n')
+  })
+
   it('fails when nobody listens', async () => {
     const server = net.createServer()
     await once(server.listen(0, '127.0.0.1'), 'listening')
