@@ -16,7 +16,6 @@ const retryMsMax = 5_000
 interface SharedRead {
   readonly offset: number
   readonly bytesMax: number
-  readonly stableOffset: number
   readonly found: MaybePromise<BatchDelivery>
 }
 
@@ -71,13 +70,13 @@ export class PartitionFeed {
    */
   read(offset: number, bytesMax: number): MaybePromise<BatchDelivery> {
     const shared = this.#shared
-    if (shared !== undefined && this.#serves(shared, offset, bytesMax)) return shared.found
-    const { stableOffset } = this.partition
+    // A larger bound may give more, a smaller one less.
+    if (shared?.offset === offset && shared.bytesMax === bytesMax) return shared.found
     const read = this.partition.read(offset, bytesMax)
     const found = isPromise(read)
       ? read.then((bytes) => this.#arrived(offset, bytes))
       : this.#arrived(offset, read)
-    this.#shared = { offset, bytesMax, stableOffset, found }
+    this.#shared = { offset, bytesMax, found }
     if (isPromise(found)) handledElsewhere(found)
     this.#onRead(this)
     return found
@@ -86,15 +85,6 @@ export class PartitionFeed {
   /** Lets go of what was read last, so that an idle feed holds no bytes. */
   dropShared(): void {
     this.#shared = undefined
-  }
-
-  /** True when a new read would give the same; a larger bound gives more unless everything was read. */
-  #serves(shared: SharedRead, offset: number, bytesMax: number): boolean {
-    return (
-      shared.offset === offset &&
-      shared.bytesMax === bytesMax &&
-      shared.stableOffset === this.partition.stableOffset
-    )
   }
 
   #arrived(offset: number, bytes: BatchBytes): BatchDelivery {

@@ -145,6 +145,8 @@ describe('a fetch that waits', () => {
       partition.read = readNow
       return new Uint8Array(0)
     }
-    expect(await ask(bench, { waitMs: 1_000 })).toMatchObject({ nextOffset: 1 })
+    const call = watch(ask(bench, { waitMs: 1_000 }))
+    await bench.clock.advance(50)
+    expect(call).toMatchObject({ state: 'done', value: { nextOffset: 1 } })
   })
 })

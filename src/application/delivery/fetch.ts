@@ -4,7 +4,7 @@ import { endOffsetOf } from '../../ports/index.ts'
 import { throwIfAborted } from '../calls.ts'
 import type { LiveTopic, ReadablePartition } from '../seams.ts'
 import { assertOffset, boundOf, inRange, partitionOf } from './positions.ts'
-import type { Waits } from './wait.ts'
+import { lookAgainMs, type Waits } from './wait.ts'
 
 export interface FetchHost {
   readonly clock: Clock
@@ -37,8 +37,9 @@ export async function fetchBatch(
     if (bytes.length > 0 || leftMs <= 0) {
       return { partition: partition.index, bytes, fromOffset: offset, nextOffset, startOffset, stableOffset }
     }
-    // What came while the empty read was under way would wake nobody any more.
-    if (stableOffset === offset) await waits.wait([partition], leftMs, call?.signal)
+    // What came while the empty read was under way wakes nobody any more.
+    const waitLongMs = stableOffset === offset ? leftMs : Math.min(leftMs, lookAgainMs)
+    await waits.wait([partition], waitLongMs, call?.signal)
   }
 }
 

@@ -115,6 +115,28 @@ describe('a subscription to batches', () => {
     for (const sink of sinks) expect(sink.deliveries[0].bytes).toBe(sinks[0].deliveries[0].bytes)
   })
 
+  it('reads for itself when its credit is another', async () => {
+    const bench = new DeliveryBench()
+    for (let i = 0; i < 3; i++) bench.publish(1)
+    const large = await bench.subscribe(earliest)
+    const small = await bench.subscribe({ from: 'earliest', credit: { bytes: batchOf(1).length } })
+    await bench.settle()
+    expect([large.ranges, small.ranges]).toEqual([['0:0-3'], ['0:0-1']])
+  })
+
+  it('goes round them in the same way when one is added during a read', async () => {
+    const bench = new DeliveryBench({ partitions: 2, limits: { deliveryBytesMax: 1 } })
+    const read = gate()
+    for (const partition of bench.topic.partitions) partition.slow = read.promise
+    for (let i = 0; i < 4; i++) for (const partition of [0, 1]) bench.publish(1, partition)
+    const sink = await bench.subscribe(earliest)
+    await bench.settle()
+    bench.topic.addPartition()
+    read.resolve()
+    await bench.settle()
+    expect(sink.deliveries.map(({ partition }) => partition)).toEqual([0, 1, 0, 1, 0, 1, 0, 1])
+  })
+
   it('goes round its partitions, so that a long one does not keep the others waiting', async () => {
     const bench = new DeliveryBench({ partitions: 2, limits: { deliveryBytesMax: 1 } })
     for (let i = 0; i < 5; i++) bench.publish(1, 0)
@@ -311,6 +333,23 @@ describe('a sink', () => {
   })
 })
 
+describe('a sink that grants more and then is full', () => {
+  it('gets nothing more either', async () => {
+    const bench = new DeliveryBench()
+    const sink = new SinkDouble()
+    sink.onDeliver = () => {
+      sink.subscription.grant({ bytes: 1 })
+      return gate().promise
+    }
+    await bench.subscribe(earliest, sink)
+    bench.publish(1)
+    await bench.settle()
+    bench.publish(1)
+    await bench.settle()
+    expect(sink.ranges).toEqual(['0:0-1'])
+  })
+})
+
 describe('closing', () => {
   it('while a delivery is open resolves at once, and no call follows', async () => {
     const bench = new DeliveryBench()
@@ -365,6 +404,18 @@ describe('closing', () => {
     expect(bench.hooks.of('subscriberJoined')).toHaveLength(21)
     expect(bench.hooks.of('subscriberLeft')).toHaveLength(21)
   })
+})
+
+it('closing some of those who wait leaves the others waiting', async () => {
+  const bench = new DeliveryBench()
+  const sinks = await Promise.all(range(0, 5).map(() => bench.subscribe(earliest)))
+  await bench.settle()
+  for (const i of [0, 4, 1]) await sinks[i].subscription.close()
+  bench.publish(1)
+  await bench.settle()
+  expect(sinks.map(({ ranges }) => ranges.length)).toEqual([0, 0, 1, 1, 0])
+  for (const i of [3, 2]) await sinks[i].subscription.close()
+  expect(bench.topic.partitions[0].watcherCount).toBe(0)
 })
 
 describe('a partition', () => {
@@ -563,6 +614,7 @@ describe('the broker', () => {
     const bench = new DeliveryBench()
     const alone = await bench.subscribe()
     const member = await bench.member('a')
+    const other = await bench.member('b')
     const polling = bench.delivery.fetchGroup(bench.topic, { group: 'p', waitMs: 1_000 }, someone)
     const waiting = bench.delivery.fetch(bench.topic, { partition: 0, offset: 'latest', waitMs: 1_000 })
     const calls = [codeOf(() => polling), codeOf(() => waiting)]
@@ -571,6 +623,8 @@ describe('the broker', () => {
     await bench.delivery.topicDeleted(bench.topic, new RatatoskrError('RTK_TOPIC_DELETED', 'deleted'))
     expect(alone.endCodes).toEqual(['RTK_TOPIC_DELETED'])
     expect(member.endCodes).toEqual(['RTK_TOPIC_DELETED'])
+    expect(other.endCodes).toEqual(['RTK_TOPIC_DELETED'])
+    expect(other.assignments, 'nobody takes over').toEqual([[]])
     expect(await Promise.all(calls)).toEqual(['RTK_TOPIC_DELETED', 'RTK_TOPIC_DELETED'])
     expect(bench.state.keys).toEqual([])
     expect(bench.delivery.subscriberCount(bench.topic)).toBe(0)

@@ -2,6 +2,9 @@
 import type { Clock, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../calls.ts'
 
+/** Pause of a call before it looks again at a log that gave nothing though it has something. */
+export const lookAgainMs = 50
+
 /** What a call can wait for. */
 export interface Changing {
   onceChanged(run: () => void): Disposable

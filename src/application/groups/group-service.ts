@@ -21,6 +21,7 @@ import { throwIfAborted } from '../calls.ts'
 import type { Admission } from '../delivery/admission.ts'
 import { assertOffset, boundOf, partitionsOf, resolvePosition } from '../delivery/positions.ts'
 import type { TopicState } from '../delivery/topic-state.ts'
+import { lookAgainMs } from '../delivery/wait.ts'
 import type { Subscriber } from '../seams.ts'
 import type { Group } from './group.ts'
 import type { GroupMember } from './member.ts'
@@ -106,9 +107,10 @@ export class GroupService {
           admission.fetched(batch, subscriberEvent(state, request.group, member.id, who))
         const leftMs = deadlineMs - clock.monotonic()
         if (batches.length > 0 || leftMs <= 0) return batches
-        if (member.cursors.some((cursor) => cursor.readable)) continue
+        const missed = member.cursors.some((cursor) => cursor.readable)
         const partitions = member.cursors.map((cursor) => cursor.feed.partition)
-        await state.waits.wait([member, ...partitions], leftMs, call?.signal)
+        const waitLongMs = missed ? Math.min(leftMs, lookAgainMs) : leftMs
+        await state.waits.wait([member, ...partitions], waitLongMs, call?.signal)
       }
     } finally {
       member.silent()

@@ -76,6 +76,41 @@ describe('members of a group', () => {
     expect(b.ranges).toEqual(['0:4-10'])
   })
 
+  it('take over at what is stored, not at what is being stored', async () => {
+    const bench = new DeliveryBench()
+    bench.publish(10)
+    const a = await bench.member('a')
+    const b = await bench.member('b')
+    await bench.settle()
+    const write = gate()
+    bench.state.onChange = () => write.promise
+    const committing = codeOf(() => a.commit({ partition: 0, offset: 4 }))
+    await a.subscription.close()
+    write.reject(new Error('private'))
+    await bench.settle()
+    expect(await committing).toBe('RTK_STORE_FAILED')
+    expect(b.ranges).toEqual(['0:0-10'])
+  })
+
+  it('take over nothing that the one before still reads', async () => {
+    const bench = new DeliveryBench()
+    const [partition] = bench.topic.partitions
+    bench.publish(2)
+    const a = await bench.member('a')
+    await bench.settle()
+    const read = gate()
+    partition.slow = read.promise
+    bench.publish(2)
+    await bench.settle()
+    const again = await bench.member('b')
+    bench.topic.addPartition()
+    expect([a.owned, again.owned]).toEqual([[0], [1]])
+    await bench.delivery.seekGroup(bench.topic, 'billing', { position: { offset: 3 }, partitions: [0] })
+    read.resolve()
+    await bench.settle()
+    expect(a.ranges, 'what was read before the seek is dropped').toEqual(['0:0-2', '0:3-4'])
+  })
+
   it('that come back under their name replace whoever held it', async () => {
     const bench = new DeliveryBench({ partitions: 2 })
     bench.publish(3, 0)
@@ -188,6 +223,30 @@ describe('where a group begins', () => {
     const [a, b] = await Promise.all(joining)
     await bench.settle()
     expect([...a.ranges, ...b.ranges]).toEqual(['0:3-4'])
+  })
+
+  it('is no more looked for when a seek was faster', async () => {
+    const bench = new DeliveryBench()
+    bench.publish(6)
+    const found = gate()
+    bench.topic.partitions[0].offsetForTime = async () => {
+      await found.promise
+      return 1
+    }
+    const joining = bench.subscribe({ group: 'billing', from: { timestampMs: 1 }, credit: plenty })
+    await bench.delivery.seekGroup(bench.topic, 'billing', { position: { offset: 4 } })
+    found.resolve()
+    const sink = await joining
+    await bench.settle()
+    expect(sink.ranges).toEqual(['0:4-6'])
+  })
+
+  it('is still looked for when another call finds the group unused', async () => {
+    const bench = new DeliveryBench()
+    const joining = bench.subscribe({ group: 'billing', member: 'a', from: { timestampMs: 0 } })
+    expect(await codeOf(() => commit(bench, 7))).toBe('RTK_OFFSET_OUT_OF_RANGE')
+    await joining
+    expect((await describeGroup(bench)).members).toEqual([{ member: 'a', partitions: [0] }])
   })
 
   it('is refused when it is out of range, and nothing is left of the group', async () => {

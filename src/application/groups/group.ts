@@ -80,10 +80,6 @@ export class Group {
   join(member: GroupMember): void {
     const replaced = this.#members.get(member.name)
     this.#members.set(member.name, member)
-    // The new holder of a name keeps its partitions; it has not read them, so they begin at the committed offset.
-    for (const partition of this.#partitions) {
-      if (replaced !== undefined && partition.owner === replaced) partition.handTo(member)
-    }
     if (replaced !== undefined) {
       replaced.evict(
         new RatatoskrError('RTK_LEASE_LOST', `another consumer joined ${this.name} as ${member.name}`),
@@ -193,12 +189,13 @@ export class Group {
 
   /** @param joined told of its partitions even when it has none */
   #rebalance(joined?: GroupMember): void {
-    const previous = this.#partitions.map((partition) => partition.owner)
+    // By name: who comes back under a name keeps its partitions. It has not read them, so they are handed over anew.
+    const previous = this.#partitions.map(({ owner }) => owner && this.#members.get(owner.name))
     const owners = assignPartitions(previous.length, [...this.#members.values()], previous)
     const changed = new Set<GroupMember | undefined>()
     for (const [i, partition] of this.#partitions.entries()) {
-      if (owners[i] === previous[i]) continue
-      changed.add(previous[i]).add(owners[i])
+      if (owners[i] === partition.owner) continue
+      changed.add(partition.owner).add(owners[i])
       partition.handTo(owners[i])
     }
     if (joined !== undefined) changed.add(joined)

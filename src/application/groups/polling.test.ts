@@ -67,6 +67,24 @@ describe('a polling member', () => {
     )
   })
 
+  it('goes back also while another call of it reads, whose messages then come again', async () => {
+    const bench = new DeliveryBench()
+    const [partition] = bench.topic.partitions
+    bench.publish(2)
+    bench.publish(2)
+    await poll(bench, { messagesMax: 2 })
+    const read = gate()
+    partition.slow = read.promise
+    const early = later(poll(bench, { waitMs: 1_000 }))
+    await bench.settle()
+    const back = later(poll(bench, { positions: [{ partition: 0, offset: 0 }], messagesMax: 2 }))
+    read.resolve()
+    await bench.settle()
+    expect([early.outcome, back.outcome]).toEqual([undefined, ['0:0-2']])
+    await bench.clock.advance(50)
+    expect(early.outcome).toEqual(['0:2-4'])
+  })
+
   it('is not kept from a seek by where it thinks that it stands', async () => {
     const bench = new DeliveryBench()
     bench.publish(2)
@@ -241,8 +259,11 @@ describe('a silent member', () => {
 
   it('is not silent while a call of it waits, nor when it commits', async () => {
     const bench = new DeliveryBench({ limits: { memberTimeoutMs: 1_000 } })
+    await poll(bench, { member: 'a' })
     const call = later(poll(bench, { member: 'a', waitMs: 5_000 }))
-    await bench.clock.advance(5_000)
+    await bench.clock.advance(4_999)
+    expect(await members(bench)).toEqual(['a'])
+    await bench.clock.advance(1)
     expect(call.outcome).toEqual([])
     await bench.clock.advance(900)
     await bench.delivery.commit(bench.topic, {
