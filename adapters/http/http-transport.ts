@@ -14,6 +14,7 @@ import {
   assertBindAllowed,
   type BoundAddress,
   type BrokerFacade,
+  isLocalHost,
   parseJson,
   RatatoskrError,
   type Transport,
@@ -145,7 +146,7 @@ class HttpTransport implements Transport {
     })
     server.addHook('onRequest', async (request) => {
       assertHeadersAllowed(request.raw)
-      assertBrowserAllowed(request.raw, { allowedOrigins, loopback: isLoopback(host), broker })
+      assertBrowserAllowed(request.raw, { allowedOrigins, loopback: isLocalHost(host), broker })
     })
     readBodies(server, limits.jsonDepthMax)
     await server.register(swagger, { openapi: openApiDocument })
@@ -158,9 +159,6 @@ class HttpTransport implements Transport {
     return server
   }
 }
-
-const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || host.startsWith('127.')
 
 /** JSON within the depth limit, anything else as bytes. */
 function readBodies(server: FastifyInstance, depthMax: number): void {

@@ -1,7 +1,7 @@
 /** Assembles the broker that a configuration describes. Adapters are loaded only when they are asked for. */
 import { readFile } from 'node:fs/promises'
 import { createBroker, type EmbeddedBroker } from '../index.ts'
-import { type Plugin, RatatoskrError, type Storage, type Transport } from '../ports/index.ts'
+import { type Metrics, type Plugin, RatatoskrError, type Storage, type Transport } from '../ports/index.ts'
 import type { CompleteConfig } from './config/schema.ts'
 
 export async function brokerOfConfig(config: CompleteConfig): Promise<EmbeddedBroker> {
@@ -11,6 +11,7 @@ export async function brokerOfConfig(config: CompleteConfig): Promise<EmbeddedBr
     transports: await transportsOf(config),
     plugins: [...(await pluginsOf(config)), ...config.plugins],
     security: await securityOf(config),
+    metrics: await metricsOf(config),
     limits: definedOnly(config.limits),
     autoCreateTopics: config.topics.autoCreate,
     topicDefaults: definedOnly(config.topics.defaults),
@@ -60,6 +61,13 @@ async function pluginsOf(config: CompleteConfig): Promise<Plugin[]> {
     plugins.push(metricsPlugin())
   }
   return plugins
+}
+
+/** OpenTelemetry's: an application that wants the numbers loads an SDK before us (`node --import`); without, they cost nothing. */
+async function metricsOf({ metrics }: CompleteConfig): Promise<Metrics | undefined> {
+  if (!metrics.enabled) return undefined
+  const { openTelemetryMetrics } = await import('ratatoskr/adapters/opentelemetry')
+  return openTelemetryMetrics()
 }
 
 async function securityOf({ auth }: CompleteConfig) {

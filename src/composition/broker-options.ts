@@ -19,7 +19,7 @@ export interface BrokerOptions {
   /** Set up in order; their hooks run in this order. */
   readonly plugins?: readonly Plugin[]
   /** Where measurements go; nowhere by default. */
-  readonly metrics?: Metrics
+  readonly metrics?: Metrics | undefined
   /** Who may connect and what they may do. By default everybody everything, and transports listen on loopback only. */
   readonly security?: { readonly authenticator: Authenticator; readonly authorizer: Authorizer } | undefined
   /** Bounds to change; see the table of limits in the README. */
