@@ -143,6 +143,19 @@ export const readCases: readonly LogStoreCase[] = [
     },
   },
   {
+    name: 'gives plain Uint8Arrays, whose slice is a copy as that of a Buffer is not',
+    async run(context) {
+      const { log, level } = await openFirst(context)
+      await appendMany(log, level, 40)
+      for (const bytesMax of [1, 1 << 20]) {
+        for (let offset = 0; offset < log.stableOffset; offset++) {
+          expect((await log.read(offset, bytesMax)).constructor).toBe(Uint8Array)
+        }
+      }
+      expect((await log.read(log.stableOffset, 1)).constructor).toBe(Uint8Array)
+    },
+  },
+  {
     name: 'answers several readers at once',
     async run(context) {
       const { log, level } = await openFirst(context)
@@ -157,7 +170,7 @@ export const readCases: readonly LogStoreCase[] = [
       const { store, log, level } = await openFirst(context, largeSegments)
       const batches = await appendMany(log, level, 20)
       const held = await log.read(0, 1 << 20)
-      const copy = held.slice()
+      const copy = new Uint8Array(held)
       await appendMany(log, level, 20, { seed: 5 })
       expectBytes(held, copy, 'after appends')
       if (store.supports.truncateAfter) {

@@ -197,6 +197,15 @@ const basicCases: readonly StateStoreCase[] = [
       expect((await subject.get('a'))?.value).toEqual(bytes(1, 2, 3))
       for await (const entry of subject.list('')) entry.value.fill(7)
       expect((await subject.get('a'))?.value).toEqual(bytes(1, 2, 3))
+      // A Buffer's slice is a view: whoever copies with it does not.
+      const buffer = Buffer.from([4, 5, 6])
+      const second = subject.put('b', buffer)
+      buffer.fill(9)
+      await second
+      buffer.fill(8)
+      const found = await subject.get('b')
+      expect(found?.value).toEqual(bytes(4, 5, 6))
+      expect(found?.value.constructor).toBe(Uint8Array)
     },
   },
   {

@@ -16,7 +16,7 @@ import {
   magicOf,
   nextOffsetOf,
 } from 'ratatoskr/ports'
-import type { DiskFile } from './file-system.ts'
+import { allocate, type DiskFile } from './file-system.ts'
 
 const windowBytes = 1024 * 1024
 
@@ -67,7 +67,7 @@ class Window {
     const end = Math.min(position + count, this.#sizeBytes)
     if (position >= this.start && end <= this.start + this.bytes.length) return
     const wanted = Math.min(Math.max(count, windowBytes), this.#sizeBytes - position)
-    const buffer = Buffer.allocUnsafeSlow(Math.max(wanted, 0))
+    const buffer = allocate(Math.max(wanted, 0))
     const read = await this.#file.read(buffer, position)
     this.bytes = buffer.subarray(0, read)
     this.start = position
@@ -128,7 +128,7 @@ export async function findBatchAfter(
     const size = batchSizeOf(window.bytes, candidate)
     const offset = baseOffsetOf(window.bytes, candidate)
     if (size >= batchHeaderBytes && position + size <= sizeBytes && offset >= from.offset) {
-      const found = Buffer.allocUnsafeSlow(size)
+      const found = allocate(size)
       await file.read(found, position)
       if (problemOf(found, 0, size, offset, checksum) === undefined) return offset
     }

@@ -23,7 +23,7 @@ export interface FileSystem {
   open(path: string, mode: OpenMode): Promise<DiskFile>
   /** Makes a directory with its parents; it may be there. */
   makeDirectory(path: string): Promise<void>
-  /** Names in a directory; none when there is no such directory. */
+  /** Names in a directory; none when there is no such directory, or when it is a file. */
   list(path: string): Promise<readonly string[]>
   sizeOf(path: string): Promise<number>
   /** Removes a file; it may be missing. */
@@ -60,3 +60,12 @@ export const systemCodeOf = (error: unknown): string | undefined =>
 
 /** True when an error says that there is no room. */
 export const isFull = (error: unknown): boolean => ['ENOSPC', 'EDQUOT'].includes(systemCodeOf(error) ?? '')
+
+/**
+ * A buffer that is about to be filled, without the cost of zeroing it: a plain Uint8Array, as every store hands out, and not
+ * a Buffer, whose `slice` would be no copy.
+ */
+export function allocate(sizeBytes: number): Uint8Array {
+  const { buffer, byteOffset } = Buffer.allocUnsafeSlow(sizeBytes)
+  return new Uint8Array(buffer, byteOffset, sizeBytes)
+}

@@ -20,7 +20,7 @@ export const nodeFileSystem: FileSystem = {
     await mkdir(path, { recursive: true, mode: 0o700 })
   },
   async list(path) {
-    return readdir(path).catch(unlessMissing([]))
+    return readdir(path).catch(unlessMissing([], 'ENOTDIR'))
   },
   async sizeOf(path) {
     return (await stat(path)).size
@@ -46,10 +46,10 @@ export const nodeFileSystem: FileSystem = {
   },
 }
 
-/** Swallows ENOENT and gives `value` instead. */
-function unlessMissing<T>(value: T): (error: unknown) => T {
+/** Swallows ENOENT, or another code, and gives `value` instead. */
+function unlessMissing<T>(value: T, also = 'ENOENT'): (error: unknown) => T {
   return (error) => {
-    if (systemCodeOf(error) === 'ENOENT') return value
+    if (['ENOENT', also].includes(systemCodeOf(error) ?? '')) return value
     throw error
   }
 }

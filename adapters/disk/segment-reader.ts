@@ -12,7 +12,7 @@ import {
   nextOffsetOf,
 } from 'ratatoskr/ports'
 import { problemOf } from './batch-scan.ts'
-import type { DiskFile } from './file-system.ts'
+import { allocate, type DiskFile } from './file-system.ts'
 import { corrupt } from './store-context.ts'
 
 const windowBytesMax = 8 * 1024 * 1024
@@ -141,7 +141,7 @@ export async function findPlace(source: SegmentBytes, from: Place, offset: numbe
 
 async function load({ file, sizeBytes }: SegmentBytes, position: number, count: number): Promise<Uint8Array> {
   // Whoever reads keeps the bytes for as long as he likes: each read gets a buffer of its own.
-  const buffer = Buffer.allocUnsafeSlow(Math.max(0, Math.min(count, sizeBytes - position)))
+  const buffer = allocate(Math.max(0, Math.min(count, sizeBytes - position)))
   return buffer.subarray(0, await file.read(buffer, position))
 }
 

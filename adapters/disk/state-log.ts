@@ -206,7 +206,8 @@ function changesOf(cursor: RecordCursor): PlannedChange[] {
       version = Number(view.getBigUint64(0))
     }
     const key = utf8Text(bytes.subarray(cursor.keyStart, cursor.keyEnd))
-    const value = version === 0 ? undefined : bytes.slice(cursor.valueStart, cursor.valueEnd)
+    const value =
+      version === 0 ? undefined : new Uint8Array(bytes.subarray(cursor.valueStart, cursor.valueEnd))
     changes.push({ key, value, version })
   }
   return changes

@@ -35,15 +35,19 @@ export function copyChanges(changes: readonly TableChange[]): readonly TableChan
   const keys = new Set<string>()
   return changes.map(({ key, value, expectedVersion }) => {
     assertStateKey(key)
-    if (keys.has(key)) throw invalid(`the keys of one putMany must differ; ${quoteForMessage(key)} occurs twice`)
+    if (keys.has(key))
+      throw invalid(`the keys of one putMany must differ; ${quoteForMessage(key)} occurs twice`)
     keys.add(key)
     if (expectedVersion !== undefined && !(Number.isSafeInteger(expectedVersion) && expectedVersion >= 0)) {
-      throw invalid(`expectedVersion is a whole number of at least 0, got ${quoteForMessage(expectedVersion)}`)
+      throw invalid(
+        `expectedVersion is a whole number of at least 0, got ${quoteForMessage(expectedVersion)}`,
+      )
     }
     if (value !== undefined && value.length > stateValueBytesMax) {
       throw invalid(`a state value is at most ${stateValueBytesMax} bytes, got ${value.length}`)
     }
-    return { key, value: value === undefined ? undefined : value.slice(), expectedVersion }
+    // Not `slice`: a Node Buffer's gives a view.
+    return { key, value: value === undefined ? undefined : new Uint8Array(value), expectedVersion }
   })
 }
 
