@@ -8,7 +8,7 @@
  *     event    { "event": "assigned", "subscription": 9, "partitions": [{ partition, offset }, …] }
  *              { "event": "message",  "subscription": 9, "message": { … } }           only in +json
  *              { "event": "ended",    "subscription": 9, "error": { … } }             without error: the client closed it
- *              { "event": "error",    "error": { … } }                                the connection is closed after it
+ *              { "event": "error",    "error": { … } }    of a notification, or of a frame that ends the connection
  *
  * A subscription is known by the id of the request that began it. Requests `credit` and `cancel` may come without an id
  * and then have no reply. The first frame may be a `hello` with credentials, for clients that cannot set request headers:

@@ -1,0 +1,116 @@
+import { Duplex } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { SocketWriter } from './socket-writer.ts'
+
+/** A socket whose kernel takes bytes when the test says so. */
+class StuckSocket extends Duplex {
+  readonly taken: Buffer[] = []
+  #release: (() => void) | undefined
+
+  override _writev(chunks: { chunk: Buffer }[], callback: () => void): void {
+    this.#release = () => {
+      this.taken.push(...chunks.map(({ chunk }) => chunk))
+      callback()
+    }
+  }
+
+  /** Lets the kernel take what it was given. */
+  async release(): Promise<void> {
+    await turn()
+    this.#release?.()
+    await turn()
+  }
+
+  /** The payloads of the frames that were taken, each by its first byte. */
+  get frames(): number[] {
+    const all = Buffer.concat(this.taken)
+    const seen: number[] = []
+    for (let at = 0; at < all.length; ) {
+      const short = all[at + 1]
+      const length =
+        short < 126 ? short : short === 126 ? all.readUInt16BE(at + 2) : Number(all.readBigUInt64BE(at + 2))
+      at += short < 126 ? 2 : short === 126 ? 4 : 10
+      seen.push(all[at])
+      at += length
+    }
+    return seen
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const bytes = (mark: number, size: number): Uint8Array => new Uint8Array(size).fill(mark)
+const none = new Uint8Array(0)
+
+function writerOn(socket: StuckSocket, pendingBytesMax = 1e9) {
+  let fulls = 0
+  const writer = new SocketWriter(socket, { pendingBytesMax, full: () => fulls++ })
+  return { writer, fulls: () => fulls }
+}
+
+const settled = async (promise: unknown): Promise<boolean> => {
+  await turn()
+  return Promise.race([Promise.resolve(promise).then(() => true), turn().then(() => false)])
+}
+
+describe('what a connection sends', () => {
+  it('frames lengths of 1, 2 and 8 bytes, body and head as one', async () => {
+    const socket = new StuckSocket()
+    const { writer } = writerOn(socket)
+    for (const size of [0, 125, 126, 65_535, 65_536, 200_000]) writer.binary(bytes(size % 251, size))
+    void writer.deliverBinary(bytes(9, 32), bytes(8, 100_000))
+    await socket.release()
+    const all = Buffer.concat(socket.taken)
+    expect(all.length).toBe(2 + 127 + 130 + 65_539 + 65_546 + 200_010 + 100_042)
+    expect(all.subarray(0, 4)).toEqual(Buffer.from([0x82, 0, 0x82, 125]))
+    expect(all.subarray(-100_042, -100_032)).toEqual(Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xc0]))
+  })
+
+  it('does not copy the body', async () => {
+    const socket = new StuckSocket()
+    const { writer } = writerOn(socket)
+    const body = bytes(8, 100_000)
+    void writer.deliverBinary(bytes(9, 32), body)
+    await socket.release()
+    expect(socket.taken.at(-1)?.buffer).toBe(body.buffer)
+  })
+
+  it('lets small deliveries flow, and large ones wait for each other in turn, while replies pass', async () => {
+    const socket = new StuckSocket()
+    const { writer } = writerOn(socket)
+    expect(writer.deliverBinary(bytes(1, 100), none)).toBeUndefined()
+    const first = writer.deliverBinary(bytes(2, 100_000), none)
+    const second = writer.deliverBinary(bytes(3, 100_000), none)
+    const third = writer.deliverBinary(bytes(4, 10), none)
+    const idle = writer.idle()
+    writer.binary(bytes(5, 10))
+    expect(await settled(first)).toBe(false)
+    await socket.release()
+    expect(socket.frames).toEqual([1, 2, 5])
+    expect(await settled(first)).toBe(true)
+    expect(await settled(second)).toBe(false)
+    await socket.release()
+    expect(await settled(Promise.all([second, third, idle]))).toBe(true)
+    await socket.release()
+    expect(socket.frames).toEqual([1, 2, 5, 3, 4])
+  })
+
+  it('tells when replies wait above the bound', async () => {
+    const { writer, fulls } = writerOn(new StuckSocket(), 1_000)
+    writer.text('x'.repeat(900))
+    expect(fulls()).toBe(0)
+    writer.text('x'.repeat(900))
+    expect(fulls()).toBe(1)
+  })
+
+  it('settles what waits when it is closed, and sends nothing more', async () => {
+    const socket = new StuckSocket()
+    const { writer } = writerOn(socket)
+    const deliveries = [1, 2, 3].map((mark) => writer.deliverBinary(bytes(mark, 100_000), none))
+    writer.close()
+    expect(await settled(Promise.all(deliveries))).toBe(true)
+    writer.binary(bytes(4, 10))
+    void writer.deliverBinary(bytes(5, 100_000), none)
+    await socket.release()
+    expect(socket.frames).toEqual([1])
+  })
+})
