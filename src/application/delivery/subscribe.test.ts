@@ -104,6 +104,16 @@ describe('a subscription to batches', () => {
     expect(sink.owned).toEqual([0, 1])
   })
 
+  it('takes in one that is added while it looks for where to begin', async () => {
+    const bench = new DeliveryBench()
+    const subscribing = bench.subscribe({ from: { timestampMs: 0 }, credit: plenty })
+    bench.topic.addPartition()
+    bench.publish(2, 1)
+    const sink = await subscribing
+    await bench.settle()
+    expect(sink.ranges).toEqual(['1:0-2'])
+  })
+
   it('hands the very same bytes to all who stand at the same place, read once', async () => {
     const bench = new DeliveryBench()
     const sinks = await Promise.all(range(0, 50).map(() => bench.subscribe({ credit: plenty })))
@@ -335,18 +345,19 @@ describe('a sink', () => {
 
 describe('a sink that grants more and then is full', () => {
   it('gets nothing more either', async () => {
-    const bench = new DeliveryBench()
+    const bench = new DeliveryBench({ limits: { deliveryBytesMax: 1 } })
+    bench.publish(1)
     const sink = new SinkDouble()
     sink.onDeliver = () => {
       sink.subscription.grant({ bytes: 1 })
       return gate().promise
     }
-    await bench.subscribe(earliest, sink)
+    await bench.subscribe({ from: 'earliest' }, sink)
     bench.publish(1)
-    await bench.settle()
-    bench.publish(1)
+    sink.subscription.grant(plenty)
     await bench.settle()
     expect(sink.ranges).toEqual(['0:0-1'])
+    expect(sink.ends).toEqual([])
   })
 })
 

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   DeliveryBench,
@@ -128,6 +129,29 @@ describe('members of a group', () => {
     expect((await describeGroup(bench)).members).toHaveLength(2)
   })
 
+  it('that come back keep their partitions, and the others do not notice', async () => {
+    const steps = fc.array(fc.tuple(fc.nat(3), fc.boolean()), { minLength: 3, maxLength: 14 })
+    await fc.assert(
+      fc.asyncProperty(steps, async (joins) => {
+        const bench = new DeliveryBench({ partitions: 5 })
+        const sinks = new Map<number, SinkDouble>()
+        for (const [who, comes] of joins) {
+          await sinks.get(who)?.subscription.close()
+          if (comes) sinks.set(who, await bench.member(`${who}`))
+          else sinks.delete(who)
+        }
+        for (const [who, sink] of sinks) {
+          const heard = [...sinks.values()].map(({ assignments }) => assignments.length)
+          const again = await bench.member(`${who}`)
+          expect(again.owned).toEqual(sink.owned)
+          expect([...sinks.values()].map(({ assignments }) => assignments.length)).toEqual(heard)
+          sinks.set(who, again)
+        }
+      }),
+      { numRuns: 200 },
+    )
+  })
+
   it('have names made up for them, each another', async () => {
     const bench = new DeliveryBench()
     const [a, b] = [await bench.subscribe({ group: 'g' }), await bench.subscribe({ group: 'g' })]
@@ -147,6 +171,19 @@ describe('members of a group', () => {
     const b = await bench.subscribe({ group: 'billing', from: 'latest', credit: plenty })
     await bench.settle()
     expect(b.ranges).toEqual(['2:0-2'])
+  })
+
+  it('read added partitions also when their first position cannot be stored', async () => {
+    const bench = new DeliveryBench()
+    const a = await bench.member('a')
+    bench.state.onChange = () => {
+      throw new Error('private')
+    }
+    bench.topic.addPartition()
+    bench.publish(2, 1)
+    await bench.settle()
+    expect(a.ranges).toEqual(['1:0-2'])
+    expect(bench.warnings).toHaveLength(1)
   })
 
   it('survive a stalled one: what is delivered to it moves on when it goes', async () => {
