@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -232,6 +232,9 @@ describe('credentials', () => {
   })
 })
 
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+if (!hasOpenssl) console.warn('the test of wss: is skipped: there is no openssl to make a certificate with')
+
 describe('listening', () => {
   const platform = nodePlatform({ logger: silentLogger })
   const supervision = { failed: () => {} }
@@ -312,7 +315,7 @@ describe('listening', () => {
     expect(failures).toMatchObject([{ code: 'RTK_UNAVAILABLE' }])
   })
 
-  it('serves wss: with a certificate', async () => {
+  it.skipIf(!hasOpenssl)('serves wss: with a certificate', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'ratatoskr-tls-'))
     onTestFinished(() => rmSync(directory, { recursive: true }))
     const [keyFile, certFile] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]

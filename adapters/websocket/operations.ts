@@ -96,7 +96,7 @@ function operation<Shape extends JsonShape>(
 }
 
 /** The operations by name. */
-export const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
+const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
   [
     'createTopic',
     // The broker checks the configuration field by field, as it does for every other way in.

@@ -17,7 +17,7 @@ export interface WireSocketEvents {
   closed(how: string): void
 }
 
-export interface WireSocketOptions {
+interface WireSocketOptions {
   readonly events: WireSocketEvents
   /** Largest frame to accept, in bytes. */
   readonly frameBytesMax: number
