@@ -108,7 +108,8 @@ export interface Session {
 
   /**
    * Commits offsets of a group: the next offset to read, a partition each. With `member`, only for partitions that it
-   * owns; without, only while the group has no members. Settles when the offsets are stored.
+   * owns; without, only for partitions that nobody owns, or a polling member that gave no name either. Less than what is
+   * committed changes nothing: only `seekGroup` goes back. Settles when the offsets are stored.
    * @throws RTK_LEASE_LOST, RTK_OFFSET_OUT_OF_RANGE, RTK_GROUP_NOT_FOUND when `member` is unknown
    */
   commit(topic: string, request: CommitRequest): Promise<void>
@@ -295,7 +296,7 @@ export interface CommitRequest {
 
 export interface SeekRequest {
   readonly position: StartPosition
-  /** Only these partitions; all otherwise. */
+  /** Only these partitions; otherwise all, or those that `position` names when it says nothing about the others. */
   readonly partitions?: readonly number[] | undefined
 }
 
@@ -316,7 +317,7 @@ export interface GroupMemberDescription {
 
 export interface GroupPartitionDescription {
   readonly partition: number
-  /** Next offset to read; undefined while nothing is committed. */
+  /** Next offset to read, at first where the group began; undefined while neither is known. */
   readonly committedOffset: number | undefined
   readonly metadata: string
   readonly stableOffset: number
