@@ -145,11 +145,15 @@ function* importsOf(path: string): Generator<string> {
 }
 
 function sources(): string[] {
-  return folders
-    .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.name.endsWith('.test.ts'))
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
-    .filter((path) => !path.includes('/generated/') && !path.includes('/testing/') && !path.endsWith('.d.ts'))
+  return (
+    folders
+      .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.name.endsWith('.test.ts'))
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+      .filter((path) => !path.includes('/generated/') && !path.endsWith('.d.ts'))
+      // Doubles stand beside the tests that use them, and are not shipped; those of contract-tests are published.
+      .filter((path) => !path.includes('/testing/') || path.startsWith('contract-tests/testing/'))
+  )
 }
 
 const ringOf = (path: string): Ring | undefined => rings.find((ring) => ring.has(path))

@@ -1,0 +1,92 @@
+/** A server in a process of its own, as `ratatoskr serve` runs it: for tests of the command and of crashes. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export const commandFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+export const nodeArguments = ['--conditions=source', commandFile]
+
+export interface ServerOptions {
+  readonly directory: string
+  readonly args?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/** The environment without what would configure a broker. */
+export const cleanEnvironment = (more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => ({
+  PATH: process.env.PATH,
+  HOME: process.env.HOME,
+  ...more,
+})
+
+export class ServerProcess implements AsyncDisposable {
+  readonly child: ChildProcess
+  /** What it printed on stderr, a line each. */
+  readonly lines: string[] = []
+  /** URLs by scheme: grpc, ws, http. */
+  readonly urls: Record<string, string> = {}
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
+
+  /** Resolves when it serves. @throws Error with what it printed when it ends before */
+  readonly ready: Promise<void>
+
+  private constructor(child: ChildProcess) {
+    this.child = child
+    this.exited = once(child, 'close').then(([code, signal]) => ({ code, signal }))
+    const ready = Promise.withResolvers<void>()
+    this.ready = ready.promise
+    createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
+      this.lines.push(line)
+      const addresses = readyAddresses(line)
+      if (addresses === undefined) return
+      for (const url of addresses) this.urls[url.slice(0, url.indexOf(':'))] = url
+      ready.resolve()
+    })
+    void this.exited.then(({ code, signal }) =>
+      ready.reject(
+        new Error(`the server ended (${code ?? signal}) before it was ready:\n${this.lines.join('\n')}`),
+      ),
+    )
+  }
+
+  /** Starts one on free ports, and waits until it serves. */
+  static async start(options: ServerOptions): Promise<ServerProcess> {
+    const server = ServerProcess.spawn(options)
+    await server.ready
+    return server
+  }
+
+  /** Starts one on free ports. */
+  static spawn({ directory, args = [], environment }: ServerOptions): ServerProcess {
+    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0']
+    const child = spawn(
+      process.execPath,
+      [...nodeArguments, 'serve', '--directory', directory, ...ports, ...args],
+      { env: cleanEnvironment(environment), stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    return new ServerProcess(child)
+  }
+
+  /** Ends it at once, as a crash would, and waits until it is gone. */
+  async crash(): Promise<void> {
+    this.child.kill('SIGKILL')
+    await this.exited
+  }
+
+  /** Asks it to stop. @returns its exit code */
+  async stop(): Promise<number | null> {
+    this.child.kill('SIGTERM')
+    return (await this.exited).code
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.crash()
+  }
+}
+
+function readyAddresses(line: string): string[] | undefined {
+  if (!line.includes('"ready"')) return undefined
+  const { message, addresses } = JSON.parse(line)
+  return message === 'ready' ? addresses : undefined
+}

@@ -1,0 +1,12 @@
+/**
+ * `ratatoskr/testing`: what tests of programs that use Ratatoskr need again and again. Knows no test runner: assertions
+ * are those of node:assert.
+ */
+export { type ChaosOptions, type ChaosReport, chaosTest } from './chaos.ts'
+export { type Faults, faultyStorage } from './faulty-storage.ts'
+export {
+  type DeliveryOptions,
+  type DeliveryReport,
+  publishAndAssertDelivery,
+} from './publish-and-assert-delivery.ts'
+export { startTestBroker } from './start-test-broker.ts'
