@@ -60,6 +60,13 @@ describe('messagesOf', () => {
     expect(() => message.headers).toThrow(expect.objectContaining({ code: 'RTK_BATCH_MALFORMED' }))
   })
 
+  it('refuses a record whose fields run into the next one', () => {
+    const batch = batchOf(0, ['', ''])
+    expect([...batch.subarray(61, 68)]).toEqual([12, 0, 0, 0, 1, 0, 0])
+    batch.set([0x80, 0, 0], 63) // a timestamp delta of two bytes: everything after it moves by one
+    expect(() => textsOf(batch)).toThrow(expect.objectContaining({ code: 'RTK_BATCH_MALFORMED' }))
+  })
+
   it('refuses bytes that are no whole batches', () => {
     expect(() => textsOf(bytes.subarray(0, bytes.length - 1))).toThrow(
       expect.objectContaining({ code: 'RTK_BATCH_MALFORMED' }),
@@ -107,6 +114,17 @@ describe('a message', () => {
     builder.add({ payload: utf8('p'), headers, timestampMs: 1 })
     const [message] = messagesOf(builder.build(), source)
     expect(message.headers).toEqual(headers)
+    expect(message.id[14]).toBe('8')
+  })
+
+  it('has no id in a header without a value, wherever that stands', () => {
+    // In expanded records the header ends at byte 15, as far from "no value", -1, as an id is long.
+    const records = Uint8Array.of(28, 0, 0, 0, 1, 1, 2, 12, ...utf8('rtk-id'), 1)
+    const batch = batchOf(0, ['p'])
+    batch[22] = 1
+    const codecs = new Map([[1, { decompress: () => records }]])
+    const [message] = messagesOf(batch, { ...source, expansion: { codecs, bytesMax: 100 } })
+    expect(message.headers).toEqual([['rtk-id', new Uint8Array(0)]])
     expect(message.id[14]).toBe('8')
   })
 
