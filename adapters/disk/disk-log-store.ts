@@ -119,6 +119,7 @@ export class DiskLogStore implements LogStore {
 
   async #start(): Promise<void> {
     await this.#directory.acquire()
+    this.#context.files.keepOpen()
     try {
       await this.#context.fileSystem.removeTree(this.#trashPath)
       await this.#context.fileSystem.makeDirectory(this.#trashPath)

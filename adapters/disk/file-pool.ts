@@ -29,10 +29,13 @@ export class FilePool {
   // In order of last use: the first is the first to go.
   readonly #files = new Map<string, PooledFile>()
   readonly #busy = new Map<string, Promise<unknown>>()
+  /** How many may stay open now: none between `closeIdle` and `keepOpen`. */
+  #limit: number
 
   constructor(fileSystem: FileSystem, filesMax: number) {
     this.#fileSystem = fileSystem
     this.#filesMax = filesMax
+    this.#limit = filesMax
   }
 
   get size(): number {
@@ -63,7 +66,7 @@ export class FilePool {
       return pooled
     } finally {
       this.#busy.delete(key)
-      this.#trim(this.#filesMax)
+      this.#trim(this.#limit)
     }
   }
 
@@ -71,7 +74,7 @@ export class FilePool {
     pooled.users--
     if (pooled.users > 0) return
     if (pooled.discarded) void pooled.file.close().catch(() => undefined)
-    else this.#trim(this.#filesMax)
+    else this.#trim(this.#limit)
   }
 
   /** Forgets a file: closes it without a sync, at once or at its last release. */
@@ -86,8 +89,14 @@ export class FilePool {
     }
   }
 
-  /** Closes every file that nobody uses. */
+  /** Files stay open after use again. */
+  keepOpen(): void {
+    this.#limit = this.#filesMax
+  }
+
+  /** Closes every file that nobody uses, and from now on each after its last use. */
   async closeIdle(): Promise<void> {
+    this.#limit = 0
     this.#trim(0)
     await Promise.allSettled([...this.#busy.values()])
   }

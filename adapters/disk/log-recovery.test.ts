@@ -175,6 +175,39 @@ describe('a sealed segment', () => {
     for (let offset = 0; offset < 30; offset++) expect(await log.offsetForTime(1_000 + offset)).toBe(offset)
   })
 
+  it('reads its index again when more segments are in use than indexes may be in memory', async () => {
+    const batches = await write(400)
+    expect((await segments()).length).toBeGreaterThan(64)
+    await restart()
+    const log = await openLog()
+    await expectAll(log, batches)
+    await expectAll(log, batches)
+    for (const offset of [0, 7, 200, 399]) expect(await log.offsetForTime(1_000 + offset)).toBe(offset)
+    await log.truncateAfter(3)
+    const kept = batches.slice(0, 3)
+    for (let baseOffset = 3; baseOffset < 30; baseOffset++) {
+      kept.push(sampleBatch({ baseOffset, payloadBytes: 60, seed: 5, timestampMs: 5_000 + baseOffset }))
+      await log.append(kept[baseOffset], baseOffset, 1, 'os')
+    }
+    await expectAll(log, kept)
+    expect(await log.offsetForTime(5_020)).toBe(20)
+    await restart()
+    await expectAll(await openLog(), kept)
+  })
+
+  it('is served though its index could not be written', async () => {
+    const log = await openLog()
+    disk.inject({ call: 'write', suffix: '.index', code: 'ENOSPC' })
+    const batches: Uint8Array[] = []
+    for (let baseOffset = 0; baseOffset < 20; baseOffset++) {
+      batches.push(sampleBatch({ baseOffset, payloadBytes: 100 }))
+      await log.append(batches[baseOffset], baseOffset, 1, 'fsync')
+    }
+    await expectAll(log, batches)
+    await restart()
+    await expectAll(await openLog(), batches)
+  })
+
   it('with a flipped bit, is refused at that batch only: its neighbours are served', async () => {
     const batches = await write(12)
     const [path] = await segments()

@@ -42,7 +42,8 @@ export interface LogStore extends Component {
   /**
    * Opens a log, or creates an empty one. Recovers first: what a crash left half-written is gone afterwards.
    * Opening a log that is open is RTK_INTERNAL: a partition has one owner.
-   * @throws RTK_STORE_CORRUPT when the log is damaged before its end, RTK_CLOSED when the store is not started
+   * @throws RTK_INVALID_ARGUMENT when the topic id is no UUID in lower case or the partition no number of 16 bits,
+   *   RTK_STORE_CORRUPT when the log is damaged before its end, RTK_CLOSED when the store is not started
    */
   openLog(id: LogId, options: OpenLogOptions): Promise<PartitionLog>
   /** Every log that exists, open or not, in no order. */
@@ -73,7 +74,8 @@ export interface PartitionLog {
    * @param recordCount offsets that the batch takes, at least 1
    * @throws RTK_OFFSET_CONFLICT when `baseOffset` is not `endOffset` (nothing is written), RTK_STORE_FULL when there is
    *   no room (nothing is written, reads go on), RTK_STORE_FAILED when writing failed: every append not yet settled
-   *   fails with it, none of them is ever read, and the log accepts nothing until it is opened again
+   *   fails with it, none of them is ever read, and the log accepts nothing until it is opened again,
+   *   RTK_DURABILITY_UNAVAILABLE when the store does not reach `durability` (nothing is written)
    */
   append(
     batch: BatchBytes,
@@ -85,7 +87,7 @@ export interface PartitionLog {
   /**
    * Reads whole, contiguous batches, beginning with the one that holds `offset` (so that the first may begin before it).
    * @param bytesMax soft bound: at least one batch comes, more only while the sum stays within it
-   * @returns an empty array when `offset` is `stableOffset`. The bytes stay as they are for as long as they are held.
+   * @returns a plain Uint8Array, empty when `offset` is `stableOffset`. The bytes stay as they are for as long as they are held.
    * @throws RTK_OFFSET_OUT_OF_RANGE when `offset` is below `startOffset` or above `stableOffset`,
    *   RTK_STORE_CORRUPT with the offset when stored bytes fail their checksum: a wrong byte is never returned
    */
@@ -103,7 +105,10 @@ export interface PartitionLog {
    */
   truncateBefore(offset: number): Promise<number>
 
-  /** Cuts the log so that `offset` is its end. Batches are never split: `offset` must be a batch's first. */
+  /**
+   * Cuts the log so that `offset` is its end. Batches are never split: `offset` must be a batch's first.
+   * @throws RTK_INVALID_ARGUMENT when it is inside a batch, RTK_OFFSET_OUT_OF_RANGE when it is outside of the log
+   */
   truncateAfter(offset: number): Promise<void>
 
   /** Settles what is in flight, then closes. Afterwards every method rejects with RTK_CLOSED. Idempotent. */
