@@ -10,7 +10,6 @@ export type { SubscriptionEvents, SubscriptionGap } from './consumer.ts'
 export type { Link, LinkOptions, OpenLink } from './link.ts'
 export type { MessageFields, MessageToPublish } from './outgoing.ts'
 export {
-  type BulkReceipt,
   Producer,
   type ProducerOptions,
   type PublishManyOptions,

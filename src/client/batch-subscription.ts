@@ -16,6 +16,7 @@ import {
 } from '../ports/index.ts'
 import { AckTracker } from './ack-tracker.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
+import { wholeNumber } from './checks.ts'
 import { type CommitSource, Committer } from './committer.ts'
 import type { ConsumeOptions } from './consumer.ts'
 import type { ClientContext } from './context.ts'
@@ -153,7 +154,7 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
     subscription.#live = await LiveSubscription.open(
       context,
       topic,
-      { group, member, from, partitions, creditBytes: prefetchBytes },
+      { group, member, from, partitions, creditBytes: wholeNumber('prefetchBytes', prefetchBytes, 1) },
       subscription.#sink(),
       signal,
     )

@@ -62,7 +62,8 @@ interface Closable {
 
 export class Client implements AsyncDisposable {
   readonly #context: ClientContext
-  readonly #open = new Set<Closable>()
+  readonly #subscriptions = new Set<Closable>()
+  readonly #producers = new Set<Producer>()
   #producer: Producer | undefined
   #closing: Promise<void> | undefined
 
@@ -147,9 +148,9 @@ export class Client implements AsyncDisposable {
   producer(options: ProducerOptions = {}): Producer {
     const producer = new Producer(options, {
       ...this.#context,
-      closed: (closed) => this.#open.delete(closed),
+      closed: (closed) => this.#producers.delete(closed),
     })
-    this.#open.add(producer)
+    this.#producers.add(producer)
     return producer
   }
 
@@ -271,7 +272,9 @@ export class Client implements AsyncDisposable {
     try {
       await withDeadline(platform.clock, 'close', options, timeoutMs, async (signal) => {
         const call = { signal, timeoutMs: Number.POSITIVE_INFINITY }
-        await Promise.allSettled([...this.#open].map((one) => one.close(call)))
+        // Handlers that are running may still publish: producers go after them.
+        await Promise.allSettled([...this.#subscriptions].map((one) => one.close(call)))
+        await Promise.allSettled([...this.#producers].map((one) => one.close(call)))
       })
     } catch {
       // The deadline has passed: closing the connection fails what is left.
@@ -292,11 +295,11 @@ export class Client implements AsyncDisposable {
     open: (signal: AbortSignal, removed: (closable: Closable) => void) => Promise<T>,
   ): Promise<T> {
     const { platform, timeoutMs } = this.#context
-    const removed = (closable: Closable): unknown => this.#open.delete(closable)
+    const removed = (closable: Closable): unknown => this.#subscriptions.delete(closable)
     const opened = await withDeadline(platform.clock, what, options, timeoutMs, (signal) =>
       open(signal, removed),
     )
-    this.#open.add(opened)
+    this.#subscriptions.add(opened)
     return opened
   }
 

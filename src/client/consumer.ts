@@ -16,6 +16,7 @@ import {
   toRatatoskrError,
 } from '../ports/index.ts'
 import { delay } from './call.ts'
+import { oneOf, wholeNumber } from './checks.ts'
 import type { ClientMessage, NackOptions } from './client-message.ts'
 import { Committer } from './committer.ts'
 import type { ClientContext } from './context.ts'
@@ -89,6 +90,8 @@ export class Consumer {
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
   readonly #committer: Committer | undefined
   readonly #atMostOnce: boolean
+  readonly #settlesItself: boolean
+  readonly #skipsFailed: boolean
   readonly #prefetchBytes: number
   readonly #maxInFlight: number
   readonly #retriesMax: number
@@ -110,10 +113,13 @@ export class Consumer {
     this.#context = context
     this.#options = options
     this.#logger = context.platform.logger
-    this.#atMostOnce = options.delivery === 'at-most-once'
-    this.#prefetchBytes = options.prefetchBytes ?? 4 * MIB
-    this.#maxInFlight = options.maxInFlight ?? 1_000
-    this.#retriesMax = options.retriesMax ?? 3
+    const { delivery = 'at-least-once', ack = 'auto', onFailed = 'stop' } = options
+    this.#atMostOnce = oneOf('delivery', delivery, ['at-least-once', 'at-most-once']) === 'at-most-once'
+    this.#settlesItself = oneOf('ack', ack, ['auto', 'manual']) === 'auto'
+    this.#skipsFailed = oneOf('onFailed', onFailed, ['stop', 'skip']) === 'skip'
+    this.#prefetchBytes = wholeNumber('prefetchBytes', options.prefetchBytes ?? 4 * MIB, 1)
+    this.#maxInFlight = wholeNumber('maxInFlight', options.maxInFlight ?? 1_000, 1)
+    this.#retriesMax = wholeNumber('retriesMax', options.retriesMax ?? 3, 0)
     this.#retry = options.retry ?? { baseMs: 200, maxMs: 30_000 }
     this.#expansion = {
       codecs: context.platform.compression,
@@ -124,8 +130,8 @@ export class Consumer {
       grouped && !this.#atMostOnce
         ? new Committer({
             clock: context.platform.clock,
-            intervalMs: options.commitIntervalMs ?? 100,
-            ackCountMax: options.commitAckCount ?? 1_000,
+            intervalMs: wholeNumber('commitIntervalMs', options.commitIntervalMs ?? 100, 0),
+            ackCountMax: wholeNumber('commitAckCount', options.commitAckCount ?? 1_000, 1),
             commit: async (offsets) => this.#live?.commit(offsets),
             failed: (error) => this.#report(error),
           })
@@ -186,7 +192,7 @@ export class Consumer {
   }
 
   get settlesItself(): boolean {
-    return this.#options.ack !== 'manual'
+    return this.#settlesItself
   }
 
   /** A lane that something can be taken from now, and that no handler is at work on. */
@@ -347,7 +353,7 @@ export class Consumer {
       `the message at offset ${message.offset} of partition ${message.partition} failed ${message.attempt} times (retriesMax: ${this.#retriesMax})`,
       { cause, details: { partition: message.partition, offset: message.offset, attempts: message.attempt } },
     )
-    if (this.#options.onFailed === 'skip') {
+    if (this.#skipsFailed) {
       this.#report(error, message)
       this.#acked(lane, message)
     } else void this.#stopFailed(error)

@@ -67,7 +67,8 @@ export class LiveSubscription {
   readonly #closing = new AbortController()
   readonly #positions = new Map<number, Position>()
   #facts: TopicFacts | undefined
-  #subscribed = false
+  /** Why a subscription ended before it was even answered. */
+  #early: RatatoskrError | undefined
   #member: string | undefined
   #current: Subscription | undefined
   #link: Link | undefined
@@ -181,19 +182,21 @@ export class LiveSubscription {
   /** Subscribes on a link, from the start or from where the last one ended. */
   async #subscribe(link: Link): Promise<void> {
     const generation = ++this.#generation
-    const resuming = this.#subscribed
-    if (resuming) await this.#checkTopic(link)
-    this.#resuming = resuming
+    this.#early = undefined
+    this.#resuming = this.#positions.size > 0
+    if (this.#resuming) await this.#checkTopic(link)
     const subscription = await this.#subscribeWithin(link, generation)
-    if (this.#closing.signal.aborted || generation !== this.#generation) {
+    try {
+      if (this.#facts === undefined) await this.#checkTopic(link)
+      if (this.#early !== undefined) throw this.#early
+      if (this.#closing.signal.aborted) throw LOST
+    } catch (error) {
       await subscription.close().catch(() => {})
-      throw LOST
+      throw error
     }
     this.#current = subscription
     this.#link = link
-    this.#subscribed = true
     if (this.#options.group !== undefined) this.#member = subscription.member
-    if (!resuming) await this.#checkTopic(link)
   }
 
   async #subscribeWithin(link: Link, generation: number): Promise<Subscription> {
@@ -227,7 +230,10 @@ export class LiveSubscription {
           if (this.#isCurrent(generation)) this.#deliver(delivery)
         },
         ended: (reason) => {
-          if (this.#isCurrent(generation)) this.#linkEnded(reason)
+          if (!this.#isCurrent(generation)) return
+          // Before `subscribe` has answered, its caller is the one to try again.
+          if (this.#current === undefined) this.#early = reason ?? LOST
+          else this.#linkEnded(reason ?? LOST)
         },
       },
     )
@@ -289,18 +295,17 @@ export class LiveSubscription {
     this.#sink.deliver({ partition, bytes, fromOffset, nextOffset })
   }
 
-  #linkEnded(reason: RatatoskrError | undefined): void {
-    const why = reason ?? LOST
-    const lost = why.code === 'RTK_DISCONNECTED'
-    if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, why)
+  #linkEnded(reason: RatatoskrError): void {
+    const lost = reason.code === 'RTK_DISCONNECTED'
+    if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, reason)
     this.#current = undefined
     this.#generation++
     if (this.#finished) return
-    if (!lost && !why.retryable && why.code !== 'RTK_CLOSED') {
-      this.#end(why)
+    if (!reason.retryable && reason.code !== 'RTK_CLOSED') {
+      this.#end(reason)
       return
     }
-    this.#sink.disconnected(why)
+    this.#sink.disconnected(reason)
     void this.#resume(!lost)
   }
 

@@ -78,6 +78,7 @@ export class PartitionSender {
   readonly topic: string
   readonly partition: number
   readonly #context: SenderContext
+  readonly #topicGone: () => void
   readonly #backoff: Backoff
   #open: OutgoingBatch | undefined
   #builder: BatchBuilder | undefined
@@ -90,7 +91,9 @@ export class PartitionSender {
   #sequence = 0
   #lastStored = -1
 
-  constructor(topic: string, partition: number, context: SenderContext) {
+  /** @param topicGone called when the broker does not know the topic or the partition any more */
+  constructor(topic: string, partition: number, context: SenderContext, topicGone: () => void) {
+    this.#topicGone = topicGone
     this.topic = topic
     this.partition = partition
     this.#context = context
@@ -263,6 +266,7 @@ export class PartitionSender {
       this.#refused.push(batch)
     } else {
       if (isIndeterminate(error)) this.#overtakes(batch)
+      if (error.kind === 'not-found') this.#topicGone()
       this.#settle(batch, () => batch.fail(error))
     }
     this.#retryRefused()

@@ -7,7 +7,6 @@
  * `retryIndeterminate` accepts that they may then be stored twice.
  */
 import {
-  type BatchReceipt,
   type Durability,
   type Limits,
   type OutgoingMessage,
@@ -19,10 +18,18 @@ import {
   toRatatoskrError,
 } from '../ports/index.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
+import { wholeNumber } from './checks.ts'
 import type { Connection } from './connection.ts'
-import { type MessageFields, type MessageToPublish, type PublishCall, toOutgoing } from './outgoing.ts'
-import { type BatchOwner, IdPool, type MessageOwner } from './outgoing-batch.ts'
+import {
+  detached,
+  type MessageFields,
+  type MessageToPublish,
+  type PublishCall,
+  toOutgoing,
+} from './outgoing.ts'
+import { IdPool, type MessageOwner } from './outgoing-batch.ts'
 import { BuilderPool, type PartitionSender, type SenderContext } from './partition-sender.ts'
+import { BulkPublish, type BulkReceipt, ManyPublish, SinglePublish } from './publish-owners.ts'
 import { TopicSender } from './topic-sender.ts'
 
 export interface ProducerOptions {
@@ -48,13 +55,6 @@ export interface ProducerOptions {
 
 export interface PublishOptions extends MessageFields, PublishCall, ClientCallOptions {}
 export interface PublishManyOptions extends PublishCall, ClientCallOptions {}
-
-/** What a bulk came to. */
-export interface BulkReceipt {
-  readonly messageCount: number
-  /** One for each batch, in the order of their acknowledgement. */
-  readonly batches: readonly BatchReceipt[]
-}
 
 export interface ProducerContext {
   readonly connection: Connection
@@ -145,6 +145,7 @@ export class Producer implements AsyncDisposable {
   /**
    * Publishes many, each on its own: some may fail while others are stored. Results are in the order of `messages`.
    * For bulk data `addAll` is cheaper.
+   * @throws when nothing was stored: RTK_TOPIC_NOT_FOUND, …; RTK_TIMEOUT, RTK_CANCELLED for all together
    */
   async publishMany(
     topic: string,
@@ -152,23 +153,25 @@ export class Producer implements AsyncDisposable {
     options: PublishManyOptions = {},
   ): Promise<readonly PublishResult[]> {
     const owner = new ManyPublish(messages.length)
-    return withDeadline(this.#senders.clock, 'publishMany', options, this.#timeoutMs, (aborted) => {
-      for (let place = 0; place < messages.length; place++) {
-        try {
-          const message = messages[place]
-          this.#accept(topic, toOutgoing(message.payload, message), owner, place, options)
-        } catch (error) {
-          owner.failed(place, toRatatoskrError(error))
-        }
+    const outgoing = messages.map((message, place) => {
+      try {
+        return toOutgoing(message.payload, message)
+      } catch (error) {
+        owner.failed(place, toRatatoskrError(error))
+        return undefined
       }
+    })
+    return withDeadline(this.#senders.clock, 'publishMany', options, this.#timeoutMs, async (aborted) => {
       aborted.addEventListener('abort', () => owner.abandon(), { once: true })
+      await this.#acceptMany(this.#topic(topic), outgoing, owner, options)
       return owner.promise
     })
   }
 
   /**
    * Publishes a bulk: any number of messages, taken as fast as the broker stores them and never more than the buffer
-   * holds. Makes no object for a message, and no ids but given ones: the broker derives them from the offset.
+   * holds. Makes no object for a message, and no ids but given ones: the broker derives them from the offset. A message
+   * is copied before the next is asked for, so that its maker may use the same bytes again.
    * Without `timeoutMs` only each batch has a deadline.
    * @throws the first failure, when everything sent before it is settled; `details.storedCount` says how many are stored
    */
@@ -180,18 +183,19 @@ export class Producer implements AsyncDisposable {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options
     return withDeadline(this.#senders.clock, 'addAll', { signal, timeoutMs }, timeoutMs, async (aborted) => {
       const bulk = new BulkPublish()
+      const sender = this.#topic(topic)
+      const stopped = (): boolean => bulk.failure !== undefined || aborted.aborted
       try {
-        const sender = this.#topic(topic)
         await sender.resolved()
         if (Symbol.asyncIterator in messages) {
           for await (const message of messages) {
-            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#room()
-            if (bulk.failure !== undefined || aborted.aborted) break
+            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#readyFor(sender)
+            if (stopped()) break
           }
         } else {
           for (const message of messages) {
-            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#room()
-            if (bulk.failure !== undefined || aborted.aborted) break
+            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#readyFor(sender)
+            if (stopped()) break
           }
         }
       } catch (error) {
@@ -246,7 +250,41 @@ export class Producer implements AsyncDisposable {
     sender.wait(message, owner, place, durability, deadlineMs)
   }
 
-  /** Adds a message of a bulk. @returns false when the buffer is full now */
+  /** Adds all, at once when it can be; while there is no room they wait, copied, so that the caller has his bytes back. */
+  async #acceptMany(
+    sender: TopicSender,
+    messages: (OutgoingMessage | undefined)[],
+    owner: ManyPublish,
+    options: PublishManyOptions,
+  ): Promise<void> {
+    const deadlineMs = this.#senders.clock.monotonic() + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
+    const durability = options.durability ?? this.#durability
+    let copied = false
+    for (let place = 0; place < messages.length; place++) {
+      const message = messages[place]
+      if (message === undefined) continue
+      const waits = !sender.ready || (this.#waits && !this.#hasRoom)
+      if (waits && !copied) {
+        for (let i = place; i < messages.length; i++) {
+          const left = messages[i]
+          if (left !== undefined) messages[i] = detached(left)
+        }
+        copied = true
+      }
+      if (!sender.ready) await sender.resolved()
+      while (this.#waits && !this.#hasRoom && !owner.abandoned) await this.#room()
+      if (owner.abandoned) return
+      if (this.#closed !== undefined) throw this.#closed
+      try {
+        if (!this.#hasRoom) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
+        this.#added(sender.add(messages[place] as OutgoingMessage, owner, place, durability, deadlineMs))
+      } catch (error) {
+        owner.failed(place, toRatatoskrError(error))
+      }
+    }
+  }
+
+  /** Adds a message of a bulk. @returns false when the next one must wait */
   #addOfBulk(
     sender: TopicSender,
     message: MessageToPublish,
@@ -259,7 +297,7 @@ export class Producer implements AsyncDisposable {
     const outgoing = toOutgoing(message.payload, message)
     this.#added(sender.addOfBulk(outgoing, bulk, durability, deadlineMs))
     bulk.messageCount++
-    return this.#hasRoom
+    return this.#hasRoom && sender.ready
   }
 
   // Adding may send a batch, and be answered, at once: the sum must be read after that.
@@ -271,6 +309,11 @@ export class Producer implements AsyncDisposable {
     return this.#bufferedBytes < this.#bufferBytesMax
   }
 
+  async #readyFor(sender: TopicSender): Promise<void> {
+    while (!this.#hasRoom) await this.#room()
+    await sender.resolved()
+  }
+
   #room(): Promise<void> {
     this.#roomFor ??= Promise.withResolvers<void>()
     return this.#roomFor.promise
@@ -278,7 +321,7 @@ export class Producer implements AsyncDisposable {
 
   #topic(name: string): TopicSender {
     const known = this.#topics.get(name)
-    if (known !== undefined && !known.gone) return known
+    if (known !== undefined) return known
     if (this.#topics.size >= topicsMax) this.#forgetIdleTopic()
     const sender = new TopicSender(name, this.#senders, {
       limits: this.#context.limits,
@@ -305,9 +348,10 @@ export class Producer implements AsyncDisposable {
   #released(bytes: number): void {
     this.#bufferedBytes -= bytes
     if (!this.#hasRoom) return
+    if (this.#waiting > 0) for (const topic of this.#topics.values()) topic.drain()
+    if (!this.#hasRoom) return
     this.#roomFor?.resolve()
     this.#roomFor = undefined
-    if (this.#waiting > 0) for (const topic of this.#topics.values()) topic.drain()
   }
 
   #lingerFor(sender: PartitionSender): void {
@@ -339,124 +383,11 @@ export class Producer implements AsyncDisposable {
   }
 }
 
-/** One publish that somebody awaits. */
-class SinglePublish implements MessageOwner {
-  readonly promise: Promise<PublishReceipt>
-  abandoned = false
-  #resolve!: (receipt: PublishReceipt) => void
-  #reject!: (error: RatatoskrError) => void
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
-  }
-
-  stored(_place: number, receipt: PublishReceipt): void {
-    this.#resolve(receipt)
-  }
-
-  failed(_place: number, error: RatatoskrError): void {
-    this.#reject(error)
-  }
-
-  abandon(): void {
-    this.abandoned = true
-  }
-}
-
-/** Many publishes whose results are awaited together. */
-class ManyPublish implements MessageOwner {
-  readonly promise: Promise<readonly PublishResult[]>
-  abandoned = false
-  readonly #results: PublishResult[]
-  #left: number
-  #resolve!: (results: readonly PublishResult[]) => void
-
-  constructor(count: number) {
-    this.#results = new Array<PublishResult>(count)
-    this.#left = count
-    this.promise = new Promise((resolve) => {
-      this.#resolve = resolve
-    })
-    if (count === 0) this.#resolve(this.#results)
-  }
-
-  stored(place: number, receipt: PublishReceipt): void {
-    this.#settle(place, receipt)
-  }
-
-  failed(place: number, error: RatatoskrError): void {
-    this.#settle(place, { error })
-  }
-
-  abandon(): void {
-    this.abandoned = true
-  }
-
-  #settle(place: number, result: PublishResult): void {
-    this.#results[place] = result
-    this.#left--
-    if (this.#left === 0) this.#resolve(this.#results)
-  }
-}
-
-/** A bulk, told of its batches only. */
-class BulkPublish implements BatchOwner {
-  messageCount = 0
-  failure: RatatoskrError | undefined
-  readonly #batches: BatchReceipt[] = []
-  #open = 0
-  #finished: PromiseWithResolvers<void> | undefined
-
-  joined(): void {
-    this.#open++
-  }
-
-  batchStored(receipt: BatchReceipt): void {
-    this.#batches.push(receipt)
-    this.#left()
-  }
-
-  batchFailed(error: RatatoskrError): void {
-    this.failure ??= error
-    this.#left()
-  }
-
-  /** Resolves when every batch is settled. */
-  async finish(): Promise<BulkReceipt> {
-    if (this.#open > 0) {
-      this.#finished = Promise.withResolvers<void>()
-      await this.#finished.promise
-    }
-    if (this.failure === undefined) return { messageCount: this.messageCount, batches: this.#batches }
-    const storedCount = this.#batches.reduce((count, batch) => count + batch.recordCount, 0)
-    throw new RatatoskrError(this.failure.code, this.failure.message, {
-      cause: this.failure,
-      details: { ...this.failure.details, storedCount },
-    })
-  }
-
-  #left(): void {
-    this.#open--
-    if (this.#open === 0) this.#finished?.resolve()
-  }
-}
-
 function codecOf(name: ProducerOptions['compression'], platform: Platform) {
   if (name === undefined || name === 'none') return undefined
   for (const codec of platform.compression.values()) if (codec.name === name) return codec
   throw new RatatoskrError(
     'RTK_COMPRESSION_UNAVAILABLE',
     `compression ${quoteForMessage(name)} is not available here; use none, or install its codec`,
-  )
-}
-
-function wholeNumber(name: string, value: number, least: number): number {
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new RatatoskrError(
-    'RTK_INVALID_ARGUMENT',
-    `${name} must be a whole number of at least ${least}, got ${quoteForMessage(value)}`,
   )
 }

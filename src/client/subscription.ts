@@ -7,6 +7,7 @@
 import type { Clock, RatatoskrError } from '../ports/index.ts'
 import type { ClientCallOptions } from './call.ts'
 import { withDeadline } from './call.ts'
+import { wholeNumber } from './checks.ts'
 import type { ClientMessage } from './client-message.ts'
 import { type ConsumeOptions, Consumer } from './consumer.ts'
 import type { ClientContext } from './context.ts'
@@ -41,7 +42,9 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   ) {
     this.#context = context
     this.#handler = handler
-    this.#concurrency = options.concurrency ?? Number.POSITIVE_INFINITY
+    const { concurrency } = options
+    this.#concurrency =
+      concurrency === undefined ? Number.POSITIVE_INFINITY : wholeNumber('concurrency', concurrency, 1)
     this.#consumer = new Consumer(context, options)
     this.#consumer.wake = handler === undefined ? () => this.#wakeIterators() : () => this.#startHandlers()
     this.#removed = removed
@@ -109,6 +112,7 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     max: number,
     options: ClientCallOptions & { readonly waitMs?: number } = {},
   ): Promise<ClientMessage[]> {
+    this.#assertNoHandler()
     const { clock } = this.#context.platform
     const { waitMs = 0, signal } = options
     const messages: ClientMessage[] = []
@@ -164,6 +168,11 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
       this.#consumer.end(undefined)
       this.#removed(this)
     }
+  }
+
+  #assertNoHandler(): void {
+    if (this.#handler !== undefined)
+      throw new TypeError('a subscription with a handler cannot be read as well')
   }
 
   async #next(): Promise<ClientMessage | undefined> {

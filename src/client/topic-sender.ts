@@ -49,8 +49,8 @@ export class TopicSender {
   #resolvedAtMs = 0
   #messageBytesMax = 0
   readonly #sticky: StickyPartitioner
-  /** True when the topic is not there any more: the next publish asks for it anew. */
-  gone = false
+  /** Partitions that the topic has now. */
+  #count = 0
 
   constructor(name: string, senders: SenderContext, options: TopicSenderOptions) {
     this.#name = name
@@ -61,7 +61,7 @@ export class TopicSender {
 
   /** True when a message can be added at once without passing another. */
   get ready(): boolean {
-    if (this.#partitions.length === 0 || this.#waiting.length > 0) return false
+    if (this.#count === 0 || this.#waiting.length > 0) return false
     if (this.#senders.clock.monotonic() - this.#resolvedAtMs > refreshAfterMs)
       void this.#resolve().catch(() => {})
     return true
@@ -79,7 +79,7 @@ export class TopicSender {
 
   /** Resolves when the topic's partitions are known. @throws RTK_TOPIC_NOT_FOUND, … */
   async resolved(): Promise<void> {
-    if (this.#partitions.length === 0) await this.#resolve()
+    if (this.#count === 0) await this.#resolve()
   }
 
   /** Adds a message to its partition's batch. @returns bytes it takes in the buffer */
@@ -112,7 +112,7 @@ export class TopicSender {
   ): void {
     this.#waiting.push({ message: detached(message), owner, place, durability, deadlineMs })
     this.#armTimer()
-    if (this.#partitions.length > 0) return
+    if (this.#count > 0) return
     this.#resolve().then(
       () => this.drain(),
       (error: unknown) => this.#failWaiting(toRatatoskrError(error)),
@@ -122,7 +122,7 @@ export class TopicSender {
   /** Adds what waits while there is room. */
   drain(): void {
     // What is added here may be answered at once and make room, which calls this again.
-    if (this.#draining || this.#partitions.length === 0) return
+    if (this.#draining || this.#count === 0) return
     this.#draining = true
     let count = 0
     while (count < this.#waiting.length && this.#options.mayAdd()) {
@@ -153,10 +153,9 @@ export class TopicSender {
 
   #senderFor(message: OutgoingMessage): PartitionSender {
     validateOutgoingMessage(message, this.#options.limits, this.#messageBytesMax)
-    const count = this.#partitions.length
+    const count = this.#count
     if (message.partition !== undefined) {
-      const sender = this.#partitions[message.partition]
-      if (sender !== undefined) return sender
+      if (message.partition < count) return this.#partitions[message.partition]
       throw new RatatoskrError(
         'RTK_PARTITION_NOT_FOUND',
         `topic has partitions 0 to ${count - 1}, got partition ${message.partition}`,
@@ -177,27 +176,28 @@ export class TopicSender {
 
   async #ask(): Promise<void> {
     const { clock, connection } = this.#senders
-    try {
-      const topic = await withDeadline(
-        clock,
-        'resolving the topic',
-        undefined,
-        this.#options.timeoutMs,
-        async (signal) => connection.use((link) => link.resolveTopic(this.#name), signal, true),
-      )
-      this.#learn(topic)
-    } catch (error) {
-      this.gone = true
-      throw error
-    }
+    const topic = await withDeadline(
+      clock,
+      'resolving the topic',
+      undefined,
+      this.#options.timeoutMs,
+      async (signal) => connection.use((link) => link.resolveTopic(this.#name), signal, true),
+    )
+    this.#learn(topic)
   }
 
   #learn(topic: TopicDescription): void {
     this.#resolvedAtMs = this.#senders.clock.monotonic()
     this.#messageBytesMax = topic.config.messageBytesMax
-    for (let index = this.#partitions.length; index < topic.config.partitions; index++) {
-      this.#partitions.push(new PartitionSender(this.#name, index, this.#senders))
+    this.#count = topic.config.partitions
+    for (let index = this.#partitions.length; index < this.#count; index++) {
+      this.#partitions.push(new PartitionSender(this.#name, index, this.#senders, () => this.#forgetTopic()))
     }
+  }
+
+  /** The topic was deleted, or is another one now: the next message asks for it anew. */
+  #forgetTopic(): void {
+    this.#count = 0
   }
 
   #failWaiting(error: RatatoskrError): void {

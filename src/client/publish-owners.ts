@@ -1,0 +1,115 @@
+/** Who waits for publishes: for one, for many with a result each, or for a bulk as a whole. */
+import { type BatchReceipt, type PublishReceipt, type PublishResult, RatatoskrError } from '../ports/index.ts'
+import type { BatchOwner, MessageOwner } from './outgoing-batch.ts'
+
+/** What a bulk came to. */
+export interface BulkReceipt {
+  readonly messageCount: number
+  /** One for each batch, in the order of their acknowledgement. */
+  readonly batches: readonly BatchReceipt[]
+}
+
+/** One publish that somebody awaits. */
+export class SinglePublish implements MessageOwner {
+  readonly promise: Promise<PublishReceipt>
+  abandoned = false
+  #resolve!: (receipt: PublishReceipt) => void
+  #reject!: (error: RatatoskrError) => void
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  stored(_place: number, receipt: PublishReceipt): void {
+    this.#resolve(receipt)
+  }
+
+  failed(_place: number, error: RatatoskrError): void {
+    this.#reject(error)
+  }
+
+  abandon(): void {
+    this.abandoned = true
+  }
+}
+
+/** Many publishes whose results are awaited together. */
+export class ManyPublish implements MessageOwner {
+  readonly promise: Promise<readonly PublishResult[]>
+  abandoned = false
+  readonly #results: PublishResult[]
+  #left: number
+  #resolve!: (results: readonly PublishResult[]) => void
+
+  constructor(count: number) {
+    this.#results = new Array<PublishResult>(count)
+    this.#left = count
+    this.promise = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    if (count === 0) this.#resolve(this.#results)
+  }
+
+  stored(place: number, receipt: PublishReceipt): void {
+    this.#settle(place, receipt)
+  }
+
+  failed(place: number, error: RatatoskrError): void {
+    this.#settle(place, { error })
+  }
+
+  abandon(): void {
+    this.abandoned = true
+  }
+
+  #settle(place: number, result: PublishResult): void {
+    this.#results[place] = result
+    this.#left--
+    if (this.#left === 0) this.#resolve(this.#results)
+  }
+}
+
+/** A bulk, told of its batches only. */
+export class BulkPublish implements BatchOwner {
+  messageCount = 0
+  failure: RatatoskrError | undefined
+  readonly #batches: BatchReceipt[] = []
+  #open = 0
+  #finished: PromiseWithResolvers<void> | undefined
+
+  joined(): void {
+    this.#open++
+  }
+
+  batchStored(receipt: BatchReceipt): void {
+    this.#batches.push(receipt)
+    this.#left()
+  }
+
+  batchFailed(error: RatatoskrError): void {
+    this.failure ??= error
+    this.#left()
+  }
+
+  /** Resolves when every batch is settled. */
+  async finish(): Promise<BulkReceipt> {
+    if (this.#open > 0) {
+      this.#finished = Promise.withResolvers<void>()
+      await this.#finished.promise
+    }
+    if (this.failure === undefined) return { messageCount: this.messageCount, batches: this.#batches }
+    const storedCount = this.#batches.reduce((count, batch) => count + batch.recordCount, 0)
+    throw new RatatoskrError(this.failure.code, this.failure.message, {
+      cause: this.failure,
+      details: { ...this.failure.details, storedCount },
+    })
+  }
+
+  #left(): void {
+    this.#open--
+    if (this.#open === 0) this.#finished?.resolve()
+  }
+}
