@@ -99,6 +99,8 @@ export const lifecycleCases: readonly LogStoreCase[] = [
       let settledCount = 0
       for (const promise of settled) void later(promise.then(() => settledCount++))
       await log.close()
+      // One turn, in which no I/O ends: promises that were settled may still have to be told.
+      await new Promise((resolve) => setImmediate(resolve))
       expect(settledCount).toBe(batches.length)
       const again = await store.openLog(logA, smallSegments)
       await expectLog(again, batches)
