@@ -60,14 +60,9 @@ export class Committer {
 
   /** Commits the last acknowledgements, trying again until `signal` fires, and stops. */
   async stop(signal: AbortSignal): Promise<void> {
+    this.#stopTimer()
     try {
-      for (;;) {
-        try {
-          await this.flush()
-          return
-        } catch (error) {
-          if (!toRatatoskrError(error).retryable) return
-        }
+      while (!(await this.#flushed())) {
         await delay(this.#options.clock, 100, signal, 'committing the last offsets')
       }
     } catch (error) {
@@ -79,10 +74,25 @@ export class Committer {
 
   /** Commits nothing more. */
   cancel(): void {
-    this.#stopped = true
+    this.#stopTimer()
     this.#dirty.clear()
+  }
+
+  #stopTimer(): void {
+    this.#stopped = true
     this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
+  }
+
+  /** @returns false when it failed for a reason that may pass */
+  async #flushed(): Promise<boolean> {
+    try {
+      await this.flush()
+      return true
+    } catch (error) {
+      if (toRatatoskrError(error).retryable) return false
+      throw error
+    }
   }
 
   #soon(delayMs: number): void {

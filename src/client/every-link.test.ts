@@ -88,6 +88,26 @@ describe.each(links)('the client over %s', (_name, setup) => {
     expect(await client.listTopics()).toEqual([])
   })
 
+  it('creates a topic that is published to, or subscribed to', async () => {
+    expect((await client.publish('published', 'x')).offset).toBe(0)
+    const subscription = await client.subscribe('subscribed')
+    await subscription.close()
+    expect((await client.listTopics()).map((topic) => topic.name)).toEqual(['published', 'subscribed'])
+  })
+
+  it('keeps what comes while a group is away, and hands it out when it is back', async () => {
+    await client.createTopic('orders')
+    const live = await client.subscribe('orders')
+    const first = await client.subscribe('orders', { group: 'g' })
+    await first.close()
+    for (const text of numbers(100)) await client.publish('orders', text)
+    expect(textsOf(await take(live, 100))).toEqual(numbers(100))
+    const back = await client.subscribe('orders', { group: 'g', delivery: 'at-most-once' })
+    expect(textsOf(await take(back, 100))).toEqual(numbers(100))
+    expect((await client.describeGroup('orders', 'g')).partitions[0].committedOffset).toBe(100)
+    for (const subscription of [live, back]) await subscription.close()
+  })
+
   it('reports the same errors', async () => {
     await client.createTopic('orders', { partitions: 2 })
     await client.publish('orders', 'x', { partition: 0 })

@@ -293,6 +293,35 @@ describe('a full producer', () => {
 })
 
 describe('publishing many', () => {
+  it('takes more than the buffer holds, in order, without using the bytes after it returned to its caller', async () => {
+    const { client, broker } = await setup()
+    const producer = client.producer({ bufferBytesMax: 2_000, batchBytesMax: 500, waitingMax: 3 })
+    const messages = Array.from({ length: 200 }, (_, i) => ({ payload: utf8(`${i}`.padEnd(100, '.')) }))
+    const publishing = producer.publishMany('orders', messages)
+    for (const { payload } of messages) payload.fill(0)
+    expect((await publishing).map((result) => ('error' in result ? -1 : result.offset))).toEqual(
+      messages.map((_, i) => i),
+    )
+    expect(broker.texts('orders').map((text) => Number.parseInt(text, 10))).toEqual(messages.map((_, i) => i))
+    await expect(producer.publishMany('nowhere', [{ payload: 'x' }])).rejects.toMatchObject({
+      code: 'RTK_TOPIC_NOT_FOUND',
+    })
+  })
+
+  it('asks for the topic again when it was deleted and made anew', async () => {
+    const { client, broker } = await setup(3)
+    const producer = client.producer()
+    await producer.publish('orders', 'x', { partition: 2 })
+    broker.topics.delete('orders')
+    await expect(producer.publish('orders', 'x')).rejects.toMatchObject({ code: 'RTK_TOPIC_NOT_FOUND' })
+    broker.topic('orders', 1)
+    expect(await producer.publish('orders', 'x')).toMatchObject({ partition: 0, offset: 0 })
+    await expect(producer.publish('orders', 'x', { partition: 2 })).rejects.toMatchObject({
+      code: 'RTK_PARTITION_NOT_FOUND',
+    })
+    expect((await producer.addAll('orders', [{ payload: 'y' }, { payload: 'z' }])).messageCount).toBe(2)
+  })
+
   it('gives each message its own result', async () => {
     const { client } = await setup(2)
     const results = await client.publishMany('orders', [

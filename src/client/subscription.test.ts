@@ -665,3 +665,66 @@ it('survives callbacks that throw', async () => {
   await clock.advance(5_000)
   expect(seen).toEqual(['a'])
 })
+
+it('checks its options', async () => {
+  const { client, broker } = await setup()
+  const cases = [
+    { delivery: 'exactly-once' },
+    { ack: 'never' },
+    { onFailed: 'ignore' },
+    { prefetchBytes: 0 },
+    { maxInFlight: -1 },
+    { retriesMax: 0.5 },
+    { group: 'g', commitIntervalMs: -1 },
+    { group: 'g', commitAckCount: 0 },
+    { concurrency: 0 },
+    { timeoutMs: -1 },
+  ] as object[]
+  for (const options of cases) {
+    const call = client.subscribe('orders', () => {}, options)
+    await expect(call, JSON.stringify(options)).rejects.toMatchObject({ code: 'RTK_INVALID_ARGUMENT' })
+  }
+  await expect(client.batches('orders', { prefetchBytes: 0 })).rejects.toMatchObject({
+    code: 'RTK_INVALID_ARGUMENT',
+  })
+  expect(broker.subscriptions.size).toBe(0)
+  const subscription = await client.subscribe('orders', () => {})
+  await expect(subscription.take(1)).rejects.toBeInstanceOf(TypeError)
+})
+
+it('subscribes once, however often the connection is cut while it does', async () => {
+  const { client, broker, clock } = await setup()
+  const seen: string[] = []
+  const opening = client.subscribe('orders', (message) => void seen.push(message.text()), {
+    timeoutMs: 60_000,
+  })
+  for (let i = 0; i < 5; i++) {
+    for (let ticks = 0; ticks < i; ticks++) await Promise.resolve()
+    broker.cut()
+    await clock.advance(1_000)
+  }
+  await clock.advance(10_000)
+  await opening
+  broker.store('orders', 0, batchOf('a', 'b'))
+  await clock.advance(0)
+  expect(broker.subscriptions.size).toBe(1)
+  expect(seen).toEqual(['a', 'b'])
+})
+
+it('leaves nothing behind when subscribing is cancelled', async () => {
+  const { client, broker, clock } = await setup()
+  for (let ticks = 0; ticks < 8; ticks++) {
+    const cancel = new AbortController()
+    const opening = client.subscribe('orders', () => {}, { signal: cancel.signal })
+    for (let i = 0; i < ticks; i++) await Promise.resolve()
+    cancel.abort()
+    await opening.then(
+      (subscription) => subscription.close(),
+      (error) => expect(error.code).toBe('RTK_CANCELLED'),
+    )
+    await clock.advance(0)
+    expect(broker.subscriptions.size).toBe(0)
+  }
+  await client.close()
+  expect(clock.pending).toBe(0)
+})
