@@ -1,9 +1,13 @@
-/** `Consume`: one subscription a stream. Batches go out as the broker hands them over, one write at a time. */
+/**
+ * `Consume`: one subscription a stream. Batches go out as the broker hands them over, one write at a time; messages, for
+ * clients that asked for those, are packed on the way.
+ */
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type {
   BatchDelivery,
   BatchSink,
   MaybePromise,
+  MessageSink,
   PartitionOffset,
   RatatoskrError,
   Session,
@@ -22,6 +26,7 @@ import {
   stopping,
 } from './calls.ts'
 import { listOf, offsetsToProto, positionFromProto, textOf } from './convert.ts'
+import { MessagePacker, wantsMessages } from './messages.ts'
 import { errorToProto, type Incoming, readable } from './status.ts'
 
 type ConsumeCall = ServerDuplexStream<Incoming<ConsumeRequest>, Buffer>
@@ -44,6 +49,8 @@ class ConsumeStream implements OpenStream, BatchSink {
   readonly #commits: InFlight
   readonly #opened = Promise.withResolvers<void>()
   #opening = false
+  /** Of a subscription in the format MESSAGES. */
+  #packer: MessagePacker | undefined
   #subscription: Subscription | undefined
   /** What came from the broker before the client knew that the subscription stands. */
   #early: (() => void)[] | undefined = []
@@ -89,7 +96,10 @@ class ConsumeStream implements OpenStream, BatchSink {
   }
 
   assigned(partitions: readonly PartitionOffset[]): void {
-    this.#afterOpening(() => this.#respond({ assigned: { partitions: offsetsToProto(partitions) } }))
+    this.#afterOpening(() => {
+      this.#flush()
+      this.#respond({ assigned: { partitions: offsetsToProto(partitions) } })
+    })
   }
 
   deliver(delivery: BatchDelivery): MaybePromise<void> {
@@ -100,7 +110,10 @@ class ConsumeStream implements OpenStream, BatchSink {
   }
 
   ended(reason: RatatoskrError | undefined): void {
-    this.#afterOpening(() => this.end(reason))
+    this.#afterOpening(() => {
+      this.#flush()
+      this.end(reason)
+    })
   }
 
   #handle(session: Session, request: ConsumeRequest): void {
@@ -109,25 +122,43 @@ class ConsumeStream implements OpenStream, BatchSink {
       if (open === undefined) throw invalid('the first request of the stream must be `open`')
       this.#opening = true
       this.#open(session, open)
-    } else if (credit !== undefined) this.#subscription?.grant(creditOf(credit))
+    } else if (credit !== undefined) this.#subscription?.grant(this.#creditOf(credit))
     else if (commit !== undefined) this.#commit(commit)
     else throw invalid('requests after the first must be `credit` or `commit`')
   }
 
-  #open(session: Session, { topic, group, member, from, partitions, credit }: OpenSubscription): void {
+  #open(session: Session, open: OpenSubscription): void {
+    const { topic, group, member, from, partitions, credit } = open
+    const sink = wantsMessages(open.format) ? this.#messageSink() : undefined
     const options = {
       group: textOf(group),
       member: textOf(member),
       from: positionFromProto(from),
       partitions: listOf(partitions),
-      credit: credit === undefined ? undefined : creditOf(credit),
+      credit: credit === undefined ? undefined : this.#creditOf(credit),
     }
     // Requests that come meanwhile wait in the stream.
     this.#call.pause()
-    session.subscribe(topic, options, this).then(
+    const opening =
+      sink === undefined
+        ? session.subscribe(topic, options, this)
+        : session.subscribeMessages(topic, options, sink)
+    opening.then(
       (subscription) => this.#stand(subscription),
       (error: unknown) => this.end(error),
     )
+  }
+
+  #messageSink(): MessageSink {
+    const packer = new MessagePacker((messages) => this.#send({ messages: { messages } }))
+    this.#packer = packer
+    const deliver: MessageSink['deliver'] = (message) =>
+      this.#early === undefined ? packer.add(message) : this.#opened.promise.then(() => deliver(message))
+    return {
+      deliver,
+      assigned: (partitions) => this.assigned(partitions),
+      ended: (reason) => this.ended(reason),
+    }
   }
 
   #stand(subscription: Subscription): void {
@@ -160,12 +191,32 @@ class ConsumeStream implements OpenStream, BatchSink {
     this.#subscription?.commit(offsets).then(() => answer(), answer)
   }
 
+  /** Messages that are packed come before what is said next. */
+  #flush(): void {
+    unheard(this.#packer?.flush())
+  }
+
   /** Small responses are not waited for: there is one for each thing the client or the group did. */
   #respond(response: ConsumeResponse): void {
-    if (this.#writer.over) return
+    unheard(this.#send(response))
+  }
+
+  #send(response: ConsumeResponse): MaybePromise<void> {
+    if (this.#writer.over) return undefined
     const bytes = bufferOf(proto.ConsumeResponse.encode(response).finish())
-    const waiting = this.#writer.write(bytes, bytes.length)
-    if (waiting !== undefined) waiting.catch(() => undefined)
+    return this.#writer.write(bytes, bytes.length)
+  }
+
+  /** @throws RTK_INVALID_ARGUMENT */
+  #creditOf({ bytes, messages }: Credit): { bytes: number } | { messages: number } {
+    const [unit, amount, other] =
+      this.#packer === undefined
+        ? (['bytes', bytes, messages] as const)
+        : (['messages', messages, bytes] as const)
+    if (other !== 0)
+      throw invalid(`credit of this subscription is to be given in ${unit} only: see its format`)
+    if (amount < 0) throw invalid(`credit must not be negative, got ${amount} ${unit}`)
+    return unit === 'bytes' ? { bytes: amount } : { messages: amount }
   }
 
   #close(): void {
@@ -175,10 +226,9 @@ class ConsumeStream implements OpenStream, BatchSink {
   }
 }
 
-/** @throws RTK_INVALID_ARGUMENT */
-function creditOf({ bytes }: Credit): { bytes: number } {
-  if (bytes < 0) throw invalid(`credit must not be negative, got ${bytes} bytes`)
-  return { bytes }
+/** For a write whose failure the stream's end tells. */
+const unheard = (writing: MaybePromise<void>): void => {
+  if (writing !== undefined) writing.catch(() => undefined)
 }
 
 const invalid = (message: string): BrokerError => new BrokerError('RTK_INVALID_ARGUMENT', message)

@@ -126,6 +126,7 @@ export const fetchedToProto = (fetched: FetchedBatch): proto.FetchedBatches => (
   startOffset: fetched.startOffset,
   stableOffset: fetched.stableOffset,
   batches: fetched.bytes,
+  messages: [],
 })
 
 export const offsetsToProto = (offsets: readonly PartitionOffset[]): proto.PartitionOffset[] =>

@@ -20,6 +20,8 @@ beforeEach(async () => {
 
 afterEach(() => harness.stop())
 
+/** The batches that a client which knows no formats gets. */
+const format = proto.DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED
 const noConfig: proto.TopicConfig = { durability: 0 }
 const message = (payload: string, more: Partial<proto.OutgoingMessage> = {}): proto.OutgoingMessage => ({
   payload: utf8(payload),
@@ -137,6 +139,7 @@ describe('MessageService', () => {
     })
     expect(receipt).toEqual({ id, partition: 1, offset: 0, durability: proto.Durability.DURABILITY_MEMORY })
     const { batches } = await call(client, messages.fetch, {
+      format,
       topic: 'orders',
       partition: 1,
       edge: proto.Edge.EDGE_EARLIEST,
@@ -170,6 +173,7 @@ describe('MessageService', () => {
     })
     expect(response).toEqual({ partition: 0, baseOffset: 0, recordCount: 3, durability: 1 })
     const fetched = await call(client, messages.fetch, {
+      format,
       topic: 'orders',
       partition: 0,
       offset: 2,
@@ -179,7 +183,13 @@ describe('MessageService', () => {
   })
 
   it('waits for the first message, and no longer than told', async () => {
-    const waiting = call(client, messages.fetch, { topic: 'orders', partition: 0, offset: 0, waitMs: 10_000 })
+    const waiting = call(client, messages.fetch, {
+      format,
+      topic: 'orders',
+      partition: 0,
+      offset: 0,
+      waitMs: 10_000,
+    })
     await call(client, topics.getTopic, { topic: 'orders' })
     await call(client, messages.publish, {
       topic: 'orders',
@@ -187,13 +197,19 @@ describe('MessageService', () => {
       durability: 0,
     })
     expect((await waiting).batches?.nextOffset).toBe(1)
-    const empty = await call(client, messages.fetch, { topic: 'orders', partition: 0, offset: 1, waitMs: 1 })
+    const empty = await call(client, messages.fetch, {
+      format,
+      topic: 'orders',
+      partition: 0,
+      offset: 1,
+      waitMs: 1,
+    })
     expect(empty.batches).toMatchObject({ fromOffset: 1, nextOffset: 1 })
     expect(empty.batches?.batches).toHaveLength(0)
   })
 
   it('cancels what a caller no longer waits for', async () => {
-    const request = { topic: 'orders', partition: 0, offset: 0, waitMs: 60_000 }
+    const request = { format, topic: 'orders', partition: 0, offset: 0, waitMs: 60_000 }
     const { path, requestSerialize, responseDeserialize } = messages.fetch
     const failed = await new Promise<ServiceError | null>((resolve) => {
       const pending = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, resolve)
@@ -211,7 +227,12 @@ describe('MessageService', () => {
     const payload = platform.random.fill(new Uint8Array(1024 * 1024))
     const outgoing = { payload, headers: [], partition: 0 }
     await call(client, messages.publish, { topic: 'orders', message: outgoing, durability: 0 })
-    const { batches } = await call(client, messages.fetch, { topic: 'orders', partition: 0, offset: 0 })
+    const { batches } = await call(client, messages.fetch, {
+      format,
+      topic: 'orders',
+      partition: 0,
+      offset: 0,
+    })
     expect(Buffer.from(batches?.batches ?? []).includes(payload)).toBe(true)
   })
 })
@@ -225,6 +246,7 @@ describe('GroupService', () => {
 
   it('fetches as a member, commits, describes, seeks and deletes', async () => {
     const fetched = await call(client, groups.fetchGroup, {
+      format,
       topic: 'orders',
       group: 'billing',
       member: 'one',
@@ -307,7 +329,7 @@ describe('errors', () => {
     ],
     [
       'an edge that is none',
-      () => call(client, messages.fetch, { topic: 'orders', partition: 0 }),
+      () => call(client, messages.fetch, { format, topic: 'orders', partition: 0 }),
       status.INVALID_ARGUMENT,
       'RTK_INVALID_ARGUMENT',
     ],
@@ -332,7 +354,7 @@ describe('errors', () => {
     ],
     [
       'an offset beyond the end',
-      () => call(client, messages.fetch, { topic: 'orders', partition: 0, offset: 9 }),
+      () => call(client, messages.fetch, { format, topic: 'orders', partition: 0, offset: 9 }),
       status.OUT_OF_RANGE,
       'RTK_OFFSET_OUT_OF_RANGE',
     ],

@@ -13,7 +13,6 @@ import {
   durabilityFromProto,
   durabilityToProto,
   edgeFromProto,
-  fetchedToProto,
   groupToProto,
   listOf,
   offsetsToProto,
@@ -25,6 +24,7 @@ import {
   textOf,
   topicToProto,
 } from './convert.ts'
+import { fetchedWriter } from './messages.ts'
 import { errorToProto } from './status.ts'
 
 const inTopic = (topic: TopicDescription): { topic: proto.Topic } => ({ topic: topicToProto(topic) })
@@ -63,7 +63,10 @@ export const topicService = (host: CallHost): Handlers<TopicServiceServer> => ({
   })),
 })
 
-export const messageService = (host: CallHost): Handlers<MessageServiceServer, 'produce' | 'consume'> => ({
+export const messageService = (
+  host: CallHost,
+  broker: BrokerFacade,
+): Handlers<MessageServiceServer, 'produce' | 'consume'> => ({
   publish: unary(host, async (session, request, call) => {
     const durability = durabilityFromProto(request.durability)
     const message = outgoingFromProto(request.message)
@@ -85,14 +88,15 @@ export const messageService = (host: CallHost): Handlers<MessageServiceServer, '
     const receipt = await session.publishBatch(topic, partition, batches, options)
     return { ...receipt, durability: durabilityToProto(receipt.durability) }
   }),
-  fetch: unary(host, async (session, { topic, partition, offset, edge, bytesMax, waitMs }, call) => {
-    const from = offset ?? edgeFromProto(edge ?? proto.Edge.EDGE_UNSPECIFIED)
-    const request = { partition, offset: from, bytesMax, waitMs }
-    return { batches: fetchedToProto(await session.fetch(topic, request, { signal: call.signal })) }
+  fetch: unary(host, async (session, { topic, partition, bytesMax, waitMs, ...request }, call) => {
+    const offset = request.offset ?? edgeFromProto(request.edge ?? proto.Edge.EDGE_UNSPECIFIED)
+    const write = fetchedWriter(broker, session, topic, request.format)
+    const fetch = { partition, offset, bytesMax, waitMs }
+    return { batches: write(await session.fetch(topic, fetch, { signal: call.signal })) }
   }),
 })
 
-export const groupService = (host: CallHost): Handlers<GroupServiceServer> => ({
+export const groupService = (host: CallHost, broker: BrokerFacade): Handlers<GroupServiceServer> => ({
   fetchGroup: unary(host, async (session, request, call) => {
     const { topic, group, bytesMax, messagesMax, waitMs } = request
     const fetch = {
@@ -104,8 +108,9 @@ export const groupService = (host: CallHost): Handlers<GroupServiceServer> => ({
       messagesMax,
       waitMs,
     }
+    const write = fetchedWriter(broker, session, topic, request.format)
     const fetched = await session.fetchGroup(topic, fetch, { signal: call.signal })
-    return { batches: fetched.map(fetchedToProto) }
+    return { batches: fetched.map(write) }
   }),
   commitOffsets: unary(host, async (session, { topic, group, member, offsets }) => {
     await session.commit(topic, { group, member: textOf(member), offsets })

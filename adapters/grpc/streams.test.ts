@@ -9,6 +9,8 @@ const topics = proto.TopicServiceService
 const brokers = proto.BrokerServiceService
 const MIB = 1024 * 1024
 
+const bytes = (count: number): proto.Credit => ({ bytes: count, messages: 0 })
+
 let harness: Harness
 let client: Client
 
@@ -66,7 +68,8 @@ const opening = (more: Partial<proto.OpenSubscription> = {}): proto.ConsumeReque
     member: '',
     from: { edge: proto.Edge.EDGE_EARLIEST },
     partitions: [],
-    credit: { bytes: 8 * MIB },
+    credit: bytes(8 * MIB),
+    format: proto.DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED,
     ...more,
   },
 })
@@ -183,9 +186,9 @@ describe('Consume', () => {
     await received.atLeast(2)
     await call(client, topics.getTopic, { topic: 'orders' })
     expect(received.items).toHaveLength(2)
-    send({ credit: { bytes: 1 } })
+    send({ credit: bytes(1) })
     await received.atLeast(3)
-    send({ credit: { bytes: MIB } })
+    send({ credit: bytes(MIB) })
     await expect.poll(() => deliveries(received.items).at(-1)?.nextOffset, { interval: 5 }).toBe(2)
     stream.cancel()
   })
@@ -221,7 +224,7 @@ describe('Consume', () => {
     ['an empty request', ({ send }) => send({}), 3, 'RTK_INVALID_ARGUMENT'],
     ['no request at all', ({ stream }) => stream.end(), 3, 'RTK_INVALID_ARGUMENT'],
     ['a second open', ({ send }) => [opening(), opening()].forEach(send), 3, 'RTK_INVALID_ARGUMENT'],
-    ['negative credit', ({ send }) => send(opening({ credit: { bytes: -1 } })), 3, 'RTK_INVALID_ARGUMENT'],
+    ['negative credit', ({ send }) => send(opening({ credit: bytes(-1) })), 3, 'RTK_INVALID_ARGUMENT'],
     [
       'a topic that is not there',
       ({ send }) => send(opening({ topic: 'nowhere' })),
@@ -271,7 +274,7 @@ describe('Consume', () => {
 
   it('keeps one write outstanding for a consumer that does not read', async () => {
     const slow = openConsume(harness.client())
-    slow.send(opening({ credit: { bytes: 64 * MIB } }))
+    slow.send(opening({ credit: bytes(64 * MIB) }))
     await slow.received.atLeast(1)
     slow.stream.pause()
     const payload = platform.random.fill(new Uint8Array(MIB))

@@ -397,7 +397,7 @@ describe('stopping', () => {
     const harness = await start()
     const client = harness.client()
     await call(client, topics.createTopic, { topic: 'orders', config: undefined })
-    const request = { topic: 'orders', partition: 0, offset: 0, waitMs: 100 }
+    const request = { topic: 'orders', partition: 0, offset: 0, waitMs: 100, format: 0 as const }
     const waiting = call(client, proto.MessageServiceService.fetch, request)
     await call(client, topics.getTopic, { topic: 'orders' })
     await harness.transport.stop(10_000)
@@ -408,7 +408,7 @@ describe('stopping', () => {
     const harness = await start()
     const client = harness.client()
     await call(client, topics.createTopic, { topic: 'orders', config: undefined })
-    const request = { topic: 'orders', partition: 0, offset: 0, waitMs: 60_000 }
+    const request = { topic: 'orders', partition: 0, offset: 0, waitMs: 60_000, format: 0 as const }
     const waiting = call(client, proto.MessageServiceService.fetch, request)
     waiting.catch(() => undefined)
     await call(client, topics.getTopic, { topic: 'orders' })

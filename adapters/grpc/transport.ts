@@ -127,10 +127,10 @@ class GrpcTransport implements Transport {
   }
 
   #addServices(server: Server, broker: BrokerFacade, host: CallHost): void {
-    const messages = { ...messageService(host), produce: produce(host), consume: consume(host) }
+    const messages = { ...messageService(host, broker), produce: produce(host), consume: consume(host) }
     server.addService(tolerant(proto.TopicServiceService), topicService(host))
     server.addService(tolerant(dataPlane(proto.MessageServiceService)), messages)
-    server.addService(tolerant(proto.GroupServiceService), groupService(host))
+    server.addService(tolerant(proto.GroupServiceService), groupService(host, broker))
     server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
     server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
     const health = healthDefinition as ServiceDefinition

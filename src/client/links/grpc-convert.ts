@@ -6,7 +6,6 @@ import {
   type Durability,
   durabilityNumber,
   durabilityOfNumber,
-  type FetchedBatch,
   type GroupDescription,
   type PartitionDescription,
   type PartitionOffset,
@@ -16,6 +15,7 @@ import {
   type TopicChanges,
   type TopicDescription,
 } from '../../ports/index.ts'
+import type { LinkFetched } from '../link.ts'
 
 export const durabilityToProto = (level: Durability | undefined): proto.Durability =>
   level === undefined
@@ -93,7 +93,8 @@ export const openToProto = (topic: string, options: SubscribeOptions): proto.Ope
   member: options.member ?? '',
   from: options.from === undefined ? undefined : positionToProto(options.from),
   partitions: [...(options.partitions ?? [])],
-  credit: options.credit === undefined ? undefined : { bytes: options.credit.bytes ?? 0 },
+  credit: options.credit === undefined ? undefined : { bytes: options.credit.bytes ?? 0, messages: 0 },
+  format: proto.DeliveryFormat.DELIVERY_FORMAT_BATCHES,
 })
 
 export const committedToProto = (offsets: readonly CommittedOffset[]): proto.CommittedOffset[] =>
@@ -103,10 +104,10 @@ export const offsetsFromProto = (offsets: readonly proto.PartitionOffset[]): Par
   offsets.map(({ partition, offset }) => ({ partition, offset }))
 
 /** @throws RTK_FRAME_MALFORMED */
-export function fetchedFromProto(fetched: proto.FetchedBatches | undefined): FetchedBatch {
+export function fetchedFromProto(fetched: proto.FetchedBatches | undefined): LinkFetched {
   if (fetched === undefined) throw malformed('the broker answered a fetch with nothing')
-  const { batches, ...rest } = fetched
-  return { ...rest, bytes: batches }
+  const { partition, fromOffset, nextOffset, startOffset, stableOffset, batches } = fetched
+  return { partition, fromOffset, nextOffset, startOffset, stableOffset, bytes: batches }
 }
 
 export const groupFromProto = (group: proto.GetGroupResponse): GroupDescription => ({

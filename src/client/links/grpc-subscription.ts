@@ -73,7 +73,7 @@ export class GrpcSubscription implements Subscription {
 
   grant(credit: Credit): void {
     if (this.#closing || credit.bytes === undefined) return
-    this.#stream.write({ credit: { bytes: credit.bytes } })
+    this.#stream.write({ credit: { bytes: credit.bytes, messages: 0 } })
   }
 
   commit(offsets: readonly CommittedOffset[]): Promise<void> {

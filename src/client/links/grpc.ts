@@ -7,7 +7,6 @@ import type {
   BrokerStats,
   CallOptions,
   CommitRequest,
-  FetchedBatch,
   FetchRequest,
   GroupDescription,
   PartitionOffset,
@@ -23,7 +22,7 @@ import type {
   TopicDescription,
   TopicStats,
 } from '../../ports/index.ts'
-import type { Link, LinkOptions, OpenLink } from '../link.ts'
+import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
 import { GrpcChannel } from './grpc-channel.ts'
 import {
   committedToProto,
@@ -113,9 +112,10 @@ class GrpcLink implements Link {
     return GrpcSubscription.open(this.#channel, topic, options, sink)
   }
 
-  async fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch> {
+  async fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<LinkFetched> {
     const { partition, offset, bytesMax, waitMs } = request
-    const message = { topic, partition, bytesMax, waitMs, ...offsetOrEdge(offset) }
+    const format = proto.DeliveryFormat.DELIVERY_FORMAT_BATCHES
+    const message = { topic, partition, bytesMax, waitMs, format, ...offsetOrEdge(offset) }
     return fetchedFromProto((await this.#call(messages.fetch, message, call?.signal)).batches)
   }
 

@@ -18,7 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { CommittedOffset, FetchedBatches, PartitionOffset, StartPosition } from "./types.ts";
+import { CommittedOffset, DeliveryFormat, FetchedBatches, PartitionOffset, StartPosition } from "./types.ts";
 
 /** Consumer groups: members share the partitions of a topic, and the group remembers where it stands. */
 
@@ -50,6 +50,7 @@ export interface FetchGroupRequest {
   bytesMax?: number | undefined;
   messagesMax?: number | undefined;
   waitMs?: number | undefined;
+  format: DeliveryFormat;
 }
 
 export interface FetchGroupResponse {
@@ -139,6 +140,7 @@ function createBaseFetchGroupRequest(): FetchGroupRequest {
     bytesMax: undefined,
     messagesMax: undefined,
     waitMs: undefined,
+    format: 0,
   };
 }
 
@@ -167,6 +169,9 @@ export const FetchGroupRequest: MessageFns<FetchGroupRequest> = {
     }
     if (message.waitMs !== undefined) {
       writer.uint32(64).uint32(message.waitMs);
+    }
+    if (message.format !== 0) {
+      writer.uint32(72).int32(message.format);
     }
     return writer;
   },
@@ -246,6 +251,14 @@ export const FetchGroupRequest: MessageFns<FetchGroupRequest> = {
             }
 
             message.waitMs = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.format = reader.int32() as any;
             continue;
           }
         }

@@ -22,10 +22,12 @@ import {
 } from "@grpc/grpc-js";
 import {
   CommittedOffset,
+  DeliveryFormat,
   Durability,
   Edge,
   Error,
   FetchedBatches,
+  Message,
   OutgoingMessage,
   PartitionOffset,
   StartPosition,
@@ -33,7 +35,8 @@ import {
 
 /**
  * Messages in and out. The unary calls are for few messages; `Produce` and `Consume` carry whole record batches
- * (Apache Kafka's RecordBatch, magic 2) that the transport never decodes.
+ * (Apache Kafka's RecordBatch, magic 2) that the transport never decodes. Whoever cannot read those asks for the format
+ * MESSAGES where it reads, and publishes with `Publish` and `PublishBatch`.
  */
 
 export interface PublishRequest {
@@ -102,6 +105,7 @@ export interface FetchRequest {
     | undefined;
   /** How long to wait for the first message; 0 answers at once. */
   waitMs?: number | undefined;
+  format: DeliveryFormat;
 }
 
 export interface FetchResponse {
@@ -151,12 +155,21 @@ export interface OpenSubscription {
   /** Only these partitions; not with a group. */
   partitions: number[];
   /** First credit. Nothing is delivered before there is some. */
-  credit: Credit | undefined;
+  credit:
+    | Credit
+    | undefined;
+  /** Deliveries come as `delivery` in the format BATCHES and as `messages` in the format MESSAGES. */
+  format: DeliveryFormat;
 }
 
-/** What the subscriber is ready to take beyond what it granted before. */
+/**
+ * What the subscriber is ready to take beyond what it granted before: bytes in the format BATCHES, messages in the format
+ * MESSAGES. Setting the other one is an error.
+ */
 export interface Credit {
   bytes: number;
+  /** Counted one by one, and never exceeded. */
+  messages: number;
 }
 
 /** Commits offsets as the member of this subscription. */
@@ -171,6 +184,7 @@ export interface ConsumeResponse {
   assigned?: Assignment | undefined;
   delivery?: Delivery | undefined;
   committed?: CommitResult | undefined;
+  messages?: MessageDelivery | undefined;
 }
 
 /** The subscription stands: the first response of a stream. */
@@ -195,6 +209,11 @@ export interface Delivery {
   /** Where the next delivery of this partition goes on. */
   nextOffset: number;
   batches: Uint8Array;
+}
+
+/** Messages in the order of their offsets, a partition each; each partition goes on at the offset after its last. */
+export interface MessageDelivery {
+  messages: Message[];
 }
 
 export interface CommitResult {
@@ -726,7 +745,15 @@ export const PublishRecordBatchResponse: MessageFns<PublishRecordBatchResponse> 
 };
 
 function createBaseFetchRequest(): FetchRequest {
-  return { topic: "", partition: 0, offset: undefined, edge: undefined, bytesMax: undefined, waitMs: undefined };
+  return {
+    topic: "",
+    partition: 0,
+    offset: undefined,
+    edge: undefined,
+    bytesMax: undefined,
+    waitMs: undefined,
+    format: 0,
+  };
 }
 
 export const FetchRequest: MessageFns<FetchRequest> = {
@@ -748,6 +775,9 @@ export const FetchRequest: MessageFns<FetchRequest> = {
     }
     if (message.waitMs !== undefined) {
       writer.uint32(48).uint32(message.waitMs);
+    }
+    if (message.format !== 0) {
+      writer.uint32(56).int32(message.format);
     }
     return writer;
   },
@@ -811,6 +841,14 @@ export const FetchRequest: MessageFns<FetchRequest> = {
             }
 
             message.waitMs = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.format = reader.int32() as any;
             continue;
           }
         }
@@ -1121,7 +1159,7 @@ export const ConsumeRequest: MessageFns<ConsumeRequest> = {
 };
 
 function createBaseOpenSubscription(): OpenSubscription {
-  return { topic: "", group: "", member: "", from: undefined, partitions: [], credit: undefined };
+  return { topic: "", group: "", member: "", from: undefined, partitions: [], credit: undefined, format: 0 };
 }
 
 export const OpenSubscription: MessageFns<OpenSubscription> = {
@@ -1147,6 +1185,9 @@ export const OpenSubscription: MessageFns<OpenSubscription> = {
     }
     if (message.credit !== undefined) {
       Credit.encode(message.credit, writer.uint32(50).fork()).join();
+    }
+    if (message.format !== 0) {
+      writer.uint32(56).int32(message.format);
     }
     return writer;
   },
@@ -1222,6 +1263,14 @@ export const OpenSubscription: MessageFns<OpenSubscription> = {
             message.credit = Credit.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.format = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1236,13 +1285,16 @@ export const OpenSubscription: MessageFns<OpenSubscription> = {
 };
 
 function createBaseCredit(): Credit {
-  return { bytes: 0 };
+  return { bytes: 0, messages: 0 };
 }
 
 export const Credit: MessageFns<Credit> = {
   encode(message: Credit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.bytes !== 0) {
       writer.uint32(8).int64(message.bytes);
+    }
+    if (message.messages !== 0) {
+      writer.uint32(16).int64(message.messages);
     }
     return writer;
   },
@@ -1266,6 +1318,14 @@ export const Credit: MessageFns<Credit> = {
             }
 
             message.bytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.messages = longToNumber(reader.int64());
             continue;
           }
         }
@@ -1339,7 +1399,7 @@ export const CommitOffsets: MessageFns<CommitOffsets> = {
 };
 
 function createBaseConsumeResponse(): ConsumeResponse {
-  return { opened: undefined, assigned: undefined, delivery: undefined, committed: undefined };
+  return { opened: undefined, assigned: undefined, delivery: undefined, committed: undefined, messages: undefined };
 }
 
 export const ConsumeResponse: MessageFns<ConsumeResponse> = {
@@ -1355,6 +1415,9 @@ export const ConsumeResponse: MessageFns<ConsumeResponse> = {
     }
     if (message.committed !== undefined) {
       CommitResult.encode(message.committed, writer.uint32(34).fork()).join();
+    }
+    if (message.messages !== undefined) {
+      MessageDelivery.encode(message.messages, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1402,6 +1465,14 @@ export const ConsumeResponse: MessageFns<ConsumeResponse> = {
             }
 
             message.committed = CommitResult.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.messages = MessageDelivery.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1606,6 +1677,52 @@ export const Delivery: MessageFns<Delivery> = {
             }
 
             message.batches = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMessageDelivery(): MessageDelivery {
+  return { messages: [] };
+}
+
+export const MessageDelivery: MessageFns<MessageDelivery> = {
+  encode(message: MessageDelivery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.messages) {
+      Message.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MessageDelivery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMessageDelivery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.messages.push(Message.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -69,6 +69,26 @@ export namespace Edge {
   export type UNRECOGNIZED = typeof Edge.UNRECOGNIZED;
 }
 
+/** How what is read comes: as the batches that are stored, or as messages for clients that cannot read those. */
+export const DeliveryFormat = {
+  /** DELIVERY_FORMAT_UNSPECIFIED - Batches. */
+  DELIVERY_FORMAT_UNSPECIFIED: 0,
+  /** DELIVERY_FORMAT_BATCHES - Whole record batches as they are stored, which costs the broker least. */
+  DELIVERY_FORMAT_BATCHES: 1,
+  /** DELIVERY_FORMAT_MESSAGES - Messages, expanded and decoded by the broker. */
+  DELIVERY_FORMAT_MESSAGES: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type DeliveryFormat = typeof DeliveryFormat[keyof typeof DeliveryFormat];
+
+export namespace DeliveryFormat {
+  export type DELIVERY_FORMAT_UNSPECIFIED = typeof DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED;
+  export type DELIVERY_FORMAT_BATCHES = typeof DeliveryFormat.DELIVERY_FORMAT_BATCHES;
+  export type DELIVERY_FORMAT_MESSAGES = typeof DeliveryFormat.DELIVERY_FORMAT_MESSAGES;
+  export type UNRECOGNIZED = typeof DeliveryFormat.UNRECOGNIZED;
+}
+
 /**
  * Configuration of a topic. Fields that are left out take the broker's defaults when a topic is created, and stay as
  * they are when it is altered.
@@ -173,16 +193,37 @@ export interface OutgoingMessage {
   partition?: number | undefined;
 }
 
-/** Whole record batches of one partition (Apache Kafka's RecordBatch, magic 2), back to back. */
+/** A stored message. */
+export interface Message {
+  /** A UUID: version 4 when it was published as a message, version 8 (derived from its address) otherwise. */
+  id: string;
+  topic: string;
+  partition: number;
+  offset: number;
+  /** Unix milliseconds, given by the producer or else by the broker. */
+  timestampMs: number;
+  /** Not set when it was published without one. An empty key is a key. */
+  key?:
+    | Uint8Array
+    | undefined;
+  /** Names may repeat; order is kept. */
+  headers: Header[];
+  payload: Uint8Array;
+}
+
+/** What was read of one partition: record batches (Apache Kafka's RecordBatch, magic 2), whole and back to back, or messages. */
 export interface FetchedBatches {
   partition: number;
-  /** Records below this offset in the first batch are not part of it. */
+  /** Records below this offset in the first batch are not part of it, and are not among the messages. */
   fromOffset: number;
   /** Where the next read goes on. */
   nextOffset: number;
   startOffset: number;
   stableOffset: number;
+  /** Empty in the format MESSAGES. */
   batches: Uint8Array;
+  /** Empty but in the format MESSAGES. May be empty though next_offset has moved on: go on there. */
+  messages: Message[];
 }
 
 /**
@@ -942,8 +983,148 @@ export const OutgoingMessage: MessageFns<OutgoingMessage> = {
   },
 };
 
+function createBaseMessage(): Message {
+  return {
+    id: "",
+    topic: "",
+    partition: 0,
+    offset: 0,
+    timestampMs: 0,
+    key: undefined,
+    headers: [],
+    payload: new Uint8Array(0),
+  };
+}
+
+export const Message: MessageFns<Message> = {
+  encode(message: Message, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.topic !== "") {
+      writer.uint32(18).string(message.topic);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(24).uint32(message.partition);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(32).int64(message.offset);
+    }
+    if (message.timestampMs !== 0) {
+      writer.uint32(40).int64(message.timestampMs);
+    }
+    if (message.key !== undefined) {
+      writer.uint32(50).bytes(message.key);
+    }
+    for (const v of message.headers) {
+      Header.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.payload.length !== 0) {
+      writer.uint32(66).bytes(message.payload);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Message {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timestampMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.key = reader.bytes();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.headers.push(Header.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.payload = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseFetchedBatches(): FetchedBatches {
-  return { partition: 0, fromOffset: 0, nextOffset: 0, startOffset: 0, stableOffset: 0, batches: new Uint8Array(0) };
+  return {
+    partition: 0,
+    fromOffset: 0,
+    nextOffset: 0,
+    startOffset: 0,
+    stableOffset: 0,
+    batches: new Uint8Array(0),
+    messages: [],
+  };
 }
 
 export const FetchedBatches: MessageFns<FetchedBatches> = {
@@ -965,6 +1146,9 @@ export const FetchedBatches: MessageFns<FetchedBatches> = {
     }
     if (message.batches.length !== 0) {
       writer.uint32(50).bytes(message.batches);
+    }
+    for (const v of message.messages) {
+      Message.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1028,6 +1212,14 @@ export const FetchedBatches: MessageFns<FetchedBatches> = {
             }
 
             message.batches = reader.bytes();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.messages.push(Message.decode(reader, reader.uint32()));
             continue;
           }
         }

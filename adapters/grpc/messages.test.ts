@@ -1,0 +1,368 @@
+/** The format MESSAGES of `Consume`, `Fetch` and `FetchGroup`, by bare gRPC calls. */
+import { type Client, type ClientDuplexStream, status } from '@grpc/grpc-js'
+import { BatchBuilder, derivedMessageId, type Message, utf8, utf8Text } from 'ratatoskr/ports'
+import * as proto from 'ratatoskr/proto'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MessagePacker } from './messages.ts'
+import { batchOf, call, Harness, platform, Received, rawStream } from './testing/harness.ts'
+
+const topics = proto.TopicServiceService
+const messages = proto.MessageServiceService
+const groups = proto.GroupServiceService
+const { DELIVERY_FORMAT_BATCHES: asBatches, DELIVERY_FORMAT_MESSAGES: asMessages } = proto.DeliveryFormat
+
+let harness: Harness
+let client: Client
+
+beforeEach(async () => {
+  harness = await Harness.start({ broker: { autoCreateTopics: false } })
+  client = harness.client()
+  await call(client, topics.createTopic, { topic: 'orders', config: { durability: 0, partitions: 2 } })
+})
+
+afterEach(() => harness.stop())
+
+const publish = (batches: Uint8Array, partition = 0) =>
+  call(client, messages.publishRecordBatch, { topic: 'orders', partition, durability: 0, batches })
+
+const textsOf = (list: readonly proto.Message[] = []): string[] =>
+  list.map(({ payload }) => utf8Text(payload))
+
+const fetch = async (more: Partial<proto.FetchRequest>): Promise<proto.FetchedBatches> => {
+  const request = { topic: 'orders', partition: 0, format: asMessages, ...more }
+  return (await call(client, messages.fetch, request)).batches as proto.FetchedBatches
+}
+
+describe('Fetch', () => {
+  it('gives whole messages instead of batches', async () => {
+    const id = '0b4c1c50-0000-4000-8000-00000000abcd'
+    const headers = [
+      { name: 'a', value: utf8('1') },
+      { name: 'a', value: new Uint8Array([0xff]) },
+    ]
+    const sent = { payload: utf8('hello'), key: utf8('k'), headers, id, timestampMs: 1_234, partition: 1 }
+    await call(client, messages.publish, { topic: 'orders', message: sent, durability: 0 })
+    const fetched = await fetch({ partition: 1, offset: 0 })
+    expect(fetched).toMatchObject({
+      partition: 1,
+      fromOffset: 0,
+      nextOffset: 1,
+      startOffset: 0,
+      stableOffset: 1,
+    })
+    expect(fetched.batches).toHaveLength(0)
+    const [message] = fetched.messages
+    expect(message).toMatchObject({ id, topic: 'orders', partition: 1, offset: 0, timestampMs: 1_234 })
+    expect([...(message.key ?? [])]).toEqual([...sent.key])
+    expect(message.headers.map(({ name, value }) => [name, [...value]])).toEqual([
+      ['a', [49]],
+      ['a', [255]],
+    ])
+    expect(textsOf([message])).toEqual(['hello'])
+  })
+
+  it('tells no key from an empty one, and derives the id of a message without', async () => {
+    const builder = new BatchBuilder({ checksum: platform.checksum })
+    builder.add({ payload: utf8('without'), timestampMs: 1 })
+    builder.add({ payload: new Uint8Array(0), key: new Uint8Array(0), timestampMs: 2 })
+    await publish(builder.build())
+    const [without, empty] = (await fetch({ offset: 0 })).messages
+    expect([without.key, empty.key?.length, empty.payload.length]).toEqual([undefined, 0, 0])
+    const topic = (await call(client, topics.getTopic, { topic: 'orders' })).topic as proto.Topic
+    expect(without.id).toBe(derivedMessageId(topic.id, 0, 0))
+    expect(empty.id).toBe(derivedMessageId(topic.id, 0, 1))
+  })
+
+  it('begins at the offset within a batch, and goes on at the next one', async () => {
+    await publish(batchOf('a', 'b', 'c'))
+    await publish(batchOf('d'))
+    const first = await fetch({ offset: 1, bytesMax: 1 })
+    expect([textsOf(first.messages), first.nextOffset]).toEqual([['b', 'c'], 3])
+    const second = await fetch({ offset: first.nextOffset })
+    expect([textsOf(second.messages), second.nextOffset]).toEqual([['d'], 4])
+    const third = await fetch({ offset: second.nextOffset })
+    expect([textsOf(third.messages), third.nextOffset]).toEqual([[], 4])
+  })
+
+  it.each([0 as const, asBatches])('gives batches in the format %i', async (format) => {
+    await publish(batchOf('a'))
+    const fetched = await fetch({ offset: 0, format })
+    expect(fetched.batches.length).toBeGreaterThan(61)
+    expect(fetched.messages).toEqual([])
+  })
+
+  it('refuses a format that is none', async () => {
+    await expect(fetch({ offset: 0, format: 3 as never })).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: expect.stringMatching(/format must be .*, got 3/),
+    })
+  })
+})
+
+describe('FetchGroup', () => {
+  it('gives messages, no more than asked for, and goes on after them', async () => {
+    await publish(batchOf('a', 'b', 'c'))
+    const take = async (messagesMax: number): Promise<string[]> => {
+      const { batches } = await call(client, groups.fetchGroup, {
+        topic: 'orders',
+        group: 'billing',
+        member: 'one',
+        positions: [],
+        from: { edge: proto.Edge.EDGE_EARLIEST },
+        messagesMax,
+        format: asMessages,
+      })
+      expect(batches.every((fetched) => fetched.batches.length === 0)).toBe(true)
+      const last = batches.at(-1)
+      if (last !== undefined) expect(last.messages.at(-1)?.offset).toBe(last.nextOffset - 1)
+      return batches.flatMap((fetched) => textsOf(fetched.messages))
+    }
+    expect(await take(2)).toEqual(['a', 'b'])
+    expect(await take(2)).toEqual(['c'])
+    expect(await take(2)).toEqual([])
+  })
+})
+
+/** A Consume stream, decoded by the generated code as in other languages. */
+function openConsume(on = client) {
+  const stream: ClientDuplexStream<Buffer, Buffer> = rawStream(on, '/ratatoskr.v1.MessageService/Consume')
+  const received = new Received<proto.ConsumeResponse>()
+  const delivered = new Received<proto.Message>()
+  stream.on('data', (bytes: Buffer) => {
+    const response = proto.ConsumeResponse.decode(bytes)
+    received.add(response)
+    for (const message of response.messages?.messages ?? []) delivered.add(message)
+  })
+  const ended = new Promise<{ code: number; rtk: unknown }>((resolve) => {
+    stream.on('error', (error) => received.fail(error))
+    stream.on('status', ({ code, metadata }) => resolve({ code, rtk: metadata.get('ratatoskr-code')[0] }))
+  })
+  const send = (request: proto.ConsumeRequest) =>
+    stream.write(Buffer.from(proto.ConsumeRequest.encode(request).finish()))
+  const open = (more: Partial<proto.OpenSubscription> = {}) =>
+    send({
+      open: {
+        topic: 'orders',
+        group: '',
+        member: '',
+        from: { edge: proto.Edge.EDGE_EARLIEST },
+        partitions: [],
+        credit: { bytes: 0, messages: 1_000_000 },
+        format: asMessages,
+        ...more,
+      },
+    })
+  return { stream, received, delivered, ended, send, open }
+}
+
+describe('Consume', () => {
+  it('opens, assigns, and delivers messages in order with all their fields', async () => {
+    const builder = new BatchBuilder({ checksum: platform.checksum })
+    for (let i = 0; i < 500; i++) {
+      builder.add({ payload: utf8(`m${i}`), key: utf8(`k${i}`), timestampMs: i, headers: [['h', utf8('v')]] })
+    }
+    await publish(builder.build())
+    const { stream, received, delivered, ended, open } = openConsume()
+    open({ partitions: [0] })
+    const list = await delivered.atLeast(500)
+    const [opened, assigned] = received.items
+    expect(opened.opened?.topic).toBe('orders')
+    expect(assigned.assigned?.partitions).toEqual([{ partition: 0, offset: 0 }])
+    expect(received.items.some(({ delivery }) => delivery !== undefined)).toBe(false)
+    expect(list.map(({ offset, timestampMs }) => [offset, timestampMs])).toEqual(
+      Array.from({ length: 500 }, (_, i) => [i, i]),
+    )
+    expect(list[499]).toMatchObject({ topic: 'orders', partition: 0, headers: [{ name: 'h' }] })
+    expect([utf8Text(list[499].key as Uint8Array), ...textsOf([list[499]])]).toEqual(['k499', 'm499'])
+    // Packed: far fewer responses than messages.
+    expect(received.items.length).toBeLessThan(100)
+    stream.end()
+    expect(await ended).toMatchObject({ code: status.OK })
+  })
+
+  it('counts credit in messages, exactly, also within a batch', async () => {
+    await publish(batchOf('a', 'b', 'c', 'd', 'e'))
+    const { stream, received, delivered, send, open, ended } = openConsume()
+    open({ credit: undefined, partitions: [0] })
+    await received.atLeast(2)
+    send({ credit: { bytes: 0, messages: 2 } })
+    await delivered.atLeast(2)
+    send({ credit: { bytes: 0, messages: 1 } })
+    await delivered.atLeast(3)
+    for (let i = 0; i < 3; i++) await call(client, topics.getTopic, { topic: 'orders' })
+    expect(textsOf(delivered.items)).toEqual(['a', 'b', 'c'])
+    send({ credit: { bytes: 0, messages: 10 } })
+    expect(textsOf(await delivered.atLeast(5))).toEqual(['a', 'b', 'c', 'd', 'e'])
+    stream.end()
+    expect(await ended).toMatchObject({ code: status.OK })
+  })
+
+  it('gives what comes while it waits at once', async () => {
+    const { stream, received, delivered, open } = openConsume()
+    open()
+    await received.atLeast(2)
+    for (const [index, text] of ['x', 'y'].entries()) {
+      await publish(batchOf(text), index)
+      expect(textsOf(await delivered.atLeast(index + 1)).at(-1)).toBe(text)
+    }
+    stream.cancel()
+  })
+
+  it('carries large messages, each in a response of its own', async () => {
+    const payload = platform.random.fill(new Uint8Array(512 * 1024))
+    for (let i = 0; i < 8; i++) await publish(batchOf(payload))
+    const { stream, received, delivered, open } = openConsume()
+    open({ partitions: [0] })
+    const list = await delivered.atLeast(8)
+    expect(list.every((message) => Buffer.from(message.payload).equals(payload))).toBe(true)
+    const packs = received.items.flatMap((item) => item.messages?.messages.length ?? [])
+    expect(Math.max(...packs)).toBe(1)
+    stream.cancel()
+  })
+
+  it('commits as a member of its group', async () => {
+    await publish(batchOf('a', 'b'))
+    const { stream, received, delivered, send, open, ended } = openConsume()
+    open({ group: 'billing', member: 'one' })
+    const last = (await delivered.atLeast(2))[1]
+    const offsets = [{ partition: last.partition, offset: last.offset + 1, metadata: '' }]
+    send({ commit: { correlationId: 5, offsets } })
+    stream.end()
+    expect(await ended).toMatchObject({ code: status.OK })
+    expect(received.items.flatMap((item) => item.committed ?? [])).toEqual([
+      { correlationId: 5, error: undefined },
+    ])
+    const group = await call(client, groups.getGroup, { topic: 'orders', group: 'billing' })
+    expect(group.partitions[0].committedOffset).toBe(2)
+  })
+
+  it('delivers what it took before the end of the subscription', async () => {
+    await publish(batchOf('a', 'b'))
+    const { delivered, open, ended } = openConsume()
+    open()
+    await delivered.atLeast(2)
+    await call(client, topics.deleteTopic, { topic: 'orders' })
+    expect(await ended).toEqual({ code: status.NOT_FOUND, rtk: 'RTK_TOPIC_DELETED' })
+  })
+
+  it.each<[string, Partial<proto.OpenSubscription>]>([
+    ['credit in bytes', { credit: { bytes: 1, messages: 1 } }],
+    ['credit below zero', { credit: { bytes: 0, messages: -1 } }],
+    ['credit in messages for batches', { credit: { bytes: 0, messages: 1 }, format: asBatches }],
+    ['a format that is none', { format: 7 as never }],
+  ])('ends with an error at %s', async (_, more) => {
+    const { open, ended } = openConsume()
+    open(more)
+    expect(await ended).toEqual({ code: status.INVALID_ARGUMENT, rtk: 'RTK_INVALID_ARGUMENT' })
+  })
+
+  it('ends with an error at later credit of the other unit', async () => {
+    const { open, send, received, ended } = openConsume()
+    open()
+    await received.atLeast(2)
+    send({ credit: { bytes: 1, messages: 0 } })
+    expect(await ended).toEqual({ code: status.INVALID_ARGUMENT, rtk: 'RTK_INVALID_ARGUMENT' })
+  })
+
+  it('is held up by a consumer that does not read', async () => {
+    const slow = openConsume(harness.client())
+    slow.open()
+    await slow.received.atLeast(2)
+    slow.stream.pause()
+    const payload = platform.random.fill(new Uint8Array(1024 * 1024))
+    for (let i = 0; i < 24; i++) await publish(batchOf(payload))
+    const { bytesDelivered } = await call(client, proto.BrokerServiceService.getBrokerStats, {})
+    expect(bytesDelivered).toBeLessThan(8 * 1024 * 1024)
+    slow.stream.resume()
+    expect((await slow.delivered.atLeast(24)).at(-1)?.offset).toBe(23)
+    slow.stream.cancel()
+  })
+})
+
+describe('packing', () => {
+  const message = (payloadBytes: number, offset: number): Message => ({
+    id: 'i',
+    topic: 't',
+    partition: 0,
+    offset,
+    timestampMs: 0,
+    key: undefined,
+    headers: [],
+    payload: new Uint8Array(payloadBytes),
+  })
+  /** A packer whose writes stay open until they are let go. */
+  function packing() {
+    const writes: { readonly offsets: number[]; readonly done: PromiseWithResolvers<void> }[] = []
+    const packer = new MessagePacker((list) => {
+      const write = { offsets: list.map(({ offset }) => offset), done: Promise.withResolvers<void>() }
+      writes.push(write)
+      return write.done.promise
+    })
+    return { packer, writes, offsets: () => writes.map((write) => write.offsets) }
+  }
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+  it('writes the messages of a turn together, and those of a write with the next', async () => {
+    const { packer, writes, offsets } = packing()
+    expect([packer.add(message(1, 0)), packer.add(message(1, 1))]).toEqual([undefined, undefined])
+    await turn()
+    packer.add(message(1, 2))
+    await turn()
+    packer.add(message(1, 3))
+    expect(offsets()).toEqual([[0, 1]])
+    writes[0].done.resolve()
+    await turn()
+    expect(offsets()).toEqual([
+      [0, 1],
+      [2, 3],
+    ])
+  })
+
+  it('is full at its bound until all is written', async () => {
+    const { packer, writes } = packing()
+    const large = 8 * 1024
+    let full = packer.add(message(large, 0))
+    let taken = 1
+    while (full === undefined) full = packer.add(message(large, taken++))
+    expect(taken).toBe(8)
+    let settled = false
+    full.then(() => {
+      settled = true
+    })
+    await turn()
+    expect(settled).toBe(false)
+    writes[0].done.resolve()
+    await turn()
+    expect(settled).toBe(true)
+    expect(packer.add(message(1, 9))).toBeUndefined()
+  })
+
+  it('counts keys and headers', () => {
+    const { packer } = packing()
+    const big = new Uint8Array(64 * 1024)
+    expect(packer.add({ ...message(0, 0), headers: [['h', big]] })).toBeInstanceOf(Promise)
+    expect(packing().packer.add({ ...message(0, 0), key: big })).toBeInstanceOf(Promise)
+  })
+
+  it('flushes without waiting for the write under way', async () => {
+    const { packer, offsets } = packing()
+    packer.add(message(1, 0))
+    await turn()
+    packer.add(message(1, 1))
+    expect(packer.flush()).toBeInstanceOf(Promise)
+    expect(offsets()).toEqual([[0], [1]])
+    expect(packer.flush()).toBeUndefined()
+  })
+
+  it('tells whoever waits that a write failed, and nobody else', async () => {
+    const { packer, writes } = packing()
+    packer.add(message(1, 0))
+    await turn()
+    writes[0].done.reject(new Error('gone'))
+    await turn()
+    const full = packer.add(message(64 * 1024, 1))
+    await turn()
+    writes[1].done.reject(new Error('gone'))
+    await expect(full).rejects.toThrow('gone')
+  })
+})
