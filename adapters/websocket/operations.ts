@@ -36,6 +36,7 @@ import {
   messagesOf,
   messageToJson,
   optional,
+  parseTopicRef,
   quoteForMessage,
   RatatoskrError,
   readFields,
@@ -184,9 +185,7 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
       { topic, ...fetchShape, encoding: optional(jsonEncoding) },
       async (context, { topic, encoding, ...request }, requestId) => {
         const batch = await context.session.fetch(topic, request, { signal: context.signalFor(requestId) })
-        return context.binary
-          ? new FetchedBinary(batch)
-          : (await messagesReader(context, topic, encoding))(batch)
+        return context.binary ? new FetchedBinary(batch) : messagesReader(context, topic, encoding)(batch)
       },
     ),
   ],
@@ -197,7 +196,7 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
       async (context, { topic, encoding, ...request }, requestId) => {
         const call: CallOptions = { signal: context.signalFor(requestId) }
         const batches = await context.session.fetchGroup(topic, request satisfies GroupFetchRequest, call)
-        return { batches: batches.map(await messagesReader(context, topic, encoding)) }
+        return { batches: batches.map(messagesReader(context, topic, encoding)) }
       },
     ),
   ],
@@ -275,23 +274,28 @@ interface JsonFetched {
 }
 
 /** Makes fetched batches messages. Messages without an id of their own have one that is made of the topic's. */
-async function messagesReader(
+function messagesReader(
   context: OperationContext,
   topicText: string,
   encoding: PayloadEncoding | undefined,
-): Promise<(batch: FetchedBatch) => JsonFetched> {
-  const description = await context.session.describeTopic(topicText)
+): (batch: FetchedBatch) => JsonFetched {
   const expansion = { codecs: context.platform.compression, bytesMax: context.expandedBatchBytesMax }
-  const source = { topic: formatTopicRef(description), topicId: description.id, expansion }
-  return ({ partition, fromOffset, nextOffset, startOffset, stableOffset, bytes }) => {
-    const messages = messagesOf(bytes, { ...source, partition }, fromOffset)
+  const source = {
+    topic: formatTopicRef(parseTopicRef(topicText, context.session.principal.namespace)),
+    expansion,
+  }
+  return ({ topicId, partition, fromOffset, nextOffset, startOffset, stableOffset, bytes }) => {
+    const messages = messagesOf(bytes, { ...source, topicId, partition }, fromOffset)
     return {
       partition,
       fromOffset,
       nextOffset,
       startOffset,
       stableOffset,
-      messages: Array.from(messages, (message) => messageToJson(message, encoding)),
+      messages: messages
+        .filter(({ offset }) => offset < nextOffset)
+        .map((message) => messageToJson(message, encoding))
+        .toArray(),
     }
   }
 }

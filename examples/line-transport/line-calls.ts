@@ -125,12 +125,11 @@ export class LineCalls {
       waitMs: optional(jsonInteger(0)),
     })
     const fetched = await this.session.fetch(topic, request)
-    const { id: topicId } = await this.session.describeTopic(topic)
     const expansion = {
       codecs: this.#broker.platform.compression,
       bytesMax: this.#broker.limits.expandedBatchBytesMax,
     }
-    const source = { topic, topicId, partition: request.partition, expansion }
+    const source = { topic, topicId: fetched.topicId, partition: request.partition, expansion }
     return [...messagesOf(fetched.bytes, source, fetched.fromOffset)].map((message) =>
       messageToJson(message, 'base64'),
     )

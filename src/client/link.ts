@@ -6,7 +6,10 @@
  * RTK_DISCONNECTED, ends its subscriptions with it, and settles `closed`.
  */
 import type { RatatoskrError } from '../domain/errors.ts'
-import type { Credentials, Platform, Session } from '../ports/index.ts'
+import type { Credentials, FetchedBatch, Platform, Session } from '../ports/index.ts'
+
+/** What a link brings of a fetch: the topic's id does not travel with each batch. */
+export type LinkFetched = Omit<FetchedBatch, 'topicId'>
 
 /** The operations of a session that the client is built on. */
 export interface Link
@@ -21,7 +24,6 @@ export interface Link
     | 'resolveTopic'
     | 'publishBatch'
     | 'subscribe'
-    | 'fetch'
     | 'commit'
     | 'seekGroup'
     | 'listGroups'
@@ -32,6 +34,8 @@ export interface Link
     | 'brokerStats'
     | 'close'
   > {
+  /** @see Session.fetch */
+  fetch(...request: Parameters<Session['fetch']>): Promise<LinkFetched>
   /** Settles when the link is over: with the reason when it was lost, with undefined when it was closed. Never rejects. */
   readonly closed: Promise<RatatoskrError | undefined>
 }

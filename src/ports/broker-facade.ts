@@ -265,8 +265,10 @@ export interface FetchRequest {
   readonly waitMs?: number | undefined
 }
 
-/** What a fetch found; `bytes` is empty when there was nothing. */
+/** What a fetch found; `bytes` is empty when there was nothing. Records from `nextOffset` on are not part of it. */
 export interface FetchedBatch extends BatchDelivery {
+  /** Id of the topic: messages without an id of their own have one that is derived from it. */
+  readonly topicId: string
   readonly startOffset: number
   readonly stableOffset: number
 }
@@ -279,6 +281,7 @@ export interface GroupFetchRequest {
   readonly positions?: readonly PartitionOffset[] | undefined
   readonly from?: StartPosition | undefined
   readonly bytesMax?: number | undefined
+  /** Messages to take, exactly: what is beyond them stays for the next call. */
   readonly messagesMax?: number | undefined
   readonly waitMs?: number | undefined
 }

@@ -142,11 +142,11 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
         { group, ...rest, messagesMax: limit, from: position },
         { signal },
       )
-      const { id } = await session.describeTopic(topic)
       const messages = fetched.flatMap((batch) =>
-        [...messagesOf(batch.bytes, batchSource(context, topic, id, batch.partition), batch.fromOffset)].map(
-          (message) => messageToJson(message, encoding),
-        ),
+        messagesOf(batch.bytes, batchSource(context, session, topic, batch), batch.fromOffset)
+          .filter(({ offset }) => offset < batch.nextOffset)
+          .map((message) => messageToJson(message, encoding))
+          .toArray(),
       )
       const next = fetched.map(({ partition, nextOffset }) => ({ partition, offset: nextOffset }))
       return reply.type('application/json').send(JSON.stringify({ messages, next }))

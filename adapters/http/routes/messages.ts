@@ -4,9 +4,11 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
+  type BatchSource,
   type Durability,
   errorToJson,
   type FetchedBatch,
+  formatTopicRef,
   type Header,
   messageFromJson,
   messagesOf,
@@ -14,6 +16,7 @@ import {
   type OutgoingMessage,
   type PayloadEncoding,
   type PublishResult,
+  parseTopicRef,
   RatatoskrError,
   type Session,
   utf8,
@@ -195,12 +198,11 @@ async function fetch(context: RouteContext, request: FetchRequest, reply: Fastif
     { signal },
   )
   if (request.headers.accept === batchContentType) return replyWithBatches(reply, fetched)
-  const { id: topicId } = await session.describeTopic(topic)
   const messages = []
   let { nextOffset } = fetched
   for (const message of messagesOf(
     fetched.bytes,
-    batchSource(context, topic, topicId, partition),
+    batchSource(context, session, topic, fetched),
     fetched.fromOffset,
   )) {
     if (messages.length === limit) {
@@ -229,11 +231,16 @@ function replyWithBatches(reply: FastifyReply, fetched: FetchedBatch): FastifyRe
     .send(fetched.bytes)
 }
 
-/** How batches of a topic are read as messages. */
-export const batchSource = (context: RouteContext, topic: string, topicId: string, partition: number) => ({
-  topic,
-  topicId,
-  partition,
+/** How the batches of a fetch are read as messages. */
+export const batchSource = (
+  context: RouteContext,
+  session: Session,
+  topic: string,
+  fetched: FetchedBatch,
+): BatchSource => ({
+  topic: formatTopicRef(parseTopicRef(topic, session.principal.namespace)),
+  topicId: fetched.topicId,
+  partition: fetched.partition,
   expansion: {
     codecs: context.broker.platform.compression,
     bytesMax: context.broker.limits.expandedBatchBytesMax,

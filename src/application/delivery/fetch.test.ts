@@ -38,6 +38,7 @@ describe('fetching', () => {
     const bench = new DeliveryBench()
     bench.publish(2)
     expect(await ask(bench, { offset: 'latest' })).toEqual({
+      topicId: bench.topic.id,
       partition: 0,
       bytes: new Uint8Array(0),
       fromOffset: 2,

@@ -35,7 +35,16 @@ export async function fetchBatch(
     const nextOffset = endOffsetOf(bytes) ?? offset
     const leftMs = deadlineMs - clock.monotonic()
     if (bytes.length > 0 || leftMs <= 0) {
-      return { partition: partition.index, bytes, fromOffset: offset, nextOffset, startOffset, stableOffset }
+      const { index } = partition
+      return {
+        topicId: topic.id,
+        partition: index,
+        bytes,
+        fromOffset: offset,
+        nextOffset,
+        startOffset,
+        stableOffset,
+      }
     }
     // What came while the empty read was under way wakes nobody any more.
     const waitLongMs = stableOffset === offset ? leftMs : Math.min(leftMs, lookAgainMs)

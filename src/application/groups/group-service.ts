@@ -214,6 +214,7 @@ export class GroupService {
       if (faster instanceof PollingMember) return faster
       admission.assertRoom(state)
       const member = new PollingMember(event.subscriptionId, name, request.member === undefined, {
+        topicId: state.topic.id,
         clock,
         timeoutMs: limits.memberTimeoutMs,
         expired: (one) => {

@@ -9,6 +9,7 @@ import { outOfRange } from '../delivery/positions.ts'
 import type { GroupMember } from './member.ts'
 
 export interface PollingHost {
+  readonly topicId: string
   readonly clock: Clock
   readonly timeoutMs: number
   /** The member was silent for too long. */
@@ -17,7 +18,7 @@ export interface PollingHost {
   over(member: PollingMember, reason: RatatoskrError | undefined): void
 }
 
-/** What one call takes. Both are soft: at least one batch comes when there is any. */
+/** What one call takes: messages exactly; bytes softly, for at least one batch comes when there is any. */
 export interface FetchBounds {
   readonly bytesMax: number
   readonly messagesMax: number
@@ -150,11 +151,20 @@ export class PollingMember implements GroupMember {
     const fromOffset = cursor.offset
     const read: MaybePromise<Uint8Array> = partition.read(fromOffset, bytesMax)
     const bytes = wholeBatches(await read, fromOffset, messagesMax)
-    const nextOffset = endOffsetOf(bytes)
-    if (nextOffset === undefined || cursor.offset !== fromOffset || !this.#cursors.includes(cursor))
+    const endOffset = endOffsetOf(bytes)
+    if (endOffset === undefined || cursor.offset !== fromOffset || !this.#cursors.includes(cursor))
       return undefined
+    const nextOffset = Math.min(endOffset, fromOffset + messagesMax)
     const { index, startOffset, stableOffset } = partition
-    return { partition: index, bytes, fromOffset, nextOffset, startOffset, stableOffset }
+    return {
+      topicId: this.#host.topicId,
+      partition: index,
+      bytes,
+      fromOffset,
+      nextOffset,
+      startOffset,
+      stableOffset,
+    }
   }
 
   readonly #timeUp = (): void => {
@@ -173,12 +183,12 @@ export class PollingMember implements GroupMember {
   }
 }
 
-/** As many of the batches, from the first on, as hold no more than `messagesMax` messages; one at least. */
+/** The batches, from the first on, that hold the next `messagesMax` messages; more of the last one may be in it. */
 function wholeBatches(bytes: Uint8Array, fromOffset: number, messagesMax: number): Uint8Array {
   let end = 0
   for (const at of batchStarts(bytes)) {
-    if (end > 0 && nextOffsetOf(bytes, at) - fromOffset > messagesMax) break
     end = at + batchSizeOf(bytes, at)
+    if (nextOffsetOf(bytes, at) - fromOffset >= messagesMax) break
   }
   return bytes.subarray(0, end)
 }

@@ -2,14 +2,8 @@
  * A link over HTTP: one request an operation, and for a subscription one response that never ends (see
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
-import {
-  type FetchedBatch,
-  parseJson,
-  parseTopicRef,
-  type RatatoskrError,
-  type Session,
-} from '../../ports/index.ts'
-import type { Link, OpenLink } from '../link.ts'
+import { parseJson, parseTopicRef, type RatatoskrError, type Session } from '../../ports/index.ts'
+import type { Link, LinkFetched, OpenLink } from '../link.ts'
 import { HttpCalls, jsonDepthMax } from './http-calls.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
 
@@ -95,7 +89,7 @@ class HttpLink implements Link {
     return subscribeOverHttp(this.#http, { topic, topicPath: topicPath(topic), options, sink })
   }
 
-  async fetch(...[topic, request, call = {}]: Asked<'fetch'>): Promise<FetchedBatch> {
+  async fetch(...[topic, request, call = {}]: Asked<'fetch'>): Promise<LinkFetched> {
     const query = new URLSearchParams({
       partition: String(request.partition),
       offset: String(request.offset),

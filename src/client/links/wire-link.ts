@@ -10,7 +10,6 @@ import type {
   CallOptions,
   CommitRequest,
   DeliverFrame,
-  FetchedBatch,
   FetchRequest,
   GroupDescription,
   MaybePromise,
@@ -30,7 +29,7 @@ import type {
 } from '../../ports/index.ts'
 import { errorFromJson, toRatatoskrError } from '../../ports/index.ts'
 import { abortError, unlessAborted } from '../call.ts'
-import type { Link, LinkOptions, OpenLink } from '../link.ts'
+import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
 import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
 import type { OpenWireSocket } from './wire-socket.ts'
 import { type SubscribedReply, WireSubscription } from './wire-subscription.ts'
@@ -127,11 +126,11 @@ class WireLink implements Link, WireChannelEvents {
     }
   }
 
-  async fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch> {
+  async fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<LinkFetched> {
     const signal = call?.signal
     if (signal?.aborted) throw abortError(signal, 'fetch')
     const id = this.channel.takeId()
-    const fetched = this.channel.request('fetch', { ...request, topic }, id) as Promise<FetchedBatch>
+    const fetched = this.channel.request('fetch', { ...request, topic }, id) as Promise<LinkFetched>
     const cancel = (): void => this.channel.notify('cancel', { request: id })
     signal?.addEventListener('abort', cancel, { once: true })
     try {
