@@ -57,6 +57,14 @@ export const operationPermissions = {
   brokerStats: { broker: 'broker:describe' },
 } as const satisfies Record<Operation, Permission>
 
+/**
+ * Rights that bring a lesser one along: whoever reads or writes a topic may know its partitions and its id, without which
+ * no client can do either. As in Kafka's ACLs.
+ */
+export const impliedBy: Partial<Record<Action, readonly Action[]>> = {
+  'topic:describe': ['topic:consume', 'topic:publish'],
+}
+
 type OperationsOn<Kind> = {
   [Name in Operation]: (typeof operationPermissions)[Name] extends Kind ? Name : never
 }[Operation]
@@ -90,7 +98,7 @@ export class PermissionCheck {
   /** @throws RTK_PERMISSION_DENIED */
   topic(operation: TopicOperation, resource: Resource): void {
     const { topic } = operationPermissions[operation]
-    if (!this.#grants.allows(topic, resource)) throw this.#denied(topic, resource)
+    if (!this.#allows(topic, resource)) throw this.#denied(topic, resource)
   }
 
   /** @throws RTK_PERMISSION_DENIED */
@@ -119,6 +127,11 @@ export class PermissionCheck {
   /** True when a topic that is missing may be created on the way: never more than `createTopic` itself may do. */
   mayCreate(resource: Resource): boolean {
     return this.#grants.allows(operationPermissions.createTopic.topic, resource)
+  }
+
+  #allows(action: Action, resource: Resource): boolean {
+    if (this.#grants.allows(action, resource)) return true
+    return impliedBy[action]?.some((stronger) => this.#grants.allows(stronger, resource)) ?? false
   }
 
   #denied(action: Action, resource: Resource): RatatoskrError {

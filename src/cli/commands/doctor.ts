@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { connect as connectSocket } from 'node:net'
 import { dirname, resolve } from 'node:path'
+import { portableCrc32c } from '../../ports/index.ts'
 import { type ConfigFlags, loadConfigOf } from '../config/flags.ts'
 import type { CompleteConfig } from '../config/schema.ts'
 import { type ConnectionOptions, withClient } from '../connection.ts'
@@ -36,16 +37,9 @@ export async function doctor(options: ConfigFlags & ConnectionOptions): Promise<
 }
 
 async function checksumFinding(): Promise<Finding> {
-  try {
-    await import('@node-rs/crc32')
-    return ok('checksum', 'native CRC-32C')
-  } catch {
-    return {
-      check: 'checksum',
-      result: 'warning',
-      detail: 'portable CRC-32C, slower; install @node-rs/crc32',
-    }
-  }
+  const { nodeChecksum } = await import('ratatoskr/adapters/node')
+  if (nodeChecksum() !== portableCrc32c) return ok('checksum', 'native CRC-32C')
+  return { check: 'checksum', result: 'warning', detail: 'portable CRC-32C, slower; install @node-rs/crc32' }
 }
 
 /** The directory, or the nearest parent that exists, must take files. */
