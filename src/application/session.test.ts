@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Action, BatchReceipt, Session } from '../ports/index.ts'
 import { RatatoskrError } from '../ports/index.ts'
-import { impliedBy, type Operation, operationPermissions, impliedBy } from './permissions.ts'
+import { impliedBy, type Operation, operationPermissions } from './permissions.ts'
 import { BrokerBench, batchOf, codeOf, message, settled } from './testing/broker-bench.ts'
 import { AppendGate } from './testing/log-store-double.ts'
 
@@ -74,15 +74,20 @@ describe('permissions', () => {
     },
   )
 
-  it.each(['topic:consume', 'topic:publish'] as const)('%s alone lets a client look up what it needs', async (right) => {
-    const bench = new BrokerBench()
-    const owner = await bench.start()
-    await owner.createTopic('there')
-    const session = await bench.connect('reader')
-    bench.allows = (asked) => asked === right
-    expect((await session.describeTopic('there')).name).toBe('there')
-    expect(await codeOf(() => session.alterTopic('there', { retentionMs: 1 }))).toBe('RTK_PERMISSION_DENIED')
-  })
+  it.each(['topic:consume', 'topic:publish'] as const)(
+    '%s alone lets a client look up what it needs',
+    async (right) => {
+      const bench = new BrokerBench()
+      const owner = await bench.start()
+      await owner.createTopic('there')
+      const session = await bench.connect('reader')
+      bench.allows = (asked) => asked === right
+      expect((await session.describeTopic('there')).name).toBe('there')
+      expect(await codeOf(() => session.alterTopic('there', { retentionMs: 1 }))).toBe(
+        'RTK_PERMISSION_DENIED',
+      )
+    },
+  )
 
   it.each(operations)('%s works for who may do it', async (operation) => {
     const bench = new BrokerBench()
