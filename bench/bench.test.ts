@@ -1,0 +1,119 @@
+/** The bench itself: that a scenario runs, loses nothing, and reports in the promised form; not how fast it is. */
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { RecordCursor } from 'ratatoskr/ports'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { latencyOf, MessageChecker, MessageMaker } from './harness/messages.ts'
+import { medianRun, peerOf, type Run } from './harness/report.ts'
+
+const run = promisify(execFile)
+const main = fileURLToPath(new URL('main.ts', import.meta.url))
+const bench = (...args: string[]) => run(process.execPath, ['--conditions=source', main, ...args])
+
+describe('npm run bench', () => {
+  let directory: string
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ratatoskr-bench-test-'))
+  })
+  afterAll(() => rm(directory, { recursive: true, force: true }))
+
+  it.each(['stream-memory-ws', 'stream-fsync-ws'])(
+    '%s reports in the form of the design',
+    async (scenario) => {
+      const file = join(directory, `${scenario}.json`)
+      const flags = ['--seconds', '1', '--runs', '1', '--directory', directory, '--json', file]
+      const { stdout } = await bench(scenario, ...flags)
+      const report = JSON.parse(stdout)
+      const latencyMs = {
+        p50: expect.any(Number),
+        p99: expect.any(Number),
+        p999: expect.any(Number),
+        max: expect.any(Number),
+      }
+      expect(report).toMatchObject({
+        scenario,
+        transport: 'ws',
+        storage: scenario.includes('fsync') ? 'disk' : 'memory',
+        durability: scenario.includes('fsync') ? 'fsync' : 'memory',
+        payloadBytes: 100,
+        producers: 1,
+        consumers: 1,
+        latencyMs,
+        lost: 0,
+        duplicated: 0,
+        damaged: 0,
+        peers: [{ name: 'ceiling', version: process.version, latencyMs }],
+      })
+      expect(report.messagesPerSecond).toBeGreaterThan(0)
+      expect(report.megabytesPerSecond).toBe(Math.round(report.messagesPerSecond / 1e4))
+      expect(report.cpuSeconds).toBeGreaterThan(0)
+      expect(report.rssMegabytes).toBeGreaterThan(0)
+      expect(report.peers[0].ratio).toBeCloseTo(
+        report.messagesPerSecond / report.peers[0].messagesPerSecond,
+        2,
+      )
+      expect(JSON.parse(await readFile(file, 'utf8'))).toEqual(report)
+    },
+  )
+
+  it.each([
+    [['no-such-scenario'], 'there is no scenario no-such-scenario'],
+    [[], 'name one scenario'],
+    [['stream-memory-ws', '--runs', '0'], '--runs must be a whole number of at least 1, got 0'],
+    [['stream-memory-ws', '--fast'], "Unknown option '--fast'"],
+  ])('refuses %j with the usage and exit code 2', async (args, message) => {
+    await expect(bench(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(message) })
+  })
+})
+
+describe('MessageChecker', () => {
+  const take = (checker: MessageChecker, payload: Uint8Array): void => {
+    const bytes = payload.slice()
+    checker.open(bytes)
+    checker.check({ bytes, valueStart: 0, valueEnd: bytes.length } as RecordCursor)
+  }
+
+  it('finds nothing wrong with what comes whole and in order', () => {
+    const maker = new MessageMaker(100)
+    const checker = new MessageChecker(100)
+    for (let i = 0; i < 100; i++) take(checker, maker.next())
+    expect(checker.findings(100)).toEqual({ received: 100, lost: 0, duplicated: 0, damaged: 0 })
+  })
+
+  it('counts what is missing, in between and at the end, what comes twice, and what is damaged', () => {
+    const maker = new MessageMaker(100)
+    const checker = new MessageChecker(100)
+    const messages = Array.from({ length: 10 }, () => maker.next().slice())
+    for (const place of [0, 1, 3, 3, 2]) take(checker, messages[place])
+    take(checker, messages[4].subarray(0, 99))
+    take(checker, messages[4].with(99, 0))
+    expect(checker.findings(10)).toEqual({ received: 7, lost: 7, duplicated: 2, damaged: 2 })
+  })
+})
+
+describe('the report', () => {
+  const runOf = (messagesPerSecond: number): Run => ({
+    messagesPerSecond,
+    latencyMs: latencyOf(Float64Array.from([3, 1, 2])),
+    processes: {},
+    sent: 1,
+    lost: 0,
+    duplicated: 0,
+    damaged: 0,
+  })
+
+  it('takes the median of the runs, and compares by it', () => {
+    const ours = medianRun([runOf(900), runOf(100), runOf(300)])
+    expect(ours.messagesPerSecond).toBe(300)
+    expect(peerOf('other', '1', [runOf(200), runOf(50), runOf(150)], ours)).toMatchObject({
+      messagesPerSecond: 150,
+      messagesPerSecondRange: [50, 200],
+      ratio: 2,
+    })
+    expect(ours.latencyMs).toEqual({ p50: 2, p99: 3, p999: 3, max: 3 })
+  })
+})

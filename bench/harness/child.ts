@@ -1,0 +1,65 @@
+/**
+ * The child's side of a benchmark process: it answers its parent's requests, says what it used, and ends with it.
+ * Requests and replies travel over Node's own channel between parent and child, never over what is measured.
+ */
+
+/** What a request is answered with. Arguments and results are plain data. */
+export type Handlers = Readonly<Record<string, (argument: never) => unknown>>
+
+export interface RequestMessage {
+  readonly id: number
+  readonly op: string
+  readonly argument: unknown
+}
+
+export interface ReplyMessage {
+  readonly id: number
+  readonly result?: unknown
+  readonly error?: string
+}
+
+/** Something that a role says unasked. */
+export interface NoticeMessage {
+  readonly notice: string
+  readonly value: number
+}
+
+/** What the process used since `windowBegin`. */
+export interface Usage {
+  readonly cpuSeconds: number
+  /** The most that was resident so far. */
+  readonly rssMegabytes: number
+}
+
+let cpuAtBegin = process.cpuUsage()
+
+const common: Handlers = {
+  windowBegin: () => {
+    cpuAtBegin = process.cpuUsage()
+  },
+  windowEnd: (): Usage => {
+    const { user, system } = process.cpuUsage(cpuAtBegin)
+    return { cpuSeconds: (user + system) / 1e6, rssMegabytes: process.resourceUsage().maxRSS / 1024 }
+  },
+}
+
+/** Serves the parent's requests until it goes away. A role's own handler of a common request runs after that. */
+export function serveRole(handlers: Handlers): void {
+  process.on('message', ({ id, op, argument }: RequestMessage) => {
+    void answer(handlers, op, argument).then(
+      (result) => process.send?.({ id, result } satisfies ReplyMessage),
+      (error) => process.send?.({ id, error: String(error?.stack ?? error) } satisfies ReplyMessage),
+    )
+  })
+  process.on('disconnect', () => process.exit())
+}
+
+export function notifyParent(notice: string, value: number): void {
+  process.send?.({ notice, value } satisfies NoticeMessage)
+}
+
+async function answer(handlers: Handlers, op: string, argument: unknown): Promise<unknown> {
+  const shared = common[op]?.(argument as never)
+  const own = await handlers[op]?.(argument as never)
+  return own ?? shared
+}

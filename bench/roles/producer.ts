@@ -1,0 +1,52 @@
+/** Publishes through the public client as fast as it is taken, but never too far ahead of the consumer. */
+import { type Client, connect } from 'ratatoskr/client'
+import { serveRole } from '../harness/child.ts'
+import { MessageMaker } from '../harness/messages.ts'
+
+export interface ProducerSetup {
+  readonly url: string
+  readonly topic: string
+  readonly payloadBytes: number
+  readonly batchBytes: number
+  /** How many messages the consumer may be behind. */
+  readonly lagMax: number
+}
+
+let received = 0
+let stopped = false
+let running: Promise<number> | undefined
+
+serveRole({
+  start: async (setup: ProducerSetup) => {
+    const client = await connect(setup.url)
+    running = produce(client, setup)
+    running.catch(() => {}) // told to whoever asks for the result
+  },
+  received: (count: number) => {
+    received = count
+  },
+  stop: async (): Promise<number> => {
+    stopped = true
+    return (await running) ?? 0
+  },
+})
+
+/** @returns the number of messages published */
+async function produce(client: Client, setup: ProducerSetup): Promise<number> {
+  const { topic, payloadBytes, batchBytes, lagMax } = setup
+  const maker = new MessageMaker(payloadBytes)
+  const message = { payload: maker.payload }
+  function* messages() {
+    while (!stopped && maker.count - received < lagMax) {
+      maker.next()
+      yield message
+    }
+  }
+  const producer = client.producer({ batchBytesMax: batchBytes, bufferBytesMax: 16 * batchBytes })
+  while (!stopped) {
+    await producer.addAll(topic, messages())
+    // Too far ahead: what the consumer has reached comes with the next turn of the event loop, or a later one.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return maker.count
+}
