@@ -71,6 +71,10 @@ export const observerEvents: ObserverEvents = {
   topicDeleted: topic,
   connected: { sessionId: 'session-1', peer, principal },
   disconnected: { sessionId: 'session-1', peer, principal },
+  connectRefused: {
+    peer,
+    error: new RatatoskrError('RTK_UNAUTHENTICATED', 'credentials are missing or wrong'),
+  },
   denied: { principal, action: 'topic:delete', resource: 'orders' },
 }
 

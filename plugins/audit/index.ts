@@ -121,6 +121,12 @@ class Recorder {
         this.#record(event, { ...subscriberFields(subscriber), code: codeOf(subscriber.error) }),
       )
     }
+    context.on('connectRefused', ({ peer, error }) =>
+      this.#record('connectRefused', {
+        peer: { transport: peer.transport, address: cut(peer.address) },
+        code: error.code,
+      }),
+    )
     context.on('denied', ({ principal, action, resource }) =>
       this.#record('denied', { principal: who(principal), action: cut(action), resource: cut(resource) }),
     )

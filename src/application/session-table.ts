@@ -59,6 +59,17 @@ export class SessionTable {
 
   /** See `BrokerFacade.connect`. */
   async connect(peer: Peer, credentials: Credentials): Promise<Session> {
+    try {
+      return await this.#admit(peer, credentials)
+    } catch (thrown) {
+      const error = toRatatoskrError(thrown)
+      const { hooks } = this.#parts
+      if (hooks.observes('connectRefused')) hooks.emit('connectRefused', { peer, error })
+      throw error
+    }
+  }
+
+  async #admit(peer: Peer, credentials: Credentials): Promise<Session> {
     this.#assertRoom()
     const { authenticator, authorizer } = this.#parts
     // Counted while it waits, so that a slow authenticator does not let more in than there is room for.

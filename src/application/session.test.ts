@@ -74,6 +74,14 @@ describe('permissions', () => {
     },
   )
 
+  it('tells observers of peers that were not let in', async () => {
+    const bench = new BrokerBench({ limits: { sessionsMax: 2 } })
+    await bench.start()
+    await bench.connect('alice')
+    expect(await codeOf(() => bench.connect('bob'))).toBe('RTK_LIMIT_EXCEEDED')
+    expect(bench.hooks.of('connectRefused').map(({ error }) => error.code)).toEqual(['RTK_LIMIT_EXCEEDED'])
+  })
+
   it.each(['topic:consume', 'topic:publish'] as const)(
     '%s alone lets a client look up what it needs',
     async (right) => {

@@ -186,6 +186,7 @@ export class BrokerSession implements Session {
     call?: CallOptions,
   ): Promise<readonly FetchedBatch[]> {
     throwIfAborted(call?.signal)
+    if (request.member !== undefined) assertLabel('member', request.member)
     const live = this.#existingGroup('fetchGroup', topic, request.group)
     return this.#context.delivery.fetchGroup(live, request, this.#who, call)
   }
@@ -268,6 +269,7 @@ export class BrokerSession implements Session {
   async #enterSubscribe(operation: GroupOperation, text: string, options: SubscribeOptions): Promise<Topic> {
     const named = this.#enter(operation, text)
     if (options.group !== undefined) this.#checkGroup(operation, named.ref, options.group)
+    if (options.member !== undefined) assertLabel('member', options.member)
     const live = this.#live(named)
     if (live !== undefined) return live
     if (isReservedTopicName(named.ref.name)) throw topicNotFound(named.ref)

@@ -74,6 +74,8 @@ export interface ObserverEvents {
   topicDeleted: TopicEvent
   connected: ConnectEvent
   disconnected: ConnectEvent
+  /** A peer was not let in: wrong credentials, a guard, or no room. */
+  connectRefused: ConnectRefusedEvent
   /** An operation was refused because of who asked. */
   denied: DeniedEvent
 }
@@ -157,6 +159,11 @@ export interface ConnectEvent {
   readonly sessionId: string
   readonly peer: Peer
   readonly principal: Principal
+}
+
+export interface ConnectRefusedEvent {
+  readonly peer: Peer
+  readonly error: RatatoskrError
 }
 
 export interface DeniedEvent {

@@ -53,7 +53,9 @@ function assertPosition(topic: LiveTopic, position: StartPosition): void {
   }
   if ('offset' in position) assertOffset('offset', position.offset)
   else if ('timestampMs' in position) {
-    if (!Number.isFinite(position.timestampMs)) throw invalid('timestampMs must be Unix milliseconds')
+    const { timestampMs } = position
+    if (!Number.isSafeInteger(timestampMs) || timestampMs < 0)
+      throw invalid('timestampMs must be whole Unix milliseconds')
   } else if (Array.isArray(position.offsets)) {
     for (const { partition, offset } of position.offsets) {
       partitionOf(topic, partition)

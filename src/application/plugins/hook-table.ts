@@ -43,6 +43,7 @@ export class HookTable {
     topicDeleted: none,
     connected: none,
     disconnected: none,
+    connectRefused: none,
     denied: none,
   }
   readonly guards: Table<GuardEvents> = {
