@@ -14,7 +14,7 @@ import { type ConnectionInjector, Server, type ServerCredentials } from '@grpc/g
 import { type Limits, RatatoskrError } from 'ratatoskr/ports'
 
 /** HTTP/2 windows of a stream and of a connection. */
-export const windowBytes = 8 * 1024 * 1024
+const windowBytes = 8 * 1024 * 1024
 
 /** Fields of a request around its batch or messages. */
 const requestOverheadBytes = 64 * 1024

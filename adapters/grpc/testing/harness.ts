@@ -6,7 +6,7 @@ import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import { BatchBuilder, type BoundAddress, type Logger, type Transport, utf8 } from 'ratatoskr/ports'
 
-export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 export const platform = nodePlatform({ logger: silent })
 
 export interface HarnessOptions {
