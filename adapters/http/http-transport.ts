@@ -4,6 +4,7 @@
  */
 import type { AddressInfo, Socket } from 'node:net'
 import swagger from '@fastify/swagger'
+import { Ajv } from 'ajv'
 import fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -46,6 +47,10 @@ export interface HttpTransportOptions {
   /** A TLS key and certificate in PEM. */
   readonly tls?: { readonly key: string; readonly cert: string }
 }
+
+/** Paths and queries are text, which may stand for numbers. A body has types of its own: in it a null is no 0. */
+const textual = new Ajv({ useDefaults: true, coerceTypes: 'array' })
+const typed = new Ajv({ useDefaults: true })
 
 const supports: TransportSupports = Object.freeze({
   batches: true,
@@ -131,8 +136,10 @@ class HttpTransport implements Transport {
       keepAliveTimeout: 65_000,
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: 512 },
-      ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', allErrors: false } },
     }) as unknown as FastifyInstance
+    server.setValidatorCompiler(({ schema, httpPart }) =>
+      (httpPart === 'body' ? typed : textual).compile(schema as object),
+    )
     server.server.maxHeadersCount = 200
     server.setErrorHandler((error: FastifyError, request, reply) =>
       replyWithProblem(broker, error, request, reply),

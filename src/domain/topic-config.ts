@@ -41,7 +41,8 @@ const ranges = (limits: TopicLimits): Readonly<Record<Exclude<keyof TopicConfig,
   messageBytesMax: { min: 1, max: limits.messageBytesMax, unbounded: false },
 })
 
-const fieldNames: readonly (keyof TopicConfig)[] = [
+/** The names of a configuration's fields. */
+export const topicConfigFields: readonly (keyof TopicConfig)[] = [
   'partitions',
   'retentionMs',
   'retentionBytes',
@@ -79,7 +80,7 @@ export function parseTopicChanges(given: unknown, current: TopicConfig, limits: 
 
 /** True when two configurations say the same. */
 export const equalTopicConfigs = (one: TopicConfig, other: TopicConfig): boolean =>
-  fieldNames.every((name) => one[name] === other[name])
+  topicConfigFields.every((name) => one[name] === other[name])
 
 function checkedFields(given: unknown, limits: TopicLimits): Partial<TopicConfig> {
   if (given === undefined) return {}
@@ -89,10 +90,10 @@ function checkedFields(given: unknown, limits: TopicLimits): Partial<TopicConfig
   const bounds = ranges(limits)
   const checked: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(given)) {
-    const name = fieldNames.find((known) => known === key)
+    const name = topicConfigFields.find((known) => known === key)
     if (name === undefined) {
       throw invalid(
-        `${quoteForMessage(key)} is no field of a topic configuration; ${suggestion(key, fieldNames)}`,
+        `${quoteForMessage(key)} is no field of a topic configuration; ${suggestion(key, topicConfigFields)}`,
       )
     }
     if (value === undefined) continue

@@ -4,23 +4,30 @@ import {
   type BrokerStats,
   type CommittedOffset,
   type Durability,
+  durabilityLevels,
   durabilityNumber,
   durabilityOfNumber,
   type GroupDescription,
+  isDurability,
   type PartitionDescription,
   type PartitionOffset,
+  quoteForMessage,
   RatatoskrError,
   type StartPosition,
   type SubscribeOptions,
+  suggestion,
   type TopicChanges,
   type TopicDescription,
+  topicConfigFields,
 } from '../../ports/index.ts'
 import type { LinkFetched } from '../link.ts'
 
-export const durabilityToProto = (level: Durability | undefined): proto.Durability =>
-  level === undefined
-    ? proto.Durability.DURABILITY_UNSPECIFIED
-    : ((durabilityNumber(level) + 1) as proto.Durability)
+/** @throws RTK_INVALID_ARGUMENT for a level that does not exist: on the wire it would mean that none was asked for */
+export function durabilityToProto(level: Durability | undefined): proto.Durability {
+  if (level === undefined) return proto.Durability.DURABILITY_UNSPECIFIED
+  if (isDurability(level)) return (durabilityNumber(level) + 1) as proto.Durability
+  throw invalid(`durability must be one of ${durabilityLevels.join(', ')}, got ${quoteForMessage(level)}`)
+}
 
 /** @throws RTK_FRAME_MALFORMED for a level that this version does not know */
 export function durabilityFromProto(value: number): Durability {
@@ -29,10 +36,17 @@ export function durabilityFromProto(value: number): Durability {
   throw malformed(`the broker named durability ${value}, which this client does not know`)
 }
 
-export const configToProto = (config: TopicChanges): proto.TopicConfig => ({
-  ...config,
-  durability: durabilityToProto(config.durability),
-})
+/** @throws RTK_INVALID_ARGUMENT for fields that do not exist, which would be lost on the way without a word */
+export function configToProto(config: TopicChanges): proto.TopicConfig {
+  for (const field of Object.keys(config)) {
+    if (!(topicConfigFields as readonly string[]).includes(field)) {
+      throw invalid(
+        `${quoteForMessage(field)} is no field of a topic configuration; ${suggestion(field, topicConfigFields)}`,
+      )
+    }
+  }
+  return { ...config, durability: durabilityToProto(config.durability) }
+}
 
 /** @throws RTK_FRAME_MALFORMED */
 export function topicFromProto(topic: proto.Topic | undefined): TopicDescription {
@@ -70,8 +84,11 @@ function stateFromProto(state: proto.PartitionState): PartitionDescription['stat
   return state === proto.PartitionState.PARTITION_STATE_FAILED ? 'failed' : 'recovering'
 }
 
-const edgeToProto = (edge: 'earliest' | 'latest'): proto.Edge =>
-  edge === 'earliest' ? proto.Edge.EDGE_EARLIEST : proto.Edge.EDGE_LATEST
+function edgeToProto(edge: 'earliest' | 'latest'): proto.Edge {
+  if (edge === 'earliest') return proto.Edge.EDGE_EARLIEST
+  if (edge === 'latest') return proto.Edge.EDGE_LATEST
+  throw invalid(`expected earliest, latest or an offset, got ${quoteForMessage(edge)}`)
+}
 
 export function positionToProto(position: StartPosition): proto.StartPosition {
   if (typeof position === 'string') return { edge: edgeToProto(position) }
@@ -128,4 +145,5 @@ export const groupFromProto = (group: proto.GetGroupResponse): GroupDescription 
 
 export const statsFromProto = (stats: proto.GetBrokerStatsResponse): BrokerStats => ({ ...stats })
 
+const invalid = (message: string): RatatoskrError => new RatatoskrError('RTK_INVALID_ARGUMENT', message)
 const malformed = (message: string): RatatoskrError => new RatatoskrError('RTK_FRAME_MALFORMED', message)

@@ -10,6 +10,7 @@ import {
   encodeProduce,
   errorFromJson,
   parseJson,
+  quoteForMessage,
   RatatoskrError,
   requestIdMax,
 } from '../../ports/index.ts'
@@ -31,6 +32,8 @@ interface Waiting {
 
 // The broker's replies are known to be flat; this only keeps a foreign server from exhausting the stack.
 const replyDepthMax = 64
+/** What a frame's field for the partition holds. */
+const partitionMax = 0x7fffffff
 /** A broker that gives no sign of life for twice as long is taken for lost. */
 const keepAliveMs = 20_000
 /** How long closing waits for the peer. */
@@ -81,6 +84,15 @@ export class WireChannel implements WireSocketEvents {
     durability: Durability | undefined,
     batch: BatchBytes,
   ): Promise<BatchReceipt> {
+    // Sent, it would be a malformed frame, which ends the connection and everything on it.
+    if (!Number.isInteger(partition) || partition < 0 || partition > partitionMax) {
+      return Promise.reject(
+        new RatatoskrError(
+          'RTK_INVALID_ARGUMENT',
+          `partition must be a whole number from 0 to ${partitionMax}, got ${quoteForMessage(partition)}`,
+        ),
+      )
+    }
     const id = this.takeId()
     const frame = encodeProduce(id, topic, partition, durability, batch)
     return this.#ask(id, (socket) => socket.sendBinary(frame)) as Promise<BatchReceipt>
