@@ -1,0 +1,436 @@
+/**
+ * One table of bad input, sent past the client's own checks over every way into the broker: a coded error each time,
+ * nothing half-done, nothing learnt about the machine behind it, and the broker serves on.
+ */
+import type { EmbeddedBroker } from 'ratatoskr'
+import { grpcTransport } from 'ratatoskr/adapters/grpc'
+import { httpTransport } from 'ratatoskr/adapters/http'
+import { webSocketTransport } from 'ratatoskr/adapters/websocket'
+import {
+  BatchBuilder,
+  type ErrorCode,
+  type FetchRequest,
+  type Header,
+  isRatatoskrError,
+  type SubscribeOptions,
+  type TopicConfig,
+  utf8,
+} from 'ratatoskr/ports'
+import { startTestBroker } from 'ratatoskr/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { embeddedLink } from '../client/embedded.ts'
+import type { Link, OpenLink } from '../client/link.ts'
+import { openGrpcLink } from '../client/links/grpc.ts'
+import { openHttpLink } from '../client/links/http.ts'
+import { openWebSocketLink } from '../client/links/websocket-node.ts'
+
+const MIB = 1024 * 1024
+const limits = { messagesPerBatchMax: 1_000, batchBytesMax: 4 * MIB, messageBytesMax: MIB }
+
+let broker: EmbeddedBroker
+const links = new Map<string, Link>()
+const openers: readonly (readonly [string, OpenLink])[] = [
+  ['gRPC', openGrpcLink],
+  ['WebSocket', openWebSocketLink],
+  ['HTTP', openHttpLink],
+]
+const ways = ['embedded', ...openers.map(([name]) => name)]
+
+beforeAll(async () => {
+  const transports = [grpcTransport({ port: 0 }), webSocketTransport({ port: 0 }), httpTransport({ port: 0 })]
+  broker = await startTestBroker({ transports, limits })
+  const anonymous = { transport: 'embedded', address: 'embedded', local: true, encrypted: false }
+  const session = await broker.facade.connect(anonymous, { kind: 'none' })
+  links.set('embedded', embeddedLink(session, new Promise(() => {})))
+  for (const [i, [name, open]] of openers.entries()) {
+    const { platform } = broker
+    const options = { credentials: { kind: 'none' }, platform, frameBytesMax: 64 * MIB } as const
+    links.set(name, await open(new URL(broker.addresses[i].url), options))
+  }
+  await broker.createTopic('orders', { partitions: 2 })
+  for (const partition of [0, 0, 0, 1]) await broker.publish('orders', 'kept', { partition })
+  await broker.commit('orders', 'billing', [{ partition: 0, offset: 1 }])
+})
+
+afterAll(async () => {
+  for (const link of links.values()) await link.close()
+  await broker.stop()
+})
+
+/** A batch as a producer might make it that checks nothing. */
+function batchOf(count: number, record: { headers?: readonly Header[]; payload?: Uint8Array } = {}) {
+  const builder = new BatchBuilder({ checksum: broker.platform.checksum })
+  const { headers, payload = utf8('x') } = record
+  for (let i = 0; i < count; i++) builder.add({ payload, headers, timestampMs: 1_000 })
+  return builder.build()
+}
+
+/** A batch changed at some bytes, its checksum made right again unless the change is below what it covers. */
+function changed(change: (view: DataView, bytes: Uint8Array) => void, resum = true): Uint8Array {
+  const bytes = batchOf(2).slice()
+  const view = new DataView(bytes.buffer)
+  change(view, bytes)
+  if (resum) view.setUint32(17, broker.platform.checksum(bytes.subarray(21)))
+  return bytes
+}
+
+interface BadInput {
+  readonly what: string
+  readonly code: ErrorCode | readonly ErrorCode[]
+  readonly send: (link: Link) => unknown
+}
+
+const sink = { deliver() {}, ended() {} }
+const badNames = [
+  '',
+  '.',
+  '..',
+  'a..b',
+  '.a',
+  'a.',
+  'a b',
+  'a/b/c',
+  '../orders',
+  '/etc/passwd',
+  'naïve',
+  '订单',
+  'a\u0000b',
+  'a\r\nb',
+  '%2e%2e',
+  '$sys',
+  'x'.repeat(250),
+  'x'.repeat(10_240),
+]
+
+const names: BadInput[] = badNames.flatMap((name) => {
+  const code = 'RTK_TOPIC_NAME_INVALID'
+  const shown = JSON.stringify(name.slice(0, 20))
+  return [
+    { what: `create ${shown}`, code, send: (link) => link.createTopic(name) },
+    { what: `delete ${shown}`, code, send: (link) => link.deleteTopic(name) },
+    { what: `describe ${shown}`, code, send: (link) => link.describeTopic(name) },
+    { what: `resolve ${shown}`, code, send: (link) => link.resolveTopic(name) },
+    { what: `publish to ${shown}`, code, send: (link) => link.publishBatch(name, 0, batchOf(1)) },
+    { what: `subscribe to ${shown}`, code, send: (link) => link.subscribe(name, {}, sink) },
+    { what: `stats of ${shown}`, code, send: (link) => link.topicStats(name) },
+  ] satisfies BadInput[]
+})
+
+const invalid = 'RTK_INVALID_ARGUMENT'
+const configs: BadInput[] = (
+  [
+    [{ partitions: 0 }, invalid],
+    [{ partitions: -1 }, invalid],
+    [{ partitions: 1.5 }, invalid],
+    [{ partitions: Number.NaN }, invalid],
+    [{ partitions: 1_025 }, invalid],
+    [{ partitions: 2 ** 40 }, invalid],
+    [{ retentionMs: -2 }, invalid],
+    [{ retentionBytes: -5 }, invalid],
+    [{ segmentBytes: 1 }, invalid],
+    [{ segmentBytes: 2 ** 50 }, invalid],
+    [{ messageBytesMax: 0 }, invalid],
+    [{ messageBytesMax: 2 * MIB }, invalid],
+    [{ durability: 'quorum' }, 'RTK_DURABILITY_UNAVAILABLE'],
+    [{ durability: 'eternal' }, invalid],
+    [{ retentionMS: 5 }, invalid],
+    [JSON.parse('{"__proto__": {"partitions": 3}}'), invalid],
+  ] as unknown as [Partial<TopicConfig>, ErrorCode][]
+).flatMap(([config, code]): BadInput[] => [
+  { what: `create with ${JSON.stringify(config)}`, code, send: (link) => link.createTopic('fresh', config) },
+  { what: `alter to ${JSON.stringify(config)}`, code, send: (link) => link.alterTopic('orders', config) },
+])
+
+const noPartition = 'RTK_PARTITION_NOT_FOUND'
+const partitions: BadInput[] = [2, -1, 1.5, Number.NaN, 2 ** 31, 2 ** 40].flatMap((partition): BadInput[] => {
+  const code = [noPartition, invalid] as const
+  return [
+    {
+      what: `publish to ${partition}`,
+      code,
+      send: (link) => link.publishBatch('orders', partition, batchOf(1)),
+    },
+    { what: `fetch of ${partition}`, code, send: (link) => link.fetch('orders', { partition, offset: 0 }) },
+    {
+      what: `subscribe to ${partition}`,
+      code,
+      send: (link) => link.subscribe('orders', { partitions: [partition] }, sink),
+    },
+    {
+      what: `commit of ${partition}`,
+      code,
+      send: (link) => link.commit('orders', { group: 'billing', offsets: [{ partition, offset: 0 }] }),
+    },
+    {
+      what: `seek of ${partition}`,
+      code,
+      send: (link) => link.seekGroup('orders', 'billing', { position: 'earliest', partitions: [partition] }),
+    },
+  ]
+})
+
+// What JSON and protocol buffers cannot carry as a whole number is malformed before it is out of range.
+const outOfRange = ['RTK_OFFSET_OUT_OF_RANGE', invalid, 'RTK_FRAME_MALFORMED'] as const
+const offsets: BadInput[] = [-1, 4, 1.5, Number.NaN, 2 ** 53].flatMap((offset): BadInput[] => [
+  {
+    what: `fetch at ${offset}`,
+    code: outOfRange,
+    send: (link) => link.fetch('orders', { partition: 0, offset }),
+  },
+  {
+    what: `subscribe from ${offset}`,
+    code: outOfRange,
+    send: (link) => link.subscribe('orders', { from: { offset } }, sink),
+  },
+  {
+    what: `subscribe from ${offset} of a partition`,
+    code: outOfRange,
+    send: (link) => link.subscribe('orders', { from: { offsets: [{ partition: 0, offset }] } }, sink),
+  },
+  {
+    what: `commit ${offset}`,
+    code: outOfRange,
+    send: (link) => link.commit('orders', { group: 'billing', offsets: [{ partition: 0, offset }] }),
+  },
+  {
+    what: `seek to ${offset}`,
+    code: outOfRange,
+    send: (link) => link.seekGroup('orders', 'billing', { position: { offset }, partitions: [0] }),
+  },
+])
+
+const requests: BadInput[] = [
+  { what: 'a time before 1970', send: (link: Link) => link.offsets('orders', { timestampMs: -1 }) },
+  { what: 'no such position', send: (link: Link) => link.offsets('orders', 'middle' as 'latest') },
+  { what: 'bytesMax of -1', send: fetching({ bytesMax: -1 }) },
+  { what: 'waitMs of -1', send: fetching({ waitMs: -1 }) },
+  { what: 'an empty group', send: (link: Link) => link.describeGroup('orders', '') },
+  { what: 'a group with spaces', send: subscribing({ group: 'a b' }) },
+  { what: 'a group as a path', send: subscribing({ group: '..' }) },
+  { what: 'a group of 300', send: subscribing({ group: 'g'.repeat(300) }) },
+  { what: 'a member with a NUL', send: subscribing({ group: 'billing', member: 'a\u0000' }) },
+  { what: 'partitions with a group', send: subscribing({ group: 'billing', partitions: [0] }) },
+].map((one) => ({ ...one, code: invalid }))
+
+const limited: BadInput[] = [
+  {
+    what: 'metadata above the limit',
+    code: 'RTK_LIMIT_EXCEEDED',
+    send: (link) =>
+      link.commit('orders', {
+        group: 'billing',
+        offsets: [{ partition: 0, offset: 1, metadata: 'm'.repeat(5_000) }],
+      }),
+  },
+]
+
+function fetching(request: Partial<FetchRequest>) {
+  return (link: Link) => link.fetch('orders', { partition: 0, offset: 0, ...request })
+}
+
+function subscribing(options: SubscribeOptions) {
+  return (link: Link) => link.subscribe('orders', options, sink)
+}
+
+function publishing(what: string, code: BadInput['code'], batch: () => Uint8Array): BadInput {
+  return { what, code, send: (link) => link.publishBatch('orders', 0, batch()) }
+}
+
+const malformed = 'RTK_BATCH_MALFORMED'
+const badHeaders = 'RTK_HEADER_INVALID'
+const withHeaders = (what: string, headers: readonly Header[]): BadInput =>
+  publishing(what, badHeaders, () => batchOf(1, { headers }))
+
+const batches: BadInput[] = [
+  publishing('no bytes', [malformed, invalid], () => new Uint8Array(0)),
+  publishing('ten bytes', malformed, () => new Uint8Array(10)),
+  publishing('zeros', malformed, () => new Uint8Array(100)),
+  publishing('noise', malformed, () => new Uint8Array(200).map((_, i) => (i * 97 + 13) & 0xff)),
+  publishing('a batch cut short', malformed, () => batchOf(3).slice(0, -1)),
+  publishing('a batch with a tail', malformed, () => new Uint8Array([...batchOf(3), 0])),
+  publishing(
+    'a second batch that is none',
+    malformed,
+    () => new Uint8Array([...batchOf(1), ...new Uint8Array(80)]),
+  ),
+  publishing('a wrong checksum', 'RTK_BATCH_CRC_MISMATCH', () =>
+    changed((view) => view.setUint32(17, 1), false),
+  ),
+  publishing('magic 1', malformed, () => changed((view) => view.setInt8(16, 1))),
+  publishing('a length of -1', malformed, () => changed((view) => view.setInt32(8, -1))),
+  publishing('a length of 2 GiB', malformed, () => changed((view) => view.setInt32(8, 0x7fffffff))),
+  publishing('more records than counted', malformed, () => changed((view) => view.setInt32(57, 1))),
+  publishing('fewer records than counted', malformed, () => changed((view) => view.setInt32(57, 3))),
+  publishing('no records', malformed, () => changed((view) => view.setInt32(57, 0))),
+  publishing('a wrong last delta', malformed, () => changed((view) => view.setInt32(23, 9))),
+  publishing('a control batch', malformed, () => changed((view) => view.setInt16(21, 0x20))),
+  publishing('no such codec', ['RTK_COMPRESSION_UNAVAILABLE', malformed], () =>
+    changed((view) => view.setInt16(21, 7)),
+  ),
+  publishing('gzip that is none', malformed, () => changed((view) => view.setInt16(21, 1))),
+  publishing('zstd that is none', malformed, () => changed((view) => view.setInt16(21, 4))),
+  publishing('records that overrun', malformed, () => changed((_, bytes) => bytes.fill(0xff, 61, 64))),
+  publishing('too many messages', 'RTK_BATCH_TOO_LARGE', () => batchOf(1_001)),
+  publishing('too large a batch', 'RTK_BATCH_TOO_LARGE', () =>
+    batchOf(5, { payload: new Uint8Array(MIB - 100) }),
+  ),
+  publishing('too large a message', 'RTK_MESSAGE_TOO_LARGE', () =>
+    batchOf(1, { payload: new Uint8Array(MIB + 1) }),
+  ),
+  withHeaders('a reserved header', [['rtk-dead-letter-reason', utf8('x')]]),
+  withHeaders('a header with CRLF', [['a\r\nset-cookie: b', utf8('x')]]),
+  withHeaders('a header with NUL', [['a\u0000', utf8('x')]]),
+  withHeaders('a header without a name', [['', utf8('x')]]),
+  withHeaders('a header name of 257 bytes', [['x'.repeat(257), utf8('x')]]),
+  withHeaders('a header value of 17 KiB', [['a', new Uint8Array(17 * 1024)]]),
+  withHeaders(
+    '10,000 headers',
+    Array.from({ length: 10_000 }, (_, i): Header => [`h${i}`, utf8('')]),
+  ),
+]
+
+/** What must not change, however bad the input. */
+async function everything() {
+  const topics = await broker.listTopics()
+  const stats = await broker.topicStats('orders')
+  const groups = await broker.listGroups('orders')
+  const billing = await broker.describeGroup('orders', 'billing')
+  const { messagesPublished, subscriptions, topics: topicCount } = broker.stats()
+  return { topics, stats, groups, billing, messagesPublished, subscriptions, topicCount }
+}
+
+const leaks = [
+  /\n\s+at /,
+  /\.ts\b/,
+  /node_modules/,
+  /\/(home|tmp|usr|var|work|root)\//,
+  /node:/,
+  new RegExp(process.cwd()),
+]
+
+describe.each(ways)('bad input over %s', (way) => {
+  const link = (): Link => links.get(way) as Link
+
+  it.each([
+    ['names', names],
+    ['configurations', configs],
+    ['partitions', partitions],
+    ['offsets', offsets],
+    ['requests', requests],
+    ['limits', limited],
+    ['batches', batches],
+  ])('is refused by code and changes nothing: %s', async (_kind, cases) => {
+    const before = await everything()
+    const wrong: string[] = []
+    for (const { what, code, send } of cases) {
+      const outcome = await Promise.try(() => send(link())).then(
+        () => 'accepted',
+        (error: unknown) => error,
+      )
+      const wanted: readonly string[] = typeof code === 'string' ? [code] : code
+      const got = isRatatoskrError(outcome) ? outcome.code : String(outcome)
+      if (!wanted.includes(got))
+        wrong.push(`${what}: expected ${wanted.join(' or ')}, got ${got}: ${outcome}`)
+      const told = isRatatoskrError(outcome) ? `${outcome.message} ${JSON.stringify(outcome.details)}` : ''
+      if (leaks.some((leak) => leak.test(told))) wrong.push(`${what}: tells ${told}`)
+      if (told.length > 500) wrong.push(`${what}: tells ${told.length} characters`)
+    }
+    expect(wrong).toEqual([])
+    expect(await everything()).toEqual(before)
+    expect(Object.prototype).not.toHaveProperty('partitions')
+  })
+
+  it('leaves a broker that serves on', async () => {
+    expect((await link().resolveTopic('orders')).partitions).toHaveLength(2)
+    expect((await link().fetch('orders', { partition: 0, offset: 0 })).nextOffset).toBe(3)
+    expect(broker.health()).toMatchObject({ status: 'ok', ready: true })
+  })
+})
+
+/** What a client of ours cannot send: JSON as others might write it. */
+const payload = 'eA=='
+const documents: readonly (readonly [what: string, body: unknown])[] = [
+  ['no list', { messages: 'x' }],
+  ['an unknown field', { messages: [{ payload, colour: 'red' }] }],
+  ['an unknown field beside', { messages: [{ payload }], colour: 'red' }],
+  ['a payload that is no base64', { messages: [{ payload: '*' }] }],
+  ['a payload of null', { messages: [{ payload: null }] }],
+  ['a key of 5', { messages: [{ payload, key: 5 }] }],
+  ['a partition as text', { messages: [{ payload, partition: '0' }] }],
+  ['a timestamp of 1.5', { messages: [{ payload, timestamp: 1.5 }] }],
+  ['headers that are none', { messages: [{ payload, headers: 5 }] }],
+  ['nesting beyond the limit', { messages: [JSON.parse('['.repeat(1_000) + ']'.repeat(1_000))] }],
+]
+
+describe('JSON of others', () => {
+  const post = (path: string, body: string) =>
+    fetch(`${broker.addresses[2].url}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    })
+
+  it.each<readonly [string, string]>([
+    ...documents.map(([what, body]) => [what, JSON.stringify(body)] as const),
+    ['a partition of null', JSON.stringify({ messages: [{ payload, partition: null }] })],
+    [
+      'a prototype',
+      `{"__proto__": {"messages": []}, "messages": [{"payload": "${payload}", "__proto__": {}}]}`,
+    ],
+    ['half a document', '{"messages": ['],
+    ['nothing', ''],
+    ['100,000 brackets', '['.repeat(100_000)],
+  ])('over HTTP is refused and stores nothing: %s', async (_what, body) => {
+    const before = await everything()
+    const response = await post('/v1/topics/orders/messages', body)
+    const told = await response.text()
+    expect([response.status, told]).toEqual([400, expect.stringMatching(/RTK_[A-Z_]+/)])
+    expect(leaks.filter((leak) => leak.test(told))).toEqual([])
+    expect(await everything()).toEqual(before)
+  })
+
+  it.each([
+    ['an offset of null', { offsets: [{ partition: 0, offset: null }] }],
+    ['an offset as text', { offsets: [{ partition: 0, offset: '1' }] }],
+    ['offsets as one object', { offsets: { partition: 0, offset: 1 } }],
+  ])('never moves a group: %s', async (_what, body) => {
+    const before = await everything()
+    const response = await post('/v1/topics/orders/groups/billing/ack', JSON.stringify(body))
+    expect(response.status).toBe(400)
+    expect(await everything()).toEqual(before)
+  })
+
+  it('over a WebSocket is refused, and the connection serves on', async () => {
+    const before = await everything()
+    const socket = new WebSocket(broker.addresses[1].url, 'ratatoskr.v1+json')
+    const replies: AsyncIterator<{ id?: number; error?: { code: string } }> = replyIterator(socket)
+    await new Promise((resolve) => socket.addEventListener('open', resolve, { once: true }))
+    for (const [id, [what, body]] of documents.entries()) {
+      socket.send(JSON.stringify({ op: 'publishMany', id: id + 1, topic: 'orders', ...(body as object) }))
+      const { value } = await replies.next()
+      expect(value, what).toMatchObject({ id: id + 1, error: { code: expect.stringMatching(/^RTK_/) } })
+      expect(leaks.filter((leak) => leak.test(JSON.stringify(value)))).toEqual([])
+    }
+    socket.send(JSON.stringify({ op: 'topicExists', id: 99, topic: 'orders' }))
+    expect((await replies.next()).value).toMatchObject({ id: 99 })
+    socket.close()
+    expect(await everything()).toEqual(before)
+  })
+})
+
+/** The replies that a socket gets, in order. */
+function replyIterator(socket: WebSocket): AsyncIterator<{ id?: number; error?: { code: string } }> {
+  const waiting: ((data: string) => void)[] = []
+  const arrived: string[] = []
+  socket.addEventListener('message', ({ data }) => {
+    const next = waiting.shift()
+    if (next === undefined) arrived.push(data)
+    else next(data)
+  })
+  return {
+    async next() {
+      const data = arrived.shift() ?? (await new Promise<string>((resolve) => waiting.push(resolve)))
+      return { done: false, value: JSON.parse(data) }
+    },
+  }
+}
