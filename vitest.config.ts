@@ -13,8 +13,21 @@ export default defineConfig({
     hookTimeout: 20_000,
     coverage: {
       include: ['{src,adapters,plugins,contract-tests}/**/*.ts'],
-      exclude: ['**/*.test.ts', '**/generated/**'],
+      exclude: [
+        '**/*.test.ts',
+        '**/testing/**',
+        '**/generated/**',
+        'contract-tests/batteries/**',
+        '**/foreign-clients/**',
+        'proto/**',
+      ],
       reporter: ['text-summary', 'json-summary'],
+      reportOnFailure: true,
+      thresholds: {
+        'src/{domain,application}/**': { lines: 95 },
+        'src/{ports,composition,client,cli}/**': { lines: 85 },
+        '{adapters,plugins,contract-tests}/**': { lines: 85 },
+      },
     },
   },
 })

@@ -192,3 +192,24 @@ describe('the rings', () => {
     expect(mayImport(ringOf(importer) as Ring, importer, specifier)).toBe(false)
   })
 })
+
+describe('the inner rings', () => {
+  const inner = sources().filter((path) => /^src\/(domain|ports|application)\//.test(path))
+  const withoutComments = (path: string) =>
+    readFileSync(join(root, path), 'utf8')
+      .replace(/\/\*[\s\S]*?\*\//g, '')
+      .replace(/\/\/.*$/gm, '')
+
+  // A seeded simulation runs the real broker on a clock and a randomness of its own.
+  it.each([
+    ['time', /\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bset(Timeout|Interval|Immediate)\b/],
+    ['randomness', /\bMath\.random\b|\bcrypto\./],
+    ['output', /\bconsole\./],
+  ])('take %s only through ports', (_, pattern) => {
+    expect(inner.filter((path) => pattern.test(withoutComments(path)))).toEqual([])
+  })
+
+  it('make no copy of the bytes they pass on', () => {
+    expect(inner.filter((path) => /\bBuffer\b/.test(withoutComments(path)))).toEqual([])
+  })
+})
