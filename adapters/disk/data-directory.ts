@@ -12,7 +12,7 @@ import { lockFileName } from './directory-lock.ts'
 import { type DirectoryLock, type FileSystem, writeAll } from './file-system.ts'
 
 /** Version of the layout and of the files that are our own. */
-export const formatVersion = 1
+const formatVersion = 1
 
 const formatFileName = 'format.json'
 

@@ -9,7 +9,7 @@ import {
 } from '../ports/index.ts'
 
 /** Headers: an object of names and values, or pairs where names repeat or their order matters. */
-export type HeadersInit =
+type HeadersInit =
   | Readonly<Record<string, string | Uint8Array>>
   | Iterable<readonly [name: string, value: string | Uint8Array]>
 

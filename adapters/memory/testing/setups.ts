@@ -5,7 +5,7 @@ import { memoryStorage } from '../index.ts'
 
 // Memory needs nothing of the platform: what it must not touch is not there.
 const noPlatform = {} as Platform
-export const openMemory = (options?: Parameters<typeof memoryStorage>[0]): Stores =>
+const openMemory = (options?: Parameters<typeof memoryStorage>[0]): Stores =>
   memoryStorage(options).open(noPlatform)
 
 export async function memoryLogSetup(): Promise<LogStoreContext> {

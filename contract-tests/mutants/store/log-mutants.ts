@@ -12,7 +12,7 @@ import {
 } from 'ratatoskr/ports'
 
 /** Hands every call on to a good log. Mutants override what they break. */
-export class MutantLog implements PartitionLog {
+class MutantLog implements PartitionLog {
   readonly inner: PartitionLog
 
   constructor(inner: PartitionLog) {
@@ -66,7 +66,7 @@ export class MutantLog implements PartitionLog {
 }
 
 /** Hands every call on to a good store, and wraps its logs. */
-export class MutantStore implements LogStore {
+class MutantStore implements LogStore {
   readonly inner: LogStore
   readonly wrap: (log: PartitionLog) => PartitionLog
 

@@ -1,2 +1,2 @@
 /** What the composition needs of the plugin host. */
-export { PluginHost, type PluginHostOptions } from './plugin-host.ts'
+export { PluginHost } from './plugin-host.ts'

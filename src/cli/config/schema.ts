@@ -67,11 +67,7 @@ export const configSchema = z.strictObject({
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
   plugins: z.array(plugin).default([]),
-})
+}) satisfies z.ZodType<unknown, RatatoskrConfig>
 
 /** A configuration with every default filled in. */
 export type CompleteConfig = z.infer<typeof configSchema>
-
-/** Holds the schema and the published type together: a key in one that is not in the other does not compile. */
-export const acceptsEveryPublishedKey = (config: RatatoskrConfig): z.input<typeof configSchema> =>
-  config as never

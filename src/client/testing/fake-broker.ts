@@ -33,7 +33,7 @@ interface StoredBatch {
   readonly bytes: Uint8Array
 }
 
-export class FakePartition {
+class FakePartition {
   readonly batches: StoredBatch[] = []
   start = 0
 
