@@ -1,10 +1,5 @@
 /** The broker under test, with one transport, one storage and one topic. */
 import { createBroker } from 'ratatoskr'
-import { diskStorage } from 'ratatoskr/adapters/disk'
-import { grpcTransport } from 'ratatoskr/adapters/grpc'
-import { httpTransport } from 'ratatoskr/adapters/http'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
-import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import type { Durability, Storage, Transport } from 'ratatoskr/ports'
 import { serveRole } from '../harness/child.ts'
 
@@ -23,22 +18,23 @@ export interface BrokerSetup {
 export type TransportName = 'ws' | 'grpc' | 'http'
 export type StorageName = 'memory' | 'disk'
 
-const transports: Readonly<Record<TransportName, () => Transport>> = {
-  ws: () => webSocketTransport({ port: 0 }),
-  grpc: () => grpcTransport({ port: 0 }),
-  http: () => httpTransport({ port: 0 }),
+// Only what runs is loaded, so that the memory of the process is that of a deployment like it.
+const transports: Readonly<Record<TransportName, () => Promise<Transport>>> = {
+  ws: async () => (await import('ratatoskr/adapters/websocket')).webSocketTransport({ port: 0 }),
+  grpc: async () => (await import('ratatoskr/adapters/grpc')).grpcTransport({ port: 0 }),
+  http: async () => (await import('ratatoskr/adapters/http')).httpTransport({ port: 0 }),
 }
 
-const storages: Readonly<Record<StorageName, (directory: string) => Storage>> = {
-  memory: () => memoryStorage(),
-  disk: (directory) => diskStorage({ directory }),
+const storages: Readonly<Record<StorageName, (directory: string) => Promise<Storage>>> = {
+  memory: async () => (await import('ratatoskr/adapters/memory')).memoryStorage(),
+  disk: async (directory) => (await import('ratatoskr/adapters/disk')).diskStorage({ directory }),
 }
 
 serveRole({
   start: async (setup: BrokerSetup): Promise<string> => {
     const broker = await createBroker({
-      storage: storages[setup.storage](setup.directory),
-      transports: [transports[setup.transport]()],
+      storage: await storages[setup.storage](setup.directory),
+      transports: [await transports[setup.transport]()],
       verifyRecords: setup.verifyRecords,
       retentionIntervalMs: 50,
     })
