@@ -14,6 +14,7 @@ export function crc32c(bytes: Uint8Array): number {
   return ~crc >>> 0
 }
 
+/** What a batch for tests is made of. */
 export interface SampleBatch {
   readonly baseOffset: number
   /** Records; 1 by default. */

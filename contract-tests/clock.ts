@@ -9,6 +9,7 @@ import {
   within,
 } from './suite.ts'
 
+/** What the clock suite asks of a setup. */
 export interface ClockContext extends ContractContext {
   readonly subject: Clock
   /** Lets at least `ms` milliseconds pass on the clock: by waiting on a real one, by advancing a manual one. */
@@ -22,6 +23,7 @@ export const clockContract = (
   options?: ContractOptions,
 ): void => defineContract(title, clockCases, setup, options)
 
+/** Every case of the suite, for running it on clocks that must fail it. */
 export const clockCases: readonly ContractCase<ClockContext>[] = [
   {
     name: 'now() is whole Unix milliseconds',

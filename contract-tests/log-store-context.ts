@@ -27,6 +27,7 @@ export interface LogStoreContext extends ContractContext {
   bounded?(bytesMax: number): Promise<LogStore>
 }
 
+/** One case of the log store suite. */
 export type LogStoreCase = ContractCase<LogStoreContext>
 
 export const topicA = '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa'

@@ -14,6 +14,7 @@ import { type ContractOptions, defineContract } from './suite.ts'
 
 export type { LogStoreCase, LogStoreContext } from './log-store-context.ts'
 
+/** Every case of the suite, for running it on stores that must fail it. */
 export const logStoreCases: readonly LogStoreCase[] = [
   ...lifecycleCases,
   ...appendCases,

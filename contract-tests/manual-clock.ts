@@ -9,6 +9,7 @@ interface Timer {
   readonly run: () => void
 }
 
+/** A clock that stands until a test advances it. */
 export class ManualClock implements Clock {
   #wallMs: number
   #monotonicMs = 0

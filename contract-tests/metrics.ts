@@ -13,6 +13,7 @@ export interface Measured {
   readonly count?: number | undefined
 }
 
+/** What the metrics suite asks of a setup. */
 export interface MetricsContext extends ContractContext {
   readonly subject: Metrics
   /** What the back-end would report now. */
@@ -42,6 +43,7 @@ const sorted = (labels: MetricLabels) => Object.entries(labels).sort(([a], [b]) 
 const valueIn = async (context: MetricsContext, name: string, labels?: MetricLabels) =>
   (await find(context, name, labels))?.value
 
+/** Every case of the suite, for running it on metrics that must fail it. */
 export const metricsCases: readonly ContractCase<MetricsContext>[] = [
   {
     name: 'a counter adds up, also fractions and nothing',

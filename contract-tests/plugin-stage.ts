@@ -32,6 +32,7 @@ const health: Health = { status: 'ok', ready: true, uptimeMs: 60_000, components
 
 type HookTable = Map<string, Set<(event: never) => unknown>>
 
+/** A stand-in for the broker, in front of one plugin: it sends events, and notes what the plugin does wrong. */
 export class PluginStage {
   readonly plugin: Plugin
   readonly platform: TestPlatform = testPlatform()

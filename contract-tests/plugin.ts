@@ -14,6 +14,7 @@ import { guardEvents, observerEvents } from './plugin-events.ts'
 import { PluginStage } from './plugin-stage.ts'
 import { type ContractCase, type ContractContext, type ContractOptions, defineContract } from './suite.ts'
 
+/** What the plugin suite asks of a setup. */
 export interface PluginContractContext extends ContractContext {
   /** Not set up yet. */
   readonly subject: Plugin
@@ -59,6 +60,7 @@ async function staged(plugin: Plugin, stalled = false): Promise<PluginStage> {
   return stage
 }
 
+/** Every case of the suite, for running it on plugins that must fail it. */
 export const pluginCases: readonly ContractCase<PluginContractContext>[] = [
   {
     name: 'has a name that can stand in a list, a log and a label',

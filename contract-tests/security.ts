@@ -18,12 +18,14 @@ import {
   expectCode,
 } from './suite.ts'
 
+/** What the authenticator suite asks of a setup. */
 export interface AuthenticatorContext extends ContractContext {
   readonly subject: Authenticator
   /** Credentials that are right, and who they belong to. At least two holders when the subject tells peers apart. */
   readonly accepted: readonly { readonly credentials: Credentials; readonly principal: Principal }[]
 }
 
+/** What the authorizer suite asks of a setup. */
 export interface AuthorizerContext extends ContractContext {
   readonly subject: Authorizer
   readonly principal: Principal
@@ -34,6 +36,7 @@ export interface AuthorizerContext extends ContractContext {
   readonly stranger: Principal | undefined
 }
 
+/** What a principal wants to do, and to what. */
 export type AccessQuestion = readonly [action: Action, resource: Resource]
 
 /** Runs the suite against an authenticator. */
@@ -97,6 +100,7 @@ function nearMisses(secret: string): readonly string[] {
   return secret === '' ? [] : near
 }
 
+/** Every case of the authenticator suite, for running it on those that must fail it. */
 export const authenticatorCases: readonly ContractCase<AuthenticatorContext>[] = [
   {
     name: 'right credentials give their principal, each time and from wherever',
@@ -175,6 +179,7 @@ async function expectEverybody(subject: Authenticator): Promise<void> {
   }
 }
 
+/** Every case of the authorizer suite, for running it on those that must fail it. */
 export const authorizerCases: readonly ContractCase<AuthorizerContext>[] = [
   {
     name: 'allows what it should, and nothing else',

@@ -26,6 +26,7 @@ export interface StateStoreContext extends ContractContext {
   bounded?(bytesMax: number): Promise<StateStore>
 }
 
+/** One case of the state store suite. */
 export type StateStoreCase = ContractCase<StateStoreContext>
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
@@ -338,6 +339,7 @@ const durabilityCases: readonly StateStoreCase[] = [
   },
 ]
 
+/** Every case of the suite, for running it on stores that must fail it. */
 export const stateStoreCases: readonly StateStoreCase[] = [...basicCases, ...durabilityCases]
 
 /** Runs the suite on the stores that `setup` makes, one for each case. */

@@ -14,6 +14,7 @@ export interface ContractContext {
   teardown(): Promise<void>
 }
 
+/** One case of a suite. */
 export interface ContractCase<Context extends ContractContext> {
   /** Unique within its suite; known gaps refer to it. */
   readonly name: string
@@ -26,6 +27,7 @@ export interface KnownGap {
   readonly reason: string
 }
 
+/** How a suite is run. */
 export interface ContractOptions {
   readonly knownGaps?: readonly KnownGap[]
 }
@@ -68,6 +70,7 @@ export async function runCase<Context extends ContractContext>(
   await context.teardown()
 }
 
+/** A case that failed, and how. */
 export interface CaseFailure {
   readonly name: string
   readonly error: unknown

@@ -3,6 +3,7 @@ import { formatUuid, type LogFields, type Logger, type Platform, type Random } f
 import { crc32c } from './batches.ts'
 import { ManualClock } from './manual-clock.ts'
 
+/** A line that was logged, with its fields. */
 export interface LogLine extends Readonly<Record<string, unknown>> {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly message: string
@@ -50,6 +51,7 @@ export function seededRandom(seed = 1): Random {
   }
 }
 
+/** A platform for tests: time is advanced by hand, and the log is kept. */
 export interface TestPlatform extends Platform {
   readonly clock: ManualClock
   readonly lines: LogLine[]

@@ -19,6 +19,7 @@ export interface DiskFile {
 /** `create` makes the file, or empties one that is there; `write` needs it to be there, and reads too. */
 export type OpenMode = 'read' | 'write' | 'create'
 
+/** What the disk storage asks of a file system. */
 export interface FileSystem {
   open(path: string, mode: OpenMode): Promise<DiskFile>
   /** Makes a directory with its parents; it may be there. */
@@ -40,6 +41,7 @@ export interface FileSystem {
   lock(directory: string): Promise<DirectoryLock>
 }
 
+/** A hold on a directory that no other process has at the same time. */
 export interface DirectoryLock {
   release(): Promise<void>
 }

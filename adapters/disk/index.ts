@@ -17,6 +17,7 @@ import { IndexCache } from './store-context.ts'
 export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from './file-system.ts'
 export { type FileReport, inspectSegment, verifyDataDirectory } from './inspect.ts'
 
+/** Where the disk storage keeps its files, and how much it holds open and in memory. */
 export interface DiskStorageOptions {
   /** Where everything is kept; made when it is not there, empty or Ratatoskr's own otherwise. */
   readonly directory: string

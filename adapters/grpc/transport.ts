@@ -22,6 +22,7 @@ import { legacyService } from './legacy.ts'
 import { produce } from './produce.ts'
 import { brokerService, groupService, messageService, topicService } from './services.ts'
 
+/** Where the gRPC transport listens, and how. */
 export interface GrpcTransportOptions {
   /** Address to listen on. Beyond loopback only with an authenticator, or `insecure: true`. */
   readonly host?: string
@@ -58,6 +59,7 @@ interface Running {
   readonly streams: Set<OpenStream>
 }
 
+/** Makes the gRPC transport. */
 export function grpcTransport(options: GrpcTransportOptions = {}): Transport {
   return new GrpcTransport(options)
 }

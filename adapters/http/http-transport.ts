@@ -33,6 +33,7 @@ import { topicRoutes } from './routes/topics.ts'
 import { Sessions } from './sessions.ts'
 import { Streams } from './streams.ts'
 
+/** Where the HTTP transport listens, and whom it lets in. */
 export interface HttpTransportOptions {
   /** 8080 by default; 0 takes any free port. */
   readonly port?: number

@@ -10,6 +10,7 @@ import {
   metricLabelsKey,
 } from 'ratatoskr/ports'
 
+/** Bounds of what is kept. */
 export interface MemoryMetricsOptions {
   /**
    * Series of one name; what comes above it is counted in one series labelled `overflow="true"`, and gauges above it are
@@ -40,6 +41,7 @@ export type MetricSample =
       readonly buckets: readonly HistogramBucket[]
     }
 
+/** Values of a range. */
 export interface HistogramBucket {
   /** Values up to and including it; infinite for the last bucket. */
   readonly upTo: number
@@ -47,6 +49,7 @@ export interface HistogramBucket {
   readonly count: number
 }
 
+/** Metrics that can be looked at. */
 export interface MemoryMetrics extends Metrics {
   /** Every series, by name and then in the order in which they were made. */
   snapshot(): readonly MetricSample[]

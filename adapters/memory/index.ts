@@ -6,6 +6,7 @@ import type { Storage } from 'ratatoskr/ports'
 import { MemoryLogStore } from './memory-log-store.ts'
 import { MemoryStateStore } from './memory-state-store.ts'
 
+/** How much the memory storage may hold. */
 export interface MemoryStorageOptions {
   /** Bytes of batches, all logs together. Default 1 GiB. */
   readonly bytesMax?: number

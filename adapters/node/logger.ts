@@ -5,9 +5,12 @@
  */
 import { type ErrorDetails, isRatatoskrError, type LogFields, type Logger } from 'ratatoskr/ports'
 
+/** From all lines to none. */
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+/** The least that a line must be to be written. */
 export type LogLevel = (typeof logLevels)[number]
 
+/** Which lines are written, how, and where to. */
 export interface JsonLoggerOptions {
   /** Lines below it are left out. */
   readonly level?: LogLevel | undefined

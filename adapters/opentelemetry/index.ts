@@ -16,6 +16,7 @@ import {
 } from '@opentelemetry/api'
 import { type Counter, type MetricLabels, type Metrics, metricLabelsKey } from 'ratatoskr/ports'
 
+/** Where instruments are made, and how many series. */
 export interface OpenTelemetryMetricsOptions {
   /** Where instruments are made. By default the global one, which the SDK must have registered before this is called. */
   readonly meterProvider?: MeterProvider | undefined

@@ -28,6 +28,7 @@ export interface TokenHolder {
   readonly allow: readonly AllowRule[]
 }
 
+/** Who may come in. */
 export interface StaticTokensOptions {
   /**
    * Holders by token: at least 16 characters, or `sha256:` and the 64 hexadecimal digits of its digest, so that the
@@ -36,6 +37,7 @@ export interface StaticTokensOptions {
   readonly tokens: Readonly<Record<string, TokenHolder>>
 }
 
+/** Both halves, for `createBroker({ security })`. */
 export interface StaticTokens {
   readonly authenticator: Authenticator
   readonly authorizer: Authorizer

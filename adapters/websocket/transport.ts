@@ -30,6 +30,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { Connection, type ConnectionBounds } from './connection.ts'
 import { chosenSubprotocol, credentialsOf, peerOf, refusal, refusalOf, refuse } from './handshake.ts'
 
+/** Where the WebSocket transport listens, and the bounds of each connection. */
 export interface WebSocketTransportOptions {
   /** Address to listen on. Default `127.0.0.1`. */
   readonly host?: string | undefined

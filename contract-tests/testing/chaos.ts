@@ -5,6 +5,7 @@
 import { type Client, isRatatoskrError } from 'ratatoskr/client'
 import { type PublishReceipt, utf8Text } from 'ratatoskr/ports'
 
+/** Who publishes, who reads back, and what is broken meanwhile. */
 export interface ChaosOptions {
   readonly topic: string
   /** Opens a producer's client; one producer for each. Opened anew when a client is lost. */
@@ -27,6 +28,7 @@ export interface ChaosProgress {
   ackedMore(count: number): Promise<void>
 }
 
+/** What was tried, acknowledged and found stored. */
 export interface ChaosReport {
   readonly attempted: number
   readonly acked: number

@@ -7,6 +7,7 @@ import { type PublishReceipt, utf8 } from 'ratatoskr/ports'
 export type Publisher = Pick<Client, 'publishMany'>
 export type Subscriber = Pick<Client, 'subscribe'>
 
+/** What is published, and by whom it is to be received. */
 export interface DeliveryOptions {
   readonly topic: string
   readonly messages: readonly (string | Uint8Array | MessageToPublish)[]
@@ -17,6 +18,7 @@ export interface DeliveryOptions {
   readonly group?: string
 }
 
+/** What was acknowledged, and what was delivered. */
 export interface DeliveryReport {
   readonly receipts: readonly PublishReceipt[]
   /** In the order of `messages`. */

@@ -6,6 +6,7 @@ import { utf8, utf8Text } from 'ratatoskr/ports'
 import { type ContractContext, within } from '../suite.ts'
 import type { ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
 
+/** Where a transport under test is to listen. */
 export interface TransportMakeOptions {
   readonly host?: string
   readonly port: number

@@ -16,6 +16,7 @@ import {
 } from 'ratatoskr/ports'
 import type { ProbeSink, ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
 
+/** What a probe over a link of the client is made of. */
 export interface LinkProbeOptions {
   readonly link: Link
   readonly platform: Platform

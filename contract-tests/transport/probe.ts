@@ -19,6 +19,7 @@ import type {
   TopicStats,
 } from 'ratatoskr/ports'
 
+/** What a probe subscribes with. */
 export interface ProbeSubscribeOptions {
   readonly group?: string | undefined
   readonly member?: string | undefined
@@ -27,6 +28,7 @@ export interface ProbeSubscribeOptions {
   readonly credit: number
 }
 
+/** Where a probe's messages go. */
 export interface ProbeSink {
   /** While the promise is open, the probe reads no further messages of this subscription. */
   deliver(message: Message): void | Promise<void>
@@ -34,6 +36,7 @@ export interface ProbeSink {
   ended(reason: RatatoskrError | undefined): void
 }
 
+/** A subscription of a probe. */
 export interface ProbeSubscription {
   /** Name of this member; empty without a group. */
   readonly member: string

@@ -21,6 +21,7 @@ import type { AuditEntry } from './chain.ts'
 export { genesisHash } from './chain.ts'
 export { type BrokenAuditLog, type IntactAuditLog, type VerifyOptions, verifyAuditLog } from './verify.ts'
 
+/** Where the audit log is, and what is written down. */
 export interface AuditPluginOptions {
   /** The file to append to; made with mode 0600, its directory with it, when it does not exist. One process writes it. */
   readonly file: string

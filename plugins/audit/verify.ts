@@ -23,6 +23,7 @@ export interface BrokenAuditLog {
   readonly reason: string
 }
 
+/** What is known of the log from elsewhere. */
 export interface VerifyOptions {
   /** Hash of a line that must be in the log: finds out when lines were cut off its end, or the whole was written anew. */
   readonly knownHash?: string | undefined

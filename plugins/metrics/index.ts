@@ -6,6 +6,7 @@
  */
 import type { Counter, Histogram, Metrics, Plugin, PluginContext } from 'ratatoskr/ports'
 
+/** Where to count, and how finely. */
 export interface MetricsPluginOptions {
   /** Where to count; the broker's own metrics by default. */
   readonly metrics?: Metrics | undefined

@@ -22,6 +22,7 @@ import type { ConsumeOptions } from './consumer.ts'
 import type { ClientContext } from './context.ts'
 import { type LiveSink, LiveSubscription } from './live-subscription.ts'
 
+/** What to read, and how: those of `subscribe` that are of use for whole batches. */
 export interface BatchesOptions
   extends ClientCallOptions,
     Pick<

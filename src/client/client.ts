@@ -49,17 +49,20 @@ export interface FetchOptions extends ClientCallOptions {
   readonly waitMs?: number | undefined
 }
 
+/** As whom to commit. */
 export interface CommitOptions extends ClientCallOptions {
   /** The member that commits, for a partition that it owns; without, only while the group has no members. */
   readonly member?: string | undefined
 }
 
+/** Which partitions to move; all otherwise. */
 export interface SeekOptions extends ClientCallOptions, Pick<SeekRequest, 'partitions'> {}
 
 interface Closable {
   close(options?: ClientCallOptions): Promise<void>
 }
 
+/** A client of a broker: everything that one can ask of it, over any link. */
 export class Client implements AsyncDisposable {
   readonly #context: ClientContext
   readonly #subscriptions = new Set<Closable>()

@@ -12,6 +12,7 @@ import { Client } from './client.ts'
 import { Connection, type ConnectionOptions, type ReconnectOptions } from './connection.ts'
 import type { OpenLink } from './link.ts'
 
+/** Options of every client, also of one in the broker's process. */
 export interface ClientOptions {
   /** Default deadline of each call, in milliseconds. */
   readonly timeoutMs?: number | undefined
@@ -19,6 +20,7 @@ export interface ClientOptions {
   readonly limits?: Partial<Limits> | undefined
 }
 
+/** Options of `connect`. */
 export interface ConnectOptions extends ClientOptions, ClientCallOptions {
   readonly credentials?: Credentials | undefined
   /** How a lost connection is replaced: endlessly by default; `false` ends the client. */

@@ -37,6 +37,7 @@ export interface SubscriptionEvents {
   readonly onError?: ((error: RatatoskrError, message?: ClientMessage) => void) | undefined
 }
 
+/** Messages of a partition that are gone: those from `expectedOffset` up to, without, `offset`. */
 export interface SubscriptionGap {
   readonly partition: number
   readonly expectedOffset: number

@@ -40,6 +40,7 @@ export interface Link
   readonly closed: Promise<RatatoskrError | undefined>
 }
 
+/** What a link is opened with. */
 export interface LinkOptions {
   readonly credentials: Credentials
   readonly platform: Platform

@@ -32,6 +32,7 @@ import { BuilderPool, type PartitionSender, type SenderContext } from './partiti
 import { BulkPublish, type BulkReceipt, ManyPublish, SinglePublish } from './publish-owners.ts'
 import { TopicSender } from './topic-sender.ts'
 
+/** How a producer batches, and what it holds. */
 export interface ProducerOptions {
   /** How long a batch waits for more messages, in milliseconds. 0: until the current turn of the event loop is over. */
   readonly lingerMs?: number | undefined
@@ -53,7 +54,9 @@ export interface ProducerOptions {
   readonly timeoutMs?: number | undefined
 }
 
+/** What may be said of a message, and of the call that publishes it. */
 export interface PublishOptions extends MessageFields, PublishCall, ClientCallOptions {}
+/** What may be said of a call that publishes many messages. */
 export interface PublishManyOptions extends PublishCall, ClientCallOptions {}
 
 export interface ProducerContext {
@@ -69,6 +72,7 @@ const KIB = 1024
 // Topics of one producer that are kept at hand; idle ones beyond make room.
 const topicsMax = 1_024
 
+/** Gathers messages into batches and sends them; made by `client.producer()`. */
 export class Producer implements AsyncDisposable {
   readonly #context: ProducerContext
   readonly #senders: SenderContext

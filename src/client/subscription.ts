@@ -16,13 +16,16 @@ import type { Lane } from './lane.ts'
 /** Handles one message: returning acknowledges it, throwing gives it back, unless `ack` is `manual`. */
 export type MessageHandler = (message: ClientMessage) => unknown
 
+/** What to read and how, and the deadline of subscribing. */
 export interface SubscribeOptions extends ConsumeOptions, ClientCallOptions {}
 
+/** The same for a subscription with a handler. */
 export interface HandlerOptions extends SubscribeOptions {
   /** Partitions that are handled at the same time; all of them by default. */
   readonly concurrency?: number | undefined
 }
 
+/** A subscription that runs until it is closed, or fails. */
 export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposable {
   readonly #context: ClientContext
   readonly #consumer: Consumer

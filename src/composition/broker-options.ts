@@ -11,6 +11,7 @@ import type {
   Transport,
 } from '../ports/index.ts'
 
+/** What a broker is assembled from: a storage, and whatever else it is to have. */
 export interface BrokerOptions {
   /** Where messages and state are kept: `diskStorage({ directory })`, `memoryStorage()`, or one of your own. */
   readonly storage: Storage

@@ -22,6 +22,7 @@ export interface TokenConfig {
   readonly allow: readonly { readonly actions: readonly string[]; readonly topics?: string }[]
 }
 
+/** The keys of a configuration; each may be left out. The command line checks them against its schema. */
 export interface RatatoskrConfig {
   readonly storage?: {
     readonly kind?: 'disk' | 'memory'

@@ -48,6 +48,7 @@ export interface EmbeddedBrokerParts {
   readonly platform: Platform
 }
 
+/** A broker in this process. What a client can do, it does itself, with all rights. */
 export class EmbeddedBroker implements ClientOperations, AsyncDisposable {
   readonly #parts: EmbeddedBrokerParts
   #client: Client | undefined

@@ -1,5 +1,6 @@
 /** How long to pause before trying again: exponential, bounded, with jitter. Pure: the caller brings the randomness. */
 
+/** Bounds of the pauses, in milliseconds. */
 export interface BackoffOptions {
   /** The longest that the first pause may be. */
   readonly baseMs: number

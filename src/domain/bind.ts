@@ -5,6 +5,7 @@
 import { RatatoskrError } from './errors.ts'
 import { quoteForMessage } from './names.ts'
 
+/** What decides whether an address beyond loopback may be bound. */
 export interface BindRules {
   /** The operator's word that listening without credentials is meant. */
   readonly insecure?: boolean | undefined

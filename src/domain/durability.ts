@@ -20,5 +20,6 @@ export const durabilityOfNumber = (number: number): Durability | undefined => du
 export const isAtLeast = (reached: Durability, asked: Durability): boolean =>
   durabilityNumber(reached) >= durabilityNumber(asked)
 
+/** True for the name of a level. */
 export const isDurability = (value: unknown): value is Durability =>
   durabilityLevels.includes(value as Durability)

@@ -21,6 +21,7 @@ export interface PlannedChange {
   readonly version: number
 }
 
+/** A key with its value and version, as the table holds it. */
 export interface TableEntry {
   readonly key: string
   readonly value: Uint8Array
@@ -51,6 +52,7 @@ export function copyChanges(changes: readonly TableChange[]): readonly TableChan
   })
 }
 
+/** Keys and values of a state store in memory, with the rules of versions and order that every store keeps. */
 export class StateTable {
   readonly #entries = new Map<string, TableEntry>()
   #sizeBytes = 0

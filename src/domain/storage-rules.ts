@@ -3,7 +3,9 @@ import { type Durability, isAtLeast } from './durability.ts'
 import { RatatoskrError } from './errors.ts'
 import { quoteForMessage } from './names.ts'
 
+/** Longest key of a state store, in characters. */
 export const stateKeyCharactersMax = 512
+/** Largest value of a state store, in bytes. */
 export const stateValueBytesMax = 1024 * 1024
 
 /** Partitions are numbered from 0 and fit the 16 bits that message ids have for them. */

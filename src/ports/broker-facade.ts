@@ -15,6 +15,7 @@ import type { BatchBytes } from './log-store.ts'
 import type { Platform } from './platform.ts'
 import type { Authenticator, Credentials, Peer, Principal } from './security.ts'
 
+/** The broker, as transports and plugins see it. */
 export interface BrokerFacade {
   readonly limits: Limits
   readonly platform: Platform
@@ -130,17 +131,20 @@ export interface Session {
   close(): Promise<void>
 }
 
+/** What creating a topic came to. */
 export interface TopicCreated {
   /** False when the topic existed with an equal configuration. */
   readonly created: boolean
   readonly topic: TopicDescription
 }
 
+/** What a publish may ask for beside its messages. */
 export interface PublishOptions extends CallOptions {
   /** More than the topic's own level, for this publish. @throws RTK_DURABILITY_UNAVAILABLE when the store cannot */
   readonly durability?: Durability | undefined
 }
 
+/** Where a message is stored, and how safely. */
 export interface PublishReceipt {
   readonly id: string
   readonly partition: number
@@ -149,8 +153,10 @@ export interface PublishReceipt {
   readonly durability: Durability
 }
 
+/** What became of one message of many: its receipt, or why it was not stored. */
 export type PublishResult = PublishReceipt | { readonly error: RatatoskrError }
 
+/** Where the records of published batches are stored, and how safely. */
 export interface BatchReceipt {
   readonly partition: number
   /** Offset of the first record. */
@@ -169,11 +175,13 @@ export type StartPosition =
   /** An offset for each partition; partitions not named begin at `otherwise`, or at the earliest. */
   | { readonly offsets: readonly PartitionOffset[]; readonly otherwise?: 'earliest' | 'latest' }
 
+/** A place in a topic. */
 export interface PartitionOffset {
   readonly partition: number
   readonly offset: number
 }
 
+/** What a subscription reads, and as whom. */
 export interface SubscribeOptions {
   /** Shares the partitions with the other members of the group and begins at its committed offsets. Without: every message. */
   readonly group?: string | undefined
@@ -229,6 +237,7 @@ export interface SinkEvents {
   ended(reason: RatatoskrError | undefined): void
 }
 
+/** Where a subscription's batches go. */
 export interface BatchSink extends SinkEvents {
   /**
    * Takes a delivery. While a returned promise is open the sink is full and gets nothing more; nobody else waits for it.
@@ -237,10 +246,12 @@ export interface BatchSink extends SinkEvents {
   deliver(delivery: BatchDelivery): MaybePromise<void>
 }
 
+/** Where a subscription's messages go, one at a time, in the order of each partition. */
 export interface MessageSink extends SinkEvents {
   deliver(message: Message): MaybePromise<void>
 }
 
+/** A subscription that runs. */
 export interface Subscription {
   readonly id: string
   readonly topic: string
@@ -255,6 +266,7 @@ export interface Subscription {
   close(): Promise<void>
 }
 
+/** What to read of one partition. */
 export interface FetchRequest {
   readonly partition: number
   /** An offset, or where to begin. */
@@ -273,6 +285,7 @@ export interface FetchedBatch extends BatchDelivery {
   readonly stableOffset: number
 }
 
+/** What a member that polls takes next. */
 export interface GroupFetchRequest {
   readonly group: string
   /** Members share partitions by name; callers that give none are one member, named after their principal. */
@@ -286,23 +299,27 @@ export interface GroupFetchRequest {
   readonly waitMs?: number | undefined
 }
 
+/** The next offset that a group reads of a partition. */
 export interface CommittedOffset extends PartitionOffset {
   /** Anything the consumer wants back with the offset. */
   readonly metadata?: string | undefined
 }
 
+/** Offsets that a group commits, and as which member. */
 export interface CommitRequest {
   readonly group: string
   readonly member?: string | undefined
   readonly offsets: readonly CommittedOffset[]
 }
 
+/** Where a group goes on. */
 export interface SeekRequest {
   readonly position: StartPosition
   /** Only these partitions; otherwise all, or those that `position` names when it says nothing about the others. */
   readonly partitions?: readonly number[] | undefined
 }
 
+/** A group: who is in it, and how far it has come. */
 export interface GroupDescription {
   readonly topic: string
   readonly group: string
@@ -313,11 +330,13 @@ export interface GroupDescription {
   readonly lag: number
 }
 
+/** A member, and the partitions that it owns now. */
 export interface GroupMemberDescription {
   readonly member: string
   readonly partitions: readonly number[]
 }
 
+/** How far a group has come in one partition. */
 export interface GroupPartitionDescription {
   readonly partition: number
   /** Next offset to read, at first where the group began; undefined while neither is known. */
@@ -329,6 +348,7 @@ export interface GroupPartitionDescription {
   readonly member: string | undefined
 }
 
+/** Counts of the broker; those of messages and bytes begin at its start. */
 export interface BrokerStats {
   readonly topics: number
   readonly partitions: number
@@ -344,6 +364,7 @@ export interface BrokerStats {
 /** `ok`: all is well. `degraded`: something is being restarted or was given up. `stopping`: no new work is taken. */
 export type HealthStatus = 'starting' | 'ok' | 'degraded' | 'stopping' | 'stopped'
 
+/** How the broker and its parts are. */
 export interface Health {
   readonly status: HealthStatus
   /** True when the broker takes work: what a load balancer asks. */
@@ -352,6 +373,7 @@ export interface Health {
   readonly components: readonly ComponentHealth[]
 }
 
+/** How one part is, and how often it was restarted. */
 export interface ComponentHealth {
   readonly name: string
   readonly status: 'ok' | 'restarting' | 'failed'

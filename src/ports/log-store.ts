@@ -37,6 +37,7 @@ export interface LogStoreSupports {
   readonly fencing: boolean
 }
 
+/** Where the logs of all partitions are kept. */
 export interface LogStore extends Component {
   readonly supports: LogStoreSupports
   /**

@@ -3,11 +3,13 @@
 /** Labels of a series: few, with few values each. Never message ids, keys or client names. */
 export type MetricLabels = Readonly<Record<string, string>>
 
+/** A sum that only grows. */
 export interface Counter {
   /** @param n finite and at least 0; anything else is ignored, for a counter never falls. Never throws. */
   add(n: number): void
 }
 
+/** A distribution of values. */
 export interface Histogram {
   /** @param value finite; anything else is ignored. Never throws. */
   record(value: number): void

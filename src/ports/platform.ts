@@ -30,6 +30,7 @@ export interface CompressionCodec {
 /** The codecs at hand, by id. */
 export type CompressionCodecs = ReadonlyMap<number, CompressionCodec>
 
+/** What varies from one line of the log to the next. */
 export type LogFields = Readonly<Record<string, unknown>>
 
 /** Structured log; `fields` hold what varies, `message` stays constant. Never receives payloads or secrets. */

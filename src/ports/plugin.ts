@@ -17,6 +17,7 @@ import type { Metrics } from './metrics.ts'
 import type { Logger, Random } from './platform.ts'
 import type { Peer, Principal } from './security.ts'
 
+/** What an application gives in `createBroker({ plugins })`. */
 export interface Plugin {
   readonly name: string
   /** Plugins that must stand before this one in the list. */
@@ -33,6 +34,7 @@ export interface Plugin {
   close?(): MaybePromise<void>
 }
 
+/** What a plugin gets at its set-up. Everything that is made with it ends with the plugin. */
 export interface PluginContext {
   readonly logger: Logger
   readonly clock: Clock
@@ -90,6 +92,7 @@ export interface GuardEvents {
   topicDelete: TopicEvent
 }
 
+/** A batch that was stored; single messages of one turn come as one batch. */
 export interface MessagePublishedEvent {
   readonly topic: string
   readonly partition: number
@@ -103,6 +106,7 @@ export interface MessagePublishedEvent {
   readonly batch: BatchBytes
 }
 
+/** A publish that was refused or failed, and why. */
 export interface PublishFailedEvent {
   readonly topic: string
   readonly partition: number | undefined
@@ -112,6 +116,7 @@ export interface PublishFailedEvent {
   readonly durationMs: number
 }
 
+/** A delivery to one subscriber. */
 export interface MessageDeliveredEvent {
   readonly topic: string
   readonly partition: number
@@ -122,6 +127,7 @@ export interface MessageDeliveredEvent {
   readonly sizeBytes: number
 }
 
+/** A commit of a group, in one partition. */
 export interface MessageAckedEvent {
   readonly topic: string
   readonly partition: number
@@ -129,6 +135,7 @@ export interface MessageAckedEvent {
   readonly offset: number
 }
 
+/** A subscription, and whose it is. */
 export interface SubscriberEvent {
   readonly topic: string
   readonly group: string | undefined
@@ -136,10 +143,12 @@ export interface SubscriberEvent {
   readonly principal: Principal
 }
 
+/** A subscription that is over, with the reason unless its holder closed it. */
 export interface SubscriberLeftEvent extends SubscriberEvent {
   readonly error: RatatoskrError | undefined
 }
 
+/** A topic, and who asked for what happens to it. */
 export interface TopicEvent {
   readonly topic: string
   readonly topicId: string
@@ -147,6 +156,7 @@ export interface TopicEvent {
   readonly principal: Principal
 }
 
+/** Batches that are about to be stored. */
 export interface BeforePublishEvent {
   readonly topic: string
   readonly partition: number
@@ -155,23 +165,27 @@ export interface BeforePublishEvent {
   readonly principal: Principal
 }
 
+/** A connection whose peer is known. */
 export interface ConnectEvent {
   readonly sessionId: string
   readonly peer: Peer
   readonly principal: Principal
 }
 
+/** A connection that was refused, and why. */
 export interface ConnectRefusedEvent {
   readonly peer: Peer
   readonly error: RatatoskrError
 }
 
+/** An operation that a principal may not do. */
 export interface DeniedEvent {
   readonly principal: Principal
   readonly action: string
   readonly resource: string
 }
 
+/** What a background queue is called, how much may wait in it, and what handles it. */
 export interface BackgroundQueueOptions<Item> {
   readonly name: string
   /** Items that may wait; `offer` answers false above it. */
@@ -182,6 +196,7 @@ export interface BackgroundQueueOptions<Item> {
   handle(items: readonly Item[]): Promise<void>
 }
 
+/** Work that waits its turn beside the broker's own. */
 export interface BackgroundQueue<Item> {
   /** False when the queue is full or closed: the item was not taken, and `dropped` counts it. */
   offer(item: Item): boolean

@@ -27,6 +27,7 @@ export interface Principal {
   readonly namespace: string
 }
 
+/** Finds out who a peer is, once per connection. */
 export interface Authenticator {
   /** True when it tells peers apart by credentials: then a transport may listen beyond loopback. */
   readonly requiresCredentials: boolean
@@ -59,6 +60,7 @@ export interface Grants {
   allows(action: Action, resource: Resource): boolean
 }
 
+/** Finds out what a principal may do, once per session. */
 export interface Authorizer {
   grants(principal: Principal): Promise<Grants>
 }

@@ -10,6 +10,7 @@ export interface Versioned {
   readonly version: number
 }
 
+/** One key with its value and version. */
 export interface StateEntry extends Versioned {
   readonly key: string
 }
@@ -23,6 +24,7 @@ export interface StateChange {
   readonly expectedVersion?: number | undefined
 }
 
+/** What a state store can do, frozen. */
 export interface StateStoreSupports {
   /** Entries are still there after stop and start, and after a crash once the call has settled. */
   readonly durable: boolean

@@ -9,6 +9,7 @@ export interface Stores {
   readonly state: StateStore
 }
 
+/** A kind of storage, with its options; `diskStorage({ directory })` gives one. */
 export interface Storage {
   readonly name: string
   /**

@@ -34,6 +34,7 @@ export interface TransportSupervision {
   failed(error: RatatoskrError): void
 }
 
+/** One protocol on one address. */
 export interface Transport {
   readonly name: string
   readonly supports: TransportSupports

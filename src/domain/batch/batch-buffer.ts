@@ -9,6 +9,7 @@ import { SparseIndex } from './sparse-index.ts'
 
 const none = new Uint8Array(0)
 
+/** Batches of consecutive offsets in one buffer: appended at its end, read as views. */
 export class BatchBuffer {
   /** First offset of the run. */
   readonly baseOffset: number

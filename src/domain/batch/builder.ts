@@ -26,6 +26,7 @@ export interface RecordFields {
   readonly timestampMs: number
 }
 
+/** What a builder needs: a checksum, and a codec when batches are to be compressed. */
 export interface BatchBuilderOptions {
   readonly checksum: (bytes: Uint8Array) => number
   /** Bytes to begin with; grows as needed. */
@@ -45,6 +46,7 @@ const noHeaders: readonly Header[] = []
 const lengthFieldBytesMax = 5
 const noValue = 1 // the varint of -1
 
+/** Builds one batch after the other in the same buffer. */
 export class BatchBuilder {
   readonly #options: BatchBuilderOptions
   #buffer: Uint8Array

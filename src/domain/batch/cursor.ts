@@ -13,6 +13,7 @@ import { baseOffsetOf, baseTimestampOf, batchEndOf, batchHeaderBytes, recordCoun
 
 const recordBytesMin = 6 // each of its fields takes a byte at least
 
+/** Stands at one record of a batch at a time; `next` moves it on. Made once and used for many batches. */
 export class RecordCursor {
   /** What the places below point into: the batch, or its expanded records. */
   bytes: Uint8Array = new Uint8Array(0)

@@ -22,30 +22,44 @@
 import { RatatoskrError } from '../errors.ts'
 import { readInt16, readInt32, readInt64, readUint32, writeInt32, writeInt64 } from './bytes.ts'
 
+/** Bytes before the first record. */
 export const batchHeaderBytes = 61
+/** The version of the layout; no other is read. */
 export const batchMagic = 2
 /** Bytes before what the length field counts. */
 export const lengthPrefixBytes = 12
 /** Where the bytes that the CRC covers begin. */
 export const crcStart = 21
 
+/** Offset of the first record. Outside the CRC, so that the broker can stamp it. */
 export const baseOffsetOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at)
 /** Size of the whole batch in bytes. */
 export const batchSizeOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 8) + lengthPrefixBytes
+/** Epoch of the owner that stored the batch. Outside the CRC. */
 export const leaderEpochOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 12)
+/** Version of the layout: see `batchMagic`. */
 export const magicOf = (bytes: Uint8Array, at = 0): number => bytes[at + 16]
+/** CRC-32C of the bytes from `crcStart` to the batch's end. */
 export const crcOf = (bytes: Uint8Array, at = 0): number => readUint32(bytes, at + 17)
+/** All 16 bits of the attributes. */
 export const attributesOf = (bytes: Uint8Array, at = 0): number => readInt16(bytes, at + 21)
 /** 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd. */
 export const compressionOf = (bytes: Uint8Array, at = 0): number => bytes[at + 22] & 0x07
 /** Control batches are the log's own marks; consumers never see their records. */
 export const isControlBatch = (bytes: Uint8Array, at = 0): boolean => (bytes[at + 22] & 0x20) !== 0
+/** Offset of the last record, less the base offset. */
 export const lastOffsetDeltaOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 23)
+/** Timestamp of the first record, Unix milliseconds; the others are differences to it. */
 export const baseTimestampOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at + 27)
+/** Greatest timestamp of the records, Unix milliseconds. */
 export const maxTimestampOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at + 35)
+/** Id of an idempotent producer; -1 without. */
 export const producerIdOf = (bytes: Uint8Array, at = 0): number => readInt64(bytes, at + 43)
+/** Epoch of an idempotent producer; -1 without. */
 export const producerEpochOf = (bytes: Uint8Array, at = 0): number => readInt16(bytes, at + 51)
+/** Sequence number of the first record by an idempotent producer; -1 without. */
 export const baseSequenceOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 53)
+/** Number of records, as the header says. */
 export const recordCountOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 57)
 /** The offset after the batch's last record. */
 export const nextOffsetOf = (bytes: Uint8Array, at = 0): number =>

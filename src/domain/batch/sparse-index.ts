@@ -8,6 +8,7 @@
 /** Bytes of batches between two entries. */
 export const indexIntervalBytes = 4096
 
+/** Positions of some batches of a run, by offset and by time. */
 export class SparseIndex {
   #length = 0
   #offsets = new Uint32Array(0)

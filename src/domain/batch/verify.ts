@@ -24,6 +24,7 @@ import {
 } from './header.ts'
 import { isIdHeader } from './id-header.ts'
 
+/** Bounds that a batch is held to, and what checking it needs. */
 export interface BatchRules extends HeaderLimits {
   readonly checksum: (bytes: Uint8Array) => number
   readonly batchBytesMax: number

@@ -29,15 +29,18 @@ import { readInt32, readInt64, readUint32, utf8, utf8Text, writeInt32, writeInt6
 import { type Durability, durabilityNumber, durabilityOfNumber } from '../durability.ts'
 import { RatatoskrError } from '../errors.ts'
 
+/** Bytes before a frame's body. */
 export const frameHeaderBytes = 32
 /** The largest id of a request: it must fit the header. */
 export const requestIdMax = 0xffff_ffff
 
+/** The first byte of a frame, by the frame's name. */
 export const frameKinds = { produce: 1, produced: 2, deliver: 3, fetched: 4, credit: 5 } as const
 
 const noDurability = 255
 const fetchedOffsetsBytes = 16
 
+/** A client publishes batches to one partition. */
 export interface ProduceFrame {
   readonly kind: 'produce'
   readonly id: number
@@ -48,6 +51,7 @@ export interface ProduceFrame {
   readonly batch: Uint8Array
 }
 
+/** The broker says where the batches of a produce are stored. */
 export interface ProducedFrame {
   readonly kind: 'produced'
   readonly id: number
@@ -57,6 +61,7 @@ export interface ProducedFrame {
   readonly durability: Durability
 }
 
+/** The broker pushes batches to a subscription. */
 export interface DeliverFrame {
   readonly kind: 'deliver'
   readonly id: number
@@ -66,18 +71,21 @@ export interface DeliverFrame {
   readonly bytes: Uint8Array
 }
 
+/** The broker answers a fetch. */
 export interface FetchedFrame extends Omit<DeliverFrame, 'kind'> {
   readonly kind: 'fetched'
   readonly startOffset: number
   readonly stableOffset: number
 }
 
+/** A client lets a subscription send more. */
 export interface CreditFrame {
   readonly kind: 'credit'
   readonly id: number
   readonly bytes: number
 }
 
+/** Any frame, told apart by `kind`. */
 export type Frame = ProduceFrame | ProducedFrame | DeliverFrame | FetchedFrame | CreditFrame
 
 /** A produce frame with room for its batch copied in: clients send one buffer. */
@@ -97,6 +105,7 @@ export function encodeProduce(
   return frame
 }
 
+/** The whole of a produced frame. */
 export function encodeProduced(
   id: number,
   partition: number,
@@ -138,6 +147,7 @@ export function encodeFetchedHeader(
   return frame
 }
 
+/** The whole of a credit frame. */
 export function encodeCredit(id: number, bytes: number): Uint8Array {
   const frame = new Uint8Array(frameHeaderBytes)
   writeHeader(frame, frameKinds.credit, noDurability, id, 0, 0)

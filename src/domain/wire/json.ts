@@ -8,6 +8,7 @@ import { RatatoskrError } from '../errors.ts'
 import { quoteForMessage } from '../names.ts'
 import { suggestion } from '../suggest.ts'
 
+/** What JSON from outside may be at most. */
 export interface JsonBounds {
   /** Arrays and objects within each other. */
   readonly depthMax: number
@@ -129,6 +130,7 @@ export const jsonAny: JsonCheck<unknown> = (value, path) => {
   return value
 }
 
+/** An object that is neither null nor a list. */
 export const jsonObject: JsonCheck<Readonly<Record<string, unknown>>> = (value, path) => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw unexpected(path, 'an object', value)
@@ -136,11 +138,13 @@ export const jsonObject: JsonCheck<Readonly<Record<string, unknown>>> = (value, 
   return value as Readonly<Record<string, unknown>>
 }
 
+/** A string. */
 export const jsonString: JsonCheck<string> = (value, path) => {
   if (typeof value !== 'string') throw unexpected(path, 'a string', value)
   return value
 }
 
+/** True or false. */
 export const jsonBoolean: JsonCheck<boolean> = (value, path) => {
   if (typeof value !== 'boolean') throw unexpected(path, 'true or false', value)
   return value
@@ -157,6 +161,7 @@ export const jsonInteger =
     return value as number
   }
 
+/** One of some words. */
 export const jsonOneOf =
   <Value extends string>(values: readonly Value[]): JsonCheck<Value> =>
   (value, path) => {

@@ -26,8 +26,10 @@ import {
 
 /** How payloads stand in JSON. */
 export type PayloadEncoding = 'base64' | 'utf8' | 'json'
+/** The names of the encodings. */
 export const payloadEncodings: readonly PayloadEncoding[] = ['base64', 'utf8', 'json']
 
+/** Bytes that are no text. */
 export interface Base64Bytes {
   readonly base64: string
 }
@@ -51,6 +53,7 @@ export interface JsonMessage {
 // A payload that nests deeper than this is given as bytes: writing it as JSON could run out of stack.
 const payloadDepthMax = 64
 
+/** The JSON form of a message, its payload by `encoding`. */
 export function messageToJson(message: Message, encoding: PayloadEncoding = 'base64'): JsonMessage {
   const { id, topic, partition, offset, timestampMs, key, headers, payload } = message
   return {
@@ -180,6 +183,7 @@ export interface JsonError {
   readonly details: ErrorDetails
 }
 
+/** The JSON form of an error, without its cause and stack. */
 export const errorToJson = (error: RatatoskrError): JsonError => ({
   code: error.code,
   message: error.message,

@@ -19,6 +19,7 @@
  * operations `publish` and `publishMany`.
  */
 export const jsonSubprotocol = 'ratatoskr.v1+json'
+/** The subprotocol whose batches travel as binary frames. */
 export const binarySubprotocol = 'ratatoskr.v1+binary'
 
 /** Told in the reply to `hello`. Additions leave it as it is; what an older client would misread raises it. */

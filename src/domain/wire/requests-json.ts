@@ -29,7 +29,9 @@ export const jsonCommittedOffset = jsonFields({
   metadata: optional(jsonString),
 })
 
+/** The name of a durability level. */
 export const jsonDurability: JsonCheck<Durability> = jsonOneOf(durabilityLevels)
+/** The name of a payload encoding. */
 export const jsonEncoding: JsonCheck<PayloadEncoding> = jsonOneOf(payloadEncodings)
 
 /** Where to begin reading: the union of the facade's `StartPosition`. */
