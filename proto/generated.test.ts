@@ -1,6 +1,6 @@
 /** What is committed under generated/ is what buf makes of the .proto files, and those keep buf's rules. */
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -30,6 +30,7 @@ async function filesOf(directory: string): Promise<Map<string, string>> {
   return new Map(files.map((file, index) => [file.slice(directory.length), contents[index]]))
 }
 
+const released = join(root, 'proto', 'released')
 const installed = bufIsInstalled()
 if (!installed)
   console.warn('skipped: @bufbuild/buf has no binary for this platform, so nothing is regenerated')
@@ -37,6 +38,13 @@ if (!installed)
 describe.runIf(installed)('the contract', () => {
   it('keeps the STANDARD rules of buf', async () => {
     await expect(run(buf, ['lint'], { cwd: root })).resolves.toMatchObject({ stdout: '' })
+  })
+
+  // An image of the contract of each release: `buf build -o proto/released/<version>.binpb` before it goes out.
+  it.each(readdirSync(released))('breaks no client of %s', async (image) => {
+    await expect(
+      run(buf, ['breaking', '--against', join(released, image)], { cwd: root }),
+    ).resolves.toMatchObject({ stdout: '' })
   })
 
   it('is committed as generated', async () => {
