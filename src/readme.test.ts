@@ -3,7 +3,7 @@
  * and their tables are held against the code.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { status } from '@grpc/grpc-js'
@@ -21,14 +21,13 @@ import { type Addresses, GuideProject, type Outcome } from './testing/guide-proj
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const textOf = (path: string): string => readFileSync(join(root, path), 'utf8')
 
-const guides = [
-  'README.md',
-  'src/README.md',
-  'src/client/README.md',
-  'adapters/README.md',
-  'plugins/README.md',
-  'contract-tests/README.md',
-]
+const guides = globSync(
+  '{README.md,{src,adapters,plugins,proto,contract-tests,bench,examples}/**/README.md}',
+  {
+    cwd: root,
+    exclude: ['**/node_modules/**'],
+  },
+).sort()
 const readme = textOf('README.md')
 
 interface Runnable {
