@@ -1,73 +1,96 @@
-/** Server-sent events on one response: back-pressure, heartbeats, and what comes before the headers are sent. */
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { Clock, RatatoskrError } from 'ratatoskr/ports'
+/**
+ * A subscription as server-sent events, for people and browsers.
+ *
+ * A message carries `id: partition:offset`. With several partitions the positions of the others follow, so that
+ * `Last-Event-ID` alone resumes all of them: `1:17,0:41`.
+ */
+import type { FastifyReply } from 'fastify'
+import {
+  messageToJson,
+  type PayloadEncoding,
+  type RatatoskrError,
+  type Session,
+  type SubscribeOptions,
+  type Subscription,
+} from 'ratatoskr/ports'
 import { problemOf } from './problem.ts'
+import { PushResponse } from './push-response.ts'
+import type { RouteContext } from './route-context.ts'
 
-export class EventStream {
-  readonly #response: ServerResponse
-  readonly #clock: Clock
-  readonly #heartbeatMs: number
-  #heartbeat: Disposable | undefined
-  #begun = false
-  #ended = false
-  #early = ''
+/** Content type of the stream. */
+export const eventContentType = 'text/event-stream'
 
-  constructor(response: ServerResponse, clock: Clock, heartbeatMs: number) {
-    this.#response = response
-    this.#clock = clock
-    this.#heartbeatMs = heartbeatMs
-    response.once('close', () => this.#heartbeat?.[Symbol.dispose]())
-  }
+// What the broker may have ready beside the one message that waits for a slow reader.
+const creditMessages = 1_000
 
-  /** Sends the headers and what was sent before them. */
-  begin(headers: OutgoingHttpHeaders): void {
-    this.#response.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-store',
-      'x-accel-buffering': 'no',
-      ...headers,
-    })
-    this.#begun = true
-    this.#response.write(`retry: 1000\n\n${this.#early}`)
-    this.#early = ''
-    if (this.#ended) this.#response.end()
-    else this.#beat()
-  }
+// How long a browser waits before it connects again.
+const retryMs = 1_000
 
-  /** Sends an event. @returns a promise while the reader is slower than we are */
-  send(event: string, data: unknown, id?: string): Promise<void> | undefined {
-    if (this.#ended) return undefined
-    const text = `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
-    if (!this.#begun) {
-      this.#early += text
-      return undefined
-    }
-    if (this.#response.write(text) || this.#response.destroyed) return undefined
-    return new Promise((resolve) => {
-      const settle = () => {
-        this.#response.off('drain', settle)
-        this.#response.off('close', settle)
-        resolve()
-      }
-      this.#response.on('drain', settle)
-      this.#response.on('close', settle)
-    })
-  }
-
-  /** Says why the stream ends, and ends it. Only the first reason counts. */
-  end(reason: RatatoskrError | undefined): void {
-    if (this.#ended) return
-    if (reason !== undefined) this.send('error', problemOf(reason))
-    this.#ended = true
-    this.#heartbeat?.[Symbol.dispose]()
-    if (this.#begun) this.#response.end()
-  }
-
-  // Proxies and browsers give up on silent connections; a comment is no event.
-  #beat(): void {
-    this.#heartbeat = this.#clock.after(this.#heartbeatMs, () => {
-      if (this.#response.writableNeedDrain !== true) this.#response.write(':\n\n')
-      this.#beat()
-    })
-  }
+export interface EventStreamRequest {
+  readonly topic: string
+  readonly options: SubscribeOptions
+  readonly encoding: PayloadEncoding
 }
+
+/** Pushes messages until the reader leaves, the subscription ends, or the transport stops. */
+export async function streamEvents(
+  context: RouteContext,
+  session: Session,
+  { topic, options, encoding }: EventStreamRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { clock } = context.broker.platform
+  const stream = new PushResponse(reply.raw, { clock, intervalMs: context.heartbeatMs, sign: ':\n\n' })
+  const end = (reason: RatatoskrError | undefined): void =>
+    stream.end(reason === undefined ? '' : eventText('error', problemOf(reason)))
+  const positions = new Map<number, number>()
+  let subscription: Subscription | undefined
+  let owed = 0
+  const repay = (): void => {
+    if (subscription === undefined) return
+    subscription.grant({ messages: owed })
+    owed = 0
+  }
+  subscription = await session.subscribeMessages(
+    topic,
+    { ...options, credit: { messages: creditMessages } },
+    {
+      assigned(partitions) {
+        positions.clear()
+        for (const { partition, offset } of partitions) if (offset > 0) positions.set(partition, offset - 1)
+        stream.send(eventText('assigned', { partitions }))
+      },
+      deliver(message) {
+        positions.delete(message.partition)
+        positions.set(message.partition, message.offset)
+        owed++
+        repay()
+        return stream.send(eventText('message', messageToJson(message, encoding), eventId(positions)))
+      },
+      ended: end,
+    },
+  )
+  repay()
+  context.streams.add(session, subscription, reply.raw, end)
+  reply.hijack()
+  stream.begin(
+    {
+      'content-type': eventContentType,
+      'x-accel-buffering': 'no',
+      'ratatoskr-member': subscription.member,
+      'ratatoskr-subscription': subscription.id,
+    },
+    `retry: ${retryMs}\n\n`,
+  )
+  return reply
+}
+
+const eventText = (event: string, data: unknown, id?: string): string =>
+  `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+
+/** The last message's own position first, then where the other partitions stand. */
+const eventId = (positions: ReadonlyMap<number, number>): string =>
+  [...positions]
+    .reverse()
+    .map(([partition, offset]) => `${partition}:${offset}`)
+    .join(',')

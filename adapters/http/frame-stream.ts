@@ -3,10 +3,8 @@
  * that begins with `{` is a JSON event (`subscribed`, `assigned`, `ended`), an empty one says only that the broker is
  * there; the others carry batches as they are stored.
  */
-import type { ServerResponse } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import {
-  type BatchDelivery,
   encodeDeliverHeader,
   errorToJson,
   type RatatoskrError,
@@ -15,7 +13,8 @@ import {
   type Subscription,
   utf8,
 } from 'ratatoskr/ports'
-import type { RouteContext } from './http-transport.ts'
+import { PushResponse } from './push-response.ts'
+import type { RouteContext } from './route-context.ts'
 
 /** Content type of the stream. */
 export const frameContentType = 'application/vnd.ratatoskr.frames'
@@ -23,18 +22,22 @@ export const frameContentType = 'application/vnd.ratatoskr.frames'
 // What may be on its way in the broker beside the one write that is in the socket.
 const creditBytes = 4 * 1024 * 1024
 
+const emptyFrame = new Uint8Array(4)
+
 /** Pushes batches until the reader leaves, the subscription ends, or the transport stops. */
 export async function streamFrames(
   context: RouteContext,
   session: Session,
-  topic: string,
-  options: SubscribeOptions,
+  { topic, options }: { readonly topic: string; readonly options: SubscribeOptions },
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const frames = new FrameWriter(reply.raw, context)
+  const { clock } = context.broker.platform
+  const stream = new PushResponse(reply.raw, { clock, intervalMs: context.heartbeatMs, sign: emptyFrame })
+  const end = (reason: RatatoskrError | undefined): void =>
+    stream.end(eventFrame({ event: 'ended', ...(reason !== undefined && { error: errorToJson(reason) }) }))
   let subscription: Subscription | undefined
   let owed = 0
-  const repay = () => {
+  const repay = (): void => {
     if (subscription === undefined) return
     subscription.grant({ bytes: owed })
     owed = 0
@@ -43,100 +46,35 @@ export async function streamFrames(
     topic,
     { ...options, credit: { bytes: creditBytes } },
     {
-      assigned: (partitions) => frames.event({ event: 'assigned', partitions }),
-      deliver: (delivery) => {
-        owed += delivery.bytes.length
-        repay()
-        return frames.deliver(delivery)
+      assigned(partitions) {
+        stream.send(eventFrame({ event: 'assigned', partitions }))
       },
-      ended: (reason) => frames.end(reason),
+      deliver({ bytes, partition, fromOffset, nextOffset }) {
+        owed += bytes.length
+        repay()
+        const header = encodeDeliverHeader(0, partition, fromOffset, nextOffset)
+        return stream.send(lengthPrefixed(header, bytes.length), bytes)
+      },
+      ended: end,
     },
   )
   repay()
-  context.streams.add(session, subscription, reply.raw, (reason) => frames.end(reason))
+  context.streams.add(session, subscription, reply.raw, end)
   reply.hijack()
-  frames.begin({ event: 'subscribed', subscription: subscription.id, member: subscription.member })
+  const { id, member } = subscription
+  stream.begin(
+    { 'content-type': frameContentType },
+    eventFrame({ event: 'subscribed', subscription: id, member }),
+  )
   return reply
 }
 
-class FrameWriter {
-  readonly #response: ServerResponse
-  readonly #context: RouteContext
-  #begun = false
-  #ended = false
-  #early: (() => void)[] = []
+const eventFrame = (event: object): Uint8Array => lengthPrefixed(utf8(JSON.stringify(event)), 0)
 
-  constructor(response: ServerResponse, context: RouteContext) {
-    this.#response = response
-    this.#context = context
-  }
-
-  /** Sends the headers, the first event, and what was sent before. */
-  begin(first: object): void {
-    this.#response.writeHead(200, { 'content-type': frameContentType, 'cache-control': 'no-store' })
-    this.#begun = true
-    this.event(first)
-    for (const send of this.#early) send()
-    this.#early = []
-    this.#beat()
-  }
-
-  // An empty frame: readers and proxies give up on connections that stay silent.
-  #beat(): void {
-    const { broker, heartbeatMs } = this.#context
-    const timer = broker.platform.clock.after(heartbeatMs, () => {
-      if (this.#response.writableEnded || this.#response.destroyed) return
-      if (!this.#response.writableNeedDrain) this.#response.write(emptyFrame)
-      this.#beat()
-    })
-    this.#response.once('close', () => timer[Symbol.dispose]())
-  }
-
-  event(event: object): void {
-    this.#send(() => {
-      const text = utf8(JSON.stringify(event))
-      this.#response.write(lengthPrefixed(text.length, text))
-    })
-  }
-
-  /** @returns a promise while the write is not in the kernel: one write at a time is the back-pressure */
-  deliver(delivery: BatchDelivery): Promise<void> {
-    return new Promise((resolve) => {
-      this.#send(() => {
-        if (this.#response.writableEnded) {
-          resolve()
-          return
-        }
-        const { bytes, partition, fromOffset, nextOffset } = delivery
-        const header = encodeDeliverHeader(0, partition, fromOffset, nextOffset)
-        this.#response.cork()
-        this.#response.write(lengthPrefixed(header.length + bytes.length, header))
-        // The callback also comes, with an error, when the peer has gone.
-        this.#response.write(bytes, () => resolve())
-        this.#response.uncork()
-      })
-    })
-  }
-
-  /** Says why the stream ends, and ends it. Only the first reason counts. */
-  end(reason: RatatoskrError | undefined): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.event(reason === undefined ? { event: 'ended' } : { event: 'ended', error: errorToJson(reason) })
-    this.#send(() => this.#response.end())
-  }
-
-  #send(send: () => void): void {
-    if (this.#begun) send()
-    else this.#early.push(send)
-  }
-}
-
-const emptyFrame = new Uint8Array(4)
-
-function lengthPrefixed(length: number, bytes: Uint8Array): Uint8Array {
+/** The length of a frame and its first bytes; `followingBytes` more come in a write of their own. */
+function lengthPrefixed(bytes: Uint8Array, followingBytes: number): Uint8Array {
   const framed = new Uint8Array(4 + bytes.length)
-  new DataView(framed.buffer).setUint32(0, length)
+  new DataView(framed.buffer).setUint32(0, bytes.length + followingBytes)
   framed.set(bytes, 4)
   return framed
 }

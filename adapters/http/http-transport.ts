@@ -1,57 +1,41 @@
-/**
- * The HTTP transport: fastify with the routes of this folder, OpenAPI 3.1 at /openapi.json, problem+json for errors.
- * fastify is loaded only here, so that whoever does without HTTP does without it.
- */
+/** The HTTP transport: starts and stops the server of server.ts with the sessions and streams that belong to it. */
+import { lookup } from 'node:dns/promises'
 import type { AddressInfo, Socket } from 'node:net'
-import swagger from '@fastify/swagger'
-import { Ajv } from 'ajv'
-import fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import {
   assertBindAllowed,
   type BoundAddress,
   type BrokerFacade,
+  type Clock,
   isLocalHost,
-  parseJson,
   RatatoskrError,
   type Transport,
   type TransportSupervision,
   type TransportSupports,
 } from 'ratatoskr/ports'
-import { assertBrowserAllowed, assertHeadersAllowed } from './guards.ts'
-import { openApiDocument } from './openapi.ts'
-import { errorOfThrown, problemOf } from './problem.ts'
-import { groupRoutes } from './routes/groups.ts'
-import { healthRoutes } from './routes/health.ts'
-import { messageRoutes } from './routes/messages.ts'
-import { subscribeRoutes } from './routes/subscribe.ts'
-import { topicRoutes } from './routes/topics.ts'
+import { buildServer } from './server.ts'
 import { Sessions } from './sessions.ts'
 import { Streams } from './streams.ts'
 
 /** Where the HTTP transport listens, and whom it lets in. */
 export interface HttpTransportOptions {
   /** 8080 by default; 0 takes any free port. */
-  readonly port?: number
+  readonly port?: number | undefined
   /** Loopback by default. */
-  readonly host?: string
+  readonly host?: string | undefined
   /** Listen beyond loopback although nobody is asked for credentials. */
-  readonly insecure?: boolean
-  /** Origins of web pages that may call, such as `https://console.example`. None by default: other programs need none. */
-  readonly allowedOrigins?: readonly string[]
-  /** Server-sent events: a comment is sent when nothing else was for so long. 15 s by default. */
-  readonly heartbeatMs?: number
+  readonly insecure?: boolean | undefined
+  /** Origins of web pages that may call, such as `https://console.example`; `*` for every page. None by default. */
+  readonly allowedOrigins?: readonly string[] | undefined
+  /** Time between the signs of life on a subscription. 15 s by default. */
+  readonly heartbeatMs?: number | undefined
+  /** How long the headers of a request may take to arrive. 15 s by default. */
+  readonly headersTimeoutMs?: number | undefined
+  /** How long a whole request may take to arrive; answers may take longer. 5 minutes by default. */
+  readonly requestTimeoutMs?: number | undefined
   /** A TLS key and certificate in PEM. */
-  readonly tls?: { readonly key: string; readonly cert: string }
+  readonly tls?: { readonly key: string; readonly cert: string } | undefined
 }
-
-/** Paths and queries are text, which may stand for numbers. A body has types of its own: in it a null is no 0. */
-const textual = new Ajv({ useDefaults: true, coerceTypes: 'array' })
-const typed = new Ajv({ useDefaults: true })
 
 const supports: TransportSupports = Object.freeze({
   batches: true,
@@ -65,21 +49,23 @@ const supports: TransportSupports = Object.freeze({
 /** Makes the HTTP transport. */
 export const httpTransport = (options: HttpTransportOptions = {}): Transport => new HttpTransport(options)
 
-/** What routes need of the transport. */
-export interface RouteContext {
-  readonly broker: BrokerFacade
+/** What exists while the transport is started. */
+interface Running {
+  readonly server: FastifyInstance
   readonly sessions: Sessions
-  readonly heartbeatMs: number
   readonly streams: Streams
+  readonly stopping: AbortController
+  readonly clock: Clock
+  /** Connections that have not sent a request yet. */
+  readonly silent: ReadonlySet<Socket>
 }
 
 class HttpTransport implements Transport {
   readonly name = 'http'
   readonly supports = supports
   readonly #options: HttpTransportOptions
-  #server: FastifyInstance | undefined
-  #sessions: Sessions | undefined
-  #streams = new Streams()
+  #running: Promise<Running> | undefined
+  #stopped: Promise<void> = Promise.resolve()
   #address: BoundAddress | undefined
 
   constructor(options: HttpTransportOptions) {
@@ -91,14 +77,50 @@ class HttpTransport implements Transport {
   }
 
   async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
-    if (this.#address !== undefined) return this.#address
-    const { host = '127.0.0.1', port = 8080, insecure = false, tls } = this.#options
-    assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
-    this.#streams = new Streams()
-    this.#sessions = new Sessions(broker, this.name)
-    const server = await this.#build(broker, this.#sessions)
+    const running = (this.#running ??= this.#open(broker, supervision))
     try {
-      await server.listen({ host, port })
+      const { server } = await running
+      if (this.#running !== running)
+        throw new RatatoskrError('RTK_UNAVAILABLE', 'the HTTP transport was stopped while it started')
+      this.#address ??= this.#addressOf(server)
+      return this.#address
+    } catch (error) {
+      if (this.#running === running) this.#running = undefined
+      throw error
+    }
+  }
+
+  stop(deadlineMs: number): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return this.#stopped
+    this.#running = undefined
+    this.#address = undefined
+    this.#stopped = running.then(
+      (opened) => closeWithin(opened, deadlineMs),
+      () => undefined, // the caller of start is told
+    )
+    return this.#stopped
+  }
+
+  async #open(broker: BrokerFacade, supervision: TransportSupervision): Promise<Running> {
+    const { host = '127.0.0.1', port = 8080, insecure = false, tls, allowedOrigins = [] } = this.#options
+    const { heartbeatMs = 15_000, headersTimeoutMs = 15_000, requestTimeoutMs = 300_000 } = this.#options
+    const { authenticator } = broker
+    assertBindAllowed(host, { insecure, authenticator })
+    await this.#stopped
+    const streams = new Streams()
+    const sessions = new Sessions(broker, this.name)
+    const stopping = new AbortController()
+    const server = await buildServer({
+      context: { broker, sessions, streams, heartbeatMs, stopping: stopping.signal },
+      browsers: { allowedOrigins, loopbackOnly: isLocalHost(host) && !authenticator.requiresCredentials },
+      tls,
+      headersTimeoutMs,
+      requestTimeoutMs,
+    })
+    const silent = silentSockets(server, tls !== undefined)
+    try {
+      await server.listen({ port, host: await addressToBind(host) })
     } catch (error) {
       await server.close()
       throw listenError(error, host, port)
@@ -106,100 +128,43 @@ class HttpTransport implements Transport {
     server.server.on('error', (cause) => {
       supervision.failed(new RatatoskrError('RTK_UNAVAILABLE', 'the HTTP listener failed', { cause }))
     })
-    this.#server = server
-    const bound = (server.server.address() as AddressInfo).port
+    return { server, sessions, streams, stopping, clock: broker.platform.clock, silent }
+  }
+
+  #addressOf({ server }: FastifyInstance): BoundAddress {
+    const { host = '127.0.0.1', tls } = this.#options
+    const { port } = server.address() as AddressInfo
     const shown = host.includes(':') ? `[${host}]` : host
-    this.#address = { host, port: bound, url: `${tls === undefined ? 'http' : 'https'}://${shown}:${bound}` }
-    return this.#address
-  }
-
-  async stop(deadlineMs: number): Promise<void> {
-    const server = this.#server
-    if (server === undefined) return
-    this.#server = undefined
-    this.#address = undefined
-    const streamsEnded = this.#streams.closeAll()
-    const timer = setTimeout(() => server.server.closeAllConnections(), deadlineMs)
-    await streamsEnded
-    await server.close()
-    clearTimeout(timer)
-    await this.#sessions?.close()
-  }
-
-  async #build(broker: BrokerFacade, sessions: Sessions): Promise<FastifyInstance> {
-    const { limits } = broker
-    const { tls, allowedOrigins = [], heartbeatMs = 15_000, host = '127.0.0.1' } = this.#options
-    const server = fastify({
-      ...(tls !== undefined && { https: tls }),
-      bodyLimit: limits.batchBytesMax + 64 * 1024,
-      requestTimeout: 30_000,
-      connectionTimeout: 0,
-      keepAliveTimeout: 65_000,
-      forceCloseConnections: 'idle',
-      routerOptions: { maxParamLength: 512 },
-    }) as unknown as FastifyInstance
-    server.setValidatorCompiler(({ schema, httpPart }) =>
-      (httpPart === 'body' ? typed : textual).compile(schema as object),
-    )
-    server.server.maxHeadersCount = 200
-    server.setErrorHandler((error: FastifyError, request, reply) =>
-      replyWithProblem(broker, error, request, reply),
-    )
-    server.setNotFoundHandler((request, reply) => {
-      const missing = new RatatoskrError(
-        'RTK_INVALID_ARGUMENT',
-        `no route ${request.method} here; see /openapi.json`,
-      )
-      return sendProblem(reply, { ...problemOf(missing), status: 404 })
-    })
-    server.addHook('onRequest', async (request) => {
-      assertHeadersAllowed(request.raw)
-      assertBrowserAllowed(request.raw, { allowedOrigins, loopback: isLocalHost(host), broker })
-    })
-    readBodies(server, limits.jsonDepthMax)
-    await server.register(swagger, { openapi: openApiDocument })
-    const context: RouteContext = { broker, sessions, heartbeatMs, streams: this.#streams }
-    await server.register(async (routes) => {
-      for (const add of [healthRoutes, topicRoutes, messageRoutes, subscribeRoutes, groupRoutes])
-        add(routes, context)
-    })
-    await server.ready()
-    return server
+    return { host, port, url: `${tls === undefined ? 'http' : 'https'}://${shown}:${port}` }
   }
 }
 
-/** JSON within the depth limit, anything else as bytes. */
-function readBodies(server: FastifyInstance, depthMax: number): void {
-  server.removeAllContentTypeParsers()
-  server.addContentTypeParser(
-    'application/json',
-    { parseAs: 'buffer' },
-    async (_request: FastifyRequest, body: Buffer) => parseJson(body, { depthMax }),
-  )
-  server.addContentTypeParser(
-    '*',
-    { parseAs: 'buffer' },
-    async (_request: FastifyRequest, body: Buffer) => body,
-  )
+/** Lets what is in flight finish until the deadline, then cuts it. */
+async function closeWithin(running: Running, deadlineMs: number): Promise<void> {
+  const { server, sessions, streams, stopping, clock, silent } = running
+  const deadline = clock.after(deadlineMs, () => server.server.closeAllConnections())
+  stopping.abort()
+  const closed = server.close()
+  for (const socket of silent) socket.destroy()
+  await Promise.all([closed, streams.closeAll()])
+  deadline[Symbol.dispose]()
+  await sessions.close()
 }
 
-function replyWithProblem(
-  broker: BrokerFacade,
-  thrown: unknown,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): FastifyReply {
-  const error = errorOfThrown(thrown)
-  if (error.kind === 'internal') {
-    broker.platform.logger.error('http request failed', { route: request.routeOptions.url, error: thrown })
-  }
-  if (error.kind === 'unauthenticated') reply.header('www-authenticate', 'Bearer')
-  if (error.kind === 'limit' && error.retryable) reply.header('retry-after', '1')
-  return sendProblem(reply, problemOf(error))
+/** The connections without a request so far. Node counts them neither as idle nor as busy, and would wait for them. */
+function silentSockets({ server }: FastifyInstance, encrypted: boolean): ReadonlySet<Socket> {
+  const silent = new Set<Socket>()
+  server.on(encrypted ? 'secureConnection' : 'connection', (socket: Socket) => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  server.on('request', ({ socket }) => silent.delete(socket))
+  return silent
 }
 
-const sendProblem = (reply: FastifyReply, problem: ReturnType<typeof problemOf>): FastifyReply =>
-  reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem))
+/** fastify would open one listener for each address of `localhost`, and only the first could be asked or closed. */
+const addressToBind = async (host: string): Promise<string> =>
+  host === 'localhost' ? (await lookup(host)).address : host
 
 function listenError(cause: unknown, host: string, port: number): RatatoskrError {
   const code = (cause as NodeJS.ErrnoException).code
@@ -216,7 +181,3 @@ function listenError(cause: unknown, host: string, port: number): RatatoskrError
     { cause },
   )
 }
-
-/** The session of a request. */
-export const sessionOf = (context: RouteContext, request: FastifyRequest) =>
-  context.sessions.of({ socket: request.raw.socket as Socket, authorization: request.headers.authorization })

@@ -14,5 +14,12 @@ export const openApiDocument = {
     { name: 'groups', description: 'Consumer groups and their offsets' },
     { name: 'health', description: 'For load balancers and people' },
   ],
-  components: { securitySchemes: { bearer: { type: 'http' as const, scheme: 'bearer' } } },
+  components: {
+    securitySchemes: {
+      bearer: { type: 'http' as const, scheme: 'bearer' },
+      basic: { type: 'http' as const, scheme: 'basic' },
+    },
+  },
+  // Whether anybody is asked for credentials is the operator's choice.
+  security: [{}, { bearer: [] }, { basic: [] }] as Record<string, string[]>[],
 }

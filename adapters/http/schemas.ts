@@ -91,18 +91,50 @@ export const receiptSchema = object({
   durability: durabilitySchema,
 })
 
-export const problemSchema = {
-  type: 'object',
-  properties: {
-    type: text,
-    title: text,
-    status: integer,
-    detail: text,
-    code: text,
-    retryable: { type: 'boolean' },
-    details: { type: 'object' },
+/** One entry of the results of many: a receipt, or why there is none. */
+export const publishResultSchema = {
+  anyOf: [
+    receiptSchema,
+    object({
+      error: object({
+        code: text,
+        message: text,
+        retryable: { type: 'boolean' },
+        details: { type: 'object' },
+      }),
+    }),
+  ],
+} as const
+
+export const batchReceiptSchema = object({
+  partition: integer,
+  baseOffset: integer,
+  recordCount: integer,
+  durability: durabilitySchema,
+})
+
+/** The response of whatever has nothing to say but that it is done. */
+export const done = { 204: { type: 'null', description: 'Done' } } as const
+
+/** What every route may answer. */
+export const problemResponse = {
+  description: 'A problem document (RFC 9457); branch on its code',
+  content: {
+    'application/problem+json': {
+      schema: object(
+        {
+          type: text,
+          title: text,
+          status: integer,
+          detail: text,
+          code: text,
+          retryable: { type: 'boolean' },
+          details: { type: 'object', additionalProperties: true },
+        },
+        ['type', 'title', 'status', 'detail', 'code', 'retryable'],
+      ),
+    },
   },
-  required: ['type', 'title', 'status', 'detail', 'code', 'retryable'],
 } as const
 
 const partitionOffset = object({ partition: offsetSchema, offset: offsetSchema }, ['partition', 'offset'])

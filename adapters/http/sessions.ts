@@ -26,6 +26,7 @@ export class Sessions {
   /** The caller's session. @throws RTK_UNAUTHENTICATED */
   of(caller: Caller): Promise<Session> {
     const { socket, authorization = '' } = caller
+    if (socket.destroyed) throw new RatatoskrError('RTK_DISCONNECTED', 'the caller has hung up')
     let sessions = this.#open.get(socket)
     if (sessions === undefined) {
       sessions = new Map()

@@ -1,9 +1,16 @@
 /** The streams of subscriptions that are open, so that they end with their reader, on request, or with the transport. */
 import type { ServerResponse } from 'node:http'
-import { RatatoskrError, type Session, type Subscription } from 'ratatoskr/ports'
+import {
+  formatTopicRef,
+  type Principal,
+  parseTopicRef,
+  RatatoskrError,
+  type Session,
+  type Subscription,
+} from 'ratatoskr/ports'
 
 interface OpenStream {
-  readonly principal: string
+  readonly principal: Principal
   readonly subscription: Subscription
   /** Tells the reader why the stream ends, and ends it. */
   readonly end: (reason: RatatoskrError) => void
@@ -11,30 +18,44 @@ interface OpenStream {
 
 export class Streams {
   readonly #open = new Map<string, OpenStream>()
+  #stopping: RatatoskrError | undefined
+
+  get size(): number {
+    return this.#open.size
+  }
 
   /** Takes care of a subscription until its response closes. */
   add(session: Session, subscription: Subscription, response: ServerResponse, end: OpenStream['end']): void {
-    this.#open.set(subscription.id, { principal: session.principal.name, subscription, end })
+    // Subscribing takes time: the reader may have left, or the transport have stopped, meanwhile.
+    if (this.#stopping !== undefined) end(this.#stopping)
+    if (response.destroyed || this.#stopping !== undefined) {
+      void subscription.close()
+      return
+    }
+    this.#open.set(subscription.id, { principal: session.principal, subscription, end })
     response.once('close', () => {
       this.#open.delete(subscription.id)
       void subscription.close()
     })
-    if (response.destroyed) void subscription.close()
   }
 
   /** Ends the subscription of this id when it is the caller's. @returns false when there is none */
-  async close(session: Session, topic: string, id: string): Promise<boolean> {
+  async close({ principal }: Session, topic: string, id: string): Promise<boolean> {
     const stream = this.#open.get(id)
-    if (stream?.principal !== session.principal.name || stream.subscription.topic !== topic) return false
+    if (stream === undefined || !isSame(stream.principal, principal)) return false
+    if (stream.subscription.topic !== formatTopicRef(parseTopicRef(topic, principal.namespace))) return false
     await stream.subscription.close()
     return true
   }
 
-  /** Ends all of them because the transport stops. */
+  /** Ends all of them, and those to come, because the transport stops. */
   async closeAll(): Promise<void> {
     const reason = new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; retry after a pause')
+    this.#stopping = reason
     const streams = [...this.#open.values()]
     for (const { end } of streams) end(reason)
     await Promise.all(streams.map(({ subscription }) => subscription.close()))
   }
 }
+
+const isSame = (a: Principal, b: Principal): boolean => a.name === b.name && a.namespace === b.namespace

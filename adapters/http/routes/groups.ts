@@ -1,17 +1,16 @@
 /** Consumer groups over HTTP: take the next messages, acknowledge them, seek, look. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type CommittedOffset,
-  messagesOf,
-  messageToJson,
   type PartitionOffset,
   type PayloadEncoding,
   startPositionFromJson,
 } from 'ratatoskr/ports'
-import { abortOnClose } from '../abort.ts'
-import { type RouteContext, sessionOf } from '../http-transport.ts'
+import { jsonReader } from '../fetched-json.ts'
+import { abortWaiting, type RouteContext, sessionOf } from '../route-context.ts'
 import {
   committedOffsetsSchema,
+  done,
   encodingSchema,
   groupParams,
   integer,
@@ -23,7 +22,6 @@ import {
   text,
   topicParams,
 } from '../schemas.ts'
-import { batchSource } from './messages.ts'
 
 interface GroupRoute {
   Params: { topic: string; group: string }
@@ -38,11 +36,9 @@ interface FetchBody {
   readonly encoding: PayloadEncoding
 }
 interface CommitBody {
-  readonly member?: string
+  readonly member?: string | undefined
   readonly offsets: readonly CommittedOffset[]
 }
-
-const done = { 204: { type: 'null' } }
 
 const groupSchema = object({
   topic: text,
@@ -65,14 +61,67 @@ const groupSchema = object({
 
 const base = '/v1/topics/:topic/groups'
 const one = `${base}/:group`
+const tags = ['groups']
+
+const fetchSchema = {
+  tags,
+  summary: 'Take the next messages of the group as one of its members',
+  params: groupParams,
+  body: {
+    ...object({
+      member: text,
+      positions: offsetsSchema,
+      from: positionSchema,
+      limit: { ...integer, minimum: 1, maximum: 10_000 },
+      bytesMax: { ...integer, minimum: 1 },
+      waitMs: { ...integer, minimum: 0 },
+      encoding: encodingSchema,
+    }),
+    examples: [{ member: 'worker-1', from: 'earliest', limit: 100, encoding: 'utf8' }],
+  },
+  response: { 200: object({ messages: { type: 'array', items: messageSchema }, next: offsetsSchema }) },
+} as const
+
+const ackSchema = {
+  tags,
+  summary: 'Acknowledge everything up to and including these messages',
+  params: groupParams,
+  body: {
+    ...object({ member: text, upTo: committedOffsetsSchema }, ['upTo']),
+    examples: [{ member: 'worker-1', upTo: [{ partition: 0, offset: 0 }] }],
+  },
+  response: done,
+} as const
+
+const commitSchema = {
+  tags,
+  summary: 'Commit the next offsets to read',
+  params: groupParams,
+  body: {
+    ...object({ member: text, offsets: committedOffsetsSchema }, ['offsets']),
+    examples: [{ member: 'worker-1', offsets: [{ partition: 0, offset: 1, metadata: 'anything' }] }],
+  },
+  response: done,
+} as const
+
+const seekSchema = {
+  tags,
+  summary: 'Set where the group goes on, also while members run',
+  params: groupParams,
+  body: {
+    ...object({ position: positionSchema, partitions: { type: 'array', items: offsetSchema } }, ['position']),
+    examples: [{ position: 'earliest' }, { position: { timestampMs: 0 }, partitions: [0] }],
+  },
+  response: { 200: object({ offsets: offsetsSchema }) },
+} as const
 
 export function groupRoutes(routes: FastifyInstance, context: RouteContext): void {
   describeRoutes(routes, context)
   consumeRoutes(routes, context)
+  commitRoutes(routes, context)
 }
 
 function describeRoutes(routes: FastifyInstance, context: RouteContext): void {
-  const tags = ['groups']
   routes.get<{ Params: { topic: string } }>(
     base,
     {
@@ -111,117 +160,66 @@ function describeRoutes(routes: FastifyInstance, context: RouteContext): void {
 }
 
 function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
-  const tags = ['groups']
   routes.post<GroupRoute & { Body: FetchBody }>(
     `${one}/fetch`,
-    {
-      schema: {
-        tags,
-        summary: 'Take the next messages of the group as one of its members',
-        params: groupParams,
-        body: object({
-          member: text,
-          positions: offsetsSchema,
-          from: positionSchema,
-          limit: { ...integer, minimum: 1, maximum: 10_000 },
-          bytesMax: { ...integer, minimum: 1 },
-          waitMs: { ...integer, minimum: 0 },
-          encoding: encodingSchema,
-        }),
-        response: { 200: object({ messages: { type: 'array', items: messageSchema }, next: offsetsSchema }) },
-      },
-    },
+    { schema: fetchSchema },
     async (request, reply) => {
       const { topic, group } = request.params
-      const { from, encoding, limit, ...rest } = request.body
+      const { from, encoding, limit: messagesMax, ...rest } = request.body
       const session = await sessionOf(context, request)
-      const signal = abortOnClose(reply)
-      const position = from === undefined ? undefined : startPositionFromJson(from, 'from')
       const fetched = await session.fetchGroup(
         topic,
-        { group, ...rest, messagesMax: limit, from: position },
-        { signal },
+        {
+          ...rest,
+          group,
+          messagesMax,
+          ...(from !== undefined && { from: startPositionFromJson(from, 'from') }),
+        },
+        { signal: abortWaiting(context, reply) },
       )
-      const messages = fetched.flatMap((batch) =>
-        messagesOf(batch.bytes, batchSource(context, session, topic, batch), batch.fromOffset)
-          .filter(({ offset }) => offset < batch.nextOffset)
-          .map((message) => messageToJson(message, encoding))
-          .toArray(),
-      )
+      const read = jsonReader(context, session, topic, encoding)
+      const messages = fetched.flatMap((batch) => read(batch).messages)
       const next = fetched.map(({ partition, nextOffset }) => ({ partition, offset: nextOffset }))
       return reply.type('application/json').send(JSON.stringify({ messages, next }))
     },
   )
-  commitRoutes(routes, context, tags)
 }
 
-function commitRoutes(routes: FastifyInstance, context: RouteContext, tags: string[]): void {
+function commitRoutes(routes: FastifyInstance, context: RouteContext): void {
   const commit = async (
-    params: GroupRoute['Params'],
-    request: Parameters<typeof sessionOf>[1],
-    body: CommitBody,
-    step: number,
-  ) => {
+    request: FastifyRequest<GroupRoute>,
+    reply: FastifyReply,
+    { member, offsets }: CommitBody,
+  ): Promise<FastifyReply> => {
+    const { topic, group } = request.params
     const session = await sessionOf(context, request)
-    const offsets = body.offsets.map((entry) => ({ ...entry, offset: entry.offset + step }))
-    await session.commit(params.topic, { group: params.group, member: body.member, offsets })
+    await session.commit(topic, { group, member, offsets })
+    return reply.code(204).send()
   }
 
   routes.post<GroupRoute & { Body: { member?: string; upTo: readonly CommittedOffset[] } }>(
     `${one}/ack`,
-    {
-      schema: {
-        tags,
-        summary: 'Acknowledge everything up to and including these messages',
-        params: groupParams,
-        body: object({ member: text, upTo: committedOffsetsSchema }, ['upTo']),
-        response: done,
-      },
-    },
+    { schema: ackSchema },
     async (request, reply) => {
-      await commit(request.params, request, { member: request.body.member, offsets: request.body.upTo }, 1)
-      return reply.code(204).send()
+      const { member, upTo } = request.body
+      const offsets = upTo.map((entry) => ({ ...entry, offset: entry.offset + 1 }))
+      return commit(request, reply, { member, offsets })
     },
   )
   routes.post<GroupRoute & { Body: CommitBody }>(
     `${one}/commit`,
-    {
-      schema: {
-        tags,
-        summary: 'Commit the next offsets to read',
-        params: groupParams,
-        body: object({ member: text, offsets: committedOffsetsSchema }, ['offsets']),
-        response: done,
-      },
-    },
-    async (request, reply) => {
-      await commit(request.params, request, request.body, 0)
-      return reply.code(204).send()
-    },
+    { schema: commitSchema },
+    async (request, reply) => commit(request, reply, request.body),
   )
   routes.post<GroupRoute & { Body: { position: unknown; partitions?: number[] } }>(
     `${one}/seek`,
-    {
-      schema: {
-        tags,
-        summary: 'Set where the group goes on, also while members run',
-        params: groupParams,
-        body: object({ position: positionSchema, partitions: { type: 'array', items: offsetSchema } }, [
-          'position',
-        ]),
-        response: { 200: object({ offsets: offsetsSchema }) },
-      },
-    },
+    { schema: seekSchema },
     async (request) => {
       const { topic, group } = request.params
       const { position, partitions } = request.body
       const session = await sessionOf(context, request)
-      return {
-        offsets: await session.seekGroup(topic, group, {
-          position: startPositionFromJson(position, 'position'),
-          partitions,
-        }),
-      }
+      const seek = { position: startPositionFromJson(position, 'position'), partitions }
+      return { offsets: await session.seekGroup(topic, group, seek) }
     },
   )
 }

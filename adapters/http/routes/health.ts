@@ -1,6 +1,6 @@
 /** Health for load balancers (`/livez`, `/readyz`), for people (`/healthz`), and counts of the whole broker. */
 import type { FastifyInstance } from 'fastify'
-import { type RouteContext, sessionOf } from '../http-transport.ts'
+import { type RouteContext, sessionOf } from '../route-context.ts'
 import { integer, object, text } from '../schemas.ts'
 
 const healthSchema = object({

@@ -4,26 +4,29 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
-  type BatchSource,
   type Durability,
   errorToJson,
   type FetchedBatch,
-  formatTopicRef,
   type Header,
   messageFromJson,
-  messagesOf,
-  messageToJson,
   type OutgoingMessage,
   type PayloadEncoding,
   type PublishResult,
-  parseTopicRef,
   RatatoskrError,
   type Session,
-  utf8,
 } from 'ratatoskr/ports'
-import { abortOnClose } from '../abort.ts'
-import { type RouteContext, sessionOf } from '../http-transport.ts'
+import { jsonReader } from '../fetched-json.ts'
+import { offsetFromText } from '../position-text.ts'
 import {
+  abortOnClose,
+  abortWaiting,
+  accepts,
+  mediaType,
+  type RouteContext,
+  sessionOf,
+} from '../route-context.ts'
+import {
+  batchReceiptSchema,
   durabilitySchema,
   encodingSchema,
   integer,
@@ -31,6 +34,8 @@ import {
   object,
   offsetSchema,
   outgoingMessageSchema,
+  publishResultSchema,
+  receiptSchema,
   topicParams,
 } from '../schemas.ts'
 
@@ -42,8 +47,11 @@ interface PublishQuery {
   readonly partition?: number
   readonly durability?: Durability
 }
-type PublishRequest = FastifyRequest<{ Params: { topic: string }; Querystring: PublishQuery; Body: unknown }>
-
+interface PublishRoute {
+  Params: { topic: string }
+  Querystring: PublishQuery
+  Body: unknown
+}
 interface FetchQuery {
   readonly partition: number
   readonly offset: string
@@ -52,117 +60,144 @@ interface FetchQuery {
   readonly bytesMax?: number
   readonly encoding: PayloadEncoding
 }
-type FetchRequest = FastifyRequest<{ Params: { topic: string }; Querystring: FetchQuery }>
-
-export function messageRoutes(routes: FastifyInstance, context: RouteContext): void {
-  const tags = ['messages']
-  routes.post<{ Params: { topic: string }; Querystring: PublishQuery; Body: unknown }>(
-    '/v1/topics/:topic/messages',
-    {
-      schema: {
-        tags,
-        summary: 'Publish: one message (raw body or JSON), many (JSON with "messages"), or a record batch',
-        description:
-          'A raw body is one message; its key, id and headers travel as ratatoskr-key, ratatoskr-id and ratatoskr-header-*.',
-        params: topicParams,
-        querystring: object({
-          encoding: encodingSchema,
-          partition: offsetSchema,
-          durability: durabilitySchema,
-        }),
-        body: {
-          content: {
-            'application/json': {
-              schema: {
-                anyOf: [
-                  outgoingMessageSchema,
-                  object({ messages: { type: 'array', items: outgoingMessageSchema } }, ['messages']),
-                ],
-              },
-            },
-            [batchContentType]: { schema: {} },
-            '*/*': { schema: {} },
-          },
-        },
-      },
-    },
-    async (request, reply) => publish(await sessionOf(context, request), request, reply),
-  )
-
-  routes.get<{ Params: { topic: string }; Querystring: FetchQuery }>(
-    '/v1/topics/:topic/messages',
-    {
-      schema: {
-        tags,
-        summary: 'Read messages at an offset, waiting for the first if asked to',
-        params: topicParams,
-        querystring: object({
-          partition: { ...offsetSchema, default: 0 },
-          offset: { type: 'string', default: 'earliest', description: 'earliest, latest, or a number' },
-          limit: { ...integer, minimum: 1, maximum: 10_000, default: 100 },
-          waitMs: { ...integer, minimum: 0, default: 0 },
-          bytesMax: { ...integer, minimum: 1 },
-          encoding: encodingSchema,
-        }),
-        response: {
-          200: {
-            content: {
-              'application/json': {
-                schema: object({
-                  messages: { type: 'array', items: messageSchema },
-                  nextOffset: integer,
-                  startOffset: integer,
-                  stableOffset: integer,
-                }),
-              },
-              [batchContentType]: { schema: {} },
-            },
-          },
-        },
-      },
-    },
-    async (request, reply) => fetch(context, request, reply),
-  )
+interface FetchRoute {
+  Params: { topic: string }
+  Querystring: FetchQuery
 }
 
-async function publish(session: Session, request: PublishRequest, reply: FastifyReply): Promise<unknown> {
-  const { topic } = request.params
-  const { encoding, partition, durability } = request.query
-  const options = { durability, signal: abortOnClose(reply) }
-  const type = (request.headers['content-type'] ?? '').split(';')[0].trim().toLowerCase()
+const tags = ['messages']
+const path = '/v1/topics/:topic/messages'
+
+const publishSchema = {
+  tags,
+  summary: 'Publish: one message (raw body or JSON), many (JSON with "messages"), or record batches',
+  description:
+    'A raw body is one message; its key, id and headers travel as ratatoskr-key, ratatoskr-id and ratatoskr-header-*.',
+  params: topicParams,
+  querystring: object({ encoding: encodingSchema, partition: offsetSchema, durability: durabilitySchema }),
+  body: {
+    content: {
+      'application/json': {
+        schema: {
+          anyOf: [
+            outgoingMessageSchema,
+            object({ messages: { type: 'array', items: outgoingMessageSchema } }, ['messages']),
+          ],
+          examples: [
+            { payload: 'aGVsbG8=', key: 'customer-7', headers: { source: 'web' } },
+            { messages: [{ payload: 'aGVsbG8=' }, { payload: 'd29ybGQ=', partition: 0 }] },
+          ],
+        },
+      },
+      [batchContentType]: { schema: {} },
+      '*/*': { schema: {} },
+    },
+  },
+  response: {
+    200: {
+      anyOf: [
+        receiptSchema,
+        object({ results: { type: 'array', items: publishResultSchema } }),
+        batchReceiptSchema,
+      ],
+    },
+  },
+} as const
+
+const fetchSchema = {
+  tags,
+  summary: 'Read messages at an offset, waiting for the first if asked to',
+  params: topicParams,
+  querystring: object({
+    partition: { ...offsetSchema, default: 0 },
+    offset: { type: 'string', default: 'earliest', description: 'earliest, latest, or a number' },
+    limit: { ...integer, minimum: 1, maximum: 10_000, default: 100 },
+    waitMs: { ...integer, minimum: 0, default: 0 },
+    bytesMax: { ...integer, minimum: 1 },
+    encoding: encodingSchema,
+  }),
+  response: {
+    200: {
+      content: {
+        'application/json': {
+          schema: object({
+            messages: { type: 'array', items: messageSchema },
+            nextOffset: integer,
+            startOffset: integer,
+            stableOffset: integer,
+          }),
+        },
+        [batchContentType]: { schema: {} },
+      },
+    },
+  },
+} as const
+
+export function messageRoutes(routes: FastifyInstance, context: RouteContext): void {
+  routes.post<PublishRoute>(
+    path,
+    { schema: publishSchema, config: { bytes: true } },
+    async (request, reply) => {
+      const session = await sessionOf(context, request)
+      const receipt = await publish(session, request, abortOnClose(reply))
+      return reply.type('application/json').send(JSON.stringify(receipt))
+    },
+  )
+
+  routes.get<FetchRoute>(path, { schema: fetchSchema }, async (request, reply) => {
+    const { topic } = request.params
+    const { partition, waitMs, bytesMax, limit, encoding, offset } = request.query
+    const session = await sessionOf(context, request)
+    const fetched = await session.fetch(
+      topic,
+      { partition, offset: offsetFromText(offset), bytesMax, waitMs },
+      { signal: abortWaiting(context, reply) },
+    )
+    if (accepts(request, batchContentType)) return replyWithBatches(reply, fetched)
+    const { startOffset, stableOffset } = fetched
+    const found = jsonReader(context, session, topic, encoding)(fetched, limit)
+    return reply.type('application/json').send(JSON.stringify({ ...found, startOffset, stableOffset }))
+  })
+}
+
+/** Publishes what the content type says the body is. @returns the receipt as JSON has it */
+async function publish(
+  session: Session,
+  { params: { topic }, query, headers, body }: FastifyRequest<PublishRoute>,
+  signal: AbortSignal,
+): Promise<object> {
+  const { encoding, partition, durability } = query
+  const options = { durability, signal }
+  const type = mediaType(headers['content-type'])
   if (type === batchContentType) {
     if (partition === undefined)
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
-        'a record batch is for one partition; give ?partition=',
+        'record batches are for one partition; give ?partition=',
       )
-    return session.publishBatch(topic, partition, request.body as Uint8Array, options)
+    return session.publishBatch(topic, partition, bytesOf(body), options)
   }
-  if (type !== 'application/json') return session.publish(topic, rawMessage(request, partition), options)
-  const body = request.body as { messages?: readonly unknown[] }
-  if (!Array.isArray(body?.messages))
-    return session.publish(
-      topic,
-      { ...messageFromJson(body, encoding), ...(partition !== undefined && { partition }) },
-      options,
-    )
+  if (type !== 'application/json')
+    return session.publish(topic, { ...rawMessage(headers, bytesOf(body)), partition }, options)
+  const messages = (body as { messages?: unknown } | null)?.messages
+  if (!Array.isArray(messages))
+    return session.publish(topic, onPartition(messageFromJson(body, encoding), partition), options)
   const results = await session.publishMany(
     topic,
-    outgoingMessages(body.messages, encoding, partition),
+    messages.map((message, i) =>
+      onPartition(messageFromJson(message, encoding, `messages[${i}]`), partition),
+    ),
     options,
   )
   return { results: results.map(resultToJson) }
 }
 
-const outgoingMessages = (
-  values: readonly unknown[],
-  encoding: PayloadEncoding,
-  partition: number | undefined,
-): OutgoingMessage[] =>
-  values.map((value) => {
-    const message = messageFromJson(value, encoding)
-    return partition === undefined || message.partition !== undefined ? message : { ...message, partition }
-  })
+/** The body, which is null when there is none. */
+const bytesOf = (body: unknown): Uint8Array => (body instanceof Uint8Array ? body : new Uint8Array(0))
+
+/** A message's own partition goes before that of the query. */
+const onPartition = (message: OutgoingMessage, partition: number | undefined): OutgoingMessage =>
+  partition === undefined || message.partition !== undefined ? message : { ...message, partition }
 
 const resultToJson = (result: PublishResult): unknown =>
   'error' in result ? { error: errorToJson(result.error) } : result
@@ -170,88 +205,26 @@ const resultToJson = (result: PublishResult): unknown =>
 const headerPrefix = 'ratatoskr-header-'
 
 /** A raw body as a message. HTTP gives header values as Latin-1: as bytes they are what the sender wrote. */
-function rawMessage(request: PublishRequest, partition: number | undefined): OutgoingMessage {
+function rawMessage(sent: FastifyRequest['headers'], payload: Uint8Array): OutgoingMessage {
   const headers: Header[] = []
-  for (const [name, value] of Object.entries(request.headers)) {
+  for (const [name, value] of Object.entries(sent)) {
     if (!name.startsWith(headerPrefix)) continue
     headers.push([name.slice(headerPrefix.length), Buffer.from(String(value), 'latin1')])
   }
-  const key = request.headers['ratatoskr-key']
-  const id = request.headers['ratatoskr-id']
+  const { 'ratatoskr-key': key, 'ratatoskr-id': id } = sent
   return {
-    payload: request.body instanceof Uint8Array ? request.body : utf8(''),
-    key: key === undefined ? undefined : Buffer.from(String(key), 'latin1'),
+    payload,
     headers,
-    id: id === undefined ? undefined : String(id),
-    partition,
+    ...(key !== undefined && { key: Buffer.from(String(key), 'latin1') }),
+    ...(id !== undefined && { id: String(id) }),
   }
 }
 
-async function fetch(context: RouteContext, request: FetchRequest, reply: FastifyReply): Promise<unknown> {
-  const { topic } = request.params
-  const { partition, waitMs, bytesMax, limit, encoding } = request.query
-  const session = await sessionOf(context, request)
-  const signal = abortOnClose(reply)
-  const fetched = await session.fetch(
-    topic,
-    { partition, offset: offsetOf(request.query.offset), bytesMax, waitMs },
-    { signal },
-  )
-  if (request.headers.accept === batchContentType) return replyWithBatches(reply, fetched)
-  const messages = []
-  let { nextOffset } = fetched
-  for (const message of messagesOf(
-    fetched.bytes,
-    batchSource(context, session, topic, fetched),
-    fetched.fromOffset,
-  )) {
-    if (messages.length === limit) {
-      nextOffset = message.offset
-      break
-    }
-    messages.push(messageToJson(message, encoding))
-  }
-  return reply.type('application/json').send(
-    JSON.stringify({
-      messages,
-      nextOffset,
-      startOffset: fetched.startOffset,
-      stableOffset: fetched.stableOffset,
-    }),
-  )
-}
-
-function replyWithBatches(reply: FastifyReply, fetched: FetchedBatch): FastifyReply {
-  return reply
+const replyWithBatches = (reply: FastifyReply, fetched: FetchedBatch): FastifyReply =>
+  reply
     .type(batchContentType)
     .header('ratatoskr-from-offset', fetched.fromOffset)
     .header('ratatoskr-next-offset', fetched.nextOffset)
     .header('ratatoskr-start-offset', fetched.startOffset)
     .header('ratatoskr-stable-offset', fetched.stableOffset)
     .send(fetched.bytes)
-}
-
-/** How the batches of a fetch are read as messages. */
-export const batchSource = (
-  context: RouteContext,
-  session: Session,
-  topic: string,
-  fetched: FetchedBatch,
-): BatchSource => ({
-  topic: formatTopicRef(parseTopicRef(topic, session.principal.namespace)),
-  topicId: fetched.topicId,
-  partition: fetched.partition,
-  expansion: {
-    codecs: context.broker.platform.compression,
-    bytesMax: context.broker.limits.expandedBatchBytesMax,
-  },
-})
-
-function offsetOf(text: string): number | 'earliest' | 'latest' {
-  if (text === 'earliest' || text === 'latest') return text
-  if (/^\d{1,16}$/.test(text)) return Number(text)
-  throw new RatatoskrError(
-    'RTK_INVALID_ARGUMENT',
-    `offset must be earliest, latest or a number, got ${JSON.stringify(text.slice(0, 40))}`,
-  )
-}

@@ -1,9 +1,9 @@
 /** Topics: create, list, describe, alter, delete, count. */
 import type { FastifyInstance } from 'fastify'
-import type { TopicConfig } from 'ratatoskr/ports'
-import { startPositionFromJson } from 'ratatoskr/ports'
-import { type RouteContext, sessionOf } from '../http-transport.ts'
+import { startPositionFromJson, type TopicConfig } from 'ratatoskr/ports'
+import { type RouteContext, sessionOf } from '../route-context.ts'
 import {
+  done,
   object,
   offsetsSchema,
   positionSchema,
@@ -47,7 +47,10 @@ function configurationRoutes(routes: FastifyInstance, context: RouteContext): vo
         tags,
         summary: 'Create a topic; again with an equal configuration is no error',
         params: topicParams,
-        body: { anyOf: [topicConfigSchema, { type: 'null' }] },
+        body: {
+          anyOf: [topicConfigSchema, { type: 'null' }],
+          examples: [{ partitions: 4, retentionMs: 86_400_000 }],
+        },
         response: { 200: topicSchema, 201: topicSchema },
       },
     },
@@ -71,7 +74,7 @@ function configurationRoutes(routes: FastifyInstance, context: RouteContext): vo
         tags,
         summary: 'Alter a topic; what is not given stays',
         params: topicParams,
-        body: topicConfigSchema,
+        body: { ...topicConfigSchema, examples: [{ retentionMs: 3_600_000 }] },
         response: { 200: topicSchema },
       },
     },
@@ -85,7 +88,7 @@ function configurationRoutes(routes: FastifyInstance, context: RouteContext): vo
         tags,
         summary: 'Delete a topic and its messages',
         params: topicParams,
-        response: { 204: { type: 'null' } },
+        response: done,
       },
     },
     async (request, reply) => {
@@ -144,7 +147,10 @@ function lookupRoutes(routes: FastifyInstance, context: RouteContext): void {
         tags,
         summary: 'The offset of a position, a partition each',
         params: topicParams,
-        body: object({ position: positionSchema }, ['position']),
+        body: {
+          ...object({ position: positionSchema }, ['position']),
+          examples: [{ position: 'latest' }, { position: { timestampMs: 0 } }],
+        },
         response: { 200: object({ offsets: offsetsSchema }) },
       },
     },

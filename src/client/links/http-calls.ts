@@ -1,5 +1,5 @@
 /** Requests to one broker over HTTP, their errors as the broker gave them, and the end of all of them. */
-import { errorFromJson, parseJson, RatatoskrError } from '../../ports/index.ts'
+import { type Clock, errorFromJson, parseJson, RatatoskrError } from '../../ports/index.ts'
 import type { LinkOptions } from '../link.ts'
 
 /** Nesting of JSON that is read from a broker. */
@@ -7,6 +7,7 @@ export const jsonDepthMax = 32
 
 export class HttpCalls {
   readonly closed: Promise<RatatoskrError | undefined>
+  readonly clock: Clock
   readonly frameBytesMax: number
   readonly #base: URL
   readonly #authorization: string | undefined
@@ -14,8 +15,9 @@ export class HttpCalls {
   readonly #atClose = new Set<() => Promise<void>>()
   #settle: (reason: RatatoskrError | undefined) => void = () => {}
 
-  constructor(base: URL, { credentials, frameBytesMax }: LinkOptions) {
+  constructor(base: URL, { credentials, frameBytesMax, platform }: LinkOptions) {
     this.#base = base
+    this.clock = platform.clock
     this.frameBytesMax = frameBytesMax
     if (credentials.kind === 'bearer') this.#authorization = `Bearer ${credentials.token}`
     if (credentials.kind === 'basic') {
@@ -34,11 +36,18 @@ export class HttpCalls {
     const signal = AbortSignal.any([this.#ended.signal, ...(init.signal ? [init.signal] : [])])
     let response: Response
     try {
-      response = await fetch(new URL(path, this.#base), { ...init, method, headers, signal })
+      // A broker never sends callers elsewhere, and credentials go to nobody else.
+      response = await fetch(new URL(path, this.#base), {
+        ...init,
+        method,
+        headers,
+        signal,
+        redirect: 'manual',
+      })
     } catch (cause) {
       throw this.lost(cause, init.signal)
     }
-    if (!response.ok) throw await errorOf(response)
+    if (!response.ok) throw await this.#errorOf(response, init.signal)
     return response
   }
 
@@ -50,15 +59,33 @@ export class HttpCalls {
         : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
     const response = await this.send(method, path, { ...json, signal: signal ?? null })
     if (response.status === 204) return undefined as T
-    return parseJson(await this.bytes(response), { depthMax: jsonDepthMax }) as T
+    return this.readJson(response, signal)
   }
 
-  async bytes(response: Response): Promise<Uint8Array> {
+  /** The whole body as JSON. */
+  async readJson<T>(response: Response, signal?: AbortSignal | null): Promise<T> {
+    return parseJson(await this.bytes(response, signal), { depthMax: jsonDepthMax }) as T
+  }
+
+  /** The whole body. @throws RTK_FRAME_MALFORMED when it is larger than the link accepts */
+  async bytes(response: Response, signal?: AbortSignal | null): Promise<Uint8Array> {
+    if (response.body === null) return new Uint8Array(0)
+    const chunks: Uint8Array[] = []
+    let length = 0
     try {
-      return new Uint8Array(await response.arrayBuffer())
+      for await (const chunk of response.body) {
+        length += chunk.length
+        if (length > this.frameBytesMax) break
+        chunks.push(chunk)
+      }
     } catch (cause) {
-      throw this.lost(cause)
+      throw this.lost(cause, signal)
     }
+    if (length > this.frameBytesMax) {
+      const message = `an answer is above the limit of ${this.frameBytesMax} bytes`
+      throw new RatatoskrError('RTK_FRAME_MALFORMED', message)
+    }
+    return joined(chunks, length)
   }
 
   /** What a broken connection means: the caller's own abort, our own end, or the loss of the broker. */
@@ -71,6 +98,21 @@ export class HttpCalls {
     })
     this.#settle(error)
     return error
+  }
+
+  /** The error that an answer tells of. */
+  async #errorOf(response: Response, signal?: AbortSignal | null): Promise<RatatoskrError> {
+    const bytes = await this.bytes(response, signal)
+    try {
+      const { code, detail, details } = parseJson(bytes, { depthMax: jsonDepthMax }) as Record<
+        string,
+        unknown
+      >
+      return errorFromJson({ code, message: detail, details })
+    } catch (cause) {
+      const message = `the other side answered ${response.status} without a problem document; is it a broker?`
+      return new RatatoskrError('RTK_FRAME_MALFORMED', message, { cause })
+    }
   }
 
   /** Runs `close` before everything is aborted. @returns what takes it back */
@@ -89,12 +131,13 @@ export class HttpCalls {
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the connection was closed')
 
-async function errorOf(response: Response): Promise<RatatoskrError> {
-  try {
-    const { code, detail, details } = (await response.json()) as Record<string, unknown>
-    return errorFromJson({ code, message: detail, details })
-  } catch (cause) {
-    const message = `the other side answered ${response.status} without a problem document; is it a broker?`
-    return new RatatoskrError('RTK_FRAME_MALFORMED', message, { cause })
+function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  if (chunks.length === 1) return chunks[0]
+  const whole = new Uint8Array(length)
+  let filled = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, filled)
+    filled += chunk.length
   }
+  return whole
 }

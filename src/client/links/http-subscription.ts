@@ -16,6 +16,7 @@ import { FrameReader } from './frame-reader.ts'
 import { type HttpCalls, jsonDepthMax } from './http-calls.ts'
 
 const frameContentType = 'application/vnd.ratatoskr.frames'
+const closePatienceMs = 2_000
 const jsonStart = 0x7b // a frame that begins with `{` is an event
 
 interface Request {
@@ -41,16 +42,32 @@ export async function subscribeOverHttp(http: HttpCalls, request: Request): Prom
     signal: abort.signal,
   })
   const reader = new FrameReader(response.body as ReadableStream<Uint8Array>, http.frameBytesMax)
-  const first = await reader.next().catch((cause: unknown) => {
-    throw http.lost(cause)
-  })
-  const accepted = first === undefined ? undefined : eventOf(first)
-  if (accepted?.event !== 'subscribed') {
-    throw new RatatoskrError('RTK_FRAME_MALFORMED', 'the broker did not begin the stream as agreed')
+  try {
+    const first = await nextFrame(http, reader, abort.signal)
+    const accepted = first === undefined ? undefined : eventOf(first)
+    if (accepted?.event !== 'subscribed') {
+      throw new RatatoskrError('RTK_FRAME_MALFORMED', 'the broker did not begin the stream as agreed')
+    }
+    const subscription = new HttpSubscription(http, request, accepted, abort)
+    subscription.run(reader)
+    return subscription
+  } catch (error) {
+    abort.abort()
+    throw error
   }
-  const subscription = new HttpSubscription(http, request, accepted, abort)
-  subscription.run(reader)
-  return subscription
+}
+
+/** The next frame. @throws RTK_FRAME_MALFORMED when it is no frame, else what a broken connection means */
+async function nextFrame(
+  http: HttpCalls,
+  reader: FrameReader,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await reader.next()
+  } catch (error) {
+    throw error instanceof RatatoskrError ? error : http.lost(error, signal)
+  }
 }
 
 class HttpSubscription implements Subscription {
@@ -112,19 +129,20 @@ class HttpSubscription implements Subscription {
 
   async #close(): Promise<void> {
     this.#creditCame()
-    // The broker must know before we say that it is over: others may take the partitions from here on.
+    // The broker must know before we say that it is over: others may take the partitions from here on. One that does
+    // not answer learns of it by the end of the stream.
+    const patience = this.#http.clock.after(closePatienceMs, () => this.#abort.abort())
     await this.#http
-      .json('DELETE', `${this.#request.topicPath}/subscriptions/${this.id}`)
+      .json('DELETE', `${this.#request.topicPath}/subscriptions/${this.id}`, undefined, this.#abort.signal)
       .catch(() => undefined)
+    patience[Symbol.dispose]()
     this.#abort.abort()
     await this.#running
   }
 
   async #read(reader: FrameReader): Promise<RatatoskrError | undefined> {
     for (;;) {
-      const frame = await reader.next().catch((cause: unknown) => {
-        throw this.#closing === undefined ? this.#http.lost(cause) : cause
-      })
+      const frame = await nextFrame(this.#http, reader, this.#abort.signal)
       if (this.#closing !== undefined) return undefined
       if (frame === undefined)
         return new RatatoskrError('RTK_DISCONNECTED', 'the stream of the subscription broke off')

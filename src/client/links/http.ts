@@ -2,12 +2,15 @@
  * A link over HTTP: one request an operation, and for a subscription one response that never ends (see
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
-import { parseJson, parseTopicRef, type RatatoskrError, type Session } from '../../ports/index.ts'
+import { assertLabel, parseTopicRef, type RatatoskrError, type Session } from '../../ports/index.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'
-import { HttpCalls, jsonDepthMax } from './http-calls.ts'
+import { HttpCalls } from './http-calls.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
 
 const batchContentType = 'application/vnd.ratatoskr.batch'
+
+// `fetch` of Node gives up on headers that take 5 minutes: a longer wait comes back empty before that.
+const waitMsMax = 240_000
 
 /** Opens a link to `http://host:port` or `https://host:port`. */
 export const openHttpLink: OpenLink = async (url, options) => {
@@ -24,8 +27,10 @@ function topicPath(topic: string): string {
   parseTopicRef(topic)
   return `/v1/topics/${encodeURIComponent(topic)}`
 }
-const groupPath = (topic: string, group: string): string =>
-  `${topicPath(topic)}/groups/${encodeURIComponent(group)}`
+function groupPath(topic: string, group: string): string {
+  assertLabel('group', group)
+  return `${topicPath(topic)}/groups/${encodeURIComponent(group)}`
+}
 const jsonBody = (value: unknown) => ({
   body: JSON.stringify(value),
   headers: { 'content-type': 'application/json' },
@@ -42,7 +47,7 @@ class HttpLink implements Link {
 
   async createTopic(...[topic, config = {}]: Asked<'createTopic'>): Promise<Answer<'createTopic'>> {
     const response = await this.#http.send('PUT', topicPath(topic), jsonBody(config))
-    return { created: response.status === 201, topic: await this.#read(response) }
+    return { created: response.status === 201, topic: await this.#http.readJson(response) }
   }
 
   deleteTopic(topic: string): Promise<void> {
@@ -82,7 +87,7 @@ class HttpLink implements Link {
         signal: options.signal ?? null,
       },
     )
-    return this.#read(response)
+    return this.#http.readJson(response, options.signal)
   }
 
   subscribe(...[topic, options, sink]: Asked<'subscribe'>): Promise<Answer<'subscribe'>> {
@@ -94,7 +99,7 @@ class HttpLink implements Link {
       partition: String(request.partition),
       offset: String(request.offset),
     })
-    if (request.waitMs !== undefined) query.set('waitMs', String(request.waitMs))
+    if (request.waitMs !== undefined) query.set('waitMs', String(Math.min(request.waitMs, waitMsMax)))
     if (request.bytesMax !== undefined) query.set('bytesMax', String(request.bytesMax))
     const response = await this.#http.send('GET', `${topicPath(topic)}/messages?${query}`, {
       headers: { accept: batchContentType },
@@ -103,7 +108,7 @@ class HttpLink implements Link {
     const offset = (name: string): number => Number(response.headers.get(`ratatoskr-${name}-offset`))
     return {
       partition: request.partition,
-      bytes: await this.#http.bytes(response),
+      bytes: await this.#http.bytes(response, call.signal),
       fromOffset: offset('from'),
       nextOffset: offset('next'),
       startOffset: offset('start'),
@@ -150,9 +155,5 @@ class HttpLink implements Link {
 
   async close(): Promise<void> {
     await this.#http.close()
-  }
-
-  async #read<T>(response: Response): Promise<T> {
-    return parseJson(await this.#http.bytes(response), { depthMax: jsonDepthMax }) as T
   }
 }
