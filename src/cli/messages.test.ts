@@ -1,0 +1,113 @@
+/** `pub` and `sub` against a server of its own process: what goes in on one side comes out on the other, byte for byte. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runCommand } from '../../contract-tests/batteries/run-command.ts'
+import { ServerProcess } from '../../contract-tests/batteries/server-process.ts'
+
+const words = ['ask', 'Yggdrasil', 'æsir', '松鼠', '🐿️', '\t', '"quoted"', 'a\\nb', '\r', ' ']
+/** Lines of many lengths and scripts, empty ones among them, and one far longer than a pipe's buffer. */
+const text = Buffer.from(
+  Array.from({ length: 10_000 }, (_, i) =>
+    i === 5_000
+      ? `${'long '.repeat(60_000)}\n`
+      : `${i % 97 === 0 ? '' : `${i} ${words[i % 10].repeat(i % 7)}`}\n`,
+  ).join(''),
+)
+
+let directory: string
+let server: ServerProcess
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ratatoskr-messages-'))
+  server = await ServerProcess.start({ directory })
+})
+
+afterAll(async () => {
+  await server.crash()
+  await rm(directory, { recursive: true, force: true })
+})
+
+const at = (scheme: string): string[] => ['--url', server.urls[scheme], '--timeout', '15000']
+
+describe('pub and sub', () => {
+  it.each([
+    ['grpc', 'ws'],
+    ['ws', 'http'],
+    ['http', 'grpc'],
+  ])('10,000 lines in over %s come out over %s, byte for byte', async (from, to) => {
+    const topic = `lines.${from}`
+    const published = await runCommand(['pub', topic, ...at(from)], { input: text })
+    expect(published).toMatchObject({ code: 0, stderr: `pub ${topic}: 10000 messages published\n` })
+    const printed = await runCommand(['sub', topic, '--from', 'earliest', '-n', '10000', ...at(to)])
+    expect([printed.code, printed.stderr]).toEqual([0, ''])
+    expect(Buffer.compare(printed.stdout, text)).toBe(0)
+  })
+
+  it('carry key, headers and partition of one message, and print it as JSON', async () => {
+    expect((await runCommand(['topic', 'create', 'one', '--partitions', '3', ...at('grpc')])).code).toBe(0)
+    const published = await runCommand([
+      ...[
+        'pub',
+        'one',
+        'hello',
+        '-k',
+        'key',
+        '-H',
+        'a=1',
+        '-H',
+        'b=x=y',
+        '-p',
+        '2',
+        '-o',
+        'json',
+        ...at('ws'),
+      ],
+      ...['--durability', 'fsync'],
+    ])
+    const receipt = JSON.parse(published.stdout.toString())
+    expect(receipt).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      partition: 2,
+      offset: 0,
+      durability: 'fsync',
+    })
+    const printed = await runCommand([
+      'sub',
+      'one',
+      '--from',
+      '0',
+      '-p',
+      '2',
+      '-n',
+      '1',
+      '-o',
+      'json',
+      ...at('http'),
+    ])
+    expect(JSON.parse(printed.stdout.toString())).toMatchObject({
+      id: receipt.id,
+      topic: 'one',
+      partition: 2,
+      offset: 0,
+      key: 'key',
+      payload: Buffer.from('hello').toString('base64'),
+    })
+  })
+
+  it('in a group go on where the one before stopped, and seek moves the group', async () => {
+    const input = Array.from({ length: 6 }, (_, i) => `${i}\n`).join('')
+    await runCommand(['pub', 'grouped', ...at('grpc')], { input })
+    const take = async (count: number): Promise<string> =>
+      (await runCommand(['sub', 'grouped', '-g', 'g', '-n', `${count}`, ...at('grpc')])).stdout.toString()
+    expect(await take(2)).toBe('0\n1\n')
+    expect(await take(3)).toBe('2\n3\n4\n')
+    const described = await runCommand(['group', 'describe', 'grouped', 'g', '-o', 'json', ...at('ws')])
+    expect(JSON.parse(described.stdout.toString())).toMatchObject({ group: 'g', lag: 1, state: 'empty' })
+    expect((await runCommand(['group', 'seek', 'grouped', 'g', '--to', '1', ...at('http')])).code).toBe(0)
+    expect(await take(2)).toBe('1\n2\n')
+    const listed = await runCommand(['group', 'list', 'grouped', '-o', 'json', ...at('grpc')])
+    expect(JSON.parse(listed.stdout.toString())).toEqual([{ group: 'g' }])
+  })
+})
