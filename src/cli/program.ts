@@ -10,7 +10,6 @@ export function buildProgram(): Command {
     .exitOverride()
     .showHelpAfterError('(ratatoskr --help shows the commands)')
     .enablePositionalOptions()
-    .action(() => program.help({ error: true }))
   program.option('-V, --version', 'print the version').on('option:version', async () => {
     process.stdout.write(`${(await import('./version.ts')).version}\n`)
     process.exit(0)
