@@ -23,6 +23,8 @@ export interface MessageOwner {
 
 /** Who is told of whole batches only. Its messages carry no ids but those that they were given. */
 export interface BatchOwner {
+  /** For its messages that bring no time, in Unix milliseconds. */
+  readonly timestampMs: number
   joined(): void
   batchStored(receipt: BatchReceipt): void
   batchFailed(error: RatatoskrError): void
@@ -128,7 +130,7 @@ export class OutgoingBatch {
     this.#keepId(index)
     this.#owners[index] = owner
     this.#places[index] = place
-    return this.#write(message, scratchId)
+    return this.#write(message, scratchId, message.timestampMs ?? this.#options.clock.now())
   }
 
   /** Adds a message of a bulk. @returns bytes by which the batch grew */
@@ -137,7 +139,8 @@ export class OutgoingBatch {
       this.#batchOwner.push(owner)
       owner.joined()
     }
-    return this.#write(message, message.id === undefined ? undefined : parseUuid(message.id))
+    const id = message.id === undefined ? undefined : parseUuid(message.id)
+    return this.#write(message, id, message.timestampMs ?? owner.timestampMs)
   }
 
   /** The bytes of the batch in a buffer of their own; no record comes in any more. */
@@ -212,14 +215,14 @@ export class OutgoingBatch {
     this.#ids.set(scratchId, index * 16)
   }
 
-  #write(message: OutgoingMessage, id: Uint8Array | undefined): number {
-    const { builder, clock } = this.#options
+  #write(message: OutgoingMessage, id: Uint8Array | undefined, timestampMs: number): number {
+    const { builder } = this.#options
     const before = this.bufferedBytes === 0 ? 0 : builder.sizeBytes
     scratch.payload = message.payload
     scratch.key = message.key
     scratch.headers = message.headers
     scratch.id = id
-    scratch.timestampMs = message.timestampMs ?? clock.now()
+    scratch.timestampMs = timestampMs
     builder.add(scratch)
     const grown = builder.sizeBytes - before
     this.bufferedBytes += grown

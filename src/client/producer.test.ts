@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../contract-tests/manual-clock.ts'
-import { type PublishResult, partitionForKey, RatatoskrError, utf8 } from '../ports/index.ts'
+import { type PublishResult, partitionForKey, RatatoskrError, RecordCursor, utf8 } from '../ports/index.ts'
 import { FakeBroker, testPlatform } from './testing/fake-broker.ts'
 
 async function setup(partitions = 1) {
@@ -354,6 +354,27 @@ describe('publishing many', () => {
     expect(heldMax).toBeLessThan(9_000)
     expect((await producer.addAll('orders', [{ payload: 'one' }])).messageCount).toBe(1)
     expect((await producer.addAll('orders', [])).batches).toEqual([])
+  })
+
+  it('gives the messages of a bulk the time at which they are taken, but for those that bring one', async () => {
+    const { client, broker, clock } = await setup()
+    const beganMs = clock.now()
+    async function* slowly() {
+      for (let i = 0; i < 3; i++) {
+        yield { payload: 'x' }
+        await clock.advance(1_000)
+      }
+      yield { payload: 'x', timestampMs: 7 }
+    }
+    await client.producer().addAll('orders', slowly())
+    const [partition] = broker.find('orders').partitions
+    const cursor = new RecordCursor()
+    const times = partition.batches.flatMap(({ bytes }) => {
+      const found: number[] = []
+      for (cursor.open(bytes); cursor.next(); ) found.push(cursor.timestampMs)
+      return found
+    })
+    expect(times).toEqual([beganMs, beganMs + 1_000, beganMs + 2_000, 7])
   })
 
   it('says how much of a bulk is stored when it fails', async () => {

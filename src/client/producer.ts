@@ -175,7 +175,8 @@ export class Producer implements AsyncDisposable {
   /**
    * Publishes a bulk: any number of messages, taken as fast as the broker stores them and never more than the buffer
    * holds. Makes no object for a message, and no ids but given ones: the broker derives them from the offset. A message
-   * is copied before the next is asked for, so that its maker may use the same bytes again.
+   * is copied before the next is asked for, so that its maker may use the same bytes again. Messages without a time get
+   * that of the moment they are taken, but many in a row share one reading of the clock.
    * Without `timeoutMs` only each batch has a deadline.
    * @throws the first failure, when everything sent before it is settled; `details.storedCount` says how many are stored
    */
@@ -186,19 +187,23 @@ export class Producer implements AsyncDisposable {
   ): Promise<BulkReceipt> {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options
     return withDeadline(this.#senders.clock, 'addAll', { signal, timeoutMs }, timeoutMs, async (aborted) => {
-      const bulk = new BulkPublish()
+      const bulk = new BulkPublish(this.#senders.clock)
       const sender = this.#topic(topic)
       const stopped = (): boolean => bulk.failure !== undefined || aborted.aborted
       try {
         await sender.resolved()
         if (Symbol.asyncIterator in messages) {
           for await (const message of messages) {
+            bulk.resumed()
             if (!this.#addOfBulk(sender, message, bulk, options)) await this.#readyFor(sender)
             if (stopped()) break
           }
         } else {
           for (const message of messages) {
-            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#readyFor(sender)
+            if (!this.#addOfBulk(sender, message, bulk, options)) {
+              await this.#readyFor(sender)
+              bulk.resumed()
+            }
             if (stopped()) break
           }
         }
@@ -242,7 +247,9 @@ export class Producer implements AsyncDisposable {
   ): void {
     if (this.#closed !== undefined) throw this.#closed
     const sender = this.#topic(topic)
-    const deadlineMs = this.#senders.clock.monotonic() + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
+    const nowMs = this.#senders.clock.monotonic()
+    const deadlineMs = nowMs + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
+    sender.refresh(nowMs)
     const durability = options.durability ?? this.#durability
     if (sender.ready && this.#hasRoom) {
       this.#added(sender.add(message, owner, place, durability, deadlineMs))
@@ -261,8 +268,10 @@ export class Producer implements AsyncDisposable {
     owner: ManyPublish,
     options: PublishManyOptions,
   ): Promise<void> {
-    const deadlineMs = this.#senders.clock.monotonic() + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
+    const nowMs = this.#senders.clock.monotonic()
+    const deadlineMs = nowMs + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
     const durability = options.durability ?? this.#durability
+    sender.refresh(nowMs)
     let copied = false
     for (let place = 0; place < messages.length; place++) {
       const message = messages[place]
@@ -296,10 +305,10 @@ export class Producer implements AsyncDisposable {
     options: PublishManyOptions,
   ): boolean {
     if (this.#closed !== undefined) throw this.#closed
-    const deadlineMs = this.#senders.clock.monotonic() + this.#timeoutMs
+    if (bulk.tick()) sender.refresh(bulk.monotonicMs)
     const durability = options.durability ?? this.#durability
     const outgoing = toOutgoing(message.payload, message)
-    this.#added(sender.addOfBulk(outgoing, bulk, durability, deadlineMs))
+    this.#added(sender.addOfBulk(outgoing, bulk, durability, bulk.monotonicMs + this.#timeoutMs))
     bulk.messageCount++
     return this.#hasRoom && sender.ready
   }

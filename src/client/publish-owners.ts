@@ -1,5 +1,11 @@
 /** Who waits for publishes: for one, for many with a result each, or for a bulk as a whole. */
-import { type BatchReceipt, type PublishReceipt, type PublishResult, RatatoskrError } from '../ports/index.ts'
+import {
+  type BatchReceipt,
+  type Clock,
+  type PublishReceipt,
+  type PublishResult,
+  RatatoskrError,
+} from '../ports/index.ts'
 import type { BatchOwner, MessageOwner } from './outgoing-batch.ts'
 
 /** What a bulk came to. */
@@ -72,13 +78,39 @@ export class ManyPublish implements MessageOwner {
   }
 }
 
+/** Messages that share one reading of the clocks, which costs more than encoding a message. */
+const messagesPerReading = 64
+
 /** A bulk, told of its batches only. */
 export class BulkPublish implements BatchOwner {
   messageCount = 0
+  timestampMs = 0
+  /** The same moment by the monotonic clock. */
+  monotonicMs = 0
   failure: RatatoskrError | undefined
   readonly #batches: BatchReceipt[] = []
   #open = 0
   #finished: PromiseWithResolvers<void> | undefined
+  readonly #clock: Clock
+  #messagesOfReading = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Before each message: sees to its time. @returns true when the clocks were read for it */
+  tick(): boolean {
+    if (this.#messagesOfReading-- > 0) return false
+    this.#messagesOfReading = messagesPerReading - 1
+    this.timestampMs = this.#clock.now()
+    this.monotonicMs = this.#clock.monotonic()
+    return true
+  }
+
+  /** After a pause: the clocks have moved on. */
+  resumed(): void {
+    this.#messagesOfReading = 0
+  }
 
   joined(): void {
     this.#open++

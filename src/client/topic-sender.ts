@@ -61,10 +61,13 @@ export class TopicSender {
 
   /** True when a message can be added at once without passing another. */
   get ready(): boolean {
-    if (this.#count === 0 || this.#waiting.length > 0) return false
-    if (this.#senders.clock.monotonic() - this.#resolvedAtMs > refreshAfterMs)
-      void this.#resolve().catch(() => {})
-    return true
+    return this.#count > 0 && this.#waiting.length === 0
+  }
+
+  /** Asks anew, in the background, what partitions the topic has, when that was long ago. */
+  refresh(monotonicMs: number): void {
+    if (this.#count > 0 && monotonicMs - this.#resolvedAtMs > refreshAfterMs)
+      void this.#resolve().catch(() => {}) // what is known goes on being used
   }
 
   get idle(): boolean {
