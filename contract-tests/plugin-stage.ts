@@ -12,6 +12,7 @@ import type {
   Plugin,
   PluginContext,
 } from 'ratatoskr/ports'
+import { defaultLimits, messagesOf } from 'ratatoskr/ports'
 import { type MemoryMetrics, memoryMetrics } from '../adapters/memory-metrics/index.ts'
 import { within } from './suite.ts'
 import { type TestPlatform, testPlatform } from './test-platform.ts'
@@ -102,7 +103,8 @@ export class PluginStage {
   }
 
   #context(): PluginContext {
-    const { clock, logger, random } = this.platform
+    const { clock, logger, random, compression } = this.platform
+    const expansion = { codecs: compression, bytesMax: defaultLimits.expandedBatchBytesMax }
     return {
       clock,
       logger,
@@ -115,6 +117,7 @@ export class PluginStage {
         this.queues.push(queue as StageQueue<never>)
         return queue
       },
+      messages: ({ batch, ...source }) => messagesOf(batch, { ...source, expansion }),
       stats: () => stats,
       health: () => health,
     }

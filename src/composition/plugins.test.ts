@@ -214,6 +214,7 @@ describe('telemetry', () => {
     expect(only('messagePublished')).toEqual([
       {
         topic: 'orders',
+        topicId: topic.topicId,
         partition: 1,
         baseOffset: 0,
         recordCount: 1,

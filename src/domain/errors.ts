@@ -123,11 +123,11 @@ export const errorCodes = {
   ),
   RTK_DISCONNECTED: passing(
     'unavailable',
-    'The connection is lost. A publish in flight may or may not be stored; retry with the same id.',
+    'The connection is lost. A publish in flight may or may not be stored; publishing it again may store it twice.',
   ),
   RTK_TIMEOUT: passing(
     'timeout',
-    'No answer within the deadline. A publish may or may not be stored; retry with the same id.',
+    'No answer within the deadline. A publish may or may not be stored; publishing it again may store it twice.',
   ),
   RTK_CANCELLED: fact('cancelled', 'The caller cancelled the call.'),
   RTK_CLOSED: fact('cancelled', 'The object was closed before the call.'),

@@ -8,6 +8,7 @@
  */
 import type { Durability } from '../domain/durability.ts'
 import type { RatatoskrError } from '../domain/errors.ts'
+import type { Message } from '../domain/message.ts'
 import type { TopicChanges, TopicConfig } from '../domain/topic.ts'
 import type { BrokerStats, Health } from './broker-facade.ts'
 import type { Clock } from './clock.ts'
@@ -52,6 +53,11 @@ export interface PluginContext {
   ): Disposable
   /** Makes a bounded queue whose items are handled outside the broker's own work. */
   backgroundQueue<Item>(options: BackgroundQueueOptions<Item>): BackgroundQueue<Item>
+  /**
+   * The messages of a batch, decoded one by one as they are asked for: costs nothing to those who do not ask. In a guard
+   * they have no offsets yet. @throws RTK_BATCH_MALFORMED, RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_TOO_LARGE
+   */
+  messages(event: PublishedBatch): Iterable<Message>
   /** Counts of the whole broker, as of now. */
   stats(): BrokerStats
   health(): Health
@@ -93,8 +99,12 @@ export interface GuardEvents {
 }
 
 /** A batch that was stored; single messages of one turn come as one batch. */
+/** What `PluginContext.messages` reads: the events of both hooks that see batches have it. */
+export type PublishedBatch = Pick<MessagePublishedEvent, 'topic' | 'topicId' | 'partition' | 'batch'>
+
 export interface MessagePublishedEvent {
   readonly topic: string
+  readonly topicId: string
   readonly partition: number
   readonly baseOffset: number
   readonly recordCount: number
@@ -102,7 +112,7 @@ export interface MessagePublishedEvent {
   readonly durability: Durability
   /** From entering the broker to the acknowledgement. */
   readonly durationMs: number
-  /** The stored bytes: `messagesOf` gives lazy views of them. Must not be changed. */
+  /** The stored bytes; `PluginContext.messages` gives lazy views of them. Must not be changed. */
   readonly batch: BatchBytes
 }
 
@@ -159,6 +169,7 @@ export interface TopicEvent {
 /** Batches that are about to be stored. */
 export interface BeforePublishEvent {
   readonly topic: string
+  readonly topicId: string
   readonly partition: number
   readonly recordCount: number
   readonly batch: BatchBytes

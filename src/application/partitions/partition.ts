@@ -327,7 +327,7 @@ export class Partition implements ReadablePartition {
     enteredMs: number,
   ): void {
     this.#context.traffic.stored(
-      this.#owner.text,
+      this.#owner,
       this.index,
       baseOffset,
       recordCount,

@@ -31,7 +31,9 @@ export interface PluginHostOptions {
   readonly stats: () => BrokerStats
   /** What plugins see as `context.health()`. */
   readonly health: () => Health
-  readonly limits?: Pick<Limits, 'observerFailuresMax' | 'pluginCloseTimeoutMs'> | undefined
+  readonly limits?:
+    | Pick<Limits, 'observerFailuresMax' | 'pluginCloseTimeoutMs' | 'expandedBatchBytesMax'>
+    | undefined
 }
 
 interface Running {
@@ -41,7 +43,7 @@ interface Running {
 
 export class PluginHost implements Hooks {
   readonly #options: PluginHostOptions
-  readonly #limits: Pick<Limits, 'observerFailuresMax' | 'pluginCloseTimeoutMs'>
+  readonly #limits: Pick<Limits, 'observerFailuresMax' | 'pluginCloseTimeoutMs' | 'expandedBatchBytesMax'>
   readonly #table = new HookTable()
   /** In list order: what is set up now. */
   readonly #running = new Map<string, Running>()
@@ -146,7 +148,13 @@ export class PluginHost implements Hooks {
     const { plugins, ...shared } = this.#options
     for (const [order, plugin] of plugins.entries()) {
       if (this.#removed.has(plugin.name)) continue
-      const scope = new PluginScope({ ...shared, plugin: plugin.name, order, hooks: this.#table })
+      const scope = new PluginScope({
+        ...shared,
+        expandedBatchBytesMax: this.#limits.expandedBatchBytesMax,
+        plugin: plugin.name,
+        order,
+        hooks: this.#table,
+      })
       try {
         await plugin.setup(scope.context)
       } catch (error) {

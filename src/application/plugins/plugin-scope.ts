@@ -13,6 +13,7 @@ import {
   type LogFields,
   type Logger,
   type Metrics,
+  messagesOf,
   type ObserverEvents,
   type Platform,
   type PluginContext,
@@ -31,6 +32,7 @@ export interface ScopeOptions {
   readonly hooks: HookTable
   readonly platform: Platform
   readonly metrics: Metrics
+  readonly expandedBatchBytesMax: number
   readonly stats: () => BrokerStats
   readonly health: () => Health
 }
@@ -82,7 +84,8 @@ export class PluginScope implements HookOwner {
   }
 
   #makeContext(): PluginContext {
-    const { platform, stats, health } = this.#options
+    const { platform, stats, health, expandedBatchBytesMax } = this.#options
+    const expansion = { codecs: platform.compression, bytesMax: expandedBatchBytesMax }
     return {
       logger: this.logger,
       clock: this.#clock(),
@@ -91,6 +94,7 @@ export class PluginScope implements HookOwner {
       on: (name, observer) => this.#on(name, observer),
       before: (name, guard) => this.#before(name, guard),
       backgroundQueue: (options) => this.#queue(options),
+      messages: ({ batch, ...source }) => messagesOf(batch, { ...source, expansion }),
       stats,
       health,
     }

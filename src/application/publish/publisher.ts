@@ -222,7 +222,14 @@ export class Publisher {
   ): void {
     const { hooks } = this.#parts
     if (hooks.guards('publish')) {
-      hooks.check('publish', { topic: topic.text, partition, recordCount, batch, principal })
+      hooks.check('publish', {
+        topic: topic.text,
+        topicId: topic.id,
+        partition,
+        recordCount,
+        batch,
+        principal,
+      })
     }
   }
 

@@ -2,7 +2,7 @@
 import type { Durability } from '../../domain/durability.ts'
 import type { RatatoskrError } from '../../domain/errors.ts'
 import type { BatchBytes, Clock } from '../../ports/index.ts'
-import type { Hooks } from '../seams.ts'
+import type { Hooks, LiveTopic } from '../seams.ts'
 
 export class PublishTraffic {
   readonly #hooks: Hooks
@@ -30,7 +30,7 @@ export class PublishTraffic {
   }
 
   stored(
-    topic: string,
+    topic: Pick<LiveTopic, 'text' | 'id'>,
     partition: number,
     baseOffset: number,
     recordCount: number,
@@ -42,7 +42,8 @@ export class PublishTraffic {
     this.#bytesPublished += batch.length
     if (!this.#hooks.observes('messagePublished')) return
     this.#hooks.emit('messagePublished', {
-      topic,
+      topic: topic.text,
+      topicId: topic.id,
       partition,
       baseOffset,
       recordCount,
