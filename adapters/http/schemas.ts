@@ -62,14 +62,17 @@ const bytesSchema = {
   description: 'text, or {"base64": …} for bytes that are not UTF-8',
 } as const
 
+/** A field may be missing or null: a message goes back as it came. */
+const nullable = <S extends object>(schema: S) => ({ anyOf: [schema, { type: 'null' }] }) as const
+
 /** A message as it is published; what its payload may be depends on `encoding`. */
 export const outgoingMessageSchema = object({
   payload: { description: 'base64 text, text, or any JSON value, as encoding says' },
-  key: bytesSchema,
-  headers: { type: 'object', additionalProperties: true },
-  id: text,
-  timestamp: integer,
-  partition: integer,
+  key: nullable(bytesSchema),
+  headers: nullable({ type: 'object', additionalProperties: true }),
+  id: nullable(text),
+  timestamp: nullable(integer),
+  partition: nullable(integer),
 })
 
 /** A message as it is read. */
