@@ -120,6 +120,8 @@ export class Workload implements ChaosProgress {
       })
       inFlight.add(publishing)
       if (inFlight.size >= this.#inFlightMax) await Promise.race(inFlight)
+      // In one process and memory everything may settle without the event loop having turned: timers need their chance.
+      if (sequence % 64 === 0) await new Promise((resolve) => setImmediate(resolve))
       // A lost client is replaced when everything given to it is settled: two at once could store out of order.
       if (client === undefined) await Promise.all(inFlight)
     }
