@@ -61,6 +61,21 @@ export function toOutgoing(payload: string | Uint8Array, fields: MessageFields):
   }
 }
 
+/**
+ * The same for a message that is read at once and not kept: one of bytes alone is taken as it is, without an object of its own.
+ * @throws as `toOutgoing`
+ */
+export function asOutgoing(message: MessageToPublish): OutgoingMessage {
+  return isOfBytes(message) ? message : toOutgoing(message.payload, message)
+}
+
+function isOfBytes(message: MessageToPublish): message is MessageToPublish & OutgoingMessage {
+  const { payload, key, headers } = message
+  return (
+    payload instanceof Uint8Array && (key === undefined || key instanceof Uint8Array) && headers === undefined
+  )
+}
+
 function headerList(headers: HeadersInit): Header[] {
   if (typeof headers !== 'object' || headers === null) {
     throw new RatatoskrError(

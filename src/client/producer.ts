@@ -21,6 +21,7 @@ import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { wholeNumber } from './checks.ts'
 import type { Connection } from './connection.ts'
 import {
+  asOutgoing,
   detached,
   type MessageFields,
   type MessageToPublish,
@@ -307,7 +308,7 @@ export class Producer implements AsyncDisposable {
     if (this.#closed !== undefined) throw this.#closed
     if (bulk.tick()) sender.refresh(bulk.monotonicMs)
     const durability = options.durability ?? this.#durability
-    const outgoing = toOutgoing(message.payload, message)
+    const outgoing = asOutgoing(message)
     this.#added(sender.addOfBulk(outgoing, bulk, durability, bulk.monotonicMs + this.#timeoutMs))
     bulk.messageCount++
     return this.#hasRoom && sender.ready
