@@ -117,30 +117,38 @@ export class EmbeddedBroker implements ClientOperations, AsyncDisposable {
     return this.#parts.plugins.remove(name)
   }
 
-  createTopic: Client['createTopic'] = (...args) => this.#own.createTopic(...args)
-  deleteTopic: Client['deleteTopic'] = (...args) => this.#own.deleteTopic(...args)
-  listTopics: Client['listTopics'] = (...args) => this.#own.listTopics(...args)
-  topicExists: Client['topicExists'] = (...args) => this.#own.topicExists(...args)
-  describeTopic: Client['describeTopic'] = (...args) => this.#own.describeTopic(...args)
-  alterTopic: Client['alterTopic'] = (...args) => this.#own.alterTopic(...args)
-  publish: Client['publish'] = (...args) => this.#own.publish(...args)
-  publishMany: Client['publishMany'] = (...args) => this.#own.publishMany(...args)
-  publishBatch: Client['publishBatch'] = (...args) => this.#own.publishBatch(...args)
+  createTopic: Client['createTopic'] = (...args) => this.#call((own) => own.createTopic(...args))
+  deleteTopic: Client['deleteTopic'] = (...args) => this.#call((own) => own.deleteTopic(...args))
+  listTopics: Client['listTopics'] = (...args) => this.#call((own) => own.listTopics(...args))
+  topicExists: Client['topicExists'] = (...args) => this.#call((own) => own.topicExists(...args))
+  describeTopic: Client['describeTopic'] = (...args) => this.#call((own) => own.describeTopic(...args))
+  alterTopic: Client['alterTopic'] = (...args) => this.#call((own) => own.alterTopic(...args))
+  publish: Client['publish'] = (...args) => this.#call((own) => own.publish(...args))
+  publishMany: Client['publishMany'] = (...args) => this.#call((own) => own.publishMany(...args))
+  publishBatch: Client['publishBatch'] = (...args) => this.#call((own) => own.publishBatch(...args))
   producer: Client['producer'] = (...args) => this.#own.producer(...args)
   subscribe: Client['subscribe'] = (topic: string, ...args: unknown[]) =>
-    this.#own.subscribe(topic, ...(args as [never, never?]))
-  batches: Client['batches'] = (...args) => this.#own.batches(...args)
-  fetch: Client['fetch'] = (...args) => this.#own.fetch(...args)
-  commit: Client['commit'] = (...args) => this.#own.commit(...args)
-  seek: Client['seek'] = (...args) => this.#own.seek(...args)
-  listGroups: Client['listGroups'] = (...args) => this.#own.listGroups(...args)
-  describeGroup: Client['describeGroup'] = (...args) => this.#own.describeGroup(...args)
-  deleteGroup: Client['deleteGroup'] = (...args) => this.#own.deleteGroup(...args)
-  offsets: Client['offsets'] = (...args) => this.#own.offsets(...args)
-  topicStats: Client['topicStats'] = (...args) => this.#own.topicStats(...args)
+    this.#call((own) => own.subscribe(topic, ...(args as [never, never?])))
+  batches: Client['batches'] = (...args) => this.#call((own) => own.batches(...args))
+  fetch: Client['fetch'] = (...args) => this.#call((own) => own.fetch(...args))
+  commit: Client['commit'] = (...args) => this.#call((own) => own.commit(...args))
+  seek: Client['seek'] = (...args) => this.#call((own) => own.seek(...args))
+  listGroups: Client['listGroups'] = (...args) => this.#call((own) => own.listGroups(...args))
+  describeGroup: Client['describeGroup'] = (...args) => this.#call((own) => own.describeGroup(...args))
+  deleteGroup: Client['deleteGroup'] = (...args) => this.#call((own) => own.deleteGroup(...args))
+  offsets: Client['offsets'] = (...args) => this.#call((own) => own.offsets(...args))
+  topicStats: Client['topicStats'] = (...args) => this.#call((own) => own.topicStats(...args))
+
+  /** Rejects while the broker is not running: who calls for a promise is never thrown at. */
+  #call<T>(run: (own: Client) => Promise<T>): Promise<T> {
+    return this.#client === undefined ? Promise.reject(notRunning()) : run(this.#client)
+  }
 
   get #own(): Client {
     if (this.#client !== undefined) return this.#client
-    throw new RatatoskrError('RTK_UNAVAILABLE', 'the broker is not running; call start first')
+    throw notRunning()
   }
 }
+
+const notRunning = (): RatatoskrError =>
+  new RatatoskrError('RTK_UNAVAILABLE', 'the broker is not running; call start first')
