@@ -50,7 +50,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   })
   await broker.start()
   onTestFinished(() => broker.stop())
-  const address = transport.address as BoundAddress
+  const address = transport.address ?? { host: '', port: 0, url: '' }
   const { url } = address
   const socket = async (): Promise<Socket> => {
     const opened = connect({ host: address.host, port: address.port })

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest'
+import { type Rig, startRig } from './testing/rig.ts'
+
+interface Operation {
+  readonly summary: string
+  readonly tags: readonly string[]
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[]
+  readonly requestBody?: { readonly content: Readonly<Record<string, { schema: { examples?: unknown[] } }>> }
+  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>
+}
+
+async function operations({ call }: Rig): Promise<{ path: string; method: string; operation: Operation }[]> {
+  const { paths } = (await call('GET', '/openapi.json')).json as {
+    paths: Record<string, Record<string, Operation>>
+  }
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+  )
+}
+
+const routes = `
+GET /healthz
+GET /livez
+GET /readyz
+GET /v1/session
+GET /v1/stats
+GET /v1/topics
+DELETE GET PATCH PUT /v1/topics/{topic}
+GET /v1/topics/{topic}/exists
+GET /v1/topics/{topic}/groups
+DELETE GET /v1/topics/{topic}/groups/{group}
+POST /v1/topics/{topic}/groups/{group}/ack
+POST /v1/topics/{topic}/groups/{group}/commit
+POST /v1/topics/{topic}/groups/{group}/fetch
+POST /v1/topics/{topic}/groups/{group}/seek
+GET POST /v1/topics/{topic}/messages
+POST /v1/topics/{topic}/offsets
+POST /v1/topics/{topic}/resolve
+GET /v1/topics/{topic}/stats
+GET /v1/topics/{topic}/subscribe
+DELETE /v1/topics/{topic}/subscriptions/{subscription}`
+
+describe('the OpenAPI document', () => {
+  it('is of version 3.1 and lists every route', async () => {
+    const rig = await startRig()
+    expect((await rig.call('GET', '/openapi.json')).json.openapi).toMatch(/^3\.1\./)
+    const byPath = new Map<string, string[]>()
+    for (const { path, method } of await operations(rig))
+      byPath.set(path, [...(byPath.get(path) ?? []), method.toUpperCase()])
+    const listed = [...byPath].map(([path, methods]) => `${methods.toSorted().join(' ')} ${path}`)
+    const ofPath = (line: string) => line.slice(line.indexOf('/'))
+    expect(listed.toSorted((a, b) => (ofPath(a) < ofPath(b) ? -1 : 1))).toEqual(routes.trim().split('\n'))
+  })
+
+  it('says of every route what it takes and answers, errors among it', async () => {
+    for (const { path, method, operation } of await operations(await startRig())) {
+      const at = `${method} ${path}`
+      expect(operation.summary, at).toMatch(/\w/)
+      expect(operation.tags, at).toHaveLength(1)
+      const inPath = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path')
+      expect(
+        inPath.map(({ name }) => `{${name}}`),
+        at,
+      ).toEqual(path.match(/\{\w+\}/g) ?? [])
+      const { default: problem, ...successes } = operation.responses
+      expect(Object.keys(problem.content ?? {}), at).toEqual(['application/problem+json'])
+      expect(Object.keys(successes).length, at).toBeGreaterThan(0)
+      for (const [status, { content }] of Object.entries(successes))
+        if (status !== '204') expect(Object.keys(content ?? {}).length, at).toBeGreaterThan(0)
+      if (operation.requestBody !== undefined)
+        expect(operation.requestBody.content['application/json'].schema.examples?.length, at).toBeGreaterThan(
+          0,
+        )
+    }
+  })
+
+  it('gives examples of bodies that the routes accept', async () => {
+    const rig = await startRig()
+    let tried = 0
+    for (const { path, method, operation } of await operations(rig)) {
+      for (const example of operation.requestBody?.content['application/json'].schema.examples ?? []) {
+        const topic = `t${++tried}`
+        if (method !== 'put') await rig.broker.createTopic(topic)
+        const group = `/v1/topics/${topic}/groups/g`
+        if (path.includes('/groups/')) {
+          await rig.broker.publish(topic, 'x')
+          await rig.call('POST', `${group}/fetch`, { member: 'worker-1' })
+        }
+        const at = path.replace('{topic}', topic).replace('{group}', 'g')
+        const { status, text } = await rig.call(method.toUpperCase(), at, example)
+        expect(status, `${method} ${path} ${text}`).toBeLessThan(300)
+      }
+    }
+    expect(tried).toBeGreaterThanOrEqual(10)
+  })
+})
