@@ -81,17 +81,24 @@ describe('MessageChecker', () => {
     const maker = new MessageMaker(100)
     const checker = new MessageChecker(100)
     for (let i = 0; i < 100; i++) take(checker, maker.next())
-    expect(checker.findings(100)).toEqual({ received: 100, lost: 0, duplicated: 0, damaged: 0 })
+    expect(checker.findings(100)).toEqual({
+      received: 100,
+      lost: 0,
+      duplicated: 0,
+      disordered: 0,
+      damaged: 0,
+    })
   })
 
-  it('counts what is missing, in between and at the end, what comes twice, and what is damaged', () => {
+  it('counts what is missing, what comes twice or late, and what is damaged', () => {
     const maker = new MessageMaker(100)
     const checker = new MessageChecker(100)
     const messages = Array.from({ length: 10 }, () => maker.next().slice())
-    for (const place of [0, 1, 3, 3, 2]) take(checker, messages[place])
+    for (const place of [0, 1, 5, 5, 3, 3]) take(checker, messages[place])
     take(checker, messages[4].subarray(0, 99))
     take(checker, messages[4].with(99, 0))
-    expect(checker.findings(10)).toEqual({ received: 7, lost: 7, duplicated: 2, damaged: 2 })
+    // 2 and 4 are missing in between, 6 to 9 at the end.
+    expect(checker.findings(10)).toEqual({ received: 8, lost: 6, duplicated: 2, disordered: 1, damaged: 2 })
   })
 })
 
@@ -103,6 +110,7 @@ describe('the report', () => {
     sent: 1,
     lost: 0,
     duplicated: 0,
+    disordered: 0,
     damaged: 0,
   })
 

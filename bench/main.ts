@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- <scenario>`: measures one scenario and prints one JSON object on standard output; everything else
- * goes to standard error. Ends with 1 when a message was lost, came twice or was damaged, and with 2 when it was asked wrongly.
+ * goes to standard error. Ends with 1 when a message was lost, came twice,
+ * out of order or damaged, and with 2 when it was asked wrongly.
  */
 import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -71,7 +72,8 @@ async function main(): Promise<number> {
   const text = `${JSON.stringify(report, null, 2)}\n`
   process.stdout.write(text)
   if (json !== undefined) await writeFile(json, text)
-  return report.lost + report.duplicated + report.damaged === 0 ? 0 : 1
+  const { lost, duplicated, disordered, damaged } = report
+  return lost + duplicated + disordered + damaged === 0 ? 0 : 1
 }
 
 try {

@@ -58,7 +58,15 @@ export interface Findings {
   readonly received: number
   readonly lost: number
   readonly duplicated: number
+  /** Came later than one that was made after them. */
+  readonly disordered: number
   readonly damaged: number
+}
+
+/** Places from `from` up to, not with, `to`. */
+interface Gap {
+  readonly from: number
+  readonly to: number
 }
 
 /** Counts and checks what arrives. */
@@ -69,8 +77,10 @@ export class MessageChecker {
   #view: DataView = new DataView(new ArrayBuffer(0))
   #arrivedMs = 0
   #expected = 0
-  #lost = 0
+  /** What was passed over and has not come. */
+  #gaps: Gap[] = []
   #duplicated = 0
+  #disordered = 0
   #damaged = 0
   #windowStart = 0
   #windowStartMs = 0
@@ -100,9 +110,9 @@ export class MessageChecker {
     }
     if (place === this.#expected) this.#expected++
     else if (place > this.#expected) {
-      this.#lost += place - this.#expected
+      this.#gaps.push({ from: this.#expected, to: place })
       this.#expected = place + 1
-    } else this.#duplicated++
+    } else this.#late(place)
     if (place % messagesPerTime === 0 && this.#sampleCount < samplesMax) {
       this.#samples[this.#sampleCount++] = this.#arrivedMs - this.#view.getFloat64(valueStart + 8)
     }
@@ -131,10 +141,27 @@ export class MessageChecker {
   findings(sent: number): Findings {
     return {
       received: this.received,
-      lost: this.#lost + Math.max(0, sent - this.#expected),
+      lost: this.#gaps.reduce((sum, { from, to }) => sum + to - from, Math.max(0, sent - this.#expected)),
       duplicated: this.#duplicated,
+      disordered: this.#disordered,
       damaged: this.#damaged,
     }
+  }
+
+  /** One that others have overtaken, or that was there before. */
+  #late(place: number): void {
+    const at = this.#gaps.findIndex(({ from, to }) => from <= place && place < to)
+    if (at === -1) {
+      this.#duplicated++
+      return
+    }
+    this.#disordered++
+    const { from, to } = this.#gaps[at]
+    const left = [
+      { from, to: place },
+      { from: place + 1, to },
+    ]
+    this.#gaps.splice(at, 1, ...left.filter((gap) => gap.from < gap.to))
   }
 }
 

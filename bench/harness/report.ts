@@ -11,6 +11,7 @@ export interface Run {
   readonly sent: number
   readonly lost: number
   readonly duplicated: number
+  readonly disordered: number
   readonly damaged: number
 }
 
@@ -53,6 +54,7 @@ export interface Report {
   readonly messages: number
   readonly lost: number
   readonly duplicated: number
+  readonly disordered: number
   readonly damaged: number
   readonly peers: readonly Peer[]
   readonly machine: Readonly<Record<string, string | number>>
@@ -82,8 +84,10 @@ export function peerOf(name: string, version: string, runs: readonly Run[], ours
 }
 
 /** Adds up over all runs. */
-export const sumOf = (runs: readonly Run[], field: 'sent' | 'lost' | 'duplicated' | 'damaged'): number =>
-  runs.reduce((sum, run) => sum + run[field], 0)
+export const sumOf = (
+  runs: readonly Run[],
+  field: 'sent' | 'lost' | 'duplicated' | 'disordered' | 'damaged',
+): number => runs.reduce((sum, run) => sum + run[field], 0)
 
 export function machine(): Report['machine'] {
   const processors = cpus()

@@ -34,15 +34,13 @@ export async function runStream(
   const uses = Object.entries(measured).map(async ([role, process]) => [role, rounded(await process.usage())])
   const processes = Object.fromEntries(await Promise.all(uses)) as Record<string, ProcessUse>
   const sent = (await producer.process.ask('stop')) as number
-  const { lost, duplicated, damaged } = (await consumer.process.ask('finish', sent)) as Findings
+  const { received: _received, ...findings } = (await consumer.process.ask('finish', sent)) as Findings
   return {
     messagesPerSecond: Math.round(window.messages / window.seconds),
     latencyMs: window.latencyMs,
     processes,
     sent,
-    lost,
-    duplicated,
-    damaged,
+    ...findings,
   }
 }
 

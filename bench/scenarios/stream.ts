@@ -94,6 +94,7 @@ function report(
     messages: sumOf(runs, 'sent'),
     lost: sumOf(runs, 'lost'),
     duplicated: sumOf(runs, 'duplicated'),
+    disordered: sumOf(runs, 'disordered'),
     damaged: sumOf(runs, 'damaged'),
     peers: [peerOf('ceiling', process.version, ceiling, median)],
     machine: machine(),
