@@ -1,12 +1,26 @@
 import { describe, expect, it } from 'vitest'
 import { type Rig, startRig } from './testing/rig.ts'
 
+interface MediaType {
+  readonly schema: { readonly examples?: readonly unknown[] }
+  readonly example?: unknown
+  readonly examples?: Readonly<Record<string, { readonly value: unknown }>>
+}
+
 interface Operation {
   readonly summary: string
   readonly tags: readonly string[]
   readonly parameters?: readonly { readonly name: string; readonly in: string }[]
-  readonly requestBody?: { readonly content: Readonly<Record<string, { schema: { examples?: unknown[] } }>> }
+  readonly requestBody?: { readonly content: Readonly<Record<string, MediaType>> }
   readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>
+}
+
+/** The examples of a JSON body, wherever the document has them. */
+function examplesOf({ requestBody }: Operation): readonly unknown[] {
+  const media = requestBody?.content['application/json']
+  if (media === undefined) return []
+  if (media.example !== undefined) return [media.example]
+  return media.schema.examples ?? Object.values(media.examples ?? {}).map(({ value }) => value)
 }
 
 async function operations({ call }: Rig): Promise<{ path: string; method: string; operation: Operation }[]> {
@@ -67,10 +81,7 @@ describe('the OpenAPI document', () => {
       expect(Object.keys(successes).length, at).toBeGreaterThan(0)
       for (const [status, { content }] of Object.entries(successes))
         if (status !== '204') expect(Object.keys(content ?? {}).length, at).toBeGreaterThan(0)
-      if (operation.requestBody !== undefined)
-        expect(operation.requestBody.content['application/json'].schema.examples?.length, at).toBeGreaterThan(
-          0,
-        )
+      if (operation.requestBody !== undefined) expect(examplesOf(operation).length, at).toBeGreaterThan(0)
     }
   })
 
@@ -78,7 +89,7 @@ describe('the OpenAPI document', () => {
     const rig = await startRig()
     let tried = 0
     for (const { path, method, operation } of await operations(rig)) {
-      for (const example of operation.requestBody?.content['application/json'].schema.examples ?? []) {
+      for (const example of examplesOf(operation)) {
         const topic = `t${++tried}`
         if (method !== 'put') await rig.broker.createTopic(topic)
         const group = `/v1/topics/${topic}/groups/g`
