@@ -368,6 +368,22 @@ describe.each(links)('the client over %s', (_name, setup) => {
     await subscription.close()
   })
 
+  it('stores a partition in the order of publishing, however many batches are under way', async () => {
+    await client.createTopic('orders')
+    await using producer = client.producer({ batchBytesMax: 32_768, inFlightMax: 16 })
+    const count = 10_000
+    await producer.addAll(
+      'orders',
+      numbers(count).map((text) => ({ payload: text.padEnd(200, '.') })),
+    )
+    const subscription = await client.subscribe('orders', { from: 'earliest' })
+    const messages = await take(subscription, count)
+    expect(messages.map((message) => parseInt(utf8Text(message.payload), 10))).toEqual(
+      Array.from({ length: count }, (_, i) => i),
+    )
+    await subscription.close()
+  })
+
   it('ends a subscription whose topic is deleted', async () => {
     await client.createTopic('orders')
     const subscription = await client.subscribe('orders', () => {})

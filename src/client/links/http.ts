@@ -3,6 +3,7 @@
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
 import { assertLabel, parseTopicRef, type RatatoskrError, type Session } from '../../ports/index.ts'
+import { unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'
 import { HttpCalls } from './http-calls.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
@@ -39,6 +40,8 @@ const jsonBody = (value: unknown) => ({
 class HttpLink implements Link {
   readonly closed: Promise<RatatoskrError | undefined>
   readonly #http: HttpCalls
+  /** The last publish to each partition. Requests take several connections, where one overtakes another: they go in turn. */
+  readonly #publishing = new Map<string, Promise<unknown>>()
 
   constructor(http: HttpCalls) {
     this.#http = http
@@ -74,7 +77,20 @@ class HttpLink implements Link {
     return this.#http.json('POST', `${topicPath(topic)}/resolve`)
   }
 
-  async publishBatch(
+  async publishBatch(...asked: Asked<'publishBatch'>): Promise<Answer<'publishBatch'>> {
+    const [topic, partition, , options] = asked
+    const key = `${partition} ${topic}`
+    const send = (): Promise<Answer<'publishBatch'>> => this.#publish(...asked)
+    const sent = this.#publishing.get(key)?.then(send, send) ?? send()
+    const forget = (): void => {
+      if (this.#publishing.get(key) === sent) this.#publishing.delete(key)
+    }
+    this.#publishing.set(key, sent)
+    sent.then(forget, forget)
+    return unlessAborted(sent, options?.signal, 'publish')
+  }
+
+  async #publish(
     ...[topic, partition, batch, options = {}]: Asked<'publishBatch'>
   ): Promise<Answer<'publishBatch'>> {
     const durability = options.durability === undefined ? '' : `&durability=${options.durability}`
