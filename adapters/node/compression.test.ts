@@ -79,7 +79,12 @@ describe('snappy', () => {
   const snappy = codecOf(2)
 
   it('is left out where its package is not installed', () => {
-    expect([...nodeCompression(() => undefined).keys()].sort()).toEqual([1, 4])
+    expect([...nodeCompression(undefined, () => false).keys()].sort()).toEqual([1, 4])
+    const broken = nodeCompression(
+      () => undefined,
+      () => true,
+    ).get(2)
+    expect(codeOf(() => broken?.compress(text(1)))).toBe('RTK_COMPRESSION_UNAVAILABLE')
   })
 
   it("writes the stream that Java's client reads: header, then blocks of at most 32 KiB", () => {

@@ -5,18 +5,37 @@
 import { constants } from 'node:buffer'
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { type CompressionCodec, type CompressionCodecs, RatatoskrError } from 'ratatoskr/ports'
-import { type LoadPackage, optionalPackage } from './optional-package.ts'
+import { isInstalled, type LoadPackage, optionalPackage } from './optional-package.ts'
 import { type SnappyPackage, snappyCodec } from './snappy.ts'
 
 /** Every codec that this process has, by id. */
-export function nodeCompression(load: LoadPackage = optionalPackage): CompressionCodecs {
+export function nodeCompression(
+  load: LoadPackage = optionalPackage,
+  installed: (name: string) => boolean = isInstalled,
+): CompressionCodecs {
   const codecs: CompressionCodec[] = [
     zlibCodec(1, 'gzip', gzipSync, gunzipSync),
     zlibCodec(4, 'zstd', zstdCompressSync, zstdDecompressSync),
   ]
-  const snappy = load('snappy') as SnappyPackage | undefined
-  if (snappy !== undefined) codecs.push(snappyCodec(snappy))
+  if (installed('snappy')) codecs.push(snappyCodec(loadedWhenUsed(load)))
   return new Map(codecs.map((codec) => [codec.id, codec]))
+}
+
+/** Snappy, loaded by the first batch that needs it: most processes never meet one. */
+function loadedWhenUsed(load: LoadPackage): SnappyPackage {
+  let loaded: SnappyPackage | undefined
+  const snappy = (): SnappyPackage => {
+    loaded ??= load('snappy') as SnappyPackage | undefined
+    if (loaded !== undefined) return loaded
+    throw new RatatoskrError(
+      'RTK_COMPRESSION_UNAVAILABLE',
+      'the package snappy has no build for this machine',
+    )
+  }
+  return {
+    compressSync: (bytes) => snappy().compressSync(bytes),
+    uncompressSync: (bytes) => snappy().uncompressSync(bytes),
+  }
 }
 
 function zlibCodec(

@@ -9,7 +9,7 @@
  * A header may stand again between blocks, where streams were joined. Java reads both formats; we read both and write its own.
  * Source: https://github.com/xerial/snappy-java (SnappyOutputStream, SnappyInputStream)
  */
-import { type CompressionCodec, RatatoskrError } from 'ratatoskr/ports'
+import { type CompressionCodec, isRatatoskrError, RatatoskrError } from 'ratatoskr/ports'
 
 /** What is used of the package `snappy`. */
 export interface SnappyPackage {
@@ -108,7 +108,7 @@ function expandBlock(block: Uint8Array, snappy: SnappyPackage): Uint8Array {
   try {
     return snappy.uncompressSync(block) as Uint8Array
   } catch (error) {
-    throw malformed(error)
+    throw isRatatoskrError(error) ? error : malformed(error)
   }
 }
 
