@@ -1,6 +1,6 @@
 /** The HTTP transport: starts and stops the server of server.ts with the sessions and streams that belong to it. */
 import { lookup } from 'node:dns/promises'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import {
   assertBindAllowed,
@@ -56,8 +56,6 @@ interface Running {
   readonly streams: Streams
   readonly stopping: AbortController
   readonly clock: Clock
-  /** Connections that have not sent a request yet. */
-  readonly silent: ReadonlySet<Socket>
 }
 
 class HttpTransport implements Transport {
@@ -118,7 +116,6 @@ class HttpTransport implements Transport {
       headersTimeoutMs,
       requestTimeoutMs,
     })
-    const silent = silentSockets(server, tls !== undefined)
     try {
       await server.listen({ port, host: await addressToBind(host) })
     } catch (error) {
@@ -128,7 +125,7 @@ class HttpTransport implements Transport {
     server.server.on('error', (cause) => {
       supervision.failed(new RatatoskrError('RTK_UNAVAILABLE', 'the HTTP listener failed', { cause }))
     })
-    return { server, sessions, streams, stopping, clock: broker.platform.clock, silent }
+    return { server, sessions, streams, stopping, clock: broker.platform.clock }
   }
 
   #addressOf({ server }: FastifyInstance): BoundAddress {
@@ -141,25 +138,12 @@ class HttpTransport implements Transport {
 
 /** Lets what is in flight finish until the deadline, then cuts it. */
 async function closeWithin(running: Running, deadlineMs: number): Promise<void> {
-  const { server, sessions, streams, stopping, clock, silent } = running
+  const { server, sessions, streams, stopping, clock } = running
   const deadline = clock.after(deadlineMs, () => server.server.closeAllConnections())
   stopping.abort()
-  const closed = server.close()
-  for (const socket of silent) socket.destroy()
-  await Promise.all([closed, streams.closeAll()])
+  await Promise.all([server.close(), streams.closeAll()])
   deadline[Symbol.dispose]()
   await sessions.close()
-}
-
-/** The connections without a request so far. Node counts them neither as idle nor as busy, and would wait for them. */
-function silentSockets({ server }: FastifyInstance, encrypted: boolean): ReadonlySet<Socket> {
-  const silent = new Set<Socket>()
-  server.on(encrypted ? 'secureConnection' : 'connection', (socket: Socket) => {
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
-  })
-  server.on('request', ({ socket }) => silent.delete(socket))
-  return silent
 }
 
 /** fastify would open one listener for each address of `localhost`, and only the first could be asked or closed. */

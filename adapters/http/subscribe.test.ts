@@ -52,6 +52,17 @@ describe('server-sent events', () => {
     expect(payloads.toSorted()).toEqual(Array.from({ length: 15 }, (_, i) => `m${i}`).toSorted())
   })
 
+  it('puts the position of the message itself first', async () => {
+    const rig = await rigWithOrders(2)
+    const events = await rig.events(query)
+    const ids: (string | undefined)[] = []
+    for (const partition of [0, 1, 0]) {
+      await rig.broker.publish('orders', 'x', { partition })
+      ids.push((await events.take(1))[0].id)
+    }
+    expect(ids).toEqual(['0:0', '1:0,0:0', '0:1,1:0'])
+  })
+
   it.each([
     ['from=1', ['b', 'c']],
     ['from=0:2', ['c']],

@@ -104,6 +104,15 @@ describe('calls of an HTTP link', () => {
     await link.close()
   })
 
+  it('fetches what comes in many pieces, byte for byte', async () => {
+    const { link } = await rigWithLink()
+    const sent = batchOf([Buffer.alloc(900_000, 'abc').toString()])
+    await link.publishBatch('orders', 0, sent.slice())
+    const { bytes, nextOffset } = await link.fetch('orders', { partition: 0, offset: 'earliest' })
+    expect([bytes.length, nextOffset]).toEqual([sent.length, 1])
+    expect(Buffer.compare(bytes.subarray(61), sent.subarray(61))).toBe(0)
+  })
+
   it('cancels a call, and lives on', async () => {
     const { link } = await rigWithLink()
     const abort = new AbortController()
