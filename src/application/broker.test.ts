@@ -62,6 +62,22 @@ describe('the life of a broker', () => {
     expect(bench.broker.health()).toMatchObject({ status: 'ok', ready: true })
   })
 
+  it('drains: is not ready any more and serves on, until it is stopped or started again', async () => {
+    const bench = new BrokerBench()
+    bench.broker.drain()
+    expect(bench.broker.health()).toMatchObject({ status: 'stopped', ready: false })
+    const session = await bench.start()
+    bench.broker.drain()
+    expect(bench.broker.health()).toMatchObject({ status: 'stopping', ready: false })
+    await session.createTopic('orders')
+    expect((await bench.connect('late')).id).toBeDefined()
+    await bench.broker.start()
+    expect(bench.broker.health()).toMatchObject({ status: 'ok', ready: true })
+    bench.broker.drain()
+    await bench.broker.stop()
+    expect(await codeOf(() => session.topicExists('orders'))).toBe('RTK_CLOSED')
+  })
+
   it('unwinds a start that fails, and can be started another time', async () => {
     const { bench, steps, transport } = tracedBench()
     transport.onStart = () => {

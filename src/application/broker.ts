@@ -130,6 +130,14 @@ export class Broker implements Component {
   }
 
   /**
+   * Makes readiness fail, and goes on serving until `stop`: so that load balancers send nobody here any more before the
+   * first connection is refused. Does nothing unless the broker is running.
+   */
+  drain(): void {
+    if (this.#life === 'running') this.#life = 'draining'
+  }
+
+  /**
    * Opens a session for the process that holds the broker: it may do everything and brings no credentials.
    * @throws RTK_UNAVAILABLE when the broker is not running, RTK_LIMIT_EXCEEDED
    */
@@ -177,7 +185,10 @@ export class Broker implements Component {
   }
 
   async #start(): Promise<void> {
-    if (this.#life === 'running') return
+    if (this.#life === 'running' || this.#life === 'draining') {
+      this.#life = 'running'
+      return
+    }
     this.#life = 'starting'
     this.#startedAtMs = this.#options.platform.clock.monotonic()
     try {

@@ -2,7 +2,7 @@
 import type { ComponentHealth, Health, HealthStatus } from '../ports/index.ts'
 
 /** Where the broker is in its life. */
-export type LifeState = 'stopped' | 'starting' | 'running' | 'stopping'
+export type LifeState = 'stopped' | 'starting' | 'running' | 'draining' | 'stopping'
 
 /**
  * @param transports health of every transport, well or not
@@ -19,6 +19,7 @@ export function brokerHealth(
     ...troubled.filter(({ name }) => transports.every((one) => one.name !== name)),
   ]
   const well = components.every(({ status }) => status === 'ok')
-  const status: HealthStatus = life === 'running' ? (well ? 'ok' : 'degraded') : life
+  const status: HealthStatus =
+    life === 'running' ? (well ? 'ok' : 'degraded') : life === 'draining' ? 'stopping' : life
   return { status, ready: life === 'running', uptimeMs, components }
 }

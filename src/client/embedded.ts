@@ -1,12 +1,18 @@
 /** The link to a broker in the same process: a session of the broker, without any protocol between. */
-import type { RatatoskrError, Session } from '../ports/index.ts'
+import type { Clock, RatatoskrError, Session } from '../ports/index.ts'
 import type { Link } from './link.ts'
+import { LoopWatch } from './loop-watch.ts'
 
 /**
  * The session as a link: it ends when it is closed, or when the broker stops.
  * @param stopped resolves when the broker stops, with the reason
  */
-export function embeddedLink(session: Session, stopped: Promise<RatatoskrError | undefined>): Link {
+export function embeddedLink(
+  session: Session,
+  stopped: Promise<RatatoskrError | undefined>,
+  clock: Clock,
+): Link {
+  const loop = new LoopWatch(clock)
   const closed = Promise.withResolvers<RatatoskrError | undefined>()
   void stopped.then(closed.resolve)
   return {
@@ -18,8 +24,11 @@ export function embeddedLink(session: Session, stopped: Promise<RatatoskrError |
     describeTopic: (topic) => session.describeTopic(topic),
     alterTopic: (topic, changes) => session.alterTopic(topic, changes),
     resolveTopic: (topic) => session.resolveTopic(topic),
-    publishBatch: (topic, partition, batch, options) =>
-      session.publishBatch(topic, partition, batch, options),
+    publishBatch(topic, partition, batch, options) {
+      const pause = loop.pause()
+      if (pause === undefined) return session.publishBatch(topic, partition, batch, options)
+      return pause.then(() => session.publishBatch(topic, partition, batch, options))
+    },
     subscribe: (topic, options, sink) => session.subscribe(topic, options, sink),
     fetch: (topic, request, call) => session.fetch(topic, request, call),
     commit: (topic, request) => session.commit(topic, request),

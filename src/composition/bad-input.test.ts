@@ -41,7 +41,7 @@ beforeAll(async () => {
   broker = await startTestBroker({ transports, limits })
   const anonymous = { transport: 'embedded', address: 'embedded', local: true, encrypted: false }
   const session = await broker.facade.connect(anonymous, { kind: 'none' })
-  links.set('embedded', embeddedLink(session, new Promise(() => {})))
+  links.set('embedded', embeddedLink(session, new Promise(() => {}), broker.platform.clock))
   for (const [i, [name, open]] of openers.entries()) {
     const { platform } = broker
     const options = { credentials: { kind: 'none' }, platform, frameBytesMax: 64 * MIB } as const

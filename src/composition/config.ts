@@ -46,6 +46,10 @@ export interface RatatoskrConfig {
   readonly auth?: { readonly tokens?: readonly TokenConfig[] }
   readonly audit?: { readonly enabled?: boolean; readonly file?: string; readonly publishes?: boolean }
   readonly metrics?: { readonly enabled?: boolean }
+  readonly shutdown?: {
+    /** How long readiness fails before connections are closed, so that load balancers notice. 500 ms by default. */
+    readonly drainMs?: number
+  }
   readonly log?: { readonly level?: 'debug' | 'info' | 'warn' | 'error' }
   /** Plugins of your own; only in a configuration file that is code. */
   readonly plugins?: readonly Plugin[]

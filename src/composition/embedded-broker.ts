@@ -65,6 +65,11 @@ export class EmbeddedBroker implements ClientOperations, AsyncDisposable {
     this.#client ??= await this.client()
   }
 
+  /** Makes readiness fail, and goes on serving until `stop`: for load balancers, which must look elsewhere first. */
+  drain(): void {
+    this.#parts.broker.drain()
+  }
+
   /** Stops taking work, lets calls in flight finish, then stops everything; within `limits.stopTimeoutMs`. Idempotent. */
   async stop(): Promise<void> {
     const client = this.#client
@@ -86,7 +91,8 @@ export class EmbeddedBroker implements ClientOperations, AsyncDisposable {
   client(options: ClientOptions = {}): Promise<Client> {
     const { broker, platform } = this.#parts
     const limits = options.limits ?? broker.facade.limits
-    const open = async () => embeddedLink(await broker.connectEmbedded(), this.#stopped.promise)
+    const open = async () =>
+      embeddedLink(await broker.connectEmbedded(), this.#stopped.promise, platform.clock)
     return clientOver(open, 1, { ...options, limits, reconnect: false }, platform)
   }
 

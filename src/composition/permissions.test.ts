@@ -56,7 +56,11 @@ afterAll(async () => {
 async function open(way: string, credentials: Credentials): Promise<Link> {
   if (way === 'embedded') {
     const peer = { transport: 'embedded', address: 'embedded', local: true, encrypted: false }
-    return embeddedLink(await broker.facade.connect(peer, credentials), new Promise(() => {}))
+    return embeddedLink(
+      await broker.facade.connect(peer, credentials),
+      new Promise(() => {}),
+      broker.platform.clock,
+    )
   }
   const i = Object.keys(openers).indexOf(way)
   const { platform } = broker

@@ -14,7 +14,8 @@ export async function serve(flags: ConfigFlags): Promise<void> {
       // Who asks twice does not want to wait for the drain.
       if (asked > 1) process.exit(exitCodes.failure)
       logger.info('stopping', { signal })
-      broker.stop().then(resolve, reject)
+      broker.drain()
+      setTimeout(() => broker.stop().then(resolve, reject), config.shutdown.drainMs)
     }
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)

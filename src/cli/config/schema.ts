@@ -65,6 +65,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
+  shutdown: z.strictObject({ drainMs: z.int().min(0).max(3_600_000).default(500) }).prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
   plugins: z.array(plugin).default([]),
 }) satisfies z.ZodType<unknown, RatatoskrConfig>

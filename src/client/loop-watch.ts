@@ -1,0 +1,39 @@
+/**
+ * Notices that the event loop gets no turn. In one process a publish settles without any I/O, so that a loop which awaits
+ * one after the other runs in microtasks alone, and timers and sockets of the same process starve.
+ */
+import type { Clock } from '../ports/index.ts'
+
+// Rarely enough to cost nothing, often enough to see 10 ms go by.
+const callsPerLook = 64
+const starvedAfterMs = 10
+
+export class LoopWatch {
+  readonly #clock: Clock
+  #calls = 0
+  #sinceMs = 0
+  #turn: Promise<void> | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Asked before each call. @returns what to wait for first when the loop has had no turn for 10 ms */
+  pause(): Promise<void> | undefined {
+    if (++this.#calls < callsPerLook) return undefined
+    this.#turn ??= this.#nextTurn()
+    return this.#clock.monotonic() - this.#sinceMs > starvedAfterMs ? this.#turn : undefined
+  }
+
+  /** The next turn of the loop: a timer that is due at once comes with it, or not before the microtasks end. */
+  #nextTurn(): Promise<void> {
+    this.#sinceMs = this.#clock.monotonic()
+    return new Promise((resolve) => {
+      this.#clock.after(0, () => {
+        this.#calls = 0
+        this.#turn = undefined
+        resolve()
+      })
+    })
+  }
+}
