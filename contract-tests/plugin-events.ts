@@ -82,7 +82,14 @@ export const observerEvents: ObserverEvents = {
 /** What guards are asked about. */
 export const guardEvents: GuardEvents = {
   connect: observerEvents.connected,
-  publish: { topic: 'orders', topicId: '6b1f5f3e-8a52-4a1d-9d0e-3f5b7c2a1e90', partition: 1, recordCount: 3, batch, principal },
+  publish: {
+    topic: 'orders',
+    topicId: '6b1f5f3e-8a52-4a1d-9d0e-3f5b7c2a1e90',
+    partition: 1,
+    recordCount: 3,
+    batch,
+    principal,
+  },
   subscribe: subscriber,
   topicCreate: topic,
   topicAlter: { ...topic, changes: { partitions: 8 } },

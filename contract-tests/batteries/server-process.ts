@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-export const commandFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const commandFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 export const nodeArguments = ['--conditions=source', commandFile]
 
 export interface ServerOptions {

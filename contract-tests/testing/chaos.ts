@@ -21,7 +21,7 @@ export interface ChaosOptions {
 
 export type ChaosClient = Pick<Client, 'publish' | 'subscribe' | 'offsets' | 'close'>
 
-export interface ChaosProgress {
+interface ChaosProgress {
   /** Messages acknowledged so far. */
   readonly acked: number
   /** Resolves when so many more were acknowledged: to break things under load and not before it. */
@@ -240,7 +240,7 @@ function* invented(logs: readonly ProducerLog[], stored: readonly StoredMessage[
 
 const keyOf = (producer: string, sequence: number): string => `${producer}:${sequence}`
 
-export function reportOf(logs: readonly ProducerLog[], stored: number): ChaosReport {
+function reportOf(logs: readonly ProducerLog[], stored: number): ChaosReport {
   const failures: Record<string, number> = {}
   for (const log of logs)
     for (const [code, times] of Object.entries(log.failures)) failures[code] = (failures[code] ?? 0) + times

@@ -4,8 +4,8 @@ import type { Client, ClientMessage, MessageToPublish } from 'ratatoskr/client'
 import { type PublishReceipt, utf8 } from 'ratatoskr/ports'
 
 /** The operations that are needed: a client has them, and so has an embedded broker. */
-export type Publisher = Pick<Client, 'publishMany'>
-export type Subscriber = Pick<Client, 'subscribe'>
+type Publisher = Pick<Client, 'publishMany'>
+type Subscriber = Pick<Client, 'subscribe'>
 
 /** What is published, and by whom it is to be received. */
 export interface DeliveryOptions {

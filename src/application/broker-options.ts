@@ -33,7 +33,7 @@ export interface BrokerSettings {
   readonly restart: RestartPolicy
 }
 
-export const defaultBrokerSettings: BrokerSettings = Object.freeze({
+const defaultBrokerSettings: BrokerSettings = Object.freeze({
   autoCreateTopics: true,
   topicDefaults: Object.freeze({}),
   verifyRecords: true,

@@ -40,7 +40,7 @@ import {
 } from '../schemas.ts'
 
 /** Content type of one or more record batches, back to back. */
-export const batchContentType = 'application/vnd.ratatoskr.batch'
+const batchContentType = 'application/vnd.ratatoskr.batch'
 
 interface PublishQuery {
   readonly encoding: PayloadEncoding
