@@ -1,6 +1,7 @@
 /** The tree of subcommands: names, arguments and options. What they do is in `commands/`, loaded when they run. */
 import { Command } from 'commander'
 import { defaultUrl } from './connection.ts'
+import { version } from './version.ts'
 
 const collect = (value: string, all: string[] = []): string[] => [...all, value]
 
@@ -10,10 +11,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .showHelpAfterError('(ratatoskr --help shows the commands)')
     .enablePositionalOptions()
-  program.option('-V, --version', 'print the version').on('option:version', async () => {
-    process.stdout.write(`${(await import('./version.ts')).version}\n`)
-    process.exit(0)
-  })
+  program.version(version, '-V, --version', 'print the version')
   addServe(program)
   addTopic(program)
   addMessages(program)
