@@ -42,7 +42,7 @@ export interface ConnectionOptions {
 }
 
 // A link that lived this long was a good one: the next loss begins with the shortest pauses again.
-const stableAfterMs = 5_000
+const stableAfterMs = 1_000
 const fatalKinds = new Set(['unauthenticated', 'denied', 'invalid', 'unsupported', 'config'])
 
 export class Connection {
@@ -61,7 +61,7 @@ export class Connection {
     this.#options = options
     const pauses = options.reconnect === false ? {} : options.reconnect
     this.#backoff = new Backoff(
-      { baseMs: pauses.baseMs ?? 100, maxMs: pauses.maxMs ?? 10_000 },
+      { baseMs: pauses.baseMs ?? 100, maxMs: pauses.maxMs ?? 2_000 },
       options.random,
     )
   }
@@ -140,13 +140,20 @@ export class Connection {
     signal: AbortSignal | undefined,
     repeat: boolean,
   ): MaybePromise<T> {
-    const disconnected = isRatatoskrError(error, 'RTK_DISCONNECTED')
-    if (disconnected || isRatatoskrError(error, 'RTK_CLOSED')) {
-      this.lost(link, error)
-      const again = this.#end === undefined && (repeat || !disconnected) && signal?.aborted !== true
-      if (again) return this.#useNext(run, signal, repeat)
+    const closed = isRatatoskrError(error, 'RTK_CLOSED')
+    if (!closed && !isRatatoskrError(error, 'RTK_DISCONNECTED')) throw toRatatoskrError(error)
+    // A link that we thought alive and that refuses the call did nothing with it. One that was given up meanwhile, because
+    // another call noticed the loss first, was cut with this call under way: nobody knows what became of it.
+    const untouched = closed && this.#link === link
+    this.lost(link, error)
+    const again = this.#end === undefined && (repeat || untouched) && signal?.aborted !== true
+    if (again) return this.#useNext(run, signal, repeat)
+    if (closed && this.#end === undefined) {
+      throw new RatatoskrError('RTK_DISCONNECTED', 'the connection was lost while the call was under way', {
+        cause: error,
+      })
     }
-    throw toRatatoskrError(error)
+    throw error
   }
 
   async #useNext<T>(
