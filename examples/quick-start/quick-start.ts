@@ -8,10 +8,10 @@ const broker = await createBroker({
 })
 await broker.start()
 
-const { offset, durability } = await broker.publish('orders', 'three hazelnuts', { key: 'customer-7' })
+const { offset, durability } = await broker.publish('nuts', 'three hazelnuts', { key: 'customer-7' })
 console.log(`stored at offset ${offset}, durability ${durability}`)
 
-for await (const message of await broker.subscribe('orders', { from: 'earliest' })) {
+for await (const message of await broker.subscribe('nuts', { from: 'earliest' })) {
   console.log(`${message.keyText()}: ${message.text()}`)
   break
 }
