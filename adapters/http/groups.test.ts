@@ -84,6 +84,19 @@ describe('consumer groups over HTTP', () => {
     ])
   })
 
+  it('refuses an ack beyond the end in the number that was sent', async () => {
+    const rig = await rigWithMessages(2)
+    for (const [offset, detail] of [
+      [999_999, /999999(?!\d)/],
+      [Number.MAX_SAFE_INTEGER, /below 2\^53-1/],
+    ] as const) {
+      const { status, json } = await rig.call('POST', `${group}/ack`, { upTo: [{ partition: 0, offset }] })
+      expect([status, json.code]).toEqual([416, 'RTK_OFFSET_OUT_OF_RANGE'])
+      expect(json.detail).toMatch(detail)
+      expect(json.detail).not.toContain('1000000')
+    }
+  })
+
   it('seeks, lists and deletes', async () => {
     const rig = await rigWithMessages(3)
     await fetch(rig, { member: 'a' })

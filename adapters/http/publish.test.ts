@@ -240,4 +240,22 @@ describe('publishing record batches', () => {
     expect(await code('?partition=9', batchOf(['a']))).toBe('RTK_PARTITION_NOT_FOUND')
     expect(await code('', batchOf(['a']))).toBe('RTK_INVALID_ARGUMENT')
   })
+
+  it('refuses a content encoding with 415, and stores nothing', async () => {
+    const { call, broker } = await startRig()
+    await broker.createTopic('orders', { partitions: 1 })
+    const path = '/v1/topics/orders/messages'
+    const refused = await call('POST', path, 'x', {
+      'content-type': 'text/plain',
+      'content-encoding': 'gzip',
+    })
+    expect([refused.status, refused.json]).toEqual([
+      415,
+      expect.objectContaining({ status: 415, code: 'RTK_INVALID_ARGUMENT' }),
+    ])
+    expect(refused.json.detail).toContain('uncompressed')
+    expect((await broker.topicStats('orders')).messageCount).toBe(0)
+    const plain = { 'content-type': 'text/plain', 'content-encoding': 'identity' }
+    expect((await call('POST', path, 'x', plain)).status).toBe(200)
+  })
 })

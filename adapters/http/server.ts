@@ -97,6 +97,14 @@ function addHooks(server: FastifyInstance, { context, browsers }: ServerOptions)
     assertHeadersAllowed(request.raw)
     assertBrowserAllowed(request.raw, browsers)
     allowPage(request.raw, reply.raw, browsers)
+    const { 'content-encoding': encoding = 'identity' } = request.headers
+    if (encoding.trim().toLowerCase() === 'identity') return
+    // Stored as it is, it would be compressed bytes to every reader, who is not told.
+    const error = new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      'content-encoding is not taken: send the body uncompressed, or as a record batch with compression',
+    )
+    return sendProblem(reply.header('accept-encoding', 'identity'), { ...problemOf(error), status: 415 })
   })
   server.addHook('preValidation', async (request) => readQueryNumbers(request))
   server.addHook('onSend', async (_request, reply) => {

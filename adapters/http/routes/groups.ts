@@ -2,8 +2,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type CommittedOffset,
+  isRatatoskrError,
   type PartitionOffset,
   type PayloadEncoding,
+  RatatoskrError,
   startPositionFromJson,
 } from 'ratatoskr/ports'
 import { jsonReader } from '../fetched-json.ts'
@@ -202,8 +204,12 @@ function commitRoutes(routes: FastifyInstance, context: RouteContext): void {
     { schema: ackSchema },
     async (request, reply) => {
       const { member, upTo } = request.body
-      const offsets = upTo.map((entry) => ({ ...entry, offset: entry.offset + 1 }))
-      return commit(request, reply, { member, offsets })
+      const offsets = upTo.map((entry) => ({ ...entry, offset: nextOf(entry.offset) }))
+      try {
+        return await commit(request, reply, { member, offsets })
+      } catch (error) {
+        throw asAcked(error, upTo)
+      }
     },
   )
   routes.post<GroupRoute & { Body: CommitBody }>(
@@ -222,4 +228,23 @@ function commitRoutes(routes: FastifyInstance, context: RouteContext): void {
       return { offsets: await session.seekGroup(topic, group, seek) }
     },
   )
+}
+
+/** The offset after an acknowledged one. @throws RTK_OFFSET_OUT_OF_RANGE when numbers end there */
+function nextOf(offset: number): number {
+  if (offset < Number.MAX_SAFE_INTEGER) return offset + 1
+  throw new RatatoskrError(
+    'RTK_OFFSET_OUT_OF_RANGE',
+    'upTo takes offsets below 2^53-1; no message has a higher one',
+  )
+}
+
+/** An acknowledgement beyond the end, in the caller's number instead of the one committed for it. */
+function asAcked(error: unknown, upTo: readonly CommittedOffset[]): unknown {
+  if (!isRatatoskrError(error, 'RTK_OFFSET_OUT_OF_RANGE')) return error
+  const message = upTo.reduce(
+    (text, { offset }) => text.replace(new RegExp(`got ${offset + 1}\\b`), `got ${offset} to acknowledge`),
+    error.message,
+  )
+  return new RatatoskrError(error.code, message, { cause: error, details: error.details })
 }
