@@ -1,4 +1,4 @@
-/** The command as a shell sees it: exit codes, each by a case of real life, and what goes to which stream. */
+/** Every command in this process: exit codes, each by a case of real life, and what goes to which stream. */
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,7 +10,7 @@ import { staticTokens } from 'ratatoskr/adapters/static-auth'
 import { auditPlugin } from 'ratatoskr/plugins/audit'
 import { startTestBroker } from 'ratatoskr/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type CommandOptions, runCommand } from '../../contract-tests/batteries/run-command.ts'
+import { type RunOptions, runHere } from './testing/run-here.ts'
 
 const token = 'a-token-of-some-length'
 let broker: EmbeddedBroker
@@ -45,21 +45,21 @@ afterAll(async () => {
 })
 
 /** Runs a command against the broker; `{open}`, `{guarded}`, `{silent}` and `{nobody}` stand for URLs. */
-const run = (line: string, options: CommandOptions = {}) => {
+const run = (line: string, options: RunOptions = {}) => {
   const urls: Record<string, string> = {
     '{open}': broker.addresses[0].url,
     '{guarded}': guarded.addresses[0].url,
     '{silent}': `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
     '{nobody}': 'grpc://127.0.0.1:1',
   }
-  return runCommand(
+  return runHere(
     line.split(' ').map((word) => urls[word] ?? word),
     { cwd: directory, ...options },
   )
 }
 
 describe('exit codes', () => {
-  it.concurrent.each([
+  it.each([
     [0, 'topic create fresh --url {open}', 'created fresh'],
     [0, 'topic create fresh-too --partitions 3 --set retentionMs=60000 --url {open}', 'created fresh-too'],
     [0, 'topic list --url {open}', ''],

@@ -1,10 +1,17 @@
 /** `pub` and `sub` against a server of its own process: what goes in on one side comes out on the other, byte for byte. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../../contract-tests/batteries/run-command.ts'
-import { ServerProcess } from '../../contract-tests/batteries/server-process.ts'
+import {
+  cleanEnvironment,
+  nodeArguments,
+  ServerProcess,
+} from '../../contract-tests/batteries/server-process.ts'
 
 const words = ['ask', 'Yggdrasil', 'æsir', '松鼠', '🐿️', '\t', '"quoted"', 'a\\nb', '\r', ' ']
 /** Lines of many lengths and scripts, empty ones among them, and one far longer than a pipe's buffer. */
@@ -110,4 +117,50 @@ describe('pub and sub', () => {
     const listed = await runCommand(['group', 'list', 'grouped', '-o', 'json', ...at('grpc')])
     expect(JSON.parse(listed.stdout.toString())).toEqual([{ group: 'g' }])
   })
+
+  it('say which line failed and how many before it are published', async () => {
+    const input = `${'x\n'.repeat(1_000)}${'y'.repeat(40 * 1024 * 1024)}\nz\n`
+    const { code, stderr } = await runCommand(['pub', 'halfway', ...at('grpc')], { input })
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/RTK_MESSAGE_TOO_LARGE: line 1001: .*; 1000 messages are published\n$/)
+    const printed = await runCommand(['sub', 'halfway', '--from', 'earliest', '-n', '1000', ...at('grpc')])
+    expect(printed.stdout.toString()).toBe('x\n'.repeat(1_000))
+  })
+
+  it('take no directory for an empty file', async () => {
+    const stdin = openSync(directory, 'r')
+    const child = spawn(process.execPath, [...nodeArguments, 'pub', 'nothing', ...at('grpc')], {
+      env: cleanEnvironment(),
+      stdio: [stdin, 'ignore', 'pipe'],
+    })
+    closeSync(stdin)
+    expect(await endOf(child)).toEqual({
+      code: 2,
+      stderr: expect.stringContaining('stdin could not be read (EISDIR)'),
+    })
+  })
+
+  it.runIf(existsSync('/dev/full'))('name the reason when stdout takes no more', async () => {
+    await runCommand(['pub', 'full', 'x', ...at('grpc')])
+    const stdout = openSync('/dev/full', 'w')
+    const args = ['sub', 'full', '--from', 'earliest', '-n', '1', ...at('grpc')]
+    const child = spawn(process.execPath, [...nodeArguments, ...args], {
+      env: cleanEnvironment(),
+      stdio: ['ignore', stdout, 'pipe'],
+    })
+    closeSync(stdout)
+    expect(await endOf(child)).toEqual({
+      code: 1,
+      stderr: 'ratatoskr: stdout could not be written (ENOSPC)\n',
+    })
+  })
 })
+
+async function endOf(child: ChildProcess): Promise<{ code: number | null; stderr: string }> {
+  let stderr = ''
+  child.stderr?.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  const [code] = await once(child, 'close')
+  return { code, stderr }
+}

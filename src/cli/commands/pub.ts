@@ -1,6 +1,7 @@
 /** `ratatoskr pub`: one message from the command line, or one a line from stdin, byte for byte. */
 
-import { type Durability, isDurability, RatatoskrError } from '../../ports/index.ts'
+import { fstatSync } from 'node:fs'
+import { type Durability, isDurability, RatatoskrError, toRatatoskrError } from '../../ports/index.ts'
 import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
 import { Progress, printRecord } from '../output.ts'
 
@@ -22,14 +23,53 @@ export const pub = (topic: string, payload: string | undefined, options: PubOpti
     await using producer = client.producer({ lingerMs: 5 })
     let read = 0
     async function* messages() {
-      for await (const line of linesOf(process.stdin)) {
+      for await (const line of linesOf(standardInput())) {
+        read++
         yield { ...fields, payload: line }
-        progress.update(`${++read} messages`)
+        progress.update(`${read} messages`)
       }
     }
-    const { messageCount } = await producer.addAll(topic, messages(), { durability: fields.durability })
-    progress.finish(`${messageCount} messages published`)
+    try {
+      const { messageCount } = await producer.addAll(topic, messages(), { durability: fields.durability })
+      progress.finish(`${messageCount} messages published`)
+    } catch (error) {
+      const failure = failureAt(error, read)
+      progress.finish(`failed; ${failure.details.storedCount ?? 0} messages are published`)
+      throw failure
+    }
   })
+
+/**
+ * The error of a publish that ended half done, with how far it came. When every line before the last one read is
+ * stored, that one is at fault; otherwise a batch was refused, and any of the lines not yet stored may be.
+ */
+function failureAt(error: unknown, lineNumber: number): RatatoskrError {
+  const failure = toRatatoskrError(error)
+  const storedCount = Number(failure.details.storedCount ?? 0)
+  const place = storedCount === lineNumber - 1 ? `line ${lineNumber}` : `a line up to ${lineNumber}`
+  const where = lineNumber === 0 || isInputError(failure) ? '' : `${place}: `
+  return new RatatoskrError(
+    failure.code,
+    `${where}${failure.message}; ${storedCount} messages are published`,
+    { cause: failure, details: { ...failure.details, storedCount } },
+  )
+}
+
+const isInputError = ({ details }: RatatoskrError): boolean => details.input === true
+
+/** stdin, whose failure is an error. Node takes a directory for an empty file; a closed stdin it opens as /dev/null. */
+async function* standardInput(): AsyncGenerator<Uint8Array> {
+  try {
+    if (fstatSync(0).isDirectory()) throw Object.assign(new Error('it is a directory'), { code: 'EISDIR' })
+    yield* process.stdin
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown reason'
+    throw new RatatoskrError('RTK_INVALID_ARGUMENT', `stdin could not be read (${reason})`, {
+      cause,
+      details: { input: true },
+    })
+  }
+}
 
 function fieldsOf({ key, header = [], partition, durability }: PubOptions) {
   if (durability !== undefined && !isDurability(durability)) {

@@ -1,8 +1,9 @@
 /** `ratatoskr sub`: prints messages as they come; in a group, acknowledges what was printed. */
 
+import type { ClientMessage } from '../../client/client-message.ts'
 import { messageToJson } from '../../ports/index.ts'
 import { type ConnectionOptions, wholeNumber, withClient } from '../connection.ts'
-import { write } from '../output.ts'
+import { type OutputFormat, write } from '../output.ts'
 import { positionOf } from '../position.ts'
 
 interface SubOptions extends ConnectionOptions {
@@ -27,20 +28,31 @@ export const sub = (topic: string, options: SubOptions): Promise<void> =>
     const stop = () => void subscription.close()
     process.once('SIGINT', stop)
     process.once('SIGTERM', stop)
-    let seen = 0
-    for await (const message of subscription) {
-      await write(
-        process.stdout,
-        options.output === 'table'
-          ? line(message.payload)
-          : `${JSON.stringify(messageToJson(message, 'base64'))}\n`,
-      )
-      // Printed is done: without this, leaving the loop at the last message would leave it unacknowledged.
-      message.ack()
-      if (++seen >= count) break
+    try {
+      await print(subscription, count, options.output)
+    } finally {
+      process.off('SIGINT', stop)
+      process.off('SIGTERM', stop)
     }
     await subscription.close()
   })
+
+async function print(
+  messages: AsyncIterable<ClientMessage>,
+  count: number,
+  output: OutputFormat,
+): Promise<void> {
+  let seen = 0
+  for await (const message of messages) {
+    await write(
+      process.stdout,
+      output === 'table' ? line(message.payload) : `${JSON.stringify(messageToJson(message, 'base64'))}\n`,
+    )
+    // Printed is done: without this, leaving the loop at the last message would leave it unacknowledged.
+    message.ack()
+    if (++seen >= count) break
+  }
+}
 
 function line(payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(payload.length + 1)
