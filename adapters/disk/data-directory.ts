@@ -9,12 +9,21 @@
  */
 import { RatatoskrError } from 'ratatoskr/ports'
 import { lockFileName } from './directory-lock.ts'
-import { type DirectoryLock, type FileSystem, writeAll } from './file-system.ts'
+import { type DirectoryLock, type FileSystem, systemCodeOf, writeAll } from './file-system.ts'
 
 /** Version of the layout and of the files that are our own. */
 const formatVersion = 1
 
 const formatFileName = 'format.json'
+
+/** Why a path is no place for data, by the system's code. */
+const unusableReasons: Readonly<Record<string, string>> = {
+  EEXIST: 'is not a directory',
+  ENOTDIR: 'is not a directory, or lies in something that is none',
+  EACCES: 'may not be written to',
+  EPERM: 'may not be written to',
+  EROFS: 'is on a read-only file system',
+}
 
 export class DataDirectory {
   readonly path: string
@@ -52,7 +61,9 @@ export class DataDirectory {
   }
 
   async #claim(): Promise<DirectoryLock> {
-    const lock = await this.#fileSystem.lock(this.path)
+    const lock = await this.#fileSystem.lock(this.path).catch((error: unknown) => {
+      throw this.#unusable(error)
+    })
     try {
       await this.#checkFormat()
       return lock
@@ -60,6 +71,18 @@ export class DataDirectory {
       await lock.release()
       throw error
     }
+  }
+
+  /** What a wrong setting causes is said as one; this is told only to whoever starts the broker, so it may name the path. */
+  #unusable(cause: unknown): unknown {
+    const code = systemCodeOf(cause)
+    const reason = code === undefined ? undefined : unusableReasons[code]
+    if (reason === undefined) return cause
+    return new RatatoskrError(
+      'RTK_CONFIG_INVALID',
+      `storage.directory: ${this.path} ${reason}; choose a directory that this process may write to (${code})`,
+      { cause },
+    )
   }
 
   async #checkFormat(): Promise<void> {

@@ -122,11 +122,28 @@ describe('the format of a data directory', () => {
 })
 
 describe('diskStorage', () => {
+  it.each(['file', 'file/below'])('refuses %s, which is no directory, as a wrong setting', async (name) => {
+    await writeFile(join(directory, 'file'), '')
+    await expect(openDisk(join(directory, name)).logs.start()).rejects.toMatchObject({
+      code: 'RTK_CONFIG_INVALID',
+      message: expect.stringMatching(/^storage\.directory: .*is not a directory/),
+    })
+  })
+
   it('refuses options that are none', () => {
     expect(() => diskStorage({ directory: '' })).toThrow(TypeError)
     expect(() => diskStorage(undefined as never)).toThrow(TypeError)
     expect(() => diskStorage({ directory, syncIntervalMs: 0 })).toThrow(TypeError)
     expect(() => diskStorage({ directory, hotBytesMax: Number.NaN })).toThrow(TypeError)
     expect(() => diskStorage({ directory, openFilesMax: 0.5 })).toThrow(TypeError)
+  })
+})
+
+describe.runIf(process.platform === 'linux')('a directory whose parent holds no files', () => {
+  it.each(['/proc/ratatoskr', '/proc/ratatoskr/data'])('%s is a wrong setting, and ends', async (path) => {
+    await expect(openDisk(path).logs.start()).rejects.toMatchObject({
+      code: 'RTK_CONFIG_INVALID',
+      message: expect.stringContaining(path),
+    })
   })
 })

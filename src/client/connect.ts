@@ -7,8 +7,15 @@ import type { OpenLink } from './link.ts'
 
 /** The link of each scheme. Loaded lazily, so that nobody pays for a protocol that he does not use. */
 const linkOf = async (url: URL): Promise<OpenLink> => {
+  if (url.host === '' && url.protocol.startsWith('grpc')) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `the broker's URL names no host: write ${url.protocol}//localhost:50051`,
+    )
+  }
   switch (url.protocol) {
     case 'grpc:':
+    case 'grpcs:':
       return (await import('./links/grpc.ts')).openGrpcLink
     case 'ws:':
     case 'wss:':
@@ -19,7 +26,7 @@ const linkOf = async (url: URL): Promise<OpenLink> => {
     default:
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
-        `a broker's URL begins with grpc://, ws://, wss://, http:// or https://, got ${url.protocol}//`,
+        `a broker is named by a URL such as grpc://localhost:50051, with grpc, grpcs, ws, wss, http or https, got ${url.protocol}`,
       )
   }
 }
