@@ -123,7 +123,7 @@ function readBodies(server: FastifyInstance, depthMax: number): void {
     'application/json',
     { parseAs: 'buffer' },
     async (_request: FastifyRequest, body: Buffer) =>
-      body.length === 0 ? null : parseJson(body, { depthMax }),
+      body.length === 0 ? null : bodyOf(parseJson(body, { depthMax })),
   )
   server.addContentTypeParser('*', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     if (request.routeOptions.config.bytes === true) return body
@@ -133,6 +133,12 @@ function readBodies(server: FastifyInstance, depthMax: number): void {
       'send the body as JSON, with content-type: application/json',
     )
   })
+}
+
+/** A JSON body. @throws RTK_INVALID_ARGUMENT for null, which routes would take for no body at all */
+function bodyOf(value: unknown): unknown {
+  if (value !== null) return value
+  throw new RatatoskrError('RTK_INVALID_ARGUMENT', 'body must be an object, got null; send no body for none')
 }
 
 /** A query is text, whereas JSON says what it means: only here are digits read as the number that the schema asks for. */

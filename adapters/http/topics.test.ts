@@ -36,6 +36,7 @@ describe('topics over HTTP', () => {
     ['a number as text', { partitions: '4' }, /body\.partitions must be integer/],
     ['a list for a number', { partitions: [4] }, /body\.partitions must be integer/],
     ['a list', [], /body must be/],
+    ['null', null, /body must be/],
     [
       'an unknown durability',
       { durability: 'hope' },
