@@ -6,7 +6,8 @@ const lengthMax = 64 // names come from outside: the work must not grow with the
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
   if (name.length > lengthMax) return undefined
   let nearest: string | undefined
-  let fewest = Math.max(2, Math.floor(name.length / 3)) + 1
+  // Of three letters, two edits leave nothing that was meant.
+  let fewest = (name.length < 4 ? 1 : Math.max(2, Math.floor(name.length / 3))) + 1
   for (const candidate of candidates) {
     const edits = editDistance(name.toLowerCase(), candidate.toLowerCase())
     if (edits < fewest) {
