@@ -208,7 +208,7 @@ function commitRoutes(routes: FastifyInstance, context: RouteContext): void {
       try {
         return await commit(request, reply, { member, offsets })
       } catch (error) {
-        throw asAcked(error, upTo)
+        throw asAcked(error)
       }
     },
   )
@@ -239,12 +239,14 @@ function nextOf(offset: number): number {
   )
 }
 
-/** An acknowledgement beyond the end, in the caller's number instead of the one committed for it. */
-function asAcked(error: unknown, upTo: readonly CommittedOffset[]): unknown {
-  if (!isRatatoskrError(error, 'RTK_OFFSET_OUT_OF_RANGE')) return error
-  const message = upTo.reduce(
-    (text, { offset }) => text.replace(new RegExp(`got ${offset + 1}\\b`), `got ${offset} to acknowledge`),
-    error.message,
-  )
-  return new RatatoskrError(error.code, message, { cause: error, details: error.details })
+/** An acknowledgement beyond the end, in the caller's number: what was committed for it is one more. */
+function asAcked(error: unknown): unknown {
+  if (!isRatatoskrError(error, 'RTK_OFFSET_OUT_OF_RANGE') || typeof error.details.requested !== 'number')
+    return error
+  const { partition, requested, startOffset, stableOffset } = error.details
+  const message = `partition ${partition} holds messages from offset ${startOffset} to before ${stableOffset}; ${requested - 1} cannot be acknowledged`
+  return new RatatoskrError(error.code, message, {
+    cause: error,
+    details: { ...error.details, requested: requested - 1 },
+  })
 }

@@ -131,6 +131,18 @@ describe('loadConfig', () => {
     })
   })
 
+  it.each([
+    ['disk', 'quorum'],
+    ['memory', 'fsync'],
+  ])('refuses what %s storage cannot reach: %s', async (kind, level) => {
+    const wrong = load({ STORAGE_ADAPTER: kind, RATATOSKR_TOPICS__DEFAULTS__DURABILITY: level })
+    await expect(wrong).rejects.toMatchObject({
+      code: 'RTK_CONFIG_INVALID',
+      message: expect.stringContaining('from environment variable RATATOSKR_TOPICS__DEFAULTS__DURABILITY'),
+    })
+    await load({ STORAGE_ADAPTER: kind, RATATOSKR_TOPICS__DEFAULTS__DURABILITY: 'memory' })
+  })
+
   it('survives hostile keys', async () => {
     writeFileSync(join(directory, 'ratatoskr.config.json'), '{"__proto__":{"polluted":1}}')
     await expect(load()).rejects.toMatchObject({ code: 'RTK_CONFIG_UNKNOWN_KEY' })

@@ -8,7 +8,7 @@ import { basename, extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { z } from 'zod'
 import { suggestion } from '../../domain/suggest.ts'
-import { quoteForMessage, RatatoskrError } from '../../ports/index.ts'
+import { type Durability, quoteForMessage, RatatoskrError } from '../../ports/index.ts'
 import { settingsOfEnvironment } from './environment.ts'
 import { type CompleteConfig, configSchema } from './schema.ts'
 import { mergeSettings, restoreText, type Setting, settingsOfTree } from './settings.ts'
@@ -48,10 +48,28 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
     result = configSchema.safeParse(tree)
   }
   if (!result.success) throw configError(result.error.issues[0], tree, origins)
+  assertReachable(result.data, origins)
   return {
     config: result.data,
     origins: new Map([...origins].map(([key, setting]) => [key, setting.origin])),
   }
+}
+
+/** Levels that each storage reaches; disk takes `memory` for the next level that it has. */
+const reachable: Readonly<Record<CompleteConfig['storage']['kind'], readonly Durability[]>> = {
+  memory: ['memory'],
+  disk: ['memory', 'os', 'interval', 'fsync'],
+}
+
+/** What no topic could be created with must not wait for the first topic to be found wrong. */
+function assertReachable({ storage, topics }: CompleteConfig, origins: ReadonlyMap<string, Setting>): void {
+  const level = topics.defaults.durability
+  if (level === undefined || reachable[storage.kind].includes(level)) return
+  const key = 'topics.defaults.durability'
+  throw new RatatoskrError(
+    'RTK_CONFIG_INVALID',
+    `${key}: ${storage.kind} storage reaches ${reachable[storage.kind].join(', ')}, got "${level}" (from ${originOf(key, origins)})`,
+  )
 }
 
 async function settingsOfFile(sources: ConfigSources): Promise<Setting[]> {
