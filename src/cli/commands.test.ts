@@ -77,7 +77,7 @@ describe('exit codes', () => {
     [2, 'pub orders x -H none --url {open}', '--header takes name=value'],
     [2, 'pub orders x --durability eternal --url {open}', '--durability takes memory'],
     [2, 'topic list -o xml --url {open}', '-o takes table, json, ndjson'],
-    [2, 'topic list --url smtp://localhost', "a broker's URL begins with"],
+    [2, 'topic list --url smtp://localhost', 'a broker is named by a URL'],
     [3, 'topic describe nothing --url {open}', 'RTK_TOPIC_NOT_FOUND'],
     [3, 'group describe orders nobody --url {open}', 'RTK_GROUP_NOT_FOUND'],
     [3, 'pub orders x -p 9 --url {open}', 'RTK_PARTITION_NOT_FOUND'],

@@ -1,0 +1,51 @@
+import type { EmbeddedBroker } from 'ratatoskr'
+import { httpTransport } from 'ratatoskr/adapters/http'
+import { startTestBroker } from 'ratatoskr/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runHere } from '../testing/run-here.ts'
+
+let broker: EmbeddedBroker
+beforeAll(async () => {
+  broker = await startTestBroker({ transports: [httpTransport({ port: 0 })] })
+  await broker.createTopic('orders')
+  for (let i = 0; i < 6; i++) await broker.publish('orders', `${i}`)
+})
+afterAll(() => broker.stop())
+
+const run = async (line: string) => {
+  const { code, stdout, stderr } = await runHere([...line.split(' '), '--url', broker.addresses[0].url])
+  expect([code, stderr]).toEqual([0, ''])
+  return stdout.toString()
+}
+
+describe('sub and group', () => {
+  it('go on where the member before stopped; seek moves the group', async () => {
+    expect(await run('sub orders -g g --from earliest -n 2')).toBe('0\n1\n')
+    expect(await run('sub orders -g g -n 3')).toBe('2\n3\n4\n')
+    expect(JSON.parse(await run('group describe orders g -o json'))).toMatchObject({ lag: 1, state: 'empty' })
+    expect(await run('group describe orders g')).toMatch(
+      /^topic +orders\ngroup +g\nstate +empty\nlag +1\n\nPARTITION +COMMITTEDOFFSET .*\n0 +5 +6 +1 +-\n$/,
+    )
+    expect(JSON.parse(await run('group seek orders g --to 1 -p 0 -o json'))).toEqual([
+      expect.objectContaining({ partition: 0, offset: 1 }),
+    ])
+    expect(await run('sub orders -g g -n 2')).toBe('1\n2\n')
+    expect(await run('group list orders')).toBe('GROUP\ng\n')
+  })
+
+  it('read from an offset, a time and the start without a group', async () => {
+    expect(await run('sub orders --from 4 -p 0 -n 2')).toBe('4\n5\n')
+    expect(await run('sub orders --from @0 -n 1')).toBe('0\n')
+  })
+
+  it('stop at a signal, and leave no listener behind', async () => {
+    const listeners = process.listeners('SIGINT')
+    const running = run('sub orders --from latest')
+    await expect.poll(() => process.listenerCount('SIGINT')).toBe(listeners.length + 1)
+    // The listener alone is called: the signal would end the runner of the tests too.
+    const [stop] = process.listeners('SIGINT').filter((one) => !listeners.includes(one))
+    stop('SIGINT')
+    expect(await running).toBe('')
+    expect(process.listeners('SIGINT')).toEqual(listeners)
+  })
+})

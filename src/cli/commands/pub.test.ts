@@ -1,0 +1,83 @@
+import type { EmbeddedBroker } from 'ratatoskr'
+import { httpTransport } from 'ratatoskr/adapters/http'
+import { startTestBroker } from 'ratatoskr/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { jsonLines, runHere } from '../testing/run-here.ts'
+
+let broker: EmbeddedBroker
+beforeAll(async () => {
+  broker = await startTestBroker({ transports: [httpTransport({ port: 0 })] })
+})
+afterAll(() => broker.stop())
+
+const pub = (args: readonly string[], input?: readonly (Uint8Array | string)[]) =>
+  runHere(['pub', ...args, '--url', broker.addresses[0].url], { input })
+
+const payloads = async (topic: string): Promise<Buffer[]> => {
+  const { stdout } = await runHere([
+    ...['sub', topic, '--from', 'earliest', '-o', 'ndjson', '--url', broker.addresses[0].url],
+    ...['-n', String((await broker.topicStats(topic)).messageCount)],
+  ])
+  return jsonLines<{ payload: string }>(stdout).map(({ payload }) => Buffer.from(payload, 'base64'))
+}
+
+describe('pub', () => {
+  it('publishes the payload with its key, headers and partition, and prints the receipt', async () => {
+    await broker.createTopic('one', { partitions: 3 })
+    const fields = [
+      '-k',
+      'key',
+      '-H',
+      'a=1',
+      '-H',
+      'b=x=y',
+      '-p',
+      '2',
+      '--durability',
+      'memory',
+      '-o',
+      'ndjson',
+    ]
+    const { code, stdout } = await pub(['one', 'hello', ...fields])
+    const [receipt] = jsonLines<{ id: string }>(stdout)
+    expect([code, receipt]).toEqual([
+      0,
+      {
+        id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        partition: 2,
+        offset: 0,
+        durability: 'memory',
+      },
+    ])
+    const printed = await runHere([
+      ...['sub', 'one', '-p', '2', '--from', '0', '-n', '1', '-o', 'json'],
+      ...['--url', broker.addresses[0].url],
+    ])
+    expect(JSON.parse(printed.stdout.toString())).toMatchObject({
+      id: receipt.id,
+      key: 'key',
+      headers: { a: '1', b: 'x=y' },
+    })
+  })
+
+  it.each([
+    ['lines', ['a\nb\n'], ['a', 'b']],
+    ['a last line without its line feed', ['a\nb'], ['a', 'b']],
+    ['empty lines', ['\n\na\n\n'], ['', '', 'a', '']],
+    ['carriage returns, which belong to their lines', ['a\r\nb\r\n'], ['a\r', 'b\r']],
+    ['lines over many chunks', ['on', 'e l', 'ine\ntw', 'o\n'], ['one line', 'two']],
+    ['bytes that are no text', [Uint8Array.of(0xff, 0, 0x0a, 0xc3, 0x28, 0x0a)], ['\xff\0', '\xc3(']],
+  ])('publishes of stdin %s', async (name, input, lines) => {
+    const topic = name.replaceAll(/\W+/g, '-')
+    const { code, stderr } = await pub([topic], input)
+    expect([code, stderr]).toEqual([0, `pub ${topic}: ${lines.length} messages published\n`])
+    expect(await payloads(topic)).toEqual(lines.map((line) => Buffer.from(line, 'latin1')))
+  })
+
+  it('publishes nothing of an empty stdin', async () => {
+    expect(await pub(['nothing'], [])).toMatchObject({
+      code: 0,
+      stderr: 'pub nothing: 0 messages published\n',
+    })
+  })
+})
