@@ -20,13 +20,21 @@ export default defineConfig({
         'contract-tests/batteries/**',
         '**/foreign-clients/**',
         'proto/**',
+        // Runs as a process alone: it takes over stdout's errors and the exit. src/cli/main.test.ts spawns it.
+        'src/cli/main.ts',
       ],
       reporter: ['text-summary', 'json-summary'],
       reportOnFailure: true,
       thresholds: {
         'src/{domain,application}/**': { lines: 95 },
-        'src/{ports,composition,client,cli}/**': { lines: 85 },
-        '{adapters,plugins,contract-tests}/**': { lines: 85 },
+        // One each: a folder that is tested well makes up for no other.
+        'src/ports/**': { lines: 85 },
+        'src/composition/**': { lines: 85 },
+        'src/client/**': { lines: 85 },
+        'src/cli/**': { lines: 85 },
+        'adapters/**': { lines: 85 },
+        'plugins/**': { lines: 85 },
+        'contract-tests/**': { lines: 85 },
       },
     },
   },

@@ -93,37 +93,6 @@ describe('serve', () => {
     expect(second.stderr).toContain('RTK_STORE_LOCKED')
     expect(second.stderr).toContain(`${server.child.pid}`)
   })
-
-  it('refuses a port that is taken, and an address beyond loopback without authentication', async () => {
-    await using server = await ServerProcess.start({ directory })
-    const { port } = new URL(server.urls.grpc)
-    const taken = await runCommand([
-      'serve',
-      '--storage',
-      'memory',
-      '--grpc-port',
-      port,
-      '--http-port',
-      '0',
-      '--websocket-port',
-      '0',
-    ])
-    expect([taken.code, taken.stderr]).toEqual([78, expect.stringContaining('RTK_ADDRESS_IN_USE')])
-    const open = await runCommand([
-      'serve',
-      '--storage',
-      'memory',
-      '--host',
-      '0.0.0.0',
-      '--grpc-port',
-      '0',
-      '--http-port',
-      '0',
-      '--websocket-port',
-      '0',
-    ])
-    expect([open.code, open.stderr]).toEqual([78, expect.stringContaining('RTK_INSECURE_BIND')])
-  })
 })
 
 /** Asks again until the answer is right. */
