@@ -18,6 +18,7 @@ const formatFileName = 'format.json'
 
 /** Why a path is no place for data, by the system's code. */
 const unusableReasons: Readonly<Record<string, string>> = {
+  ENOENT: 'cannot be made, for what it lies in holds no files',
   EEXIST: 'is not a directory',
   ENOTDIR: 'is not a directory, or lies in something that is none',
   EACCES: 'may not be written to',

@@ -29,6 +29,8 @@ export class FilePool {
   // In order of last use: the first is the first to go.
   readonly #files = new Map<string, PooledFile>()
   readonly #busy = new Map<string, Promise<unknown>>()
+  /** Discarded files on their way out. */
+  readonly #dropped = new Set<Promise<void>>()
   /** How many may stay open now: none between `closeIdle` and `keepOpen`. */
   #limit: number
 
@@ -73,7 +75,7 @@ export class FilePool {
   release(pooled: PooledFile): void {
     pooled.users--
     if (pooled.users > 0) return
-    if (pooled.discarded) void pooled.file.close().catch(() => undefined)
+    if (pooled.discarded) this.#drop(pooled)
     else this.#trim(this.#limit)
   }
 
@@ -98,7 +100,7 @@ export class FilePool {
   async closeIdle(): Promise<void> {
     this.#limit = 0
     this.#trim(0)
-    await Promise.allSettled([...this.#busy.values()])
+    await Promise.allSettled([...this.#busy.values(), ...this.#dropped])
   }
 
   async #open(key: string, path: string, mode: 'read' | 'write' | 'create'): Promise<PooledFile> {
@@ -125,6 +127,14 @@ export class FilePool {
     this.#files.delete(pooled.key)
     const closing = this.#syncAndClose(pooled).finally(() => this.#busy.delete(pooled.key))
     this.#busy.set(pooled.key, closing)
+  }
+
+  #drop(pooled: PooledFile): void {
+    const closing: Promise<void> = pooled.file
+      .close()
+      .catch(() => undefined)
+      .finally(() => this.#dropped.delete(closing))
+    this.#dropped.add(closing)
   }
 
   async #syncAndClose(pooled: PooledFile): Promise<void> {

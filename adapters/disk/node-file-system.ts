@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { lockDirectory } from './directory-lock.ts'
 import { type DiskFile, type FileSystem, type OpenMode, systemCodeOf } from './file-system.ts'
 
@@ -16,9 +17,7 @@ const flagsOf: Readonly<Record<OpenMode, number>> = {
 
 export const nodeFileSystem: FileSystem = {
   open: openFile,
-  async makeDirectory(path) {
-    await mkdir(path, { recursive: true, mode: 0o700 })
-  },
+  makeDirectory,
   async list(path) {
     return readdir(path).catch(unlessMissing([], 'ENOTDIR'))
   },
@@ -41,9 +40,33 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   async lock(directory) {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await makeDirectory(directory)
     return lockDirectory(directory)
   },
+}
+
+/**
+ * Makes a directory and those above it that are missing, level by level: Node's own recursive mkdir never ends below a
+ * directory that exists and yet answers ENOENT, as /proc does, and holds a thread that keeps the process from exiting.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await makeOneDirectory(path)
+  } catch (error) {
+    const parent = dirname(path)
+    if (systemCodeOf(error) !== 'ENOENT' || parent === path) throw error
+    await makeDirectory(parent)
+    await makeOneDirectory(path)
+  }
+}
+
+async function makeOneDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+  } catch (error) {
+    const found = await stat(path).catch(() => undefined)
+    if (found?.isDirectory() !== true) throw error
+  }
 }
 
 /** Swallows ENOENT, or another code, and gives `value` instead. */
