@@ -37,7 +37,7 @@ describe('serve', () => {
     // The listener alone is called: the signal would end the runner of the tests too.
     const running = runHere(words, { cwd: directory })
     await expect.poll(() => added('SIGTERM').length).toBe(1)
-    added('SIGTERM')[0]('SIGTERM', 15)
+    added('SIGTERM')[0]('SIGTERM')
     const { stderr } = await running
     const told = jsonLines<{ message: string }>(Buffer.from(stderr)).map(({ message }) => message)
     expect(told).toEqual(expect.arrayContaining(['stopping', 'stopped']))
