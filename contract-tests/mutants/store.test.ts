@@ -53,21 +53,25 @@ async function mutateState(
 
 const caseTimeoutMs = 3_000
 
+/** Cases that no mutant needs and every mutant would pay for: one moves 16 MiB. */
+const cheapLogCases = logStoreCases.filter(({ name }) => !name.includes('16 MiB'))
+
 describe('mutants of a log store', () => {
   it('are at least twelve, with names of their own', () => {
     expect(new Set(logMutants.map((mutant) => mutant.name)).size).toBe(logMutants.length)
     expect(logMutants.length).toBeGreaterThanOrEqual(12)
+    expect(cheapLogCases).toHaveLength(logStoreCases.length - 1)
   })
 
   for (const { name, on, mutate } of logMutants) {
     it(`${name}: the suite fails`, async () => {
       const setup = on === 'memory' ? memoryLogSetup : () => diskLogSetup()
-      const failures = await failuresOf(logStoreCases, () => mutateLogs(setup, mutate), caseTimeoutMs)
+      const failures = await failuresOf(cheapLogCases, () => mutateLogs(setup, mutate), caseTimeoutMs)
       expect(failures.map((failure) => failure.name)).not.toEqual([])
       expect(
         failures.length,
         'one fault must not fail everything: then nothing would be told apart',
-      ).toBeLessThan(logStoreCases.length)
+      ).toBeLessThan(cheapLogCases.length)
     }, 60_000)
   }
 })
