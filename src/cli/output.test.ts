@@ -2,7 +2,12 @@ import { PassThrough, Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { Progress, printRecord, printRows, write } from './output.ts'
 
-const printed = (out: PassThrough): string => String(out.read() ?? '')
+/** All that was written: a read gives what one write gave. */
+function printed(out: PassThrough): string {
+  let text = ''
+  for (let chunk = out.read(); chunk !== null; chunk = out.read()) text += String(chunk)
+  return text
+}
 
 describe('printRows', () => {
   const rows = [

@@ -53,7 +53,7 @@ function cellText(value: unknown): string {
 export class Progress {
   readonly #what: string
   readonly #out: Writable & { isTTY?: boolean }
-  #shownAtMs = 0
+  #shownAtMs = Number.NEGATIVE_INFINITY
 
   constructor(what: string, out: Writable & { isTTY?: boolean } = process.stderr) {
     this.#what = what
