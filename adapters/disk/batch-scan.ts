@@ -4,6 +4,8 @@
  * The CRC of a batch leaves out its base offset, length and magic; those are held to what must be there: offsets without
  * gaps, lengths within the file, magic 2. So no damaged byte that matters goes unnoticed.
  */
+
+import type { DiskFile } from 'ratatoskr/ports'
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -16,7 +18,7 @@ import {
   magicOf,
   nextOffsetOf,
 } from 'ratatoskr/ports'
-import { allocate, type DiskFile } from './file-system.ts'
+import { allocate } from './file-system.ts'
 
 const windowBytes = 1024 * 1024
 

@@ -7,9 +7,11 @@
  *     logs/<topic id>/<partition>/<base offset>.log    segment.ts, with an .index beside it
  *     trash/                                           deleted logs on their way out
  */
+
+import type { DirectoryLock, FileSystem } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
 import { lockFileName } from './directory-lock.ts'
-import { type DirectoryLock, type FileSystem, systemCodeOf, writeAll } from './file-system.ts'
+import { systemCodeOf, writeAll } from './file-system.ts'
 
 /** Version of the layout and of the files that are our own. */
 const formatVersion = 1

@@ -8,8 +8,9 @@
 import { readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
+import type { DirectoryLock } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
-import { type DirectoryLock, systemCodeOf } from './file-system.ts'
+import { systemCodeOf } from './file-system.ts'
 
 export const lockFileName = 'ratatoskr.lock'
 

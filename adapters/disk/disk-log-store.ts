@@ -5,6 +5,7 @@ import {
   type LogId,
   type LogStore,
   type LogStoreSupports,
+  LogStoreTally,
   type OpenLogOptions,
   type PartitionLog,
   RatatoskrError,
@@ -27,6 +28,7 @@ export class DiskLogStore implements LogStore {
     truncateAfter: true,
     fencing: false,
   })
+  readonly counters = new LogStoreTally()
   readonly #context: StoreContext
   readonly #directory: DataDirectory
   readonly #open = new Map<string, Entry>()

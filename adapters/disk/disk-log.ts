@@ -11,6 +11,7 @@ import {
   type Durability,
   type MaybePromise,
   maxTimestampOf,
+  type OffsetRange,
   type PartitionLog,
   RatatoskrError,
 } from 'ratatoskr/ports'
@@ -81,6 +82,10 @@ export class DiskLog implements PartitionLog {
 
   get sizeBytes(): number {
     return this.#sizeBytes
+  }
+
+  get damaged(): readonly OffsetRange[] {
+    return []
   }
 
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): Promise<void> {

@@ -3,7 +3,7 @@
  * until its place is needed. One that was written and not synced is synced before it is closed, so that no error of the
  * disk gets lost between two descriptors.
  */
-import type { DiskFile, FileSystem } from './file-system.ts'
+import type { DiskFile, FileSystem } from 'ratatoskr/ports'
 import { systemCodeOf } from './file-system.ts'
 
 export class PooledFile {

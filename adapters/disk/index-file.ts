@@ -15,8 +15,10 @@
  *
  * The header has a CRC of its own, so that opening a log reads 52 bytes a segment and not its whole index.
  */
+
+import type { DiskFile, FileSystem } from 'ratatoskr/ports'
 import { type Checksum, SparseIndex } from 'ratatoskr/ports'
-import { type DiskFile, type FileSystem, writeAll } from './file-system.ts'
+import { writeAll } from './file-system.ts'
 
 const magic = 0x52544b49
 const version = 1

@@ -3,18 +3,17 @@
  * Levels: `os` (written), `interval` (written, synced within `syncIntervalMs`), `fsync` (synced before the ack).
  */
 import { resolve } from 'node:path'
-import type { Storage } from 'ratatoskr/ports'
+import type { FileSystem, Storage } from 'ratatoskr/ports'
 import { DataDirectory } from './data-directory.ts'
 import { DiskLogStore } from './disk-log-store.ts'
 import { DiskStateStore } from './disk-state-store.ts'
 import { FilePool } from './file-pool.ts'
-import type { FileSystem } from './file-system.ts'
 import { HotBudget } from './hot-tail.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { StateLog } from './state-log.ts'
 import { IndexCache } from './store-context.ts'
 
-export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from './file-system.ts'
+export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
 export { type FileReport, inspectSegment, verifyDataDirectory } from './inspect.ts'
 
 /** Where the disk storage keeps its files, and how much it holds open and in memory. */

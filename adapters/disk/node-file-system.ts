@@ -5,8 +5,9 @@
 import fs from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
 import { lockDirectory } from './directory-lock.ts'
-import { type DiskFile, type FileSystem, type OpenMode, systemCodeOf } from './file-system.ts'
+import { systemCodeOf } from './file-system.ts'
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
 const flagsOf: Readonly<Record<OpenMode, number>> = {

@@ -1,4 +1,6 @@
 /** Reads batches of a segment from its file: in large reads, each batch verified before anyone sees it. */
+
+import type { DiskFile } from 'ratatoskr/ports'
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -12,7 +14,7 @@ import {
   nextOffsetOf,
 } from 'ratatoskr/ports'
 import { problemOf } from './batch-scan.ts'
-import { allocate, type DiskFile } from './file-system.ts'
+import { allocate } from './file-system.ts'
 import { corrupt } from './store-context.ts'
 
 const windowBytesMax = 8 * 1024 * 1024

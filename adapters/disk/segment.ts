@@ -2,9 +2,10 @@
  * One segment of a log: a file of whole batches back to back, named by its first offset, exactly as Kafka writes them;
  * beside it a sparse index that can always be made again.
  */
+
+import type { DiskFile } from 'ratatoskr/ports'
 import { batchSizeOf, maxTimestampOf, recordCountOf, SparseIndex } from 'ratatoskr/ports'
 import { type ScanResult, scanBatches } from './batch-scan.ts'
-import type { DiskFile } from './file-system.ts'
 import { decodeEntries, decodeSummary, encodeIndex, readIndexFile, writeIndexFile } from './index-file.ts'
 import { findPlace, findTime, type Place, type ReadBounds, readBatches } from './segment-reader.ts'
 import { corrupt, type StoreContext } from './store-context.ts'

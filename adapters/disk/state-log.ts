@@ -3,6 +3,8 @@
  * A record is one key: its value as payload, its version as header `v` (8 bytes, big-endian); version 0 deletes the key.
  * The file is written anew, as the table is now, when most of it is history; the new file takes the next generation.
  */
+
+import type { DiskFile, FileSystem } from 'ratatoskr/ports'
 import {
   BatchBuilder,
   batchSizeOf,
@@ -16,7 +18,7 @@ import {
   utf8Text,
 } from 'ratatoskr/ports'
 import { findBatchAfter, scanBatches } from './batch-scan.ts'
-import { type DiskFile, type FileSystem, writeAll } from './file-system.ts'
+import { writeAll } from './file-system.ts'
 import { corrupt } from './store-context.ts'
 
 // A rewrite costs a sync or two: not worth it before there is this much to win.

@@ -1,7 +1,8 @@
 /** What the logs of one store share. */
+
+import type { FileSystem } from 'ratatoskr/ports'
 import { type Checksum, type Clock, type Logger, RatatoskrError } from 'ratatoskr/ports'
 import type { FilePool } from './file-pool.ts'
-import type { FileSystem } from './file-system.ts'
 import type { HotBudget } from './hot-tail.ts'
 import type { Segment } from './segment.ts'
 

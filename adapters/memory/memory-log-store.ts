@@ -5,6 +5,7 @@ import {
   type LogId,
   type LogStore,
   type LogStoreSupports,
+  LogStoreTally,
   type OpenLogOptions,
   type PartitionLog,
   RatatoskrError,
@@ -26,12 +27,13 @@ export class MemoryLogStore implements LogStore {
     truncateAfter: true,
     fencing: false,
   })
+  readonly counters = new LogStoreTally()
   readonly #budget: MemoryBudget
   readonly #logs = new Map<string, Entry>()
   #started = false
 
   constructor(bounds: { readonly bytesMax: number; readonly messagesMax: number }) {
-    this.#budget = { ...bounds, bytes: 0, messages: 0 }
+    this.#budget = { ...bounds, bytes: 0, messages: 0, counters: this.counters }
   }
 
   async start(): Promise<void> {

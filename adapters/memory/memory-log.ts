@@ -11,6 +11,8 @@ import {
   baseOffsetOf,
   closedError,
   type Durability,
+  type LogStoreTally,
+  type OffsetRange,
   type PartitionLog,
   RatatoskrError,
 } from 'ratatoskr/ports'
@@ -19,6 +21,8 @@ const smallestBufferBytes = 16 * 1024
 // Large enough that the room left at its end, less than a batch, is little beside it; pages never written cost nothing.
 const largestBufferBytes = 8 * 1024 * 1024
 
+/** Memory that is damaged is beyond what a program can notice. */
+const noDamage: readonly OffsetRange[] = []
 const noBytes = new Uint8Array(0)
 
 /** What all logs of a store share: how much there may be. */
@@ -27,6 +31,7 @@ export interface MemoryBudget {
   readonly messagesMax: number
   bytes: number
   messages: number
+  readonly counters: LogStoreTally
 }
 
 export class MemoryLog implements PartitionLog {
@@ -61,6 +66,10 @@ export class MemoryLog implements PartitionLog {
     return this.#sizeBytes
   }
 
+  get damaged(): readonly OffsetRange[] {
+    return noDamage
+  }
+
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): void {
     if (this.#closed) throw closedError('the log')
     assertAppendsAtEnd(baseOffset, this.#endOffset)
@@ -70,12 +79,16 @@ export class MemoryLog implements PartitionLog {
     if (buffer === undefined || !buffer.hasRoom(batch.length)) buffer = this.#roll(batch.length)
     buffer.append(batch, recordCount)
     this.#endOffset += recordCount
+    const { counters } = this.#budget
+    counters.appends++
+    counters.appendedBytes += batch.length
   }
 
   read(offset: number, bytesMax: number): BatchBytes {
     if (this.#closed) throw closedError('the log')
     assertReadable(offset, this.#startOffset, this.#endOffset)
     if (offset === this.#endOffset) return noBytes
+    this.#budget.counters.hotReads++
     return this.#bufferOf(offset).read(offset, this.#endOffset, bytesMax)
   }
 
@@ -175,12 +188,14 @@ export class MemoryLog implements PartitionLog {
     if (budget.messages + messages > budget.messagesMax)
       throw full(`${budget.messagesMax} messages (messagesMax)`)
     budget.bytes += bytes
+    budget.counters.hotBytes = budget.bytes
     budget.messages += messages
     this.#sizeBytes += bytes
   }
 
   #give(bytes: number, messages: number): void {
     this.#budget.bytes -= bytes
+    this.#budget.counters.hotBytes = this.#budget.bytes
     this.#budget.messages -= messages
     this.#sizeBytes -= bytes
   }

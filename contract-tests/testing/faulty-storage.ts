@@ -1,5 +1,13 @@
 /** A storage that wraps another and fails on command: to see what a program does when its disk does not. */
-import type { Durability, LogId, LogStore, MaybePromise, PartitionLog, Storage } from 'ratatoskr/ports'
+import type {
+  Durability,
+  LogId,
+  LogStore,
+  MaybePromise,
+  OffsetRange,
+  PartitionLog,
+  Storage,
+} from 'ratatoskr/ports'
 
 /** What is to go wrong; every function is asked at each call and may be replaced at any time. */
 export interface Faults {
@@ -29,6 +37,7 @@ function faultyLogs(inner: LogStore, faults: Faults): LogStore {
   return {
     name: inner.name,
     supports: inner.supports,
+    counters: inner.counters,
     start: () => inner.start(),
     stop: () => inner.stop(),
     listLogs: () => inner.listLogs(),
@@ -66,6 +75,10 @@ class FaultyLog implements PartitionLog {
 
   get sizeBytes(): number {
     return this.#inner.sizeBytes
+  }
+
+  get damaged(): readonly OffsetRange[] {
+    return this.#inner.damaged
   }
 
   append(

@@ -19,7 +19,9 @@ import {
   type LogId,
   type LogStore,
   type LogStoreSupports,
+  LogStoreTally,
   maxTimestampOf,
+  type OffsetRange,
   type PartitionLog,
   RatatoskrError,
 } from 'ratatoskr/ports'
@@ -113,6 +115,7 @@ export class SqliteLogStore implements LogStore {
     truncateAfter: true,
     fencing: false,
   })
+  readonly counters = new LogStoreTally()
   readonly #options: SqliteLogStoreOptions
   readonly #open = new Map<string, SqliteLog>()
   #database: Database | undefined
@@ -143,7 +146,9 @@ export class SqliteLogStore implements LogStore {
         ['INSERT INTO logs (topic_id, partition) VALUES (?, ?)', id.topicId, id.partition],
       ])
     }
-    const log = new SqliteLog(database, this.#options.checksum, find() as Row, () => this.#open.delete(key))
+    const log = new SqliteLog(database, { ...this.#options, counters: this.counters }, find() as Row, () =>
+      this.#open.delete(key),
+    )
     this.#open.set(key, log)
     return log
   }
@@ -172,7 +177,9 @@ export class SqliteLogStore implements LogStore {
 }
 
 class SqliteLog implements PartitionLog {
+  readonly damaged: OffsetRange[] = []
   readonly #database: Database
+  readonly #counters: LogStoreTally
   readonly #checksum: Checksum
   readonly #id: number
   readonly #onClose: () => void
@@ -181,9 +188,15 @@ class SqliteLog implements PartitionLog {
   #sizeBytes = 0
   #closed = false
 
-  constructor(database: Database, checksum: Checksum, row: Row, onClose: () => void) {
+  constructor(
+    database: Database,
+    { checksum, counters }: { readonly checksum: Checksum; readonly counters: LogStoreTally },
+    row: Row,
+    onClose: () => void,
+  ) {
     this.#database = database
     this.#checksum = checksum
+    this.#counters = counters
     this.#id = Number(row.id)
     this.#startOffset = Number(row.start_offset)
     this.#endOffset = Number(row.end_offset)
@@ -225,11 +238,15 @@ class SqliteLog implements PartitionLog {
     ])
     this.#endOffset = next
     this.#sizeBytes += batch.length
+    this.#counters.appends++
+    this.#counters.syncs++
+    this.#counters.appendedBytes += batch.length
   }
 
   read(offset: number, bytesMax: number): BatchBytes {
     this.#assertOpen()
     assertReadable(offset, this.#startOffset, this.#endOffset)
+    this.#counters.coldReads++
     return joined(translated(() => this.#batchesFrom(offset, bytesMax)))
   }
 
@@ -244,7 +261,10 @@ class SqliteLog implements PartitionLog {
     for (const row of rows) {
       const bytes = row.bytes as Uint8Array
       if (batches.length > 0 && size + bytes.length > bytesMax) break
-      this.#verify(bytes, Number(row.base_offset))
+      if (!this.#isWhole(bytes)) {
+        if (batches.length > 0) break
+        throw this.#lost(offset, { from: Number(row.base_offset), to: Number(row.next_offset) })
+      }
       batches.push(bytes)
       size += bytes.length
     }
@@ -313,11 +333,19 @@ class SqliteLog implements PartitionLog {
     this.#sizeBytes = Number(row?.size)
   }
 
-  #verify(batch: Uint8Array, offset: number): void {
-    if (this.#checksum(batch.subarray(crcStart)) === crcOf(batch)) return
-    throw new RatatoskrError('RTK_STORE_CORRUPT', `the batch at offset ${offset} fails its checksum`, {
-      details: { offset },
-    })
+  #isWhole(batch: Uint8Array): boolean {
+    return this.#checksum(batch.subarray(crcStart)) === crcOf(batch)
+  }
+
+  /** Puts a damaged batch on record, and says where reading can go on. */
+  #lost(offset: number, range: OffsetRange): RatatoskrError {
+    if (this.damaged.every(({ from }) => from !== range.from)) this.damaged.push(range)
+    this.damaged.sort((a, b) => a.from - b.from)
+    return new RatatoskrError(
+      'RTK_STORE_CORRUPT',
+      `the batch of offsets ${range.from} to ${range.to - 1} fails its checksum`,
+      { details: { offset, nextOffset: range.to } },
+    )
   }
 }
 

@@ -135,6 +135,10 @@ export const errorCodes = {
     'corrupt',
     'Stored bytes are damaged. Run `ratatoskr log verify` on the data directory.',
   ),
+  RTK_STORE_UNREADABLE: passing(
+    'unavailable',
+    'The medium failed to read stored bytes. Other offsets are not concerned; read again later, and check the disk.',
+  ),
   RTK_STORE_LOCKED: fact(
     'conflict',
     'Another process uses the data directory. Stop it, or choose another directory.',

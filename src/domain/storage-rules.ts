@@ -86,3 +86,13 @@ export const closedError = (what: string): RatatoskrError =>
 function invalid(message: string): RatatoskrError {
   return new RatatoskrError('RTK_INVALID_ARGUMENT', message)
 }
+
+/** Running totals of a log store, to be counted up: what every store offers as its `counters`. */
+export class LogStoreTally {
+  appends = 0
+  appendedBytes = 0
+  syncs = 0
+  hotReads = 0
+  coldReads = 0
+  hotBytes = 0
+}

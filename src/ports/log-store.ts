@@ -17,6 +17,12 @@ export interface LogId {
   readonly partition: number
 }
 
+/** Offsets from `from` up to, not including, `to`. */
+export interface OffsetRange {
+  readonly from: number
+  readonly to: number
+}
+
 /** What a log is opened with. */
 export interface OpenLogOptions {
   /** Bytes after which the log starts a new segment. A batch is never split: a segment may hold one larger batch. */
@@ -37,14 +43,31 @@ export interface LogStoreSupports {
   readonly fencing: boolean
 }
 
+/** Running totals of a store since its start, and what it holds now, for stats and metrics. What a store does not have is 0. */
+export interface LogStoreCounters {
+  /** Appends that settled. */
+  readonly appends: number
+  readonly appendedBytes: number
+  /** Times that data was forced to the medium; `appends` divided by it is what a group commit shares. */
+  readonly syncs: number
+  /** Reads that memory answered. */
+  readonly hotReads: number
+  /** Reads that the medium answered. */
+  readonly coldReads: number
+  /** Bytes of batches that are held in memory now. */
+  readonly hotBytes: number
+}
+
 /** Where the logs of all partitions are kept. */
 export interface LogStore extends Component {
   readonly supports: LogStoreSupports
+  readonly counters: LogStoreCounters
   /**
    * Opens a log, or creates an empty one. Recovers first: what a crash left half-written is gone afterwards.
    * Opening a log that is open is RTK_INTERNAL: a partition has one owner.
    * @throws RTK_INVALID_ARGUMENT when the topic id is no UUID in lower case or the partition no number of 16 bits,
-   *   RTK_STORE_CORRUPT when the log is damaged before its end, RTK_CLOSED when the store is not started
+   *   RTK_STORE_CORRUPT when the files of the log contradict each other, so that nobody can tell which records are its
+   *   own, RTK_CLOSED when the store is not started. Damage within a log is no reason: it is opened with `damaged` set.
    */
   openLog(id: LogId, options: OpenLogOptions): Promise<PartitionLog>
   /** Every log that exists, open or not, in no order. */
@@ -66,6 +89,11 @@ export interface PartitionLog {
   readonly endOffset: number
   /** Bytes of the batches in the log, without indexes. */
   readonly sizeBytes: number
+  /**
+   * What is known to be lost to damage between `startOffset` and `stableOffset`: in order, without overlaps. The records
+   * before and after stay readable. It grows when a read finds more.
+   */
+  readonly damaged: readonly OffsetRange[]
   /**
    * Appends whole batches whose first record has `baseOffset`. Settles when everything up to and including them has
    * reached at least `durability`; calls settle in order. The store copies what it needs before it returns: the caller
@@ -90,7 +118,9 @@ export interface PartitionLog {
    * @param bytesMax soft bound: at least one batch comes, more only while the sum stays within it
    * @returns a plain Uint8Array, empty when `offset` is `stableOffset`. The bytes stay as they are for as long as they are held.
    * @throws RTK_OFFSET_OUT_OF_RANGE when `offset` is below `startOffset` or above `stableOffset`,
-   *   RTK_STORE_CORRUPT with the offset when stored bytes fail their checksum: a wrong byte is never returned
+   *   RTK_STORE_CORRUPT with `details` { offset, nextOffset } when the record at `offset` is lost to damage: a wrong byte is
+   *   never returned, and what can be read again begins at `nextOffset`; RTK_STORE_UNREADABLE with `details` { offset }
+   *   when the medium gave an error: the same read may succeed later, and nothing else is concerned
    */
   read(offset: number, bytesMax: number): MaybePromise<BatchBytes>
 
@@ -101,7 +131,8 @@ export interface PartitionLog {
   offsetForTime(timestampMs: number): Promise<number>
 
   /**
-   * Lets go of records below `offset`, in whole segments; never of the segment that is being written.
+   * Lets go of records below `offset`, in whole segments; never of the segment that is being written. What is damaged is
+   * let go of like the rest, but a store that keeps files keeps the damaged one aside.
    * @returns the new `startOffset`, at most `offset`
    */
   truncateBefore(offset: number): Promise<number>

@@ -1,5 +1,5 @@
 /** A file system for tests: the machine's own, with faults on demand and with a bound on its bytes. */
-import type { DiskFile, FileSystem } from '../file-system.ts'
+import type { DiskFile, FileSystem } from 'ratatoskr/ports'
 
 export type FaultyCall =
   | 'open'

@@ -5,8 +5,10 @@ import {
   type Durability,
   type LogId,
   type LogStore,
+  type LogStoreCounters,
   type LogStoreSupports,
   nextOffsetOf,
+  type OffsetRange,
   type OpenLogOptions,
   type PartitionLog,
 } from 'ratatoskr/ports'
@@ -33,6 +35,10 @@ class MutantLog implements PartitionLog {
 
   get sizeBytes(): number {
     return this.inner.sizeBytes
+  }
+
+  get damaged(): readonly OffsetRange[] {
+    return this.inner.damaged
   }
 
   append(
@@ -81,6 +87,10 @@ class MutantStore implements LogStore {
 
   get supports(): LogStoreSupports {
     return this.inner.supports
+  }
+
+  get counters(): LogStoreCounters {
+    return this.inner.counters
   }
 
   start(): Promise<void> {

@@ -3,7 +3,15 @@
  * and counts what it is asked for.
  */
 import { baseOffsetOf, batchSizeOf, maxTimestampOf, nextOffsetOf } from '../../domain/batch/header.ts'
-import type { LogId, LogStore, LogStoreSupports, OpenLogOptions, PartitionLog } from '../../ports/index.ts'
+import { LogStoreTally } from '../../domain/storage-rules.ts'
+import type {
+  LogId,
+  LogStore,
+  LogStoreSupports,
+  OffsetRange,
+  OpenLogOptions,
+  PartitionLog,
+} from '../../ports/index.ts'
 import { type Durability, RatatoskrError } from '../../ports/index.ts'
 
 const keyOf = (id: LogId): string => `${id.topicId}/${id.partition}`
@@ -24,6 +32,7 @@ export interface LogStoreDoubleOptions {
 export class LogStoreDouble implements LogStore {
   readonly name = 'log-double'
   readonly supports: LogStoreSupports
+  readonly counters = new LogStoreTally()
   readonly kept = new Map<string, Kept>()
   /** Called before each append; what it throws is the append's failure, a promise holds it back. */
   onAppend: (id: LogId, batch: Uint8Array) => void | Promise<void> = () => {}
@@ -110,6 +119,10 @@ class LogDouble implements PartitionLog {
 
   get sizeBytes(): number {
     return sizeOf(this.#stable)
+  }
+
+  get damaged(): readonly OffsetRange[] {
+    return []
   }
 
   append(batch: Uint8Array, baseOffset: number): void | Promise<void> {

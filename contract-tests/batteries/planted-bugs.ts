@@ -1,0 +1,15 @@
+/** The list of planted bugs. Each battery takes those that name it. */
+import type { BatteryName, PlantedBug } from './planted.ts'
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'no fdatasync',
+    batteries: ['powercut', 'simdisk'],
+    file: 'adapters/disk/group-writer.ts',
+    find: '    await file.file.sync()\n    file.dirty = false\n    if (this.#written',
+    replace: '    file.dirty = false\n    if (this.#written',
+  },
+]
+
+export const bugsOf = (battery: BatteryName): readonly PlantedBug[] =>
+  plantedBugs.filter(({ batteries }) => batteries.includes(battery))
