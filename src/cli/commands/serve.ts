@@ -20,8 +20,14 @@ export async function serve(flags: ConfigFlags): Promise<void> {
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
   })
+  const begunMs = performance.now()
   await broker.start()
-  logger.info('ready', { storage: config.storage.kind, addresses: broker.addresses.map(({ url }) => url) })
+  logger.info('ready', {
+    storage: config.storage.kind,
+    // Recovery included; what Node needs before the first line of ours runs is not.
+    startMs: Math.round(performance.now() - begunMs),
+    addresses: broker.addresses.map(({ url }) => url),
+  })
   await stopped
   logger.info('stopped')
   process.exit(exitCodes.ok)
