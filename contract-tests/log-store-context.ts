@@ -21,6 +21,11 @@ export interface LogStoreContext extends ContractContext {
    */
   tearLastBatch?(id: LogId): Promise<LogStore>
   /**
+   * Crashes likewise, but damages the stored batch that holds `offset`: changes a byte that its checksum covers. For stores
+   * that keep data: one whose medium cannot be damaged from outside declares the cases as known gaps.
+   */
+  damageBatch?(id: LogId, offset: number): Promise<LogStore>
+  /**
    * Starts another store of the same kind that has room for about `bytesMax` bytes of batches: between a quarter and four
    * times as many. Stopped at teardown.
    */

@@ -6,6 +6,7 @@
  */
 import { appendCases } from './log-store-append.ts'
 import type { LogStoreCase, LogStoreContext } from './log-store-context.ts'
+import { counterCases, damageCases } from './log-store-damage.ts'
 import { lifecycleCases } from './log-store-lifecycle.ts'
 import { readCases } from './log-store-read.ts'
 import { recoveryCases } from './log-store-recovery.ts'
@@ -21,6 +22,8 @@ export const logStoreCases: readonly LogStoreCase[] = [
   ...readCases,
   ...truncateCases,
   ...recoveryCases,
+  ...damageCases,
+  ...counterCases,
 ]
 
 /** Runs the suite on the stores that `setup` makes, one for each case. */

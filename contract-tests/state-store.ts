@@ -22,6 +22,11 @@ export interface StateStoreContext extends ContractContext {
   crash(): Promise<StateStore>
   /** Crashes likewise, but leaves the last write half-done. A store whose medium cannot tear declares a known gap. */
   tearLastWrite?(): Promise<StateStore>
+  /**
+   * Stops the store that is in use, damages one of the copies that it keeps of its data, another at each call, and starts one
+   * on what is left. A store whose medium keeps its own copies, or none, declares a known gap.
+   */
+  damageCopy?(): Promise<StateStore>
   /** Starts another store of the same kind with room for about `bytesMax` bytes. Stopped at teardown. */
   bounded?(bytesMax: number): Promise<StateStore>
 }
@@ -317,6 +322,31 @@ const durabilityCases: readonly StateStoreCase[] = [
       await torn.put('d', bytes(4))
       const after = await contents(torn)
       expect(await contents(await context.reopen())).toEqual(after)
+    },
+  },
+  {
+    name: 'damage to one copy of the data loses nothing, and is mended',
+    async run(context) {
+      await context.subject.start()
+      for (let i = 0; i < 30; i++) await context.subject.put(`k/${i % 9}`, bytes(i))
+      await context.subject.delete('k/3')
+      let before = await contents(context.subject)
+      if (!context.subject.supports.durable) {
+        expect(await contents(await context.crash())).toEqual({})
+        return
+      }
+      if (context.damageCopy === undefined) {
+        expect.fail('the setup gives no damageCopy(): declare this case as a known gap')
+      }
+      for (let round = 0; round < 4; round++) {
+        const damaged = await context.damageCopy()
+        expect(await contents(damaged)).toEqual(before)
+        await damaged.put('k/1', bytes(round))
+        await damaged.put(`round/${round}`, bytes(round), 0)
+        before = await contents(damaged)
+      }
+      expect(await contents(await context.reopen())).toEqual(before)
+      expect(await contents(await context.crash())).toEqual(before)
     },
   },
   {

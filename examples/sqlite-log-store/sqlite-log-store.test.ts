@@ -1,6 +1,7 @@
 import { cp, mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { crc32c, type LogStoreContext, logStoreContract } from 'ratatoskr/contract-tests'
 import type { LogStore } from 'ratatoskr/ports'
 import { SqliteLogStore } from './sqlite-log-store.ts'
@@ -53,6 +54,19 @@ async function setup(): Promise<LogStoreContext> {
       crash(async (copy) => {
         const path = join(copy, 'logs.sqlite-wal')
         await truncate(path, (await stat(path)).size - 7)
+      }),
+    // Changes a byte of the records in the row, as a medium that loses bits would.
+    damageBatch: ({ topicId, partition }, offset) =>
+      crash(async (copy) => {
+        const database = new DatabaseSync(join(copy, 'logs.sqlite'))
+        const where = `log = (SELECT id FROM logs WHERE topic_id = ? AND partition = ?)
+          AND base_offset <= ? AND next_offset > ?`
+        const place = [topicId, partition, offset, offset]
+        const row = database.prepare(`SELECT bytes FROM batches WHERE ${where}`).get(...place)
+        const bytes = row?.bytes as Uint8Array
+        bytes[bytes.length - 1] ^= 1
+        database.prepare(`UPDATE batches SET bytes = ? WHERE ${where}`).run(bytes, ...place)
+        database.close()
       }),
     async bounded(bytesMax) {
       const store = open(await makeDirectory(), Math.ceil(bytesMax / 4096))

@@ -177,7 +177,6 @@ export class SqliteLogStore implements LogStore {
 }
 
 class SqliteLog implements PartitionLog {
-  readonly damaged: OffsetRange[] = []
   readonly #database: Database
   readonly #counters: LogStoreTally
   readonly #checksum: Checksum
@@ -186,6 +185,7 @@ class SqliteLog implements PartitionLog {
   #startOffset: number
   #endOffset: number
   #sizeBytes = 0
+  #damaged: readonly OffsetRange[] = []
   #closed = false
 
   constructor(
@@ -220,6 +220,10 @@ class SqliteLog implements PartitionLog {
     return this.#sizeBytes
   }
 
+  get damaged(): readonly OffsetRange[] {
+    return this.#damaged.filter(({ from, to }) => to > this.#startOffset && from < this.#endOffset)
+  }
+
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): void {
     this.#assertOpen()
     assertAppendsAtEnd(baseOffset, this.#endOffset)
@@ -252,7 +256,7 @@ class SqliteLog implements PartitionLog {
 
   #batchesFrom(offset: number, bytesMax: number): Uint8Array[] {
     const rows = this.#database.each(
-      'SELECT base_offset, bytes FROM batches WHERE log = ? AND next_offset > ? ORDER BY base_offset',
+      'SELECT base_offset, next_offset, bytes FROM batches WHERE log = ? AND next_offset > ? ORDER BY base_offset',
       this.#id,
       offset,
     )
@@ -315,6 +319,7 @@ class SqliteLog implements PartitionLog {
       ['UPDATE logs SET end_offset = ? WHERE id = ?', offset, this.#id],
     ])
     this.#endOffset = offset
+    this.#damaged = this.damaged
     this.#measure()
   }
 
@@ -339,8 +344,8 @@ class SqliteLog implements PartitionLog {
 
   /** Puts a damaged batch on record, and says where reading can go on. */
   #lost(offset: number, range: OffsetRange): RatatoskrError {
-    if (this.damaged.every(({ from }) => from !== range.from)) this.damaged.push(range)
-    this.damaged.sort((a, b) => a.from - b.from)
+    const others = this.#damaged.filter(({ from }) => from !== range.from)
+    this.#damaged = [...others, range].sort((a, b) => a.from - b.from)
     return new RatatoskrError(
       'RTK_STORE_CORRUPT',
       `the batch of offsets ${range.from} to ${range.to - 1} fails its checksum`,

@@ -1,10 +1,10 @@
 /** Setups of the disk stores for the contract suites: directories under the system's temporary one. */
-import { cp, mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import type { LogStoreContext, StateStoreContext } from 'ratatoskr/contract-tests'
-import type { LogId, Stores } from 'ratatoskr/ports'
+import { batchSizeOf, type LogId, nextOffsetOf, type Stores } from 'ratatoskr/ports'
 import { type DiskStorageOptions, diskStorage } from '../index.ts'
 import { nodeFileSystem } from '../node-file-system.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
@@ -89,6 +89,18 @@ async function cutLastFile(directory: string): Promise<void> {
   await truncate(last, (await stat(last)).size - 7)
 }
 
+/** Changes the last byte of the batch that holds `offset`. */
+async function damageBatch(directory: string, offset: number): Promise<void> {
+  const files = await filesIn(directory, '.log')
+  const path = files.findLast((file) => Number(basename(file, '.log')) <= offset)
+  if (path === undefined) throw new Error(`no segment holds offset ${offset}`)
+  const bytes = await readFile(path)
+  let at = 0
+  while (nextOffsetOf(bytes, at) <= offset) at += batchSizeOf(bytes, at)
+  bytes[at + batchSizeOf(bytes, at) - 1] ^= 1
+  await writeFile(path, bytes)
+}
+
 export async function diskLogSetup(options: Partial<DiskStorageOptions> = {}): Promise<LogStoreContext> {
   const bench = new Bench('logs', options)
   return {
@@ -97,6 +109,8 @@ export async function diskLogSetup(options: Partial<DiskStorageOptions> = {}): P
     crash: () => bench.crash(),
     tearLastBatch: ({ topicId, partition }: LogId) =>
       bench.crash((directory) => cutLastFile(join(directory, 'logs', topicId, String(partition)))),
+    damageBatch: ({ topicId, partition }, offset) =>
+      bench.crash((directory) => damageBatch(join(directory, 'logs', topicId, String(partition)), offset)),
     bounded: (bytesMax) => bench.bounded(bytesMax),
     teardown: () => bench.teardown(),
   }
