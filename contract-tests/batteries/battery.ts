@@ -5,18 +5,29 @@ import { parseArgs } from 'node:util'
 export interface BatteryOptions {
   readonly rounds: number
   readonly seed: number
+  /** How much runs side by side. */
+  readonly lanes: number
   /** Where the JSON goes. */
   readonly report: string | undefined
 }
 
-/** Reads `--rounds N --seed N --report FILE`. */
-export function batteryOptions(defaults: { readonly rounds: number }): BatteryOptions {
+/** Reads `--rounds N --seed N --lanes N --report FILE`. */
+export function batteryOptions(defaults: {
+  readonly rounds: number
+  readonly lanes?: number
+}): BatteryOptions {
   const { values } = parseArgs({
-    options: { rounds: { type: 'string' }, seed: { type: 'string' }, report: { type: 'string' } },
+    options: {
+      rounds: { type: 'string' },
+      seed: { type: 'string' },
+      lanes: { type: 'string' },
+      report: { type: 'string' },
+    },
   })
   return {
     rounds: values.rounds === undefined ? defaults.rounds : Number(values.rounds),
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed),
+    lanes: values.lanes === undefined ? (defaults.lanes ?? 1) : Number(values.lanes),
     report: values.report,
   }
 }
@@ -32,11 +43,36 @@ export function seededRandom(seed: number): () => number {
   }
 }
 
+/** Runs what is given on SIGINT and SIGTERM, and ends the process: for what must not be left behind. Must not wait. */
+export function onInterrupt(cleanUp: () => void): void {
+  for (const [signal, code] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {
+    process.once(signal, () => {
+      cleanUp()
+      process.exit(code)
+    })
+  }
+}
+
+/** Numbers in short: how many, the middle one, the 99th percentile and the largest. */
+export function summaryOf(values: readonly number[]): {
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+  readonly text: string
+} {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number): number => Math.round(sorted[Math.ceil(sorted.length * share) - 1] ?? 0)
+  const [p50, p99, max] = [at(0.5), at(0.99), at(1)]
+  return { p50, p99, max, text: `p50 ${p50}, p99 ${p99}, max ${max} ms of ${values.length}` }
+}
+
 interface CaseResult {
   readonly name: string
   readonly seconds: number
   readonly detail: string
   readonly failure: string | undefined
+  /** Why it did not run. */
+  readonly skipped: string | undefined
 }
 
 /** Runs cases one after the other, prints a line each, and ends the process with 1 when one failed. */
@@ -56,28 +92,39 @@ export class Battery {
       (error) => ({ detail: '', failure: error instanceof Error ? error.message : String(error) }),
     )
     const seconds = (performance.now() - begun) / 1000
-    this.#results.push({ name, seconds, ...result })
-    const verdict = result.failure === undefined ? 'pass' : 'FAIL'
-    process.stdout.write(
-      `${verdict}  ${name.padEnd(44)} ${seconds.toFixed(1).padStart(6)} s  ${result.failure ?? result.detail}\n`,
-    )
+    this.#add({ name, seconds, ...result, skipped: undefined })
     return result.failure === undefined
+  }
+
+  /** Tells that a case cannot run here, and why. It counts as skipped. */
+  skip(name: string, reason: string): void {
+    this.#add({ name, seconds: 0, detail: '', failure: undefined, skipped: reason })
+  }
+
+  #add(result: CaseResult): void {
+    this.#results.push(result)
+    const { name, seconds, failure, skipped, detail } = result
+    const verdict = skipped !== undefined ? 'skip' : failure === undefined ? 'pass' : 'FAIL'
+    process.stdout.write(
+      `${verdict}  ${name.padEnd(44)} ${seconds.toFixed(1).padStart(6)} s  ${skipped ?? failure ?? detail}\n`,
+    )
   }
 
   /** Writes the report and ends the process. */
   async finish(): Promise<never> {
     const failed = this.#results.filter(({ failure }) => failure !== undefined).length
-    const passed = this.#results.length - failed
-    process.stdout.write(`${passed} passed, ${failed} failed\n`)
+    const skipped = this.#results.filter(({ skipped }) => skipped !== undefined).length
+    const passed = this.#results.length - failed - skipped
+    process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`)
     if (this.#report !== undefined) {
       const report = {
         numPassedTests: passed,
         numFailedTests: failed,
-        numPendingTests: 0,
+        numPendingTests: skipped,
         cases: this.#results,
       }
       await writeFile(this.#report, `${JSON.stringify(report, null, 2)}\n`)
     }
-    process.exit(failed > 0 || passed === 0 ? 1 : 0)
+    process.exit(failed > 0 || passed + skipped === 0 ? 1 : 0)
   }
 }

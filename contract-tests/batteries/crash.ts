@@ -1,121 +1,104 @@
 /**
- * Kills a server under load with SIGKILL, starts it again on the same directory, and reads back what it acknowledged:
- * `npm run test:crash -- --rounds 20 --seed 7 --report crash.json`.
+ * Kills servers under load with SIGKILL, starts them again on the same directory, and reads back what they acknowledged:
+ * `npm run test:crash -- --rounds 100 --lanes 2 --seed 7 --report crash.json`.
  *
- * Producers over all three transports write to a topic of each durability. After every kill nothing acknowledged may
- * be missing, stand elsewhere, stand twice, or stand out of its producer's order. Every fourth round the server is
- * killed a second time, while it recovers.
+ * Producers over all three transports write to a topic of each durability, a client that lives through all of it publishes
+ * again what was not acknowledged, and another makes, alters and deletes topics and commits offsets. The kill comes 0 to
+ * 400 ms after the first acknowledgement, half of the time within 50 ms; after every fourth another comes while the server
+ * recovers. Nothing acknowledged may be missing, stand elsewhere, stand twice, or stand out of its producer's order.
+ *
+ * Servers run from the build when it is there and no source is younger, otherwise from the sources; either way with Node's
+ * compile cache, which is filled before the first kill.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { type Client, connect } from 'ratatoskr/client'
-import type { Durability } from 'ratatoskr/ports'
-import { assertPromises, type ProducerLog, readAll, Workload } from '../testing/chaos.ts'
-import { Battery, batteryOptions, seededRandom } from './battery.ts'
-import { ServerProcess } from './server-process.ts'
+import { fileURLToPath } from 'node:url'
+import { Battery, batteryOptions, seededRandom, summaryOf } from './battery.ts'
+import { CrashLane } from './crash-lane.ts'
+import { bugsOf } from './planted-bugs.ts'
+import { buildIsCurrent, type ServerOptions, ServerProcess } from './server-process.ts'
 
-const levels: readonly Durability[] = ['os', 'interval', 'fsync']
-const schemes = ['grpc', 'ws', 'http']
-const loadMs = { min: 200, max: 700 }
-const { rounds, seed, report } = batteryOptions({ rounds: 20 })
-
-/** A topic, what was published to it, and how far it was read back. */
-interface CrashTopic {
-  readonly name: string
-  readonly logs: ProducerLog[]
-  /** Producers of the last round, which are not verified yet. */
-  fresh: ProducerLog[]
-  readonly verified: Map<number, number>
-}
-
+const readyMsP99Max = 1_000
+const { rounds, seed, report, lanes: laneCount } = batteryOptions({ rounds: 100, lanes: 2 })
 const battery = new Battery(report)
-const random = seededRandom(seed)
-const directory = await mkdtemp(join(tmpdir(), 'ratatoskr-crash-'))
-const topics = levels.map(
-  (level): CrashTopic => ({
-    name: `crash-${level}`,
-    logs: [],
-    fresh: [],
-    verified: new Map(),
-  }),
+const root = await mkdtemp(join(tmpdir(), 'ratatoskr-crash-'))
+const built = buildIsCurrent()
+const environment = { NODE_COMPILE_CACHE: join(root, 'compile-cache') }
+process.stdout.write(
+  `crash: ${rounds} kills in ${laneCount} lanes, seed ${seed}, servers run from ${built ? 'the build' : 'the sources'}\n`,
 )
-process.stdout.write(`crash: ${rounds} rounds, seed ${seed}\n`)
 
-const open = (server: ServerProcess, scheme: string): Promise<Client> =>
-  connect(server.urls[scheme], { reconnect: false, timeoutMs: 10_000 })
+const lane = (name: string, number: number, server: Partial<ServerOptions> = {}): CrashLane =>
+  new CrashLane({
+    name,
+    server: { directory: join(root, name), environment, built, ...server },
+    random: seededRandom(seed + number),
+  })
 
-/** One life of the server: verify what the life before left, load it, kill it. */
-async function live(round: number): Promise<string> {
-  await using server = await ServerProcess.start({ directory })
-  await (round === 0 ? createTopics(server) : verify(server))
-  const loads = topics.map((topic) => ({ topic, load: new Workload(topic.name, 64, 100 + round * 10) }))
-  const producers = loads.flatMap(({ load }) =>
-    schemes.map((scheme) => load.produce(`${scheme}-${round}`, () => open(server, scheme))),
-  )
-  // The kill comes under load: not before every topic has acknowledged something.
-  await Promise.all(loads.map(({ load }) => load.ackedMore(1)))
-  await pause(loadMs.min + random() * (loadMs.max - loadMs.min))
-  server.child.kill('SIGKILL')
-  for (const { load } of loads) load.end()
-  await Promise.all([server.exited, ...producers])
-  for (const { topic, load } of loads) {
-    topic.fresh = load.logs
-    topic.logs.push(...load.logs)
+/** Lives until the lane has its share of kills. */
+async function run(one: CrashLane, kills: number): Promise<string> {
+  await using _lane = one
+  while (one.kills < kills) {
+    const before = one.kills
+    await one.live().catch((error: Error) => {
+      throw new Error(`after ${before} kills: ${error.message}`, { cause: error })
+    })
   }
-  if (round % 4 === 3) await killWhileItRecovers()
-  const acked = loads.reduce((sum, { load }) => sum + load.acked, 0)
-  return `${acked} acknowledged`
+  await one.finish()
+  const { acked, stored, stateChanges, retries } = one
+  return `${one.kills} kills, ${acked} acknowledged, ${stored} stored, ${stateChanges} changes of state, ${retries} retries`
 }
 
-async function createTopics(server: ServerProcess): Promise<void> {
-  await using client = await open(server, 'grpc')
-  for (const [i, { name }] of topics.entries()) {
-    // Small segments, so that kills fall on a roll as well.
-    await client.createTopic(name, { partitions: 3, durability: levels[i], segmentBytes: 256 * 1024 })
+/** The planted bug must be found. */
+async function findBug(bug: string, number: number): Promise<string> {
+  const one = lane(`planted-${number}`, number, {
+    built: false,
+    nodeArgs: ['--import', fileURLToPath(new URL('plant.ts', import.meta.url))],
+    environment: { ...environment, RATATOSKR_PLANTED: bug },
+  })
+  await using _lane = one
+  const killsMax = 20
+  while (one.kills < killsMax) {
+    const error = await one.live().then(
+      () => undefined,
+      (reason: Error) => reason,
+    )
+    if (error === undefined) continue
+    // Only a broken promise counts: the battery itself might fail as well.
+    if (!/broken promises|problems|the state is/.test(error.message)) throw error
+    return `found after ${one.kills} kills: ${error.message.replace(/\s+/g, ' ').slice(0, 120)}`
   }
-}
-
-/** Reads what the life before has written, over a transport of its own for each topic. */
-async function verify(server: ServerProcess): Promise<void> {
-  for (const [i, topic] of topics.entries()) {
-    await using client = await open(server, schemes[i])
-    const stored = await readAll(client, topic.name, topic.verified)
-    assertPromises(topic.fresh, stored)
-    for (const { partition, offset } of stored) topic.verified.set(partition, offset + 1)
-  }
-}
-
-async function killWhileItRecovers(): Promise<void> {
-  const server = ServerProcess.spawn({ directory })
-  await Promise.race([server.ready, pause(100 + random() * 400)])
-  server.ready.catch(() => undefined)
-  await server.crash()
-}
-
-/** Reads everything from the beginning, and asks the server to stop as it should. */
-async function verifyAll(): Promise<string> {
-  await using server = await ServerProcess.start({ directory })
-  await verify(server)
-  let messages = 0
-  for (const topic of topics) {
-    await using client = await open(server, 'ws')
-    const stored = await readAll(client, topic.name)
-    assertPromises(topic.logs, stored)
-    messages += stored.length
-  }
-  const code = await server.stop()
-  if (code !== 0) throw new Error(`the server exited with ${code}:\n${server.lines.join('\n')}`)
-  return `${messages} messages`
+  throw new Error(`not found by ${killsMax} kills`)
 }
 
 try {
-  for (let round = 0; round < rounds; round++) {
-    if (!(await battery.run(`round ${round + 1}: kill -9 under load`, () => live(round)))) break
+  // One that ends as it should leaves its compiled modules for all that follow.
+  await using first = await ServerProcess.start({ directory: join(root, 'first'), environment, built })
+  await first.stop()
+
+  const lanes = Array.from({ length: laneCount }, (_, i) => lane(`lane-${i + 1}`, i))
+  await Promise.all(
+    lanes.map((one, i) => {
+      const kills = Math.floor(((i + 1) * rounds) / laneCount) - Math.floor((i * rounds) / laneCount)
+      return battery.run(`lane ${i + 1}: kill -9 under load`, () => run(one, kills))
+    }),
+  )
+  await battery.run('ready again after a kill', async () => {
+    const ready = summaryOf(lanes.flatMap(({ readyMs }) => readyMs))
+    const start = summaryOf(lanes.flatMap(({ startMs }) => startMs))
+    const text = `process ${ready.text}; broker alone ${start.text}`
+    if (ready.p99 > readyMsP99Max) throw new Error(`p99 is above ${readyMsP99Max} ms: ${text}`)
+    return text
+  })
+  await battery.run('kill -9 while the wall clock jumps', () => {
+    const nodeArgs = ['--import', fileURLToPath(new URL('crash-clock.ts', import.meta.url))]
+    return run(lane('clock', laneCount, { nodeArgs }), Math.max(3, Math.ceil(rounds / 20)))
+  })
+  for (const [i, { name }] of bugsOf('crash').entries()) {
+    await battery.run(`planted: ${name}`, () => findBug(name, laneCount + 1 + i))
   }
-  await battery.run('everything, from the beginning', verifyAll)
 } finally {
-  await rm(directory, { recursive: true, force: true })
+  await rm(root, { recursive: true, force: true })
 }
 await battery.finish()

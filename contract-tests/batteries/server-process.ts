@@ -1,15 +1,22 @@
 /** A server in a process of its own, as `ratatoskr serve` runs it: for tests of the command and of crashes. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, statSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const commandFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const builtCommandFile = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 export const nodeArguments = ['--conditions=source', commandFile]
 
 export interface ServerOptions {
   readonly directory: string
+  /** Arguments of `serve`; a port given here takes the place of a free one. */
   readonly args?: readonly string[]
+  /** Arguments of Node, such as a module to preload. */
+  readonly nodeArgs?: readonly string[]
+  /** Runs what was built instead of the sources, which spares it stripping types at each start. */
+  readonly built?: boolean
   readonly environment?: Readonly<Record<string, string>>
 }
 
@@ -27,20 +34,27 @@ export class ServerProcess implements AsyncDisposable {
   /** URLs by scheme: grpc, ws, http. */
   readonly urls: Record<string, string> = {}
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
+  /** From the start of the process until it served; undefined before. */
+  readyMs: number | undefined
+  /** The part of `readyMs` in which the broker itself started, recovery included; Node's start and loading come before. */
+  startMs: number | undefined
 
   /** Resolves when it serves. @throws Error with what it printed when it ends before */
   readonly ready: Promise<void>
 
   private constructor(child: ChildProcess) {
+    const begunMs = performance.now()
     this.child = child
     this.exited = once(child, 'close').then(([code, signal]) => ({ code, signal }))
     const ready = Promise.withResolvers<void>()
     this.ready = ready.promise
     createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
       this.lines.push(line)
-      const addresses = readyAddresses(line)
-      if (addresses === undefined) return
-      for (const url of addresses) this.urls[url.slice(0, url.indexOf(':'))] = url
+      const told = readyLine(line)
+      if (told === undefined) return
+      for (const url of told.addresses) this.urls[url.slice(0, url.indexOf(':'))] = url
+      this.readyMs = performance.now() - begunMs
+      this.startMs = told.startMs
       ready.resolve()
     })
     void this.exited.then(({ code, signal }) =>
@@ -58,11 +72,20 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** Starts one on free ports. */
-  static spawn({ directory, args = [], environment }: ServerOptions): ServerProcess {
+  static spawn(options: ServerOptions): ServerProcess {
+    const { directory, args = [], nodeArgs = [], built = false, environment } = options
     const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0']
     const child = spawn(
       process.execPath,
-      [...nodeArguments, 'serve', '--directory', directory, ...ports, ...args],
+      [
+        ...nodeArgs,
+        ...(built ? [builtCommandFile] : nodeArguments),
+        'serve',
+        '--directory',
+        directory,
+        ...ports,
+        ...args,
+      ],
       { env: cleanEnvironment(environment), stdio: ['ignore', 'ignore', 'pipe'] },
     )
     return new ServerProcess(child)
@@ -85,8 +108,27 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
-function readyAddresses(line: string): string[] | undefined {
+function readyLine(line: string): { readonly addresses: string[]; readonly startMs: number } | undefined {
   if (!line.includes('"ready"')) return undefined
-  const { message, addresses } = JSON.parse(line)
-  return message === 'ready' ? addresses : undefined
+  const { message, addresses, startMs } = JSON.parse(line)
+  return message === 'ready' ? { addresses, startMs } : undefined
+}
+
+/** True when the build is there and no source is younger: only then is it what the sources say. */
+export function buildIsCurrent(): boolean {
+  const root = fileURLToPath(new URL('../../', import.meta.url))
+  try {
+    const builtMs = statSync(`${root}dist/.tsbuildinfo`).mtimeMs
+    return ['src', 'adapters', 'plugins', 'proto'].every((folder) =>
+      readdirSync(root + folder, { recursive: true, withFileTypes: true }).every(
+        (file) =>
+          !file.isFile() ||
+          !file.name.endsWith('.ts') ||
+          file.name.endsWith('.test.ts') ||
+          statSync(`${file.parentPath}/${file.name}`).mtimeMs < builtMs,
+      ),
+    )
+  } catch {
+    return false
+  }
 }
