@@ -26,7 +26,7 @@ export function validateOutgoingMessage(
   if (typeof message !== 'object' || message === null) {
     throw invalid(`a message is an object with a payload, got ${quoteForMessage(message)}`)
   }
-  const { payload, key, headers, id, timestampMs, partition } = message
+  const { payload, key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = message
   if (!(payload instanceof Uint8Array))
     throw invalid(`payload must be bytes, got ${quoteForMessage(payload)}`)
   if (key !== undefined && !(key instanceof Uint8Array)) {
@@ -38,6 +38,7 @@ export function validateOutgoingMessage(
   if (timestampMs !== undefined && !isWholeNumber(timestampMs, timestampMsMax)) {
     throw invalid(`timestampMs must be whole Unix milliseconds, got ${quoteForMessage(timestampMs)}`)
   }
+  if (ttlMs !== undefined || expiresAtMs !== undefined) validateExpiry(ttlMs, expiresAtMs)
   if (partition !== undefined && !isWholeNumber(partition, Number.MAX_SAFE_INTEGER)) {
     throw invalid(`partition must be a whole number of at least 0, got ${quoteForMessage(partition)}`)
   }
@@ -50,6 +51,18 @@ export function validateOutgoingMessage(
     )
   }
   return sizeBytes
+}
+
+function validateExpiry(ttlMs: unknown, expiresAtMs: unknown): void {
+  if (ttlMs !== undefined && expiresAtMs !== undefined) {
+    throw invalid('a message takes ttlMs or expiresAtMs, not both; leave out one of the two')
+  }
+  if (ttlMs !== undefined && (ttlMs === 0 || !isWholeNumber(ttlMs, timestampMsMax))) {
+    throw invalid(`ttlMs must be whole milliseconds, at least 1, got ${quoteForMessage(ttlMs)}`)
+  }
+  if (expiresAtMs !== undefined && !isWholeNumber(expiresAtMs, timestampMsMax)) {
+    throw invalid(`expiresAtMs must be whole Unix milliseconds, got ${quoteForMessage(expiresAtMs)}`)
+  }
 }
 
 /**

@@ -13,6 +13,8 @@ export interface Message {
   readonly offset: number
   /** Unix milliseconds, given by the producer or else by the broker. */
   readonly timestampMs: number
+  /** When it expires, in Unix milliseconds: from then on it is not handed out. Undefined when it never does. */
+  readonly expiresAtMs: number | undefined
   readonly key: Uint8Array | undefined
   readonly headers: readonly Header[]
   readonly payload: Uint8Array
@@ -28,6 +30,13 @@ export interface OutgoingMessage {
   readonly id?: string | undefined
   /** Unix milliseconds; the broker's clock otherwise. */
   readonly timestampMs?: number | undefined
+  /**
+   * How long it may be handed out, in milliseconds, at least 1: it expires so long after the broker took it, by the
+   * broker's clock. Not together with `expiresAtMs`.
+   */
+  readonly ttlMs?: number | undefined
+  /** When it expires, in Unix milliseconds. One in the past is stored, and has expired at once. */
+  readonly expiresAtMs?: number | undefined
   /** Sends to this partition whatever the key. */
   readonly partition?: number | undefined
 }
@@ -38,5 +47,19 @@ export const reservedHeaderPrefix = 'rtk-'
 /** The record header that carries a message's id: 16 bytes, the UUID in network order. */
 export const idHeaderName = 'rtk-id'
 
+/**
+ * The record header that says when a message expires: 8 bytes, int64 big-endian, Unix milliseconds. It stands first in its
+ * record, or second when the id is first, so that it is found without walking the headers.
+ */
+export const expiryHeaderName = 'rtk-expires-at'
+
 /** Largest timestamp of a message: the last moment of a JavaScript Date. */
 export const timestampMsMax = 8_640_000_000_000_000
+
+/** When a message that is taken at `nowMs` expires: a time to live beyond the last timestamp ends there. */
+export function expiryOf(
+  { ttlMs, expiresAtMs }: Pick<OutgoingMessage, 'ttlMs' | 'expiresAtMs'>,
+  nowMs: number,
+): number | undefined {
+  return ttlMs === undefined ? expiresAtMs : Math.min(nowMs + ttlMs, timestampMsMax)
+}

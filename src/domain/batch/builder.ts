@@ -14,15 +14,20 @@ import {
   writeVarint,
   writeVarlong,
 } from './bytes.ts'
+import { expiryHeaderSize, writeExpiryHeader } from './expiry-header.ts'
 import { batchHeaderBytes, batchMagic, crcStart, lengthPrefixBytes } from './header.ts'
 import { idHeaderPrefix, idHeaderSize } from './id-header.ts'
 
-/** One record as it is added. `id` are the 16 bytes of its UUID and become the record header `rtk-id`. */
+/**
+ * One record as it is added. `id` are the 16 bytes of its UUID and become the record header `rtk-id`; `expiresAtMs`, Unix
+ * milliseconds, becomes `rtk-expires-at`.
+ */
 export interface RecordFields {
   readonly payload: Uint8Array
   readonly key?: Uint8Array | undefined
   readonly headers?: readonly Header[] | undefined
   readonly id?: Uint8Array | undefined
+  readonly expiresAtMs?: number | undefined
   readonly timestampMs: number
 }
 
@@ -72,19 +77,19 @@ export class BatchBuilder {
 
   /** Adds a record. @returns its place in the batch, from 0 */
   add(record: RecordFields): number {
-    const { timestampMs, key, payload, headers, id } = record
+    const { timestampMs, key, payload, headers, id, expiresAtMs } = record
     const place = this.#count
     if (place === 0) this.#baseTimestampMs = this.#maxTimestampMs = timestampMs
     else if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs
     const delta = timestampMs - this.#baseTimestampMs
-    const bare = headers === undefined && id === undefined
+    const bare = headers === undefined && id === undefined && expiresAtMs === undefined
     const length =
       1 +
       varlongSize(delta) +
       varintSize(place) +
       sizeWithLength(key) +
       sizeWithLength(payload) +
-      (bare ? 1 : headersSize(headers ?? noHeaders, id))
+      (bare ? 1 : headersSize(headers ?? noHeaders, id, expiresAtMs))
     if (this.#end + length + lengthFieldBytesMax > this.#buffer.length)
       this.#grow(length + lengthFieldBytesMax)
 
@@ -100,7 +105,7 @@ export class BatchBuilder {
     buffer.set(payload, at)
     at += payload.length
     if (bare) buffer[at++] = 0
-    else at = writeHeaders(buffer, at, headers ?? noHeaders, id)
+    else at = writeHeaders(buffer, at, headers ?? noHeaders, id, expiresAtMs)
     this.#end = at
     this.#count = place + 1
     return place
@@ -148,9 +153,20 @@ function withHeaderRoom(records: Uint8Array): Uint8Array {
   return batch
 }
 
-function headersSize(headers: readonly Header[], id: Uint8Array | undefined): number {
-  let size = varintSize(headers.length + (id === undefined ? 0 : 1))
+const countOf = (
+  headers: readonly Header[],
+  id: Uint8Array | undefined,
+  expiresAtMs: number | undefined,
+): number => headers.length + (id === undefined ? 0 : 1) + (expiresAtMs === undefined ? 0 : 1)
+
+function headersSize(
+  headers: readonly Header[],
+  id: Uint8Array | undefined,
+  expiresAtMs: number | undefined,
+): number {
+  let size = varintSize(countOf(headers, id, expiresAtMs))
   if (id !== undefined) size += idHeaderSize
+  if (expiresAtMs !== undefined) size += expiryHeaderSize
   for (const [name, value] of headers) {
     const nameBytes = utf8Size(name)
     size += varintSize(nameBytes) + nameBytes + sizeWithLength(value)
@@ -163,13 +179,15 @@ function writeHeaders(
   start: number,
   headers: readonly Header[],
   id: Uint8Array | undefined,
+  expiresAtMs: number | undefined,
 ): number {
-  let at = writeVarint(buffer, start, headers.length + (id === undefined ? 0 : 1))
+  let at = writeVarint(buffer, start, countOf(headers, id, expiresAtMs))
   if (id !== undefined) {
     buffer.set(idHeaderPrefix, at)
     buffer.set(id, at + idHeaderPrefix.length)
     at += idHeaderSize
   }
+  if (expiresAtMs !== undefined) at = writeExpiryHeader(buffer, at, expiresAtMs)
   for (const [name, value] of headers) {
     at = writeVarint(buffer, at, utf8Size(name))
     at = writeUtf8(buffer, at, name)

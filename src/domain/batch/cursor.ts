@@ -9,6 +9,7 @@
  */
 import { RatatoskrError } from '../errors.ts'
 import { readRawVarint, readVarlong, unzigzag, varintEnd } from './bytes.ts'
+import { expiryAt, expiryHeaderStart } from './expiry-header.ts'
 import { baseOffsetOf, baseTimestampOf, batchEndOf, batchHeaderBytes, recordCountOf } from './header.ts'
 
 const recordBytesMin = 6 // each of its fields takes a byte at least
@@ -67,6 +68,11 @@ export class RecordCursor {
 
   get timestampMs(): number {
     return this.#baseTimestampMs + this.timestampDeltaMs
+  }
+
+  /** When the record expires, in Unix milliseconds; undefined when it never does. Costs no walk over the headers. */
+  get expiresAtMs(): number | undefined {
+    return expiryAt(this.bytes, expiryHeaderStart(this.bytes, this.headersStart, this.headerCount, this.end))
   }
 
   /** True when the bytes of all records were used up exactly. */

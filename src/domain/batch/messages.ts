@@ -8,8 +8,25 @@ import { derivedMessageId, formatUuid } from '../message-id.ts'
 import { utf8Text } from './bytes.ts'
 import { RecordCursor } from './cursor.ts'
 import { type Expansion, expandedRecords } from './expand.ts'
+import { expiryAt, expiryHeaderStart } from './expiry-header.ts'
 import { batchStarts, isControlBatch, nextOffsetOf } from './header.ts'
 import { isIdHeader } from './id-header.ts'
+
+/** What passes over expired messages: the clock that decides, and who is told. A `Clock` is one. */
+export interface ExpiryRule {
+  /** Unix milliseconds. */
+  now(): number
+  /** Called for each message that is passed over. */
+  expired?(offset: number): void
+}
+
+/** True when a message or record is not to be handed out at this moment. */
+export function hasExpired(
+  { expiresAtMs }: { readonly expiresAtMs: number | undefined },
+  clock: Pick<ExpiryRule, 'now'>,
+): boolean {
+  return expiresAtMs !== undefined && expiresAtMs <= clock.now()
+}
 
 /** Where the batches come from, and how to read them. */
 export interface BatchSource {
@@ -18,6 +35,8 @@ export interface BatchSource {
   readonly topicId: string
   readonly partition: number
   readonly expansion: Expansion
+  /** Passes over messages that have expired when their turn comes. Without it they are given like any other. */
+  readonly expiry?: ExpiryRule | undefined
 }
 
 /**
@@ -30,11 +49,14 @@ export function* messagesOf(
   fromOffset = 0,
 ): Generator<Message, void, undefined> {
   const cursor = new RecordCursor()
+  const { expiry } = source
   for (const at of batchStarts(bytes)) {
     if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= fromOffset) continue
     cursor.open(bytes, at, expandedRecords(bytes, at, source.expansion))
     while (cursor.next()) {
-      if (cursor.offset >= fromOffset) yield new MessageView(cursor, source)
+      if (cursor.offset < fromOffset) continue
+      if (expiry === undefined || !hasExpired(cursor, expiry)) yield new MessageView(cursor, source)
+      else expiry.expired?.(cursor.offset)
     }
   }
 }
@@ -100,14 +122,23 @@ class MessageView implements Message {
     return this.#id
   }
 
+  get expiresAtMs(): number | undefined {
+    return expiryAt(this.#bytes, this.#expiryHeaderStart)
+  }
+
+  get #expiryHeaderStart(): number {
+    return expiryHeaderStart(this.#bytes, this.#headersStart, this.#headerCount, this.#end)
+  }
+
   #readHeaders(): void {
     const headers: Header[] = []
     const bytes = this.#bytes
+    const expiryNameStart = this.#expiryHeaderStart + 1 // after the length of the name
     const places = headerPlaces.reopenHeaders(bytes, this.#headersStart, this.#end, this.#headerCount)
     while (places.nextHeader()) {
       const { headerNameStart, headerNameEnd, headerValueStart, headerValueEnd } = places
       if (isIdHeader(places)) this.#id = formatUuid(bytes, headerValueStart)
-      else {
+      else if (headerNameStart !== expiryNameStart) {
         const name = utf8Text(bytes.subarray(headerNameStart, headerNameEnd))
         headers.push([name, viewOf(bytes, headerValueStart, headerValueEnd)])
       }

@@ -6,9 +6,10 @@
  */
 import { RatatoskrError } from '../errors.ts'
 import { type HeaderLimits, validateHeaderNameBytes } from '../headers.ts'
-import { timestampMsMax } from '../message.ts'
+import { expiryHeaderName, idHeaderName, reservedHeaderPrefix, timestampMsMax } from '../message.ts'
 import { RecordCursor } from './cursor.ts'
 import { type Expansion, expandedRecords } from './expand.ts'
+import { expiryHeaderStart, isExpiryHeader } from './expiry-header.ts'
 import {
   baseTimestampOf,
   batchHeaderBytes,
@@ -113,18 +114,25 @@ function verifyRecords(batch: Uint8Array, count: number, rules: BatchRules, expa
 }
 
 /**
- * Checks the headers of a record. The id header is not the producer's own: it counts against no limit.
+ * Checks the headers of a record. Those of the id and the expiry are not the producer's own: they count against no limit.
  * @returns the bytes of their names and values
  */
 function verifyHeaders(cursor: RecordCursor, rules: BatchRules): number {
   const { headersPerMessageMax, headersBytesMax } = rules
   let count = 0
   let ids = 0
+  let expiries = 0
   let bytes = 0
   while (count <= headersPerMessageMax && cursor.nextHeader()) {
     const { headerNameStart, headerNameEnd, headerValueStart, headerValueEnd } = cursor
-    if (isIdHeader(cursor)) {
+    // One byte tells nearly always that a header is the producer's.
+    const reserved = cursor.bytes[headerNameStart] === reservedFirstByte
+    if (reserved && isIdHeader(cursor)) {
       if (++ids > 1) throw refused('a message has one id')
+      continue
+    }
+    if (reserved && isExpiry(cursor)) {
+      expiries++
       continue
     }
     count++
@@ -134,7 +142,7 @@ function verifyHeaders(cursor: RecordCursor, rules: BatchRules): number {
   }
   if (count > headersPerMessageMax) {
     throw refused(
-      `a message has at most ${headersPerMessageMax} headers (headersPerMessageMax), got ${cursor.headerCount - ids}`,
+      `a message has at most ${headersPerMessageMax} headers (headersPerMessageMax), got ${cursor.headerCount - ids - expiries}`,
     )
   }
   if (bytes > headersBytesMax) {
@@ -144,6 +152,22 @@ function verifyHeaders(cursor: RecordCursor, rules: BatchRules): number {
   }
   return bytes
 }
+
+/**
+ * True for the header of the expiry. Out of its place, or with anything but a time in it, it would say nothing: the
+ * producer is told instead.
+ */
+function isExpiry(cursor: RecordCursor): boolean {
+  if (!isExpiryHeader(cursor)) return false
+  const { bytes, headersStart, headerCount, end, headerNameStart } = cursor
+  // A header that may count begins with its name's length, one byte before its name.
+  if (headerNameStart === expiryHeaderStart(bytes, headersStart, headerCount, end) + 1) return true
+  throw refused(
+    `the header ${expiryHeaderName} holds 8 bytes, Unix milliseconds as int64, and stands first or right after a first ${idHeaderName}`,
+  )
+}
+
+const reservedFirstByte = reservedHeaderPrefix.charCodeAt(0)
 
 const hex = (crc: number): string => `0x${crc.toString(16).padStart(8, '0')}`
 
