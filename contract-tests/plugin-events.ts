@@ -22,6 +22,8 @@ const topic: TopicEvent = {
     partitions: 4,
     retentionMs: -1,
     retentionBytes: -1,
+    retentionMessages: -1,
+    retention: 'limits',
     segmentBytes: 64 * 1024 * 1024,
     durability: 'memory',
     messageBytesMax: defaultLimits.messageBytesMax,

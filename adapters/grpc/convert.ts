@@ -7,11 +7,12 @@ import type {
   PartitionDescription,
   PartitionOffset,
   PublishReceipt,
+  RetentionPolicy,
   StartPosition,
   TopicConfig,
   TopicDescription,
 } from 'ratatoskr/ports'
-import { durabilityNumber, durabilityOfNumber, RatatoskrError } from 'ratatoskr/ports'
+import { durabilityNumber, durabilityOfNumber, RatatoskrError, retentionPolicies } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
 
 /** Fields that are not set come as the empty string or list; the facade knows them as undefined. */
@@ -32,15 +33,34 @@ export function durabilityFromProto(value: proto.Durability): Durability | undef
 export const durabilityToProto = (level: Durability): proto.Durability =>
   (durabilityNumber(level) + 1) as proto.Durability
 
+const policies = {
+  limits: proto.RetentionPolicy.RETENTION_POLICY_LIMITS,
+  workqueue: proto.RetentionPolicy.RETENTION_POLICY_WORKQUEUE,
+} as const satisfies Record<RetentionPolicy, proto.RetentionPolicy>
+
+/** @throws RTK_INVALID_ARGUMENT for a number that is no policy */
+function policyFromProto(value: proto.RetentionPolicy): RetentionPolicy | undefined {
+  if (value === proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED) return undefined
+  const policy = retentionPolicies.find((one) => policies[one] === value)
+  if (policy !== undefined) return policy
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `retention must be 0 to 2 (see ratatoskr.v1.RetentionPolicy), got ${value}`,
+  )
+}
+
 /** Only the fields that are set. */
 export function configFromProto(config: proto.TopicConfig | undefined): Partial<TopicConfig> {
   if (config === undefined) return {}
-  const { partitions, retentionMs, retentionBytes, segmentBytes, messageBytesMax } = config
+  const { partitions, retentionMs, retentionBytes, retentionMessages, segmentBytes, messageBytesMax } = config
   const durability = durabilityFromProto(config.durability)
+  const retention = policyFromProto(config.retention)
   return {
     ...(partitions === undefined ? {} : { partitions }),
     ...(retentionMs === undefined ? {} : { retentionMs }),
     ...(retentionBytes === undefined ? {} : { retentionBytes }),
+    ...(retentionMessages === undefined ? {} : { retentionMessages }),
+    ...(retention === undefined ? {} : { retention }),
     ...(segmentBytes === undefined ? {} : { segmentBytes }),
     ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
     ...(durability === undefined ? {} : { durability }),
@@ -54,7 +74,11 @@ export function topicToProto(topic: TopicDescription): proto.Topic {
     name,
     id,
     createdAtMs,
-    config: { ...config, durability: durabilityToProto(config.durability) },
+    config: {
+      ...config,
+      durability: durabilityToProto(config.durability),
+      retention: policies[config.retention],
+    },
     partitions: topic.partitions.map(partitionToProto),
   }
 }
@@ -68,6 +92,7 @@ const partitionStates = {
 export const partitionToProto = (partition: PartitionDescription): proto.Partition => ({
   ...partition,
   state: partitionStates[partition.state],
+  damaged: [...partition.damaged],
 })
 
 /** Undefined when no position is set. @throws RTK_INVALID_ARGUMENT */

@@ -18,7 +18,10 @@ let client: Client
 beforeEach(async () => {
   harness = await Harness.start({ broker: { autoCreateTopics: false } })
   client = harness.client()
-  await call(client, topics.createTopic, { topic: 'orders', config: { durability: 0, partitions: 2 } })
+  await call(client, topics.createTopic, {
+    topic: 'orders',
+    config: { durability: 0, retention: 0, partitions: 2 },
+  })
 })
 
 afterEach(() => harness.stop())

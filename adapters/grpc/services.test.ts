@@ -22,7 +22,7 @@ afterEach(() => harness.stop())
 
 /** The batches that a client which knows no formats gets. */
 const format = proto.DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED
-const noConfig: proto.TopicConfig = { durability: 0 }
+const noConfig: proto.TopicConfig = { durability: 0, retention: 0 }
 const message = (payload: string, more: Partial<proto.OutgoingMessage> = {}): proto.OutgoingMessage => ({
   payload: utf8(payload),
   headers: [],
@@ -48,6 +48,8 @@ describe('TopicService', () => {
       partitions: 3,
       retentionMs: -1,
       retentionBytes: -1,
+      retentionMessages: 5_000,
+      retention: proto.RetentionPolicy.RETENTION_POLICY_WORKQUEUE,
       segmentBytes: 1_000_000,
       messageBytesMax: 1_000,
       durability: proto.Durability.DURABILITY_MEMORY,
@@ -62,6 +64,7 @@ describe('TopicService', () => {
         endOffset: 0,
         sizeBytes: 0,
         state: proto.PartitionState.PARTITION_STATE_ONLINE,
+        damaged: [],
       })),
     )
     expect(await call(client, topics.createTopic, { topic: 'orders', config })).toMatchObject({

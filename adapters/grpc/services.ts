@@ -139,7 +139,7 @@ export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<Br
   })),
   getBrokerStats: unary(host, async (session) => {
     const stats = await session.brokerStats()
-    return { ...stats, uptimeMs: Math.floor(stats.uptimeMs) }
+    return { ...stats, uptimeMs: Math.floor(stats.uptimeMs), storage: { ...stats.storage } }
   }),
   getHealth: (_call, callback) => callback(null, healthToProto(broker.health())),
 })
@@ -156,6 +156,7 @@ const componentStatuses = {
   ok: proto.ComponentStatus.COMPONENT_STATUS_OK,
   restarting: proto.ComponentStatus.COMPONENT_STATUS_RESTARTING,
   failed: proto.ComponentStatus.COMPONENT_STATUS_FAILED,
+  degraded: proto.ComponentStatus.COMPONENT_STATUS_DEGRADED,
 } as const
 
 const healthToProto = (health: Health): proto.GetHealthResponse => ({

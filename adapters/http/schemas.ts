@@ -26,6 +26,8 @@ export const topicConfigSchema = object({
   partitions: integer,
   retentionMs: integer,
   retentionBytes: integer,
+  retentionMessages: integer,
+  retention: { enum: ['limits', 'workqueue'] },
   segmentBytes: integer,
   durability: durabilitySchema,
   messageBytesMax: integer,
@@ -38,6 +40,7 @@ const partitionSchema = object({
   endOffset: integer,
   sizeBytes: integer,
   state: { enum: ['online', 'recovering', 'failed'] },
+  damaged: { type: 'array', items: object({ from: integer, to: integer }), description: 'lost to damage' },
 })
 
 export const topicSchema = object({

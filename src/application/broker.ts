@@ -155,6 +155,7 @@ export class Broker implements Component {
       traffic: this.#traffic,
       delivery: this.#options.delivery,
       uptimeMs: this.#uptimeMs(),
+      storage: this.#options.storage.logs.counters,
     })
   }
 

@@ -17,6 +17,7 @@ import type {
   MaybePromise,
   MessageSink,
   ObserverEvents,
+  OffsetRange,
   PartitionOffset,
   Principal,
   RatatoskrError,
@@ -34,6 +35,8 @@ export interface ReadablePartition {
   readonly stableOffset: number
   readonly endOffset: number
   readonly sizeBytes: number
+  /** What is lost to damage. */
+  readonly damaged: readonly OffsetRange[]
   /** As `PartitionLog.read`; RTK_UNAVAILABLE while the partition is being reopened. */
   read(offset: number, bytesMax: number): MaybePromise<BatchBytes>
   /** Offset of the first record whose timestamp is at least this; `stableOffset` when there is none. */
@@ -103,6 +106,8 @@ export interface DeliveryTotals {
   readonly subscriptions: number
   readonly messagesDelivered: number
   readonly bytesDelivered: number
+  /** Messages that were passed over because they are lost to damage. */
+  readonly messagesSkipped: number
 }
 
 /** The hooks as the broker's own code calls them. Ask `observes` or `guards` first: then an unused hook costs one read. */

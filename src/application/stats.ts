@@ -1,6 +1,6 @@
 /** Counts of topics and of the whole broker, gathered when someone asks. */
 import type { TopicStats } from '../domain/topic.ts'
-import type { BrokerStats } from '../ports/index.ts'
+import type { BrokerStats, LogStoreCounters } from '../ports/index.ts'
 import type { PublishTraffic } from './publish/traffic.ts'
 import type { Delivery } from './seams.ts'
 import type { Topic } from './topics/topic.ts'
@@ -22,6 +22,7 @@ export interface BrokerCounts {
   readonly traffic: PublishTraffic
   readonly delivery: Delivery
   readonly uptimeMs: number
+  readonly storage: LogStoreCounters
 }
 
 export const brokerStats = ({
@@ -30,6 +31,7 @@ export const brokerStats = ({
   traffic,
   delivery,
   uptimeMs,
+  storage,
 }: BrokerCounts): BrokerStats => ({
   topics: topics.length,
   partitions: topics.reduce((sum, topic) => sum + topic.partitions.length, 0),
@@ -39,5 +41,15 @@ export const brokerStats = ({
   bytesPublished: traffic.bytesPublished,
   messagesDelivered: delivery.totals.messagesDelivered,
   bytesDelivered: delivery.totals.bytesDelivered,
+  messagesSkipped: delivery.totals.messagesSkipped,
   uptimeMs,
+  // A copy, field by field: a store's counters go on counting, and may be an object with more than these.
+  storage: {
+    appends: storage.appends,
+    appendedBytes: storage.appendedBytes,
+    syncs: storage.syncs,
+    hotReads: storage.hotReads,
+    coldReads: storage.coldReads,
+    hotBytes: storage.hotBytes,
+  },
 })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { durabilityLevels } from './durability.ts'
 import { defaultLimits } from './limits.ts'
-import type { TopicConfig } from './topic.ts'
+import { retentionPolicies, type TopicConfig } from './topic.ts'
 import { defaultTopicConfig, equalTopicConfigs, parseTopicChanges, parseTopicConfig } from './topic-config.ts'
 
 const limits = { ...defaultLimits, partitionsPerTopicMax: 16, messageBytesMax: 1_000 }
@@ -16,17 +16,21 @@ const config: fc.Arbitrary<TopicConfig> = fc.record({
   partitions: fc.integer({ min: 1, max: 16 }),
   retentionMs: unboundedOr(positive),
   retentionBytes: unboundedOr(positive),
+  retentionMessages: unboundedOr(positive),
+  retention: fc.constantFrom(...retentionPolicies),
   segmentBytes: fc.integer({ min: 65_536, max: 2_147_483_648 }),
   durability: fc.constantFrom(...durabilityLevels),
   messageBytesMax: fc.integer({ min: 1, max: 1_000 }),
 })
 
 describe('defaultTopicConfig', () => {
-  it('is one partition, seven days, 10 GB, in segments of 100 MB', () => {
+  it('is one partition, seven days, 10 GB or a million messages, in segments of 100 MB', () => {
     expect(defaults).toEqual({
       partitions: 1,
       retentionMs: 604_800_000,
       retentionBytes: 10_000_000_000,
+      retentionMessages: 1_000_000,
+      retention: 'limits',
       segmentBytes: 100_000_000,
       durability: 'fsync',
       messageBytesMax: 1_000,
@@ -65,6 +69,13 @@ describe('parseTopicConfig', () => {
     ['retentionMs', Number.POSITIVE_INFINITY],
     ['retentionBytes', 0],
     ['retentionBytes', 10n],
+    ['retentionMessages', 0],
+    ['retentionMessages', -2],
+    ['retentionMessages', '1000'],
+    ['retention', 'LIMITS'],
+    ['retention', 'compact'],
+    ['retention', 1],
+    ['retention', null],
     ['segmentBytes', 65_535],
     ['segmentBytes', 2_147_483_649],
     ['segmentBytes', -1],

@@ -1,10 +1,10 @@
 /** Reads topic configurations that come from outside: every field range-checked, unknown fields refused. */
-import { type Durability, durabilityLevels, isDurability } from './durability.ts'
+import { type Durability, durabilityLevels } from './durability.ts'
 import { RatatoskrError } from './errors.ts'
 import type { Limits } from './limits.ts'
 import { quoteForMessage } from './names.ts'
 import { suggestion } from './suggest.ts'
-import type { TopicChanges, TopicConfig } from './topic.ts'
+import { retentionPolicies, type TopicChanges, type TopicConfig } from './topic.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
 const KIB = 1024
@@ -21,6 +21,8 @@ export const defaultTopicConfig = (durability: Durability, limits: TopicLimits):
   partitions: 1,
   retentionMs: 7 * DAY_MS,
   retentionBytes: 10_000_000_000,
+  retentionMessages: 1_000_000,
+  retention: 'limits',
   segmentBytes: 100_000_000,
   durability,
   messageBytesMax: limits.messageBytesMax,
@@ -33,10 +35,17 @@ interface Range {
   readonly unbounded: boolean
 }
 
-const ranges = (limits: TopicLimits): Readonly<Record<Exclude<keyof TopicConfig, 'durability'>, Range>> => ({
+/** The fields that are numbers; the others are words. */
+type NumberField = Exclude<keyof TopicConfig, keyof typeof words>
+
+/** What the fields that are words may be. */
+const words = { durability: durabilityLevels, retention: retentionPolicies } as const
+
+const ranges = (limits: TopicLimits): Readonly<Record<NumberField, Range>> => ({
   partitions: { min: 1, max: limits.partitionsPerTopicMax, unbounded: false },
   retentionMs: { min: 1, max: Number.MAX_SAFE_INTEGER, unbounded: true },
   retentionBytes: { min: 1, max: Number.MAX_SAFE_INTEGER, unbounded: true },
+  retentionMessages: { min: 1, max: Number.MAX_SAFE_INTEGER, unbounded: true },
   segmentBytes: { min: 64 * KIB, max: 2 * GIB, unbounded: false },
   messageBytesMax: { min: 1, max: limits.messageBytesMax, unbounded: false },
 })
@@ -46,6 +55,8 @@ export const topicConfigFields: readonly (keyof TopicConfig)[] = [
   'partitions',
   'retentionMs',
   'retentionBytes',
+  'retentionMessages',
+  'retention',
   'segmentBytes',
   'durability',
   'messageBytesMax',
@@ -97,16 +108,17 @@ function checkedFields(given: unknown, limits: TopicLimits): Partial<TopicConfig
       )
     }
     if (value === undefined) continue
-    if (name === 'durability') assertDurability(value)
+    if (name === 'durability' || name === 'retention') assertWord(name, value)
     else assertInRange(name, value, bounds[name])
     checked[name] = value
   }
   return checked
 }
 
-function assertDurability(value: unknown): void {
-  if (isDurability(value)) return
-  throw invalid(`durability must be one of ${durabilityLevels.join(', ')}, got ${quoteForMessage(value)}`)
+function assertWord(name: keyof typeof words, value: unknown): void {
+  const known: readonly unknown[] = words[name]
+  if (known.includes(value)) return
+  throw invalid(`${name} must be one of ${known.join(', ')}, got ${quoteForMessage(value)}`)
 }
 
 function assertInRange(name: string, value: unknown, { min, max, unbounded }: Range): void {

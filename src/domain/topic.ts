@@ -1,6 +1,22 @@
 /** A topic's configuration and description: what may be set, what is fixed, and what the defaults are. */
 import type { Durability } from './durability.ts'
 
+/** Offsets from `from` up to, not including, `to`. */
+export interface OffsetRange {
+  readonly from: number
+  readonly to: number
+}
+
+/** What may end a message's stay in its topic. Key compaction will be a third. */
+export const retentionPolicies = ['limits', 'workqueue'] as const
+
+/**
+ * - `limits`: what is above `retentionMs`, `retentionBytes` or `retentionMessages`, whichever is reached first
+ * - `workqueue`: what every group has committed, and nothing else: no limit deletes what a group still owes, and a topic
+ *   without a group owes everything
+ */
+export type RetentionPolicy = (typeof retentionPolicies)[number]
+
 /** What a topic is configured with. Every key may be left out at creation; the broker's defaults fill in. */
 export interface TopicConfig {
   /** Number of partitions, at least 1. May grow by altering the topic, never shrink. */
@@ -9,6 +25,10 @@ export interface TopicConfig {
   readonly retentionMs: number
   /** Bytes of one partition above which its oldest segments may be deleted. `-1`: never by size. */
   readonly retentionBytes: number
+  /** Messages of one partition above which its oldest segments may be deleted. `-1`: never by count. */
+  readonly retentionMessages: number
+  /** What decides when messages are deleted. */
+  readonly retention: RetentionPolicy
   /** Bytes after which a log starts a new segment. */
   readonly segmentBytes: number
   /** The least an acknowledgement may mean on this topic; publishes may ask for more. */
@@ -32,6 +52,8 @@ export interface PartitionDescription {
   readonly sizeBytes: number
   /** `recovering` while the supervisor reopens it: publishes are refused with RTK_UNAVAILABLE until it is `online`. */
   readonly state: 'online' | 'recovering' | 'failed'
+  /** Records that are known to be lost to damage, in order and without overlaps: those before and after are served. */
+  readonly damaged: readonly OffsetRange[]
 }
 
 /** A topic as the broker describes it. */

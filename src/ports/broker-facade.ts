@@ -11,7 +11,7 @@ import type { Limits } from '../domain/limits.ts'
 import type { Message, OutgoingMessage } from '../domain/message.ts'
 import type { TopicChanges, TopicConfig, TopicDescription, TopicStats } from '../domain/topic.ts'
 import type { MaybePromise } from './component.ts'
-import type { BatchBytes } from './log-store.ts'
+import type { BatchBytes, LogStoreCounters } from './log-store.ts'
 import type { Platform } from './platform.ts'
 import type { Authenticator, Credentials, Peer, Principal } from './security.ts'
 
@@ -358,10 +358,17 @@ export interface BrokerStats {
   readonly bytesPublished: number
   readonly messagesDelivered: number
   readonly bytesDelivered: number
+  /** Messages that subscribers were not given because they are lost to damage; each subscriber counts. */
+  readonly messagesSkipped: number
   readonly uptimeMs: number
+  /** What the log store did since it was started. */
+  readonly storage: LogStoreCounters
 }
 
-/** `ok`: all is well. `degraded`: something is being restarted or was given up. `stopping`: no new work is taken. */
+/**
+ * `ok`: all is well. `degraded`: something is being restarted, was given up, lost records to damage, or has no room.
+ * `stopping`: no new work is taken.
+ */
 export type HealthStatus = 'starting' | 'ok' | 'degraded' | 'stopping' | 'stopped'
 
 /** How the broker and its parts are. */
@@ -376,7 +383,8 @@ export interface Health {
 /** How one part is, and how often it was restarted. */
 export interface ComponentHealth {
   readonly name: string
-  readonly status: 'ok' | 'restarting' | 'failed'
+  /** `degraded`: it serves, but has lost something for good. */
+  readonly status: 'ok' | 'restarting' | 'failed' | 'degraded'
   /** Restarts since the broker started. */
   readonly restarts: number
   /** Code of the last failure. */

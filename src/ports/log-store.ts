@@ -6,6 +6,7 @@
  * The specification of this port is `logStoreContract` in `ratatoskr/contract-tests`.
  */
 import type { Durability } from '../domain/durability.ts'
+import type { OffsetRange } from '../domain/topic.ts'
 import type { Component, MaybePromise } from './component.ts'
 
 /** Bytes of one or more whole record batches, back to back. Whoever holds a reference must not change them. */
@@ -15,12 +16,6 @@ export type BatchBytes = Uint8Array
 export interface LogId {
   readonly topicId: string
   readonly partition: number
-}
-
-/** Offsets from `from` up to, not including, `to`. */
-export interface OffsetRange {
-  readonly from: number
-  readonly to: number
 }
 
 /** What a log is opened with. */

@@ -11,7 +11,7 @@ const healthSchema = object({
     type: 'array',
     items: object({
       name: text,
-      status: { enum: ['ok', 'restarting', 'failed'] },
+      status: { enum: ['ok', 'restarting', 'failed', 'degraded'] },
       restarts: integer,
       lastError: text,
     }),
@@ -27,7 +27,16 @@ const statsSchema = object({
   bytesPublished: integer,
   messagesDelivered: integer,
   bytesDelivered: integer,
+  messagesSkipped: integer,
   uptimeMs: integer,
+  storage: object({
+    appends: integer,
+    appendedBytes: integer,
+    syncs: integer,
+    hotReads: integer,
+    coldReads: integer,
+    hotBytes: integer,
+  }),
 })
 
 const sessionSchema = object({

@@ -9,6 +9,7 @@ export class Admission {
     subscriptions: 0,
     messagesDelivered: 0,
     bytesDelivered: 0,
+    messagesSkipped: 0,
   }
   readonly #hooks: Hooks
   readonly #limits: Limits

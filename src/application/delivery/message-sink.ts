@@ -3,6 +3,9 @@
  * decodes them as the sink takes them. Credit counts messages and is never exceeded: between two grants the rest of the
  * read waits here, which is why reads are small.
  *
+ * Messages that have expired when their turn comes are stepped over: they cost no credit and are no delivery, and the
+ * cursor goes on behind them.
+ *
  * A batch that cannot be decoded (a codec that is not installed, more than `expandedBatchBytesMax`, records that do not
  * add up) ends the subscription with that error, whose details say where to go on: `partition`, `offset` of what could
  * not be decoded, and `nextOffset` of the batch after it. Passing over it silently would be a loss nobody notices.
@@ -12,6 +15,7 @@ import type {
   BatchSource,
   Credit,
   Expansion,
+  ExpiryRule,
   Limits,
   MaybePromise,
   Message,
@@ -48,6 +52,7 @@ export interface MessageOrigin {
   readonly topic: string
   readonly topicId: string
   readonly expansion: Expansion
+  readonly expiry: ExpiryRule
 }
 
 export class MessageOutlet implements Outlet {

@@ -12,6 +12,8 @@ export interface OutletHost {
   /** True when something has to be said to the sink before the next delivery, or the subscription is over. */
   readonly interrupted: boolean
   delivered(partition: number, fromOffset: number, recordCount: number, sizeBytes: number): void
+  /** Messages that have expired were stepped over. It took time like a delivery, and is none. */
+  passedOver(sizeBytes: number): void
 }
 
 export interface Outlet {

@@ -106,7 +106,8 @@ class DeliveryService implements Delivery {
     who: Subscriber,
   ): Promise<Subscription> {
     const expansion = { codecs: this.#platform.compression, bytesMax: this.#limits.expandedBatchBytesMax }
-    const origin = { topic: topic.text, topicId: topic.id, expansion }
+    const expiry = this.#platform.clock
+    const origin = { topic: topic.text, topicId: topic.id, expansion, expiry }
     return this.#subscribe(topic, options, who, (host) => new MessageOutlet(sink, host, this.#limits, origin))
   }
 
@@ -234,6 +235,7 @@ class DeliveryService implements Delivery {
         this.#runner.spent(event.sizeBytes)
         this.#admission.delivered(event)
       },
+      passedOver: (sizeBytes) => this.#runner.spent(sizeBytes),
       commit: async (subscription, offsets) => {
         if (group === undefined) {
           throw new RatatoskrError(

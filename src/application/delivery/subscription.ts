@@ -34,6 +34,7 @@ export interface SubscriptionHost {
   readonly runner: Runner
   readonly logger: Logger
   delivered(event: MessageDeliveredEvent): void
+  passedOver(sizeBytes: number): void
   commit(subscription: PushSubscription, offsets: readonly CommittedOffset[]): Promise<void>
   /** Called once, before the sink is told: `failed` when the sink or its batch was the reason. */
   over(subscription: PushSubscription, reason: RatatoskrError | undefined, failed: boolean): void
@@ -158,6 +159,10 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
       recordCount,
       sizeBytes,
     })
+  }
+
+  passedOver(sizeBytes: number): void {
+    this.#host.passedOver(sizeBytes)
   }
 
   /** One turn: what is left of the last read, or one read. */

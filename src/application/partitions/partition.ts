@@ -16,6 +16,7 @@ import type {
   LogId,
   LogStore,
   MaybePromise,
+  OffsetRange,
   OpenLogOptions,
   PartitionLog,
   Platform,
@@ -116,6 +117,10 @@ export class Partition implements ReadablePartition {
     return this.#offsets.sizeBytes
   }
 
+  get damaged(): readonly OffsetRange[] {
+    return this.#offsets.damaged
+  }
+
   describe(): PartitionDescription {
     return {
       partition: this.index,
@@ -124,6 +129,7 @@ export class Partition implements ReadablePartition {
       endOffset: this.endOffset,
       sizeBytes: this.sizeBytes,
       state: this.#state,
+      damaged: this.damaged,
     }
   }
 

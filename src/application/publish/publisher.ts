@@ -4,12 +4,13 @@
  */
 import { BatchBuilder } from '../../domain/batch/builder.ts'
 import { batchHeaderBytes, batchSizeOf, recordCountOf } from '../../domain/batch/header.ts'
+import { expiryHeaderSize } from '../../domain/batch/expiry-header.ts'
 import { verifyBatch } from '../../domain/batch/verify.ts'
 import { type Durability, isAtLeast, isDurability } from '../../domain/durability.ts'
 import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { validateOutgoingMessage } from '../../domain/headers.ts'
 import type { Limits } from '../../domain/limits.ts'
-import type { OutgoingMessage } from '../../domain/message.ts'
+import { expiryOf, type OutgoingMessage } from '../../domain/message.ts'
 import { formatUuid, parseUuid } from '../../domain/message-id.ts'
 import { quoteForMessage } from '../../domain/names.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
@@ -149,18 +150,22 @@ export class Publisher {
       index = partition.index
       const idBytes = message.id === undefined ? this.#ids.next() : parseUuid(message.id)
       const id = formatUuid(idBytes)
+      const nowMs = platform.clock.now()
+      const expiresAtMs = expiryOf(message, nowMs)
       const record = {
         payload: message.payload,
         key: message.key,
         headers: message.headers,
         id: idBytes,
-        timestampMs: message.timestampMs ?? platform.clock.now(),
+        expiresAtMs,
+        timestampMs: message.timestampMs ?? nowMs,
       }
       if (this.#parts.hooks.guards('publish')) {
         this.#guardBuilder.add(record)
         this.#guard(topic, index, 1, this.#guardBuilder.build(), principal)
       }
-      partition.appendMessage(record, sizeBytes + recordOverheadBytes, durability, enteredMs, {
+      const overheadBytes = recordOverheadBytes + (expiresAtMs === undefined ? 0 : expiryHeaderSize)
+      partition.appendMessage(record, sizeBytes + overheadBytes, durability, enteredMs, {
         stored: (offset, reached) => settle({ id, partition: partition.index, offset, durability: reached }),
         failed: (error) => settle({ error }),
       })

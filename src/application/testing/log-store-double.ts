@@ -22,6 +22,8 @@ interface Kept {
   batches: Uint8Array[]
   startOffset: number
   open: LogDouble | undefined
+  /** What is lost to damage: a test sets it, at batch boundaries. */
+  damaged: readonly OffsetRange[]
 }
 
 export interface LogStoreDoubleOptions {
@@ -67,7 +69,7 @@ export class LogStoreDouble implements LogStore {
     await this.onOpen(id, options)
     let kept = this.kept.get(keyOf(id))
     if (kept === undefined) {
-      kept = { id, batches: [], startOffset: 0, open: undefined }
+      kept = { id, batches: [], startOffset: 0, open: undefined, damaged: [] }
       this.kept.set(keyOf(id), kept)
     }
     if (kept.open !== undefined) throw new RatatoskrError('RTK_INTERNAL', 'open already')
@@ -122,7 +124,8 @@ class LogDouble implements PartitionLog {
   }
 
   get damaged(): readonly OffsetRange[] {
-    return []
+    const { damaged, startOffset } = this.#kept
+    return damaged.filter(({ to }) => to > startOffset)
   }
 
   append(batch: Uint8Array, baseOffset: number): void | Promise<void> {
@@ -146,9 +149,16 @@ class LogDouble implements PartitionLog {
     if (offset < this.startOffset || offset > this.stableOffset) {
       throw new RatatoskrError('RTK_OFFSET_OUT_OF_RANGE', `no offset ${offset}`)
     }
+    const gap = this.damaged.find(({ to }) => offset < to)
+    if (gap !== undefined && offset >= gap.from) {
+      throw new RatatoskrError('RTK_STORE_CORRUPT', `offsets ${gap.from} to ${gap.to - 1} are lost`, {
+        details: { offset, nextOffset: gap.to },
+      })
+    }
     const found: Uint8Array[] = []
     for (const batch of this.#stable) {
       if (nextOffsetOf(batch) <= offset) continue
+      if (gap !== undefined && nextOffsetOf(batch) > gap.from) break
       if (found.length > 0 && sizeOf(found) + batch.length > bytesMax) break
       found.push(batch)
     }

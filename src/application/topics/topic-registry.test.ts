@@ -22,6 +22,8 @@ describe('creating topics', () => {
       partitions: 2,
       retentionMs: 1_000,
       retentionBytes: 10_000_000_000,
+      retentionMessages: 1_000_000,
+      retention: 'limits',
       segmentBytes: 100_000_000,
       durability: 'fsync',
       messageBytesMax: bench.limits.messageBytesMax,

@@ -9,10 +9,13 @@ import {
   durabilityOfNumber,
   type GroupDescription,
   isDurability,
+  LogStoreTally,
   type PartitionDescription,
   type PartitionOffset,
   quoteForMessage,
   RatatoskrError,
+  type RetentionPolicy,
+  retentionPolicies,
   type StartPosition,
   type SubscribeOptions,
   suggestion,
@@ -36,6 +39,26 @@ export function durabilityFromProto(value: number): Durability {
   throw malformed(`the broker named durability ${value}, which this client does not know`)
 }
 
+const policies = {
+  limits: proto.RetentionPolicy.RETENTION_POLICY_LIMITS,
+  workqueue: proto.RetentionPolicy.RETENTION_POLICY_WORKQUEUE,
+} as const satisfies Record<RetentionPolicy, proto.RetentionPolicy>
+
+/** @throws RTK_INVALID_ARGUMENT for a policy that does not exist: on the wire it would mean that none was asked for */
+function policyToProto(policy: RetentionPolicy | undefined): proto.RetentionPolicy {
+  if (policy === undefined) return proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED
+  if (retentionPolicies.includes(policy)) return policies[policy]
+  throw invalid(`retention must be one of ${retentionPolicies.join(', ')}, got ${quoteForMessage(policy)}`)
+}
+
+/** A broker of before there were policies says nothing, and knows limits only. @throws RTK_FRAME_MALFORMED */
+function policyFromProto(value: number): RetentionPolicy {
+  if (value === proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED) return 'limits'
+  const policy = retentionPolicies.find((one) => policies[one] === value)
+  if (policy !== undefined) return policy
+  throw malformed(`the broker named retention policy ${value}, which this client does not know`)
+}
+
 /** @throws RTK_INVALID_ARGUMENT for fields that do not exist, which would be lost on the way without a word */
 export function configToProto(config: TopicChanges): proto.TopicConfig {
   for (const field of Object.keys(config)) {
@@ -45,14 +68,18 @@ export function configToProto(config: TopicChanges): proto.TopicConfig {
       )
     }
   }
-  return { ...config, durability: durabilityToProto(config.durability) }
+  return {
+    ...config,
+    durability: durabilityToProto(config.durability),
+    retention: policyToProto(config.retention),
+  }
 }
 
 /** @throws RTK_FRAME_MALFORMED */
 export function topicFromProto(topic: proto.Topic | undefined): TopicDescription {
   if (topic?.config === undefined) throw malformed('the broker described a topic without its configuration')
   const { partitions = 0, retentionMs = -1, retentionBytes = -1, segmentBytes = 0 } = topic.config
-  const { durability, messageBytesMax = 0 } = topic.config
+  const { durability, messageBytesMax = 0, retentionMessages = -1, retention } = topic.config
   return {
     namespace: topic.namespace,
     name: topic.name,
@@ -62,6 +89,8 @@ export function topicFromProto(topic: proto.Topic | undefined): TopicDescription
       partitions,
       retentionMs,
       retentionBytes,
+      retentionMessages,
+      retention: policyFromProto(retention),
       segmentBytes,
       durability: durabilityFromProto(durability),
       messageBytesMax,
@@ -77,6 +106,7 @@ export const partitionFromProto = (partition: proto.Partition): PartitionDescrip
   endOffset: partition.endOffset,
   sizeBytes: partition.sizeBytes,
   state: stateFromProto(partition.state),
+  damaged: partition.damaged.map(({ from, to }) => ({ from, to })),
 })
 
 function stateFromProto(state: proto.PartitionState): PartitionDescription['state'] {
@@ -143,7 +173,11 @@ export const groupFromProto = (group: proto.GetGroupResponse): GroupDescription 
   lag: group.lag,
 })
 
-export const statsFromProto = (stats: proto.GetBrokerStatsResponse): BrokerStats => ({ ...stats })
+/** A broker of before its storage counted says nothing of it. */
+export const statsFromProto = (stats: proto.GetBrokerStatsResponse): BrokerStats => ({
+  ...stats,
+  storage: { ...(stats.storage ?? new LogStoreTally()) },
+})
 
 const invalid = (message: string): RatatoskrError => new RatatoskrError('RTK_INVALID_ARGUMENT', message)
 const malformed = (message: string): RatatoskrError => new RatatoskrError('RTK_FRAME_MALFORMED', message)

@@ -455,7 +455,9 @@ export class FakeLink implements Link {
       bytesPublished: 0,
       messagesDelivered: 0,
       bytesDelivered: 0,
+      messagesSkipped: 0,
       uptimeMs: 0,
+      storage: { appends: 0, appendedBytes: 0, syncs: 0, hotReads: 0, coldReads: 0, hotBytes: 0 },
     }
   }
 
@@ -491,6 +493,8 @@ export class FakeLink implements Link {
         partitions: partitions.length,
         retentionMs: -1,
         retentionBytes: -1,
+        retentionMessages: -1,
+        retention: 'limits',
         segmentBytes: 1 << 20,
         durability: 'memory',
         messageBytesMax: defaultLimits.messageBytesMax,

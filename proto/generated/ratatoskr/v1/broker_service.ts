@@ -25,7 +25,7 @@ export const HealthStatus = {
   HEALTH_STATUS_UNSPECIFIED: 0,
   HEALTH_STATUS_STARTING: 1,
   HEALTH_STATUS_OK: 2,
-  /** HEALTH_STATUS_DEGRADED - Something is being restarted or was given up. */
+  /** HEALTH_STATUS_DEGRADED - Something is being restarted, was given up, lost records to damage, or has no room. */
   HEALTH_STATUS_DEGRADED: 3,
   HEALTH_STATUS_STOPPING: 4,
   HEALTH_STATUS_STOPPED: 5,
@@ -49,6 +49,8 @@ export const ComponentStatus = {
   COMPONENT_STATUS_OK: 1,
   COMPONENT_STATUS_RESTARTING: 2,
   COMPONENT_STATUS_FAILED: 3,
+  /** COMPONENT_STATUS_DEGRADED - It serves, but has lost something for good. */
+  COMPONENT_STATUS_DEGRADED: 4,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -59,6 +61,7 @@ export namespace ComponentStatus {
   export type COMPONENT_STATUS_OK = typeof ComponentStatus.COMPONENT_STATUS_OK;
   export type COMPONENT_STATUS_RESTARTING = typeof ComponentStatus.COMPONENT_STATUS_RESTARTING;
   export type COMPONENT_STATUS_FAILED = typeof ComponentStatus.COMPONENT_STATUS_FAILED;
+  export type COMPONENT_STATUS_DEGRADED = typeof ComponentStatus.COMPONENT_STATUS_DEGRADED;
   export type UNRECOGNIZED = typeof ComponentStatus.UNRECOGNIZED;
 }
 
@@ -87,6 +90,23 @@ export interface GetBrokerStatsResponse {
   messagesDelivered: number;
   bytesDelivered: number;
   uptimeMs: number;
+  /** Messages that subscribers were not given because they are lost to damage; each subscriber counts. */
+  messagesSkipped: number;
+  storage: StorageCounters | undefined;
+}
+
+/** What the log store did since it was started. */
+export interface StorageCounters {
+  appends: number;
+  appendedBytes: number;
+  /** Times that data was forced to the medium. */
+  syncs: number;
+  /** Reads that memory answered. */
+  hotReads: number;
+  /** Reads that the medium answered. */
+  coldReads: number;
+  /** Bytes of batches that are held in memory now. */
+  hotBytes: number;
 }
 
 export interface GetHealthRequest {
@@ -269,6 +289,8 @@ function createBaseGetBrokerStatsResponse(): GetBrokerStatsResponse {
     messagesDelivered: 0,
     bytesDelivered: 0,
     uptimeMs: 0,
+    messagesSkipped: 0,
+    storage: undefined,
   };
 }
 
@@ -300,6 +322,12 @@ export const GetBrokerStatsResponse: MessageFns<GetBrokerStatsResponse> = {
     }
     if (message.uptimeMs !== 0) {
       writer.uint32(72).int64(message.uptimeMs);
+    }
+    if (message.messagesSkipped !== 0) {
+      writer.uint32(80).int64(message.messagesSkipped);
+    }
+    if (message.storage !== undefined) {
+      StorageCounters.encode(message.storage, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -387,6 +415,123 @@ export const GetBrokerStatsResponse: MessageFns<GetBrokerStatsResponse> = {
             }
 
             message.uptimeMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.messagesSkipped = longToNumber(reader.int64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.storage = StorageCounters.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStorageCounters(): StorageCounters {
+  return { appends: 0, appendedBytes: 0, syncs: 0, hotReads: 0, coldReads: 0, hotBytes: 0 };
+}
+
+export const StorageCounters: MessageFns<StorageCounters> = {
+  encode(message: StorageCounters, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.appends !== 0) {
+      writer.uint32(8).int64(message.appends);
+    }
+    if (message.appendedBytes !== 0) {
+      writer.uint32(16).int64(message.appendedBytes);
+    }
+    if (message.syncs !== 0) {
+      writer.uint32(24).int64(message.syncs);
+    }
+    if (message.hotReads !== 0) {
+      writer.uint32(32).int64(message.hotReads);
+    }
+    if (message.coldReads !== 0) {
+      writer.uint32(40).int64(message.coldReads);
+    }
+    if (message.hotBytes !== 0) {
+      writer.uint32(48).int64(message.hotBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StorageCounters {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStorageCounters();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.appends = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.appendedBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.syncs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.hotReads = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.coldReads = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.hotBytes = longToNumber(reader.int64());
             continue;
           }
         }

@@ -38,6 +38,26 @@ export namespace Durability {
   export type UNRECOGNIZED = typeof Durability.UNRECOGNIZED;
 }
 
+/** What decides when messages of a topic are deleted. */
+export const RetentionPolicy = {
+  /** RETENTION_POLICY_UNSPECIFIED - The broker's default for a new topic; as it is for one that is altered. */
+  RETENTION_POLICY_UNSPECIFIED: 0,
+  /** RETENTION_POLICY_LIMITS - What is above retention_ms, retention_bytes or retention_messages, whichever is reached first. */
+  RETENTION_POLICY_LIMITS: 1,
+  /** RETENTION_POLICY_WORKQUEUE - What every group has committed, and nothing else. A topic without a group keeps everything. */
+  RETENTION_POLICY_WORKQUEUE: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type RetentionPolicy = typeof RetentionPolicy[keyof typeof RetentionPolicy];
+
+export namespace RetentionPolicy {
+  export type RETENTION_POLICY_UNSPECIFIED = typeof RetentionPolicy.RETENTION_POLICY_UNSPECIFIED;
+  export type RETENTION_POLICY_LIMITS = typeof RetentionPolicy.RETENTION_POLICY_LIMITS;
+  export type RETENTION_POLICY_WORKQUEUE = typeof RetentionPolicy.RETENTION_POLICY_WORKQUEUE;
+  export type UNRECOGNIZED = typeof RetentionPolicy.UNRECOGNIZED;
+}
+
 export const PartitionState = {
   PARTITION_STATE_UNSPECIFIED: 0,
   PARTITION_STATE_ONLINE: 1,
@@ -113,7 +133,18 @@ export interface TopicConfig {
   /** The least an acknowledgement may mean on this topic. */
   durability: Durability;
   /** Key, headers and payload of one message together. */
-  messageBytesMax?: number | undefined;
+  messageBytesMax?:
+    | number
+    | undefined;
+  /** Messages of one partition above which its oldest may be deleted; -1: never by count. */
+  retentionMessages?: number | undefined;
+  retention: RetentionPolicy;
+}
+
+/** Offsets from `from` up to, not including, `to`. */
+export interface OffsetRange {
+  from: number;
+  to: number;
 }
 
 /** Where the log of a partition stands. */
@@ -127,6 +158,8 @@ export interface Partition {
   endOffset: number;
   sizeBytes: number;
   state: PartitionState;
+  /** Records that are known to be lost to damage. Those before and after are served. */
+  damaged: OffsetRange[];
 }
 
 export interface Topic {
@@ -255,6 +288,8 @@ function createBaseTopicConfig(): TopicConfig {
     segmentBytes: undefined,
     durability: 0,
     messageBytesMax: undefined,
+    retentionMessages: undefined,
+    retention: 0,
   };
 }
 
@@ -277,6 +312,12 @@ export const TopicConfig: MessageFns<TopicConfig> = {
     }
     if (message.messageBytesMax !== undefined) {
       writer.uint32(48).int64(message.messageBytesMax);
+    }
+    if (message.retentionMessages !== undefined) {
+      writer.uint32(56).int64(message.retentionMessages);
+    }
+    if (message.retention !== 0) {
+      writer.uint32(64).int32(message.retention);
     }
     return writer;
   },
@@ -342,6 +383,79 @@ export const TopicConfig: MessageFns<TopicConfig> = {
             message.messageBytesMax = longToNumber(reader.int64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.retentionMessages = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.retention = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOffsetRange(): OffsetRange {
+  return { from: 0, to: 0 };
+}
+
+export const OffsetRange: MessageFns<OffsetRange> = {
+  encode(message: OffsetRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== 0) {
+      writer.uint32(8).int64(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(16).int64(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OffsetRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOffsetRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.from = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.to = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -356,7 +470,7 @@ export const TopicConfig: MessageFns<TopicConfig> = {
 };
 
 function createBasePartition(): Partition {
-  return { partition: 0, startOffset: 0, stableOffset: 0, endOffset: 0, sizeBytes: 0, state: 0 };
+  return { partition: 0, startOffset: 0, stableOffset: 0, endOffset: 0, sizeBytes: 0, state: 0, damaged: [] };
 }
 
 export const Partition: MessageFns<Partition> = {
@@ -378,6 +492,9 @@ export const Partition: MessageFns<Partition> = {
     }
     if (message.state !== 0) {
       writer.uint32(48).int32(message.state);
+    }
+    for (const v of message.damaged) {
+      OffsetRange.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -441,6 +558,14 @@ export const Partition: MessageFns<Partition> = {
             }
 
             message.state = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.damaged.push(OffsetRange.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -3,6 +3,7 @@ import {
   BatchBuilder,
   baseOffsetOf,
   nextOffsetOf,
+  type OffsetRange,
   RatatoskrError,
   stampBatch,
   type TopicConfig,
@@ -36,6 +37,8 @@ export class PartitionDouble implements ReadablePartition {
   slow: Promise<void> | undefined
   /** What the next reads throw. */
   readonly failures: unknown[] = []
+  /** What is lost to damage: reads in it fail with RTK_STORE_CORRUPT, reads before it end there. */
+  gaps: readonly OffsetRange[] = []
   readonly #batches: Uint8Array[] = []
   #watchers = new Set<() => void>()
 
@@ -49,6 +52,10 @@ export class PartitionDouble implements ReadablePartition {
 
   get sizeBytes(): number {
     return this.#batches.reduce((sum, batch) => sum + batch.length, 0)
+  }
+
+  get damaged(): readonly OffsetRange[] {
+    return this.gaps
   }
 
   get watcherCount(): number {
@@ -107,10 +114,13 @@ export class PartitionDouble implements ReadablePartition {
     if (offset < this.startOffset || offset > this.endOffset) {
       throw new RatatoskrError('RTK_OFFSET_OUT_OF_RANGE', `no offset ${offset}`)
     }
+    const gap = this.gaps.find(({ to }) => offset < to)
+    if (gap !== undefined && offset >= gap.from) throw lost(offset, gap.to)
     const found: Uint8Array[] = []
     let size = 0
     for (const batch of this.#batches) {
       if (nextOffsetOf(batch) <= offset) continue
+      if (gap !== undefined && nextOffsetOf(batch) > gap.from) break
       if (found.length > 0 && size + batch.length > bytesMax) break
       found.push(batch)
       size += batch.length
@@ -124,6 +134,11 @@ export class PartitionDouble implements ReadablePartition {
     return bytes
   }
 }
+
+const lost = (offset: number, nextOffset: number): RatatoskrError =>
+  new RatatoskrError('RTK_STORE_CORRUPT', `offsets ${offset} to ${nextOffset - 1} are lost`, {
+    details: { offset, nextOffset },
+  })
 
 export class TopicDouble implements LiveTopic {
   readonly ref = { namespace: 'default', name: 'orders' }
@@ -139,6 +154,8 @@ export class TopicDouble implements LiveTopic {
       partitions,
       retentionMs: -1,
       retentionBytes: -1,
+      retentionMessages: -1,
+      retention: 'limits',
       segmentBytes: 1_000_000,
       durability: 'memory',
       messageBytesMax: 1_000_000,
