@@ -11,6 +11,8 @@ interface Waiting {
 export interface BenchProcessOptions {
   /** Writes a CPU profile of the process into this directory. */
   readonly profileDirectory?: string | undefined
+  /** More flags for Node. */
+  readonly nodeFlags?: readonly string[]
 }
 
 export class BenchProcess implements AsyncDisposable {
@@ -22,12 +24,12 @@ export class BenchProcess implements AsyncDisposable {
   onNotice: (notice: string, value: number) => void = () => {}
 
   /** @param role the role's file in `bench/roles`, without its ending */
-  constructor(role: string, { profileDirectory }: BenchProcessOptions = {}) {
+  constructor(role: string, { profileDirectory, nodeFlags = [] }: BenchProcessOptions = {}) {
     this.role = role
     const profiling =
       profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`]
     this.#child = fork(new URL(`../roles/${role}.ts`, import.meta.url), [], {
-      execArgv: [...process.execArgv, ...profiling],
+      execArgv: [...process.execArgv, ...profiling, ...nodeFlags],
       // Standard output is the report's alone.
       stdio: ['ignore', 2, 2, 'ipc'],
     })
@@ -56,6 +58,13 @@ export class BenchProcess implements AsyncDisposable {
   /** What the process used since it was asked `windowBegin`. */
   async usage(): Promise<Usage> {
     return (await this.ask('windowEnd')) as Usage
+  }
+
+  /** Ends the process with SIGKILL, as a crash would. */
+  async kill(): Promise<void> {
+    const ended = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await ended
   }
 
   /** Lets the process go, and resolves when it has ended: profiles are written then. */

@@ -57,8 +57,10 @@ export interface Report {
   readonly disordered: number
   readonly damaged: number
   readonly peers: readonly Peer[]
-  readonly machine: Readonly<Record<string, string | number>>
+  readonly machine: Machine
 }
+
+export type Machine = Readonly<Record<string, string | number>>
 
 /** The run in the middle, by messages a second. */
 export function medianRun(runs: readonly Run[]): Run {
@@ -89,7 +91,7 @@ export const sumOf = (
   field: 'sent' | 'lost' | 'duplicated' | 'disordered' | 'damaged',
 ): number => runs.reduce((sum, run) => sum + run[field], 0)
 
-export function machine(): Report['machine'] {
+export function machine(): Machine {
   const processors = cpus()
   return {
     node: process.version,

@@ -1,4 +1,5 @@
 /** What a scenario is: a name, a line for the list, and a function that measures and reports. */
+import type { FigureReport } from './figures.ts'
 import type { Report } from './report.ts'
 
 export interface ScenarioOptions {
@@ -9,6 +10,10 @@ export interface ScenarioOptions {
   readonly payloadBytes: number
   /** Size at which a producer's batch is full. */
   readonly batchBytes: number
+  /** How many messages are stored, where a scenario is about an amount and not about a time. */
+  readonly messages: number
+  /** How many topics there are, where a scenario is about topics. */
+  readonly topics: number
   /** Where folders for data are made; on a disk, not in memory, or `fsync` means nothing. */
   readonly directory: string
   /** Where CPU profiles of the broker are written; none without. */
@@ -22,5 +27,5 @@ export interface ScenarioOptions {
 export interface Scenario {
   readonly name: string
   readonly about: string
-  run(options: ScenarioOptions): Promise<Report>
+  run(options: ScenarioOptions): Promise<Report | FigureReport>
 }

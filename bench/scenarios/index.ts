@@ -1,5 +1,15 @@
 /** The scenarios that `npm run bench` knows. A new one is a file here and a line below. */
 import type { Scenario } from '../harness/scenario.ts'
+import { checksumScenario } from './checksum.ts'
+import { diskSize } from './disk-size.ts'
+import { diskWrite } from './disk-write.ts'
+import { durableAppend } from './durable-append.ts'
+import { eventLoop } from './event-loop.ts'
+import { manyTopics } from './many-topics.ts'
+import { memorySize } from './memory-size.ts'
+import { recovery } from './recovery.ts'
+import { singleAcks } from './single-acks.ts'
+import { storeSoak } from './store-soak.ts'
 import { streamScenario } from './stream.ts'
 
 export const scenarios: readonly Scenario[] = [
@@ -8,4 +18,14 @@ export const scenarios: readonly Scenario[] = [
   streamScenario('memory', 'http'),
   streamScenario('fsync', 'ws'),
   streamScenario('fsync', 'grpc'),
+  durableAppend,
+  diskWrite,
+  singleAcks,
+  recovery,
+  diskSize,
+  memorySize,
+  manyTopics,
+  eventLoop,
+  storeSoak,
+  checksumScenario,
 ]
