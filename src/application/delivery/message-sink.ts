@@ -39,12 +39,42 @@ const readBytesMax = 64 * 1024
 const messagesPerTurn = 64
 
 /** A read that is being handed over. */
-interface Unfinished {
+class Unfinished implements ExpiryRule {
   readonly cursor: Cursor
   readonly delivery: BatchDelivery
   readonly messages: Generator<Message, void, undefined>
-  delivered: number
-  reportedBytes: number
+  readonly #clock: ExpiryRule
+  delivered = 0
+  /** Stepped over because they have expired. */
+  expiredCount = 0
+  /** Bytes that were reported as delivered or as stepped over. */
+  reportedBytes = 0
+
+  constructor(cursor: Cursor, delivery: BatchDelivery, { expiry, ...origin }: MessageOrigin) {
+    this.cursor = cursor
+    this.delivery = delivery
+    this.#clock = expiry
+    const source: BatchSource = { ...origin, partition: delivery.partition, expiry: this }
+    this.messages = messagesOf(delivery.bytes, source, delivery.fromOffset)
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  expired(offset: number): void {
+    this.expiredCount++
+    this.cursor.offset = offset + 1
+  }
+
+  /** Bytes of the stored batches, shared out over the messages that were taken since the last call. */
+  takenBytes(): number {
+    const { bytes, fromOffset, nextOffset } = this.delivery
+    const taken = this.delivered + this.expiredCount
+    const sizeBytes = Math.floor((bytes.length * taken) / (nextOffset - fromOffset)) - this.reportedBytes
+    this.reportedBytes += sizeBytes
+    return sizeBytes
+  }
 }
 
 /** Where the messages come from, but for the partition. */
@@ -90,10 +120,8 @@ export class MessageOutlet implements Outlet {
   }
 
   offer(cursor: Cursor, delivery: BatchDelivery): MaybePromise<void> {
-    const source: BatchSource = { ...this.#origin, partition: delivery.partition }
-    const messages = messagesOf(delivery.bytes, source, delivery.fromOffset)
     cursor.leaderEpoch = leaderEpochOf(delivery.bytes)
-    this.#rest = { cursor, delivery, messages, delivered: 0, reportedBytes: 0 }
+    this.#rest = new Unfinished(cursor, delivery, this.#origin)
     return this.resume()
   }
 
@@ -132,14 +160,10 @@ export class MessageOutlet implements Outlet {
     if (rest.cursor.offset === rest.delivery.nextOffset) this.#rest = undefined
   }
 
-  /** Bytes are those of the stored batches, shared out over their messages. */
   #report(rest: Unfinished, fromOffset: number, count: number): void {
-    if (count === 0) return
-    const { bytes, nextOffset } = rest.delivery
-    const total = nextOffset - rest.delivery.fromOffset
-    const reportedBytes = Math.floor((bytes.length * rest.delivered) / total)
-    this.#host.delivered(rest.delivery.partition, fromOffset, count, reportedBytes - rest.reportedBytes)
-    rest.reportedBytes = reportedBytes
+    const sizeBytes = rest.takenBytes()
+    if (count > 0) this.#host.delivered(rest.delivery.partition, fromOffset, count, sizeBytes)
+    else if (sizeBytes > 0) this.#host.passedOver(sizeBytes)
   }
 }
 

@@ -74,6 +74,29 @@ describe('a message', () => {
     })
   })
 
+  it('expires so long after the broker took it, by the clock of the broker, or when it says', async () => {
+    const { bench, session } = await started()
+    const nowMs = bench.clock.now()
+    await session.publish('orders', message('a', { ttlMs: 1_000, timestampMs: 17 }))
+    await bench.clock.advance(10)
+    await session.publish('orders', message('b', { ttlMs: 1_000 }))
+    await session.publish('orders', message('c', { expiresAtMs: nowMs + 5 }))
+    await session.publish('orders', message('d', { expiresAtMs: nowMs + 3_000, headers: [['h', utf8('1')]] }))
+    const got = await messagesIn(session)
+    expect(got.map(({ payload, expiresAtMs }) => [utf8Text(payload), expiresAtMs])).toEqual([
+      ['a', nowMs + 1_000],
+      ['b', nowMs + 1_010],
+      ['d', nowMs + 3_000],
+    ])
+    expect(got[2].headers).toEqual([['h', utf8('1')]])
+    await expect(session.publish('orders', message('x', { ttlMs: 1, expiresAtMs: 1 }))).rejects.toThrow(
+      'not both',
+    )
+    await expect(
+      session.publish('orders', message('x', { headers: [['rtk-expires-at', new Uint8Array(8)]] })),
+    ).rejects.toMatchObject({ code: 'RTK_HEADER_INVALID' })
+  })
+
   it('gets an id of version 4 and the time of the broker when it has none', async () => {
     const { bench, session } = await started()
     const receipts = await Promise.all(

@@ -3,8 +3,8 @@
  * Batches go through as bytes; single messages are checked one by one and gathered into batches by the partition.
  */
 import { BatchBuilder } from '../../domain/batch/builder.ts'
-import { batchHeaderBytes, batchSizeOf, recordCountOf } from '../../domain/batch/header.ts'
 import { expiryHeaderSize } from '../../domain/batch/expiry-header.ts'
+import { batchHeaderBytes, batchSizeOf, recordCountOf } from '../../domain/batch/header.ts'
 import { verifyBatch } from '../../domain/batch/verify.ts'
 import { type Durability, isAtLeast, isDurability } from '../../domain/durability.ts'
 import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'

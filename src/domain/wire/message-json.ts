@@ -1,12 +1,13 @@
 /**
  * A message, an error and their parts as JSON: the one form that all text protocols share.
  *
- *     { id, topic, partition, offset, timestamp, key, headers, payload }
+ *     { id, topic, partition, offset, timestamp, expiresAtMs, key, headers, payload }
  *
- * Keys and header values are strings when their bytes are UTF-8 and `{ "base64": "…" }` otherwise; no key is `null`.
- * Headers are an object; a name that occurs more than once has the list of its values. The payload is base64, or by
- * `encoding`: `utf8` makes it a string where its bytes are UTF-8, `json` the value where they are a JSON text, and
- * `{ "base64": "…" }` where they are not, so that a consumer never gets other bytes than were published.
+ * `expiresAtMs` is there only when the message expires. Keys and header values are strings when their bytes are UTF-8 and
+ * `{ "base64": "…" }` otherwise; no key is `null`. Headers are an object; a name that occurs more than once has the list of
+ * its values. The payload is base64, or by `encoding`: `utf8` makes it a string where its bytes are UTF-8, `json` the value
+ * where they are a JSON text, and `{ "base64": "…" }` where they are not, so that a consumer never gets other bytes than
+ * were published.
  */
 import { utf8 } from '../batch/bytes.ts'
 import { type ErrorDetails, isErrorCode, RatatoskrError } from '../errors.ts'
@@ -44,6 +45,8 @@ export interface JsonMessage {
   readonly offset: number
   /** Unix milliseconds. */
   readonly timestamp: number
+  /** Unix milliseconds; absent when the message never expires. */
+  readonly expiresAtMs?: number
   readonly key: JsonBytes | null
   /** Without a prototype, so that a header may be called `__proto__`. */
   readonly headers: Readonly<Record<string, JsonBytes | readonly JsonBytes[]>>
@@ -55,13 +58,14 @@ const payloadDepthMax = 64
 
 /** The JSON form of a message, its payload by `encoding`. */
 export function messageToJson(message: Message, encoding: PayloadEncoding = 'base64'): JsonMessage {
-  const { id, topic, partition, offset, timestampMs, key, headers, payload } = message
+  const { id, topic, partition, offset, timestampMs, expiresAtMs, key, headers, payload } = message
   return {
     id,
     topic,
     partition,
     offset,
     timestamp: timestampMs,
+    ...(expiresAtMs !== undefined && { expiresAtMs }),
     key: key === undefined ? null : bytesToJson(key),
     headers: headersToJson(headers),
     payload: payloadToJson(payload, encoding),
@@ -140,7 +144,8 @@ function isBase64Form(value: unknown): value is Base64Bytes {
 }
 
 /**
- * A message to publish: `payload`, and as they are needed `key`, `headers`, `id`, `timestamp` and `partition`.
+ * A message to publish: `payload`, and as they are needed `key`, `headers`, `id`, `timestamp`, `ttlMs` or `expiresAtMs`,
+ * and `partition`.
  * @throws RTK_INVALID_ARGUMENT
  */
 export function messageFromJson(
@@ -156,6 +161,8 @@ export function messageFromJson(
       headers: optional(headersFromJson),
       id: optional(jsonString),
       timestamp: optional(jsonInteger(0)),
+      ttlMs: optional(jsonInteger(1)),
+      expiresAtMs: optional(jsonInteger(0)),
       partition: optional(jsonInteger(0)),
     },
     path,
