@@ -1,12 +1,13 @@
 /** The bench itself: that a scenario runs, loses nothing, and reports in the promised form; not how fast it is. */
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { RecordCursor } from 'ratatoskr/ports'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Figures, tableOf } from './harness/figures.ts'
 import { latencyOf, MessageChecker, MessageMaker } from './harness/messages.ts'
 import { medianRun, peerOf, type Run } from './harness/report.ts'
 
@@ -61,6 +62,29 @@ describe('npm run bench', () => {
   )
 
   it.each([
+    ['durable-append', 'batches of 256 KiB: store / bare file as the batches'],
+    ['disk-write', '16 KiB, fsync: broker'],
+    ['single-acks', 'acknowledgements'],
+    ['recovery', '2,000 messages of 1 KiB, after SIGKILL: broker ready'],
+    ['disk-size', '100 B in batches of 100, after a clean stop: files / payload'],
+    ['memory-size', 'growth of array buffers / payload'],
+    ['many-topics', '20 topics, start after SIGKILL'],
+    ['event-loop', 'fsync, 4 readers of old data: delay p99'],
+    ['store-soak', 'slope of the heap'],
+    ['checksum', "the platform's"],
+  ])('%s reports figures', { timeout: 60_000 }, async (scenario, figure) => {
+    const flags = ['--seconds', '1', '--runs', '1', '--messages', '2000', '--topics', '20']
+    const { stdout, stderr } = await bench(scenario, ...flags, '--directory', directory)
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({ scenario, runs: expect.any(Number), machine: { node: process.version } })
+    const found = report.figures.find(({ name }: { name: string }) => name === figure)
+    expect(found).toMatchObject({ unit: expect.any(String), range: [expect.any(Number), expect.any(Number)] })
+    expect(found.median).toEqual(expect.any(Number))
+    expect(stderr).toContain(figure)
+    expect(await readdir(directory)).not.toContainEqual(expect.stringMatching(/^ratatoskr-bench-/))
+  })
+
+  it.each([
     [['no-such-scenario'], 'there is no scenario no-such-scenario'],
     [[], 'name one scenario'],
     [['stream-memory-ws', '--runs', '0'], '--runs must be a whole number of at least 1, got 0'],
@@ -99,6 +123,21 @@ describe('MessageChecker', () => {
     take(checker, messages[4].with(99, 0))
     // 2 and 4 are missing in between, 6 to 9 at the end.
     expect(checker.findings(10)).toEqual({ received: 8, lost: 6, duplicated: 2, disordered: 1, damaged: 2 })
+  })
+})
+
+describe('figures', () => {
+  it('are medians with their range, held to what is asked', () => {
+    const figures = new Figures()
+    for (const value of [3, 1, 200]) figures.add('speed', 'MB/s', value, { atLeast: 3 })
+    for (const value of [1, 4]) figures.add('size', '×', value, { atMost: 2.4 })
+    figures.add('other', 'ms', 1.23456)
+    expect(figures.report('one', 'disk').figures).toEqual([
+      { name: 'speed', unit: 'MB/s', median: 3, range: [1, 200], asked: { atLeast: 3 }, met: true },
+      { name: 'size', unit: '×', median: 2.5, range: [1, 4], asked: { atMost: 2.4 }, met: false },
+      { name: 'other', unit: 'ms', median: 1.235, range: [1.235, 1.235] },
+    ])
+    expect(tableOf(figures.report('one', 'disk'))).toMatch(/size +2\.5 × +1 to 4 +≤ 2\.4 +MISSED/)
   })
 })
 
