@@ -2,6 +2,7 @@
  * State on disk: a table in memory, and a log of its changes. Changes that arrive while one write is under way go together
  * with the next, each whole by itself; a change counts, for readers too, when it is on the disk.
  */
+import { basename } from 'node:path'
 import {
   assertStateKey,
   type Clock,
@@ -19,7 +20,7 @@ import {
 } from 'ratatoskr/ports'
 import type { DataDirectory } from './data-directory.ts'
 import { isFull } from './file-system.ts'
-import type { StateLog } from './state-log.ts'
+import type { StateFindings, StateLog } from './state-log.ts'
 import { storeFailed, storeFull } from './store-context.ts'
 
 interface PendingChange {
@@ -108,7 +109,8 @@ export class DiskStateStore implements StateStore {
   async #start(): Promise<void> {
     await this.#directory.acquire()
     try {
-      await this.#log.open(this.#table, this.#clock.now())
+      const findings = await this.#log.open(this.#table, this.#clock.now())
+      if (findings !== undefined) this.#report(findings)
       this.#open = true
     } catch (error) {
       this.#table.clear()
@@ -187,26 +189,45 @@ export class DiskStateStore implements StateStore {
     }
   }
 
-  /** @returns true when the file was written anew, so that offsets have changed */
+  /** @returns true when the files were written anew, so that offsets have changed */
   async #rewriteIfDue(): Promise<boolean> {
     if (!this.#log.needsRewrite) return false
-    await this.#log.rewrite(this.#table, this.#clock.now())
-    return true
+    try {
+      await this.#log.rewrite(this.#table, this.#clock.now())
+      return true
+    } catch (error) {
+      // There may still be room for a change where there is none for the whole table.
+      if (isFull(error) && this.#log.putOffRewrite()) return false
+      throw error
+    }
   }
 
-  /** After a failed write: for lack of room the file goes on, otherwise the next write begins a new one. */
+  /** After a failed write: for lack of room the files go on, otherwise the next write begins new ones. */
   async #recover(error: unknown): Promise<unknown> {
-    if (isFull(error)) {
-      try {
-        await this.#log.takeBack()
-        return storeFull(error)
-      } catch (second) {
-        this.#logger.error('the state log could not be taken back', { error: second })
-      }
+    const goesOn = await this.#log.recover(error)
+    if (!goesOn) {
+      this.#logger.error('writing state failed; the next change writes the state anew', { error })
     }
-    await this.#log.abandon()
-    this.#logger.error('writing state failed; the next change writes the state anew', { error })
-    return storeFailed(error)
+    return goesOn ? storeFull(error) : storeFailed(error)
+  }
+
+  #report({ generation, copies, lost, full }: StateFindings): void {
+    const found = copies.map(({ path, ...rest }) => ({ file: basename(path), ...rest }))
+    const facts = { generation, copies: found, full }
+    const damaged = copies.some(({ state }) => state === 'damaged' || state === 'different')
+    if (lost.length > 0) {
+      this.#logger.error(
+        'changes of the state are lost: both copies are damaged at the same place; the rest is kept, and the damaged files are in quarantine',
+        { ...facts, lost },
+      )
+    } else if (damaged) {
+      this.#logger.error(
+        'a copy of the state is damaged; nothing is lost, and the damaged file is in quarantine',
+        facts,
+      )
+    } else {
+      this.#logger.warn('a copy of the state was completed or cut to what counts, as after a crash', facts)
+    }
   }
 }
 

@@ -91,7 +91,10 @@ async function files(path: string): Promise<Record<string, string>> {
 describe('format 1', () => {
   it('is written as it always was', async () => {
     await write(directory)
-    expect(await files(directory)).toEqual(await files(golden))
+    const first = 'state/00000000000000000001'
+    const then = await files(golden)
+    // The state had one copy then: the second is the same to the byte.
+    expect(await files(directory)).toEqual({ ...then, [`${first}.copy`]: then[`${first}.log`] })
   })
 
   it('is read: records, times, state', async () => {

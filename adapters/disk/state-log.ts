@@ -1,218 +1,375 @@
 /**
- * The file of the state store: one record batch for each change, in order, so that a change is whole or not there at all.
- * A record is one key: its value as payload, its version as header `v` (8 bytes, big-endian); version 0 deletes the key.
- * The file is written anew, as the table is now, when most of it is history; the new file takes the next generation.
+ * The files of the state store: one record batch for each change, in order, so that a change is whole or not there at all
+ * (`state-change.ts`); each generation in two copies, so that damage to either loses nothing (`state-copies.ts`). A change
+ * counts when both are synced. The table is written anew, to the next generation, when most of the files is history, when a
+ * copy is damaged, and after a sync that failed.
  */
-
-import type { DiskFile, FileSystem } from 'ratatoskr/ports'
+import { dirname } from 'node:path'
+import type { Checksum, DiskFile, FileSystem, OffsetRange, PlannedChange, StateTable } from 'ratatoskr/ports'
+import { RecordCursor } from 'ratatoskr/ports'
+import { allocate, isFull, writeAll } from './file-system.ts'
+import { ChangeEncoder, changesOf } from './state-change.ts'
 import {
-  BatchBuilder,
-  batchSizeOf,
-  type Checksum,
-  type Header,
-  type PlannedChange,
-  RecordCursor,
-  type StateTable,
-  stampBatch,
-  utf8,
-  utf8Text,
-} from 'ratatoskr/ports'
-import { findBatchAfter, scanBatches } from './batch-scan.ts'
-import { writeAll } from './file-system.ts'
-import { corrupt } from './store-context.ts'
+  type CopyFindings,
+  copyEndings,
+  generationOf,
+  type MergedCopies,
+  mergeCopies,
+} from './state-copies.ts'
 
 // A rewrite costs a sync or two: not worth it before there is this much to win.
 const historyBytesMin = 256 * 1024
 const snapshotBatchBytes = 1024 * 1024
+const writeBytesMax = 1024 * 1024
+
+/** What was found at opening that a clean stop does not leave. */
+export interface StateFindings {
+  readonly generation: number
+  readonly copies: readonly CopyFindings[]
+  /** Changes that are damaged in both copies: their keys are as they were before, or gone. */
+  readonly lost: readonly OffsetRange[]
+  /** True when there was no room to write the state anew: the next change does that. */
+  readonly full: boolean
+}
+
+/** One copy that is being written. */
+interface OpenCopy {
+  readonly path: string
+  readonly file: DiskFile
+}
 
 export class StateLog {
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #checksum: Checksum
-  readonly #builder: BatchBuilder
-  #file: DiskFile | undefined
+  readonly #encoder: ChangeEncoder
+  /** Both copies; none when there is no file that can be written. */
+  #copies: readonly OpenCopy[] = []
+  /** Highest generation that may exist in part: a new one is above it. */
   #generation = 0
   #sizeBytes = 0
-  /** Records in the file so far: where the next batch begins. */
+  /** Records in a copy so far: where the next batch begins. */
   #offset = 0
-  /** Bytes that a file with nothing but the present table has. */
-  #snapshotBytes = 0
+  /** Bytes above which most of a copy is history. */
+  #rewriteAboveBytes = 0
+  /** A sync failed: what the descriptors have is not known, and they are never synced again. */
+  #poisoned = false
+  /** Files of earlier generations that are still there, and whether they are kept aside instead of removed. */
+  readonly #older = new Map<string, 'remove' | 'keep'>()
 
   constructor(fileSystem: FileSystem, directory: string, checksum: Checksum) {
     this.#fileSystem = fileSystem
     this.#directory = directory
     this.#checksum = checksum
-    this.#builder = new BatchBuilder({ checksum })
+    this.#encoder = new ChangeEncoder(checksum)
   }
 
   /**
-   * Reads the newest generation into an empty table, and cuts off a torn end.
-   * @throws RTK_STORE_CORRUPT
+   * Reads the newest generation into an empty table; mends what a crash or damage left of it.
+   * @returns what was not as it should be, if anything
    */
-  async open(table: StateTable, nowMs: number): Promise<void> {
+  async open(table: StateTable, nowMs: number): Promise<StateFindings | undefined> {
+    this.#poisoned = false
+    this.#older.clear()
     await this.#fileSystem.makeDirectory(this.#directory)
-    const generations = (await this.#generations()).sort((a, b) => b - a)
-    const newest = generations[0]
+    const [newest, ...older] = await this.#generations()
     if (newest === undefined) {
       await this.rewrite(table, nowMs)
-      return
+      return undefined
     }
     this.#generation = newest
-    this.#file = await this.#fileSystem.open(this.#pathOf(newest), 'write')
-    await this.#replay(this.#file, table)
-    for (const older of generations.slice(1)) await this.#fileSystem.remove(this.#pathOf(older))
+    const merged = await this.#replay(newest, older, table)
+    for (const generation of older) await this.#read(generation).then((one) => this.#noteOlder(one), ignored)
+    const { copies, lost } = merged
+    if (copies.every(({ state }) => state === 'ok' || state === 'torn')) {
+      await this.#goOn(merged, table)
+      await this.#clearOlder()
+      if (copies.every(({ state }) => state === 'ok')) return undefined
+      return { generation: newest, copies, lost, full: false }
+    }
+    this.#noteOlder(merged)
+    const full = await this.rewrite(table, nowMs).then(() => false, trueWhenFull)
+    if (full) await this.#syncAsTheyAre(copies)
+    return { generation: newest, copies, lost, full }
   }
 
-  /** The bytes of one change at the end of the file. Changes must be encoded in the order in which they are written. */
+  /** The bytes of one change at an offset. Changes must be encoded in the order in which they are written. */
   encode(changes: readonly PlannedChange[], offset: number, nowMs: number): Uint8Array {
-    for (const { key, value, version } of changes) {
-      const headers: readonly Header[] = [['v', versionBytes(version)]]
-      this.#builder.add({ key: utf8(key), payload: value ?? noBytes, headers, timestampMs: nowMs })
-    }
-    const batch = this.#builder.build()
-    stampBatch(batch, offset, 0)
-    return batch
+    return this.#encoder.encode(changes, offset, nowMs)
   }
 
   get endOffset(): number {
     return this.#offset
   }
 
-  /** True when most of the file is history, or when there is no file that can be written. */
+  /** True when most of a copy is history, or when there is no file that can be written. */
   get needsRewrite(): boolean {
-    if (this.#file === undefined) return true
-    return this.#sizeBytes > historyBytesMin && this.#sizeBytes > this.#snapshotBytes * 2 + historyBytesMin
+    return this.#copies.length === 0 || this.#sizeBytes > this.#rewriteAboveBytes
   }
 
-  /** Writes batches to the end and syncs them. When it throws, `takeBack` or `abandon` must follow. */
+  /** Writes batches to the end of both copies and syncs them. When it throws, `recover` must follow. */
   async append(batches: readonly Uint8Array[], recordCount: number): Promise<void> {
-    if (this.#file === undefined) throw new Error('the state log is not open')
-    let position = this.#sizeBytes
-    for (const batch of batches) {
-      await writeAll(this.#file, batch, position)
-      position += batch.length
-    }
-    await this.#file.sync()
-    this.#sizeBytes = position
+    if (this.#copies.length === 0) throw new Error('the state log is not open')
+    const blocks = blocksOf(batches)
+    let end = this.#sizeBytes
+    for (const block of blocks) end += block.length
+    await this.#onBoth(async ({ file }) => {
+      let position = this.#sizeBytes
+      for (const block of blocks) {
+        await writeAll(file, block, position)
+        position += block.length
+      }
+      await this.#sync(file)
+    })
+    this.#sizeBytes = end
     this.#offset += recordCount
   }
 
-  /** Cuts off what a failed `append` may have written. */
-  async takeBack(): Promise<void> {
-    await this.#file?.truncate(this.#sizeBytes)
-  }
-
-  /** Gives up the file without another sync: the next write goes to a new generation. */
-  async abandon(): Promise<void> {
-    const file = this.#file
-    this.#file = undefined
-    await file?.truncate(this.#sizeBytes).catch(() => undefined)
-    await file?.close().catch(() => undefined)
-  }
-
-  /** Writes the table to a file of its own, which then takes the place of the present one. */
-  async rewrite(table: StateTable, nowMs: number): Promise<void> {
-    const generation = this.#generation + 1
-    const path = this.#pathOf(generation)
-    const file = await this.#fileSystem.open(`${path}.tmp`, 'create')
-    let position = 0
-    let offset = 0
-    try {
-      for (const changes of portionsOf(table)) {
-        const batch = this.encode(changes, offset, nowMs)
-        await writeAll(file, batch, position)
-        position += batch.length
-        offset += changes.length
+  /**
+   * After a failed write. For lack of room both copies are taken back to what counts and go on; otherwise they are given
+   * up without another sync, and the next write begins a new generation.
+   * @returns true when they go on
+   */
+  async recover(error: unknown): Promise<boolean> {
+    if (isFull(error) && !this.#poisoned) {
+      try {
+        await this.#onBoth(async ({ file }) => {
+          await file.truncate(this.#sizeBytes)
+          await this.#sync(file)
+        })
+        return true
+      } catch {
+        // What could not be taken back is given up like the rest.
       }
-      await file.sync()
-      await this.#fileSystem.rename(`${path}.tmp`, path)
+    }
+    const given = this.#copies
+    this.#copies = []
+    for (const { file, path } of given) {
+      this.#older.set(path, 'remove')
+      await file.truncate(this.#sizeBytes).catch(ignored)
+      await file.close().catch(ignored)
+    }
+    return false
+  }
+
+  /**
+   * Writes the table to a new generation, which then takes the place of the present one.
+   * @throws what the system gave; the present generation goes on, if there is one, unless it may have been replaced already
+   */
+  async rewrite(table: StateTable, nowMs: number): Promise<void> {
+    this.#generation++
+    const stem = this.#stemOf(this.#generation)
+    const paths = copyEndings.map((ending) => stem + ending)
+    const next = await this.#writeTable(paths, table, nowMs).catch(async (error: unknown) => {
+      for (const path of paths) await this.#fileSystem.remove(`${path}.tmp`).catch(ignored)
+      throw error
+    })
+    try {
+      for (const path of paths) await this.#fileSystem.rename(`${path}.tmp`, path)
       await this.#fileSystem.syncDirectory(this.#directory)
     } catch (error) {
-      await file.close().catch(() => undefined)
-      await this.#fileSystem.remove(`${path}.tmp`).catch(() => undefined)
+      // Whether a crash leaves the new generation is not known: the present one may not have another change.
+      this.#poisoned = true
+      for (const { file, path } of next.copies) {
+        this.#older.set(path, 'remove')
+        await file.close().catch(ignored)
+        await this.#fileSystem.remove(`${path}.tmp`).catch(ignored)
+      }
       throw error
     }
-    const old = { file: this.#file, path: this.#pathOf(this.#generation) }
-    this.#file = file
-    this.#generation = generation
-    this.#sizeBytes = this.#snapshotBytes = position
-    this.#offset = offset
-    await old.file?.close().catch(() => undefined)
-    await this.#fileSystem.remove(old.path).catch(() => undefined)
+    for (const { file, path } of this.#copies) {
+      this.#older.set(path, 'remove')
+      await file.close().catch(ignored)
+    }
+    this.#copies = next.copies
+    this.#poisoned = false
+    this.#sizeBytes = next.sizeBytes
+    this.#offset = next.endOffset
+    this.#rewriteAboveBytes = historyAbove(next.sizeBytes)
+    await this.#clearOlder()
+  }
+
+  /** Puts off the next rewrite, for which there was no room, until there is more history. */
+  putOffRewrite(): boolean {
+    if (this.#copies.length === 0 || this.#poisoned) return false
+    this.#rewriteAboveBytes = this.#sizeBytes + historyBytesMin
+    return true
   }
 
   async close(): Promise<void> {
-    const file = this.#file
-    this.#file = undefined
-    await file?.close()
+    const copies = this.#copies
+    this.#copies = []
+    for (const { file } of copies) await file.close()
   }
 
-  async #replay(file: DiskFile, table: StateTable): Promise<void> {
-    const size = await file.size()
-    const cursor = new RecordCursor()
-    const start = { position: 0, offset: 0 }
-    const { endPosition, endOffset, problem } = await scanBatches(
-      file,
-      start,
-      size,
-      this.#checksum,
-      (bytes, at) => {
-        table.apply(changesOf(cursor.open(bytes.subarray(at, at + batchSizeOf(bytes, at)))))
-      },
-    )
+  async #writeTable(
+    paths: readonly string[],
+    table: StateTable,
+    nowMs: number,
+  ): Promise<{ copies: OpenCopy[]; sizeBytes: number; endOffset: number }> {
+    const copies: OpenCopy[] = []
+    let [position, offset] = [0, 0]
+    try {
+      for (const path of paths) {
+        copies.push({ path, file: await this.#fileSystem.open(`${path}.tmp`, 'create') })
+      }
+      for (const changes of portionsOf(table)) {
+        const batch = this.encode(changes, offset, nowMs)
+        for (const { file } of copies) await writeAll(file, batch, position)
+        position += batch.length
+        offset += changes.length
+      }
+      await allOf(copies.map(({ file }) => file.sync()))
+      return { copies, sizeBytes: position, endOffset: offset }
+    } catch (error) {
+      for (const { file } of copies) await file.close().catch(ignored)
+      throw error
+    }
+  }
+
+  /** Found after a crash, changes may not be on the disk yet: nobody may read them before they are. */
+  async #syncAsTheyAre(copies: readonly CopyFindings[]): Promise<void> {
+    for (const { path, state } of copies) {
+      if (state === 'missing') continue
+      const file = await this.#fileSystem.open(path, 'write')
+      await file.sync().finally(() => file.close())
+    }
+  }
+
+  /** Takes the newest generation as it is, but for what a crash left half-written at its end. */
+  async #goOn({ copies, endPosition, endOffset }: MergedCopies, table: StateTable): Promise<void> {
+    const open: OpenCopy[] = []
+    this.#copies = open
+    for (const { path } of copies) open.push({ path, file: await this.#fileSystem.open(path, 'write') })
     this.#sizeBytes = endPosition
     this.#offset = endOffset
-    this.#snapshotBytes = Math.min(endPosition, table.sizeBytes + table.size * 64)
-    if (problem === undefined) {
-      await file.sync()
-      return
-    }
-    const end = { position: endPosition, offset: endOffset }
-    if ((await findBatchAfter(file, end, size, this.#checksum)) !== undefined) {
-      throw corrupt(`the state log is damaged before its end: ${problem}`, endOffset)
-    }
-    await file.truncate(endPosition)
-    await file.sync()
+    const snapshotBytes = Math.min(endPosition, table.sizeBytes + table.size * 64)
+    this.#rewriteAboveBytes = historyAbove(snapshotBytes)
+    // As `#syncAsTheyAre` does.
+    await this.#onBoth(async ({ file }, i) => {
+      if (copies[i].state === 'torn') await file.truncate(endPosition)
+      await this.#sync(file)
+    })
   }
 
+  /** Reads a generation into the table; what it lost is looked for in older ones that happen to be there. */
+  async #replay(newest: number, older: readonly number[], table: StateTable): Promise<MergedCopies> {
+    const merged = await this.#read(newest, table)
+    if (merged.lost.length === 0 || older.length === 0) return merged
+    table.clear()
+    for (const generation of older.toReversed()) await this.#read(generation, table).catch(ignored)
+    return this.#read(newest, table)
+  }
+
+  #read(generation: number, table?: StateTable): Promise<MergedCopies> {
+    const cursor = new RecordCursor()
+    return mergeCopies(this.#fileSystem, this.#stemOf(generation), this.#checksum, (bytes, at) => {
+      table?.apply(changesOf(cursor, bytes, at))
+    })
+  }
+
+  #noteOlder({ copies }: MergedCopies): void {
+    for (const { path, state } of copies) {
+      if (state === 'missing') continue
+      this.#older.set(path, state === 'damaged' || state === 'different' ? 'keep' : 'remove')
+    }
+  }
+
+  /** Removes files of earlier generations, keeps damaged ones aside. What cannot be done now is done at the next opening. */
+  async #clearOlder(): Promise<void> {
+    for (const [path, fate] of [...this.#older]) {
+      try {
+        if (fate === 'keep') await keepAside(this.#fileSystem, path)
+        else await this.#fileSystem.remove(path)
+        this.#older.delete(path)
+      } catch {
+        // It harms nobody: a newer generation is there.
+      }
+    }
+  }
+
+  async #sync(file: DiskFile): Promise<void> {
+    try {
+      await file.sync()
+    } catch (error) {
+      this.#poisoned = true
+      throw error
+    }
+  }
+
+  #onBoth(act: (copy: OpenCopy, i: number) => Promise<void>): Promise<void> {
+    return allOf(this.#copies.map(act))
+  }
+
+  /** Generations that are there, newest first; what a rewrite that was interrupted left is removed. */
   async #generations(): Promise<number[]> {
-    const found: number[] = []
+    const found = new Set<number>()
     for (const name of await this.#fileSystem.list(this.#directory)) {
-      if (/^\d{20}\.log$/.test(name)) found.push(Number(name.slice(0, 20)))
+      const generation = generationOf(name)
+      if (generation !== undefined) found.add(generation)
       else if (name.endsWith('.tmp')) await this.#fileSystem.remove(`${this.#directory}/${name}`)
     }
-    return found
+    return [...found].sort((a, b) => b - a)
   }
 
-  #pathOf(generation: number): string {
-    return `${this.#directory}/${String(generation).padStart(20, '0')}.log`
+  #stemOf(generation: number): string {
+    return `${this.#directory}/${String(generation).padStart(20, '0')}`
   }
 }
 
-const noBytes = new Uint8Array(0)
-
-function versionBytes(version: number): Uint8Array {
-  const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(version))
-  return bytes
+/** Moves a file of `state/` to `quarantine/state/`, never over one that is there. */
+export async function keepAside(fileSystem: FileSystem, path: string): Promise<void> {
+  const directory = dirname(path)
+  const quarantine = `${dirname(directory)}/quarantine`
+  const aside = `${quarantine}/state`
+  const name = path.slice(directory.length + 1)
+  await fileSystem.makeDirectory(aside)
+  const taken = new Set(await fileSystem.list(aside))
+  let free = name
+  for (let i = 1; taken.has(free); i++) free = `${name}.${i}`
+  await fileSystem.rename(path, `${aside}/${free}`)
+  for (const one of [aside, quarantine, dirname(directory), directory]) await fileSystem.syncDirectory(one)
 }
 
-/** The changes in a batch; values are copies. */
-function changesOf(cursor: RecordCursor): PlannedChange[] {
-  const changes: PlannedChange[] = []
-  while (cursor.next()) {
-    const { bytes } = cursor
-    let version = 0
-    while (cursor.nextHeader()) {
-      const view = new DataView(bytes.buffer, bytes.byteOffset + cursor.headerValueStart, 8)
-      version = Number(view.getBigUint64(0))
-    }
-    const key = utf8Text(bytes.subarray(cursor.keyStart, cursor.keyEnd))
-    const value =
-      version === 0 ? undefined : new Uint8Array(bytes.subarray(cursor.valueStart, cursor.valueEnd))
-    changes.push({ key, value, version })
+const ignored = (): void => {}
+
+function trueWhenFull(error: unknown): true {
+  if (isFull(error)) return true
+  throw error
+}
+
+const historyAbove = (snapshotBytes: number): number =>
+  Math.max(historyBytesMin, snapshotBytes * 2 + historyBytesMin)
+
+/** Waits for all, so that nothing is under way any more; then throws the gravest failure: one that is not lack of room. */
+async function allOf(calls: readonly Promise<void>[]): Promise<void> {
+  const failures: unknown[] = []
+  for (const outcome of await Promise.allSettled(calls)) {
+    if (outcome.status === 'rejected') failures.push(outcome.reason)
   }
-  return changes
+  if (failures.length > 0) throw failures.find((failure) => !isFull(failure)) ?? failures[0]
+}
+
+/** Batches joined to blocks of up to 1 MiB, so that many small changes take one call of the system. */
+function blocksOf(batches: readonly Uint8Array[]): Uint8Array[] {
+  const blocks: Uint8Array[] = []
+  for (let from = 0; from < batches.length; ) {
+    let [to, bytes] = [from + 1, batches[from].length]
+    while (to < batches.length && bytes + batches[to].length <= writeBytesMax) bytes += batches[to++].length
+    blocks.push(to === from + 1 ? batches[from] : joined(batches.slice(from, to), bytes))
+    from = to
+  }
+  return blocks
+}
+
+function joined(parts: readonly Uint8Array[], sizeBytes: number): Uint8Array {
+  const whole = allocate(sizeBytes)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }
 
 /** The whole table in portions that make batches of about 1 MiB. */

@@ -7,6 +7,7 @@ import type { LogStoreContext, StateStoreContext } from 'ratatoskr/contract-test
 import { batchSizeOf, type LogId, nextOffsetOf, type Stores } from 'ratatoskr/ports'
 import { type DiskStorageOptions, diskStorage } from '../index.ts'
 import { nodeFileSystem } from '../node-file-system.ts'
+import { copyEndings } from '../state-copies.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
 
 const platform = nodePlatform({ logger: silentLogger })
@@ -45,8 +46,9 @@ class Bench<Part extends 'logs' | 'state'> {
     return this.#openHere(options)
   }
 
-  async reopen(): Promise<Stores[Part]> {
+  async reopen(damage: (directory: string) => Promise<void> = async () => undefined): Promise<Stores[Part]> {
     await this.#stores.at(-1)?.stop()
+    await damage(this.#directory)
     const store = this.#openHere(this.#options)
     await store.start()
     return store
@@ -83,8 +85,8 @@ class Bench<Part extends 'logs' | 'state'> {
 }
 
 /** Shortens the last file by some bytes, as a write that was cut off would. */
-async function cutLastFile(directory: string): Promise<void> {
-  const files = await filesIn(directory, '.log')
+async function cutLastFile(directory: string, ending = '.log'): Promise<void> {
+  const files = await filesIn(directory, ending)
   const last = files[files.length - 1]
   await truncate(last, (await stat(last)).size - 7)
 }
@@ -118,11 +120,24 @@ export async function diskLogSetup(options: Partial<DiskStorageOptions> = {}): P
 
 export async function diskStateSetup(options: Partial<DiskStorageOptions> = {}): Promise<StateStoreContext> {
   const bench = new Bench('state', options)
+  let damaged = 0
   return {
     subject: await bench.fresh(),
     reopen: () => bench.reopen(),
     crash: () => bench.crash(),
-    tearLastWrite: () => bench.crash((directory) => cutLastFile(join(directory, 'state'))),
+    tearLastWrite: () =>
+      bench.crash(async (directory) => {
+        for (const ending of copyEndings) await cutLastFile(join(directory, 'state'), ending)
+      }),
+    async damageCopy() {
+      const ending = copyEndings[damaged++ % copyEndings.length]
+      return bench.reopen(async (directory) => {
+        const [path] = await filesIn(join(directory, 'state'), ending)
+        const bytes = await readFile(path)
+        bytes[bytes.length >> 1] ^= 1
+        await writeFile(path, bytes)
+      })
+    },
     bounded: (bytesMax) => bench.bounded(bytesMax),
     teardown: () => bench.teardown(),
   }
