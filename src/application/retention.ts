@@ -1,9 +1,17 @@
-/** Deletes what topics keep no longer, by age and by size: whole segments, in periodic sweeps on the Clock port. */
+/**
+ * Deletes what topics keep no longer, in periodic sweeps on the Clock port: whole segments, the oldest first, never the
+ * one that is being written.
+ *
+ * A topic of the policy `limits` lets go of what is above one of its three limits, whichever is reached first. A topic of
+ * the policy `workqueue` lets go of what every group has committed, and of nothing else.
+ */
 import { batchSizeOf, nextOffsetOf } from '../domain/batch/header.ts'
 import type { TopicConfig } from '../domain/topic.ts'
 import type { Platform } from '../ports/index.ts'
+import { nextReadable } from './gaps.ts'
 import type { Partition } from './partitions/partition.ts'
 import type { Topic } from './topics/topic.ts'
+import { WallClockWatch } from './wall-clock-watch.ts'
 
 export interface RetentionOptions {
   readonly platform: Platform
@@ -12,6 +20,8 @@ export interface RetentionOptions {
   /** False when the store cannot find offsets by time: then nothing is deleted by age. */
   readonly timeIndex: boolean
   readonly topics: () => readonly Topic[]
+  /** The first offset that a group of the topic has not committed past; undefined when the topic has no group. */
+  readonly owedFrom: (topic: Topic, partition: number) => number | undefined
 }
 
 /** How much of a log is read at once to find where its surplus ends. */
@@ -19,16 +29,19 @@ const readBytes = 1024 * 1024
 
 export class Retention {
   readonly #options: RetentionOptions
+  readonly #wallClock: WallClockWatch
   #timer: Disposable | undefined
   #sweep: Promise<void> | undefined
   #running = false
 
   constructor(options: RetentionOptions) {
     this.#options = options
+    this.#wallClock = new WallClockWatch(options.platform.clock)
   }
 
   start(): void {
     this.#running = true
+    this.#wallClock.sample()
     this.#schedule()
   }
 
@@ -41,12 +54,13 @@ export class Retention {
 
   /** Goes once through all partitions, one after the other: a sweep must not compete with publishing. */
   async sweep(): Promise<void> {
+    const byAge = this.#options.timeIndex && this.#agesAreSound()
     for (const topic of this.#options.topics()) {
       for (const partition of topic.partitions) {
         if (!this.#running) return
         if (topic.deleted || partition.state !== 'online') continue
         try {
-          await this.#trim(partition, topic.config)
+          await this.#trim(topic, partition, byAge)
         } catch (error) {
           this.#options.platform.logger.warn('retention failed; the next sweep tries again', {
             topic: topic.text,
@@ -66,26 +80,74 @@ export class Retention {
     })
   }
 
-  async #trim(partition: Partition, config: TopicConfig): Promise<void> {
-    if (config.retentionMs !== -1 && this.#options.timeIndex) {
-      const oldest = await partition.batchOffsetForTime(
-        this.#options.platform.clock.now() - config.retentionMs,
-      )
-      if (oldest > partition.startOffset) await partition.truncateBefore(oldest)
+  /** A clock that was set makes every message look older or younger at once: the sweep after it deletes nothing by age. */
+  #agesAreSound(): boolean {
+    const jumpMs = this.#wallClock.sample()
+    if (jumpMs === 0) return true
+    this.#options.platform.logger.warn(
+      'the wall clock was set; nothing is deleted by age in this sweep, and the next one goes by the new time',
+      { jumpMs },
+    )
+    return false
+  }
+
+  async #trim(topic: Topic, partition: Partition, byAge: boolean): Promise<void> {
+    const { config } = topic
+    if (config.retention === 'workqueue') {
+      const owedFrom = this.#options.owedFrom(topic, partition.index)
+      if (owedFrom !== undefined) await truncate(partition, owedFrom)
+      return
     }
+    // The cheap limits first: what they let go of need not be read to find where the surplus of bytes ends. None of them
+    // waits for another: a time index that cannot be read must not fill the disk.
+    const failures: unknown[] = []
+    for (const limit of [byAge ? this.#byAge : undefined, this.#byCount, this.#bySize]) {
+      try {
+        await limit?.(partition, config)
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
+  }
+
+  readonly #byAge = async (partition: Partition, config: TopicConfig): Promise<void> => {
+    if (config.retentionMs === -1) return
+    const oldestMs = this.#options.platform.clock.now() - config.retentionMs
+    await truncate(partition, await partition.batchOffsetForTime(oldestMs))
+  }
+
+  readonly #byCount = async (partition: Partition, config: TopicConfig): Promise<void> => {
+    if (config.retentionMessages === -1) return
+    await truncate(partition, partition.stableOffset - config.retentionMessages)
+  }
+
+  readonly #bySize = async (partition: Partition, config: TopicConfig): Promise<void> => {
     if (config.retentionBytes === -1) return
     // Below a segment of surplus nothing can be let go: then the log need not be read either.
     const surplusBytes = partition.sizeBytes - config.retentionBytes
     if (surplusBytes < config.segmentBytes) return
-    await partition.truncateBefore(await offsetAfter(partition, surplusBytes))
+    await truncate(partition, await offsetAfter(partition, surplusBytes))
   }
 }
 
-/** The offset after the last batch that lies wholly within the log's first `bytes`. */
+async function truncate(partition: Partition, offset: number): Promise<void> {
+  if (offset > partition.startOffset) await partition.truncateBefore(offset)
+}
+
+/** The offset after the last batch that lies wholly within the log's first `bytes`; what is lost to damage has no size. */
 async function offsetAfter(partition: Partition, bytes: number): Promise<number> {
   let offset = partition.startOffset
   for (let left = bytes; ; ) {
-    const chunk = await partition.read(offset, Math.min(left, readBytes))
+    let chunk: Uint8Array
+    try {
+      chunk = await partition.read(offset, Math.min(left, readBytes))
+    } catch (error) {
+      const next = nextReadable(error, offset)
+      if (next === undefined) throw error
+      offset = next
+      continue
+    }
     if (chunk.length === 0) return offset
     for (let at = 0; at < chunk.length; at += batchSizeOf(chunk, at)) {
       left -= batchSizeOf(chunk, at)

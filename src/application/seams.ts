@@ -91,6 +91,11 @@ export interface Delivery {
   describeGroup(topic: LiveTopic, group: string): Promise<GroupDescription>
   deleteGroup(topic: LiveTopic, group: string): Promise<void>
   offsets(topic: LiveTopic, position: StartPosition): Promise<readonly PartitionOffset[]>
+  /**
+   * The first offset of a partition that a group of the topic has not committed past, or that a member still reads;
+   * undefined when the topic has no group.
+   */
+  owedFrom(topic: LiveTopic, partition: number): number | undefined
   /** Live subscriptions on a topic, pushed ones and polling members together. */
   subscriberCount(topic: LiveTopic): number
   readonly totals: DeliveryTotals

@@ -156,6 +156,10 @@ class DeliveryService implements Delivery {
     return await resolvePosition(topic, position, topic.partitions)
   }
 
+  owedFrom(topic: LiveTopic, partition: number): number | undefined {
+    return this.#groups.owedFrom(this.#state(topic), partition)
+  }
+
   subscriberCount(topic: LiveTopic): number {
     return this.#topics.get(topic.id)?.subscriberCount ?? 0
   }

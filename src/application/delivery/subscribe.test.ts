@@ -580,6 +580,7 @@ describe('the broker', () => {
     expect(bench.delivery.totals).toEqual({
       subscriptions: 1,
       messagesDelivered: 2,
+      messagesSkipped: 0,
       bytesDelivered: batchOf(3).length,
     })
   })

@@ -52,6 +52,16 @@ export class GroupPartition {
     return Math.max(Math.min(this.#committed?.offset ?? startOffset, stableOffset), startOffset)
   }
 
+  /**
+   * The first offset that the group has still to finish: what is stored counts, not what is about to be, and of a seek
+   * back what it asks for. A member that is still reading before its own commit is not overtaken either.
+   */
+  get owedFrom(): number {
+    const { startOffset } = this.feed.partition
+    const committed = this.#committed?.offset ?? startOffset
+    return Math.min(committed, this.#latest?.offset ?? startOffset, this.cursor?.offset ?? committed)
+  }
+
   /** Hands the partition to `owner`, who begins at the committed offset. */
   handTo(owner: GroupMember | undefined): void {
     this.owner = owner
@@ -115,7 +125,7 @@ export class GroupPartition {
 
   /** Forgets what is committed. */
   async forget(): Promise<void> {
-    if (this.hasPosition) await this.#store.put(this.#key, undefined)
+    await this.#store.put(this.#key, undefined) // also an entry that could not be read
   }
 
   describe(): GroupPartitionDescription {

@@ -175,6 +175,16 @@ export class GroupService {
     return [...state.groups.keys()].sort()
   }
 
+  /** The least that one of the groups owes from; undefined when there is none. */
+  owedFrom(state: TopicState, partition: number): number | undefined {
+    let least: number | undefined
+    for (const group of state.groups.values()) {
+      const offset = group.owedFrom(partition)
+      if (least === undefined || offset < least) least = offset
+    }
+    return least
+  }
+
   /** @throws RTK_GROUP_NOT_FOUND */
   describe(state: TopicState, name: string): GroupDescription {
     return existing(state, name).describe()

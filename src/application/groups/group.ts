@@ -140,6 +140,11 @@ export class Group {
     await Promise.all(seeks)
   }
 
+  /** The first offset of a partition that the group has still to finish. */
+  owedFrom(index: number): number {
+    return this.#partition(index).owedFrom
+  }
+
   describe(): GroupDescription {
     const partitions = this.#partitions.map((partition) => partition.describe())
     return {

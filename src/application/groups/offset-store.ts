@@ -42,12 +42,15 @@ export class OffsetStore {
     for await (const { key, value } of this.#store.list(prefix)) {
       const [topicId, group, partition] = key.slice(prefix.length).split('/')
       const position = readPosition(value)
-      if (position === undefined || !/^\d{1,9}$/.test(partition ?? '')) {
-        this.#logger.warn('a stored group offset cannot be read; the group begins anew there', { key })
+      if (!/^\d{1,9}$/.test(partition ?? '')) {
+        this.#logger.warn('a stored group offset has a key that cannot be read; it is left alone', { key })
         continue
       }
       const groups = entryOf(topics, topicId, () => new Map<string, Map<number, CommittedPosition>>())
-      entryOf(groups, group, () => new Map<number, CommittedPosition>()).set(Number(partition), position)
+      const positions = entryOf(groups, group, () => new Map<number, CommittedPosition>())
+      if (position !== undefined) positions.set(Number(partition), position)
+      // The group is there all the same: in a work-queue topic it owes the whole partition then.
+      else this.#logger.warn('a stored group offset cannot be read; the group begins anew there', { key })
     }
     return topics
   }

@@ -42,6 +42,7 @@ export class LogStoreDouble implements LogStore {
   onOpen: (id: LogId, options: OpenLogOptions) => void | Promise<void> = () => {}
   onDelete: (id: LogId) => void | Promise<void> = () => {}
   onRead: (id: LogId) => void = () => {}
+  onOffsetForTime: (id: LogId) => void = () => {}
   onClose: (id: LogId) => void | Promise<void> = () => {}
   onStart: () => void = () => {}
   onStop: () => void | Promise<void> = () => {}
@@ -80,6 +81,12 @@ export class LogStoreDouble implements LogStore {
 
   async *listLogs(): AsyncGenerator<LogId, void, undefined> {
     for (const { id } of [...this.kept.values()]) yield id
+  }
+
+  /** From here on, records of `range` are lost to damage; it must end where batches do. */
+  damage(topicId: string, range: OffsetRange, partition = 0): void {
+    const kept = this.kept.get(keyOf({ topicId, partition }))
+    if (kept !== undefined) kept.damaged = [...kept.damaged, range]
   }
 
   async deleteLog(id: LogId): Promise<void> {
@@ -173,6 +180,7 @@ class LogDouble implements PartitionLog {
 
   async offsetForTime(timestampMs: number): Promise<number> {
     this.#assertOpen()
+    this.#store.onOffsetForTime(this.#kept.id)
     if (!this.#store.supports.timeIndex) throw new RatatoskrError('RTK_NOT_SUPPORTED', 'no time index')
     const found = this.#stable.find((batch) => maxTimestampOf(batch) >= timestampMs)
     return found === undefined ? this.stableOffset : baseOffsetOf(found)
