@@ -42,6 +42,7 @@ serveRole({
     const { retentionBytes, durability } = setup
     await broker.createTopic(setup.topic, {
       retentionBytes,
+      retentionMessages: -1,
       durability,
       segmentBytes: Math.max(64 * 1024, Math.floor(retentionBytes / 8)),
     })
