@@ -3,8 +3,9 @@
  *
  *     ratatoskr.lock                                   who holds the directory
  *     format.json                                      version of everything below
- *     state/<generation>.log                           state-log.ts
+ *     state/<generation>.log, .copy                    state-log.ts
  *     logs/<topic id>/<partition>/<base offset>.log    segment.ts, with an .index beside it
+ *     quarantine/                                      damaged files that were set aside
  *     trash/                                           deleted logs on their way out
  */
 
@@ -16,7 +17,7 @@ import { systemCodeOf, writeAll } from './file-system.ts'
 /** Version of the layout and of the files that are our own. */
 const formatVersion = 1
 
-const formatFileName = 'format.json'
+export const formatFileName = 'format.json'
 
 /** Why a path is no place for data, by the system's code. */
 const unusableReasons: Readonly<Record<string, string>> = {
@@ -26,6 +27,28 @@ const unusableReasons: Readonly<Record<string, string>> = {
   EACCES: 'may not be written to',
   EPERM: 'may not be written to',
   EROFS: 'is on a read-only file system',
+}
+
+/** Why the content of `format.json` is none that this version can work with; undefined when it is. */
+export function formatProblemOf(bytes: Uint8Array): string | undefined {
+  let content: unknown
+  try {
+    content = JSON.parse(Buffer.from(bytes).toString())
+  } catch {
+    content = undefined
+  }
+  const { format, ...others } = { ...(typeof content === 'object' ? content : undefined) } as Record<
+    string,
+    unknown
+  >
+  if (format !== formatVersion) {
+    const found = typeof format === 'number' ? String(format) : 'unreadable'
+    return `the data directory has format ${found}, this version knows format ${formatVersion}`
+  }
+  // Each key that is ever added changes what the files mean, such as that they are encrypted.
+  const [unknown] = Object.keys(others)
+  if (unknown === undefined) return undefined
+  return `format.json of the data directory has ${JSON.stringify(unknown)}, which this version does not know; use the version that wrote it, or a newer one`
 }
 
 export class DataDirectory {
@@ -91,12 +114,9 @@ export class DataDirectory {
   async #checkFormat(): Promise<void> {
     const names = await this.#fileSystem.list(this.path)
     if (names.includes(formatFileName)) {
-      const format = await this.#readFormat()
-      if (format === formatVersion) return
-      throw new RatatoskrError(
-        'RTK_STORE_FORMAT_UNKNOWN',
-        `the data directory has format ${format ?? 'unreadable'}, this version knows format ${formatVersion}`,
-      )
+      const problem = formatProblemOf(await this.#readFormat())
+      if (problem === undefined) return
+      throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', problem)
     }
     const foreign = names.find(
       (name) => name !== lockFileName && name !== 'lost+found' && !name.startsWith('.'),
@@ -110,16 +130,11 @@ export class DataDirectory {
     await this.#writeFormat()
   }
 
-  async #readFormat(): Promise<number | undefined> {
+  async #readFormat(): Promise<Uint8Array> {
     const file = await this.#fileSystem.open(`${this.path}/${formatFileName}`, 'read')
     try {
       const bytes = new Uint8Array(await file.size())
-      await file.read(bytes, 0)
-      const content: unknown = JSON.parse(Buffer.from(bytes).toString())
-      if (typeof content !== 'object' || content === null || !('format' in content)) return undefined
-      return typeof content.format === 'number' ? content.format : undefined
-    } catch {
-      return undefined
+      return bytes.subarray(0, await file.read(bytes, 0))
     } finally {
       await file.close()
     }

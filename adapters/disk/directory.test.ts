@@ -102,6 +102,17 @@ describe('the format of a data directory', () => {
     await logs.stop()
   })
 
+  it('with keys that this version does not know is refused, for they change what the files mean', async () => {
+    await writeFile(join(directory, 'format.json'), '{"format":1,"encryption":"aes-256-gcm"}')
+    for (const store of Object.values(openDisk(directory))) {
+      await expect(store.start()).rejects.toMatchObject({
+        code: 'RTK_STORE_FORMAT_UNKNOWN',
+        message: expect.stringContaining('"encryption"'),
+      })
+    }
+    expect((await readdir(directory)).sort()).toEqual(['format.json'])
+  })
+
   it('is not made up for a directory with other things in it', async () => {
     await writeFile(join(directory, 'thesis.tex'), '')
     await expect(openDisk(directory).logs.start()).rejects.toMatchObject({ code: 'RTK_CONFIG_INVALID' })
