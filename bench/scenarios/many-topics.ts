@@ -1,9 +1,9 @@
 /** `many-topics`: how long a start takes with thousands of topics on disk, and how much memory they need. */
 import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
-import { BenchProcess } from '../harness/process.ts'
+import { RestartableServer } from '../harness/restartable.ts'
 import type { Scenario } from '../harness/scenario.ts'
-import type { Memory, ServerSetup, ServerStarted } from '../roles/server.ts'
+import type { Memory } from '../roles/server.ts'
 
 const bytesPerMegabyte = 1e6
 
@@ -12,37 +12,28 @@ export const manyTopics: Scenario = {
   about: 'start with --topics on disk after a clean stop and after SIGKILL, and memory',
   async run({ directory, topics, runs, progress }) {
     const figures = new Figures()
-    const setup = (path: string): ServerSetup => ({
-      storage: 'disk',
-      directory: path,
-      topicsMax: topics + 10,
-    })
     await inFolder(directory, async (path) => {
-      let server = new BenchProcess('server')
-      await server.ask('start', setup(path))
+      await using server = new RestartableServer({ storage: 'disk', directory: path, topicsMax: topics + 10 })
+      await server.start()
       const beginMs = performance.now()
       await server.ask('fillTopics', topics)
       figures.add(`making ${topics} topics with a message each`, 's', (performance.now() - beginMs) / 1_000)
+      const add = async (way: string) => {
+        const { startMs } = await server.start()
+        const { rssBytes } = (await server.ask('memory')) as Memory
+        figures.add(`${topics} topics, start after ${way}`, 's', startMs / 1_000, { atMost: 5 })
+        figures.add(`${topics} topics, resident after ${way}`, 'MB', rssBytes / bytesPerMegabyte, {
+          atMost: 400,
+        })
+      }
       for (let run = 1; run <= runs; run++) {
-        for (const way of ['SIGKILL', 'a clean stop']) {
-          if (way === 'SIGKILL') {
-            await server.ask('fillTopics', topics)
-            await server.kill()
-          } else {
-            await server.ask('stop')
-            await server[Symbol.asyncDispose]()
-          }
-          server = new BenchProcess('server')
-          const { startMs } = (await server.ask('start', setup(path))) as ServerStarted
-          const { rssBytes } = (await server.ask('memory')) as Memory
-          figures.add(`${topics} topics, start after ${way}`, 's', startMs / 1_000, { atMost: 5 })
-          figures.add(`${topics} topics, resident after ${way}`, 'MB', rssBytes / bytesPerMegabyte, {
-            atMost: 400,
-          })
-        }
+        if (run > 1) await server.ask('fillTopics', topics)
+        await server.kill()
+        await add('SIGKILL')
+        await server.stop()
+        await add('a clean stop')
         progress(`run ${run} of ${runs} done`)
       }
-      await server[Symbol.asyncDispose]()
     })
     return figures.report(this.name, 'disk')
   },

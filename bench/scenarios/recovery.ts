@@ -5,9 +5,9 @@
 import { recordsFor } from '../harness/batches.ts'
 import { type Asked, Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
-import { BenchProcess } from '../harness/process.ts'
+import { RestartableServer } from '../harness/restartable.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
-import type { Fill, ServerSetup, ServerStarted } from '../roles/server.ts'
+import type { Fill } from '../roles/server.ts'
 
 interface Case {
   readonly name: string
@@ -52,50 +52,25 @@ async function measure(figures: Figures, one: Case, path: string, options: Scena
     inFlight: 16,
     durability: 'interval',
   }
-  let expected = 0
-  const checked = (found: number) => {
-    if (found < expected)
-      throw new Error(`${name}: ${expected} messages were acknowledged, ${found} are there`)
-    expected = found
-  }
-  let killed = await started(path)
+  await using server = new RestartableServer({ storage: 'disk', directory: path })
+  await server.start()
   const config = { durability: 'os', retentionMessages: -1, retentionBytes: -1 }
-  await killed.server.ask('createTopic', { topic, config })
-  await killed.server.ask('fill', fill)
-  expected = messages
-  for (let run = 1; run <= options.runs; run++) {
-    if (run > 1) await killed.server.ask('fill', { ...fill, messages: Math.ceil(messages / 100) })
-    await killed.server.kill()
-    const stopped = await started(path)
-    checked(await endOffsetOf(stopped.server))
-    figures.add(`${name}, after SIGKILL: broker ready`, 'ms', stopped.startMs, askedAfterKill)
-    figures.add(`${name}, after SIGKILL: process ready`, 'ms', stopped.processMs)
-    await stopped.server.ask('stop')
-    await stopped.server[Symbol.asyncDispose]()
-    killed = await started(path)
-    checked(await endOffsetOf(killed.server))
-    figures.add(`${name}, after a clean stop: broker ready`, 'ms', killed.startMs, askedAfterStop)
-    figures.add(`${name}, after a clean stop: process ready`, 'ms', killed.processMs)
-    figures.add('start of Node itself', 'ms', killed.nodeMs)
-    figures.add('loading the program', 'ms', killed.loadMs)
+  await server.ask('createTopic', { topic, config })
+  await server.ask('fill', fill)
+  const add = async (way: string, asked: Asked) => {
+    const { startMs, processMs, nodeMs, loadMs } = await server.start()
+    const found = (await server.ask('endOffset', topic)) as number
+    if (found < messages) throw new Error(`${name}: ${messages} were acknowledged, ${found} are there`)
+    figures.add(`${name}, after ${way}: broker ready`, 'ms', startMs, asked)
+    figures.add(`${name}, after ${way}: process ready`, 'ms', processMs)
+    figures.add('start of Node itself', 'ms', nodeMs)
+    figures.add('loading the program', 'ms', loadMs)
   }
-  await killed.server[Symbol.asyncDispose]()
+  for (let run = 1; run <= options.runs; run++) {
+    if (run > 1) await server.ask('fill', { ...fill, messages: Math.ceil(messages / 100) })
+    await server.kill()
+    await add('SIGKILL', askedAfterKill)
+    await server.stop()
+    await add('a clean stop', askedAfterStop)
+  }
 }
-
-interface Started extends ServerStarted {
-  readonly server: BenchProcess
-  readonly processMs: number
-}
-
-async function started(directory: string): Promise<Started> {
-  const beginMs = performance.now()
-  const server = new BenchProcess('server')
-  const found = (await server.ask('start', {
-    storage: 'disk',
-    directory,
-  } satisfies ServerSetup)) as ServerStarted
-  return { ...found, server, processMs: performance.now() - beginMs }
-}
-
-const endOffsetOf = async (server: BenchProcess): Promise<number> =>
-  (await server.ask('endOffset', topic)) as number
