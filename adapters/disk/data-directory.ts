@@ -9,6 +9,7 @@
  *     trash/                                           deleted logs on their way out
  */
 
+import { dirname } from 'node:path'
 import type { DirectoryLock, FileSystem } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
 import { lockFileName } from './directory-lock.ts'
@@ -50,6 +51,9 @@ export function formatProblemOf(bytes: Uint8Array): string | undefined {
   if (unknown === undefined) return undefined
   return `format.json of the data directory has ${JSON.stringify(unknown)}, which this version does not know; use the version that wrote it, or a newer one`
 }
+
+/** What syncing a directory gives that belongs to someone else, or to a file system that is no disk. */
+const notOurs = ['EACCES', 'EPERM', 'EROFS', 'EINVAL', 'ENOTSUP']
 
 export class DataDirectory {
   readonly path: string
@@ -127,7 +131,21 @@ export class DataDirectory {
         "the data directory has files in it that are not Ratatoskr's; choose an empty directory, or a new one",
       )
     }
+    await this.#syncAncestors()
     await this.#writeFormat()
+  }
+
+  /**
+   * The directory, and those above it, may be as new as the data: without their names a power cut loses all of it. Those
+   * that this process may not open are older than it.
+   */
+  async #syncAncestors(): Promise<void> {
+    for (let path = this.path; path !== dirname(path); ) {
+      path = dirname(path)
+      await this.#fileSystem.syncDirectory(path).catch((error: unknown) => {
+        if (!notOurs.includes(systemCodeOf(error) ?? '')) throw error
+      })
+    }
   }
 
   async #readFormat(): Promise<Uint8Array> {

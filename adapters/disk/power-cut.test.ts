@@ -1,0 +1,44 @@
+/** What the simulation found once, each on its own: acknowledged data that a power cut took. */
+import { silentLogger } from 'ratatoskr/adapters/node'
+import {
+  ManualClock,
+  type SimulatedDisk,
+  sampleBatch,
+  simulatedDisk,
+  testPlatform,
+} from 'ratatoskr/contract-tests'
+import type { LogId, Stores } from 'ratatoskr/ports'
+import { describe, expect, it } from 'vitest'
+import { diskStorage } from './index.ts'
+
+const id: LogId = { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 0 }
+
+const storesOn = (disk: SimulatedDisk): Stores =>
+  diskStorage({ directory: '/srv/broker/data', fileSystem: disk }).open({
+    ...testPlatform(),
+    clock: new ManualClock(),
+    logger: silentLogger,
+  })
+
+describe('after a power cut that leaves only what was synced', () => {
+  it('a data directory that was new, with all above it, is there', async () => {
+    const disk = simulatedDisk()
+    const { logs } = storesOn(disk)
+    await logs.start()
+    const log = await logs.openLog(id, { segmentBytes: 1000 })
+    await log.append(sampleBatch({ baseOffset: 0 }), 0, 1, 'fsync')
+    const after = storesOn(disk.powerCut({ survival: 'nothing' }))
+    await after.logs.start()
+    expect((await after.logs.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(1)
+  })
+
+  it('a data directory below one that may not be opened is used all the same', async () => {
+    const disk = simulatedDisk()
+    disk.inject({ call: 'syncDirectory', path: /^\/(srv)?$/, code: 'EACCES' })
+    const { logs } = storesOn(disk)
+    await logs.start()
+    const other = simulatedDisk()
+    other.inject({ call: 'syncDirectory', path: '/srv', code: 'EIO' })
+    await expect(storesOn(other).logs.start()).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
+  })
+})
