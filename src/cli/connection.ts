@@ -42,7 +42,7 @@ const credentialsOf = (token: string | undefined): Credentials =>
 
 /** Reads a number of the command line. @throws RTK_INVALID_ARGUMENT that names the option */
 export function wholeNumber(option: string, text: string, min: number): number {
-  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  const value = /^(?:\d|-[1-9])\d{0,14}$/.test(text) ? Number(text) : Number.NaN
   if (!(value >= min))
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',

@@ -66,6 +66,8 @@ function addTopic(program: Command): void {
   const settings = (command: Command): Command =>
     command
       .option('--partitions <n>', 'number of partitions')
+      .option('--retention-messages <n>', 'messages that a partition keeps; -1 for no bound')
+      .option('--retention <policy>', 'limits, or workqueue: what every group has finished is deleted')
       .option('--set <key=value>', 'a setting of the topic, such as retentionMs=3600000', collect)
   settings(remote(topic.command('create <topic>'))).action(async (name, options) =>
     (await import('./commands/topic.ts')).createTopic(name, options),

@@ -32,6 +32,23 @@ describe('topic', () => {
     expect((await broker.describeTopic('made')).config).toMatchObject({ partitions: 2, retentionMs: 60_000 })
   })
 
+  it('keeps what its creator says, until that is altered', async () => {
+    const made = await topic('create', 'queue', '--retention', 'workqueue', '--retention-messages', '5000')
+    expect(made.code).toBe(0)
+    const config = async () => (await broker.describeTopic('queue')).config
+    expect(await config()).toMatchObject({ retention: 'workqueue', retentionMessages: 5_000 })
+    const altered = await topic('alter', 'queue', '--retention', 'limits', '--retention-messages', '-1')
+    expect(altered.code).toBe(0)
+    expect(await config()).toMatchObject({ retention: 'limits', retentionMessages: -1 })
+    const table = (await topic('describe', 'queue')).stdout.toString()
+    expect(table).toMatch(/\nretentionMessages +-1\nretention +limits\n/)
+    const refused = await topic('alter', 'queue', '--retention', 'forever')
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      expect.stringMatching(/retention must be .*limits, workqueue/),
+    ])
+  })
+
   it('is listed with what it holds', async () => {
     await broker.createTopic('full', { partitions: 2 })
     for (const partition of [0, 1]) await broker.publish('full', 'x', { partition })
@@ -46,7 +63,7 @@ describe('topic', () => {
     const table = (await topic('describe', 'seen')).stdout.toString()
     expect(table).toMatch(/^topic +seen\n/)
     expect(table).toMatch(
-      /\n\nPARTITION +STARTOFFSET +STABLEOFFSET +ENDOFFSET +SIZEBYTES +STATE\n0 .*\n1 .*\n$/,
+      /\n\nPARTITION +STARTOFFSET +STABLEOFFSET +ENDOFFSET +SIZEBYTES +STATE +DAMAGED\n0 .*\n1 .*\n$/,
     )
     const { stdout } = await topic('describe', 'seen', '-o', 'json')
     expect(JSON.parse(stdout.toString())).toEqual(

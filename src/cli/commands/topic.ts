@@ -1,12 +1,20 @@
 /** `ratatoskr topic …`. */
 
-import { formatTopicRef, RatatoskrError, type TopicConfig, type TopicDescription } from '../../ports/index.ts'
+import {
+  formatTopicRef,
+  RatatoskrError,
+  type RetentionPolicy,
+  type TopicConfig,
+  type TopicDescription,
+} from '../../ports/index.ts'
 import { valueOfText } from '../config/settings.ts'
 import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
 import { printRecord, printRows } from '../output.ts'
 
 interface TopicSettings extends ConnectionOptions {
   readonly partitions?: string
+  readonly retentionMessages?: string
+  readonly retention?: string
   readonly set?: readonly string[]
 }
 
@@ -43,8 +51,11 @@ export const describeTopic = (name: string, options: ConnectionOptions): Promise
     )
     process.stdout.write('\n')
     await printRows(
-      topic.partitions,
-      ['partition', 'startOffset', 'stableOffset', 'endOffset', 'sizeBytes', 'state'],
+      topic.partitions.map((partition) => ({
+        ...partition,
+        damaged: partition.damaged.map(({ from, to }) => `${from}-${to - 1}`).join(' '),
+      })),
+      ['partition', 'startOffset', 'stableOffset', 'endOffset', 'sizeBytes', 'state', 'damaged'],
       'table',
     )
   })
@@ -55,7 +66,7 @@ export const alterTopic = (name: string, options: TopicSettings): Promise<void> 
     if (Object.keys(changes).length === 0)
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
-        'nothing to alter: give --partitions or --set key=value',
+        'nothing to alter: give --partitions, --retention, --retention-messages or --set key=value',
       )
     await printRecord(summaryOf(await client.alterTopic(name, changes)), options.output)
   })
@@ -82,13 +93,19 @@ async function confirmed(name: string): Promise<boolean> {
   return answer === name
 }
 
-function configOf({ partitions, set = [] }: TopicSettings): Partial<TopicConfig> {
+function configOf(settings: TopicSettings): Partial<TopicConfig> {
+  const { partitions, retentionMessages, retention, set = [] } = settings
   const config = Object.fromEntries(
     set.map((text) => pair('--set', text)).map(([key, value]) => [key, valueOfText(value)]),
   )
   return {
     ...config,
     ...(partitions !== undefined && { partitions: wholeNumber('--partitions', partitions, 1) }),
+    ...(retentionMessages !== undefined && {
+      retentionMessages: wholeNumber('--retention-messages', retentionMessages, -1),
+    }),
+    // The broker knows the policies, and says so of one that is none.
+    ...(retention !== undefined && { retention: retention as RetentionPolicy }),
   }
 }
 

@@ -61,6 +61,7 @@ describe('loadConfig', () => {
     ['RATATOSKR_MAX_TOPICS', '5', 'limits.topicsMax'],
     ['MAX_SUBSCRIBERS', '5', 'limits.subscribersPerTopicMax'],
     ['RETENTION_MS', '5000', 'topics.defaults.retentionMs'],
+    ['RATATOSKR_TOPICS__DEFAULTS__RETENTION_MESSAGES', '5000', 'topics.defaults.retentionMessages'],
     ['TOPIC_BUFFER_SIZE', '5', 'limits.partitionQueueMessagesMax'],
     ['SUBSCRIBER_TIMEOUT', '5', 'limits.memberTimeoutMs'],
     ['GRPC_PORT', '5', 'grpc.port'],

@@ -1,7 +1,7 @@
 /** What a configuration may hold, with the defaults: the one place that knows every key. */
 import { z } from 'zod'
 import type { RatatoskrConfig } from '../../composition/config.ts'
-import { defaultLimits, durabilityLevels, type Plugin } from '../../ports/index.ts'
+import { defaultLimits, durabilityLevels, type Plugin, retentionPolicies } from '../../ports/index.ts'
 
 const port = z.int().min(0).max(65_535)
 const listen = (defaultPort: number) => ({
@@ -21,6 +21,8 @@ const topicDefaults = z.strictObject({
   partitions: limit,
   retentionMs: z.int().min(-1).optional(),
   retentionBytes: z.int().min(-1).optional(),
+  retentionMessages: z.int().min(-1).optional(),
+  retention: z.enum(retentionPolicies).optional(),
   segmentBytes: limit,
   durability: z.enum(durabilityLevels).optional(),
   messageBytesMax: limit,

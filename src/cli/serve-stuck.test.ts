@@ -1,0 +1,82 @@
+/** `serve` where it cannot serve: a directory that is in use, and a start that never ends. */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect } from 'ratatoskr/client'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { runCommand } from '../../contract-tests/batteries/run-command.ts'
+import { ServerProcess } from '../../contract-tests/batteries/server-process.ts'
+
+let directory: string
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ratatoskr-stuck-'))
+})
+afterEach(() => rm(directory, { recursive: true, force: true }))
+
+/** Everything below a directory: contents, sizes and times of change. */
+async function snapshot(path: string): Promise<Record<string, unknown>> {
+  const found: Record<string, unknown> = {}
+  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+    const file = join(entry.parentPath, entry.name)
+    const { mtimeNs, ctimeNs, size, ino } = await stat(file, { bigint: true })
+    const hash = entry.isFile()
+      ? createHash('sha256')
+          .update(await readFile(file))
+          .digest('hex')
+      : 'directory'
+    found[file] = [hash, size, ino, mtimeNs, ctimeNs].map(String)
+  }
+  const { mtimeNs, ctimeNs } = await stat(path, { bigint: true })
+  return { ...found, [path]: [mtimeNs, ctimeNs].map(String) }
+}
+
+describe('serve', () => {
+  it('on a directory that another process holds exits naming it, and has touched no file', async () => {
+    await using server = await ServerProcess.start({ directory })
+    await using client = await connect(server.urls.grpc)
+    await client.createTopic('orders')
+    await client.publish('orders', 'x', { durability: 'fsync' })
+    const before = await snapshot(directory)
+    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0']
+    const second = await runCommand(['serve', '--directory', directory, ...ports])
+    expect([second.code, second.stderr]).toEqual([6, expect.stringContaining(`process ${server.child.pid}`)])
+    expect(await snapshot(directory)).toEqual(before)
+    // The holder goes on.
+    expect((await client.publish('orders', 'y')).offset).toBe(1)
+  })
+})
+
+// A named pipe that nobody writes to holds whoever opens it, and a thread of the pool with him.
+describe.runIf(process.platform === 'linux')('a start that hangs', () => {
+  const hang = async (): Promise<ServerProcess> => {
+    const data = join(directory, 'data')
+    await mkdir(data)
+    expect(spawnSync('mkfifo', [join(data, 'format.json')]).status).toBe(0)
+    const server = ServerProcess.spawn({ directory: data, args: ['--set', 'limits.stopTimeoutMs=400'] })
+    server.ready.catch(() => undefined)
+    // The lock is taken right before the format is read.
+    await expect.poll(() => readdir(data), { timeout: 20_000 }).toContain('ratatoskr.lock')
+    return server
+  }
+
+  it('ends some time after SIGTERM, and says why', async () => {
+    await using server = await hang()
+    server.child.kill('SIGTERM')
+    const { code, signal } = await server.exited
+    expect(code ?? signal).not.toBe(0)
+    const lines = server.lines.map((line) => JSON.parse(line))
+    expect(lines.at(-1)).toMatchObject({ level: 'error', message: expect.stringContaining('not stopped') })
+    expect(lines.at(-1).waitedMs).toBeGreaterThanOrEqual(400)
+  })
+
+  it('ends at once when it is asked twice', async () => {
+    await using server = await hang()
+    server.child.kill('SIGTERM')
+    await expect.poll(() => server.lines.some((line) => line.includes('"stopping"'))).toBe(true)
+    server.child.kill('SIGTERM')
+    const { code, signal } = await server.exited
+    expect(code ?? signal).not.toBe(0)
+  })
+})
