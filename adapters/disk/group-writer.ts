@@ -239,6 +239,9 @@ export class GroupWriter {
     }
     try {
       if (file !== undefined) {
+        // What goes must be gone for good before anything comes after it: the next sync, or the sealing, sees to that.
+        file.dirty = true
+        if (this.#written !== undefined) this.#written.dirty = true
         await file.file.truncate(start).finally(() => files.release(file))
       } else if (!segment.created) {
         await files.discard(segment.path)

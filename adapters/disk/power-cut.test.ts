@@ -42,3 +42,24 @@ describe('after a power cut that leaves only what was synced', () => {
     await expect(storesOn(other).logs.start()).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
   })
 })
+
+describe('after any power cut', () => {
+  it('what was taken back for lack of room does not come back at the end of a sealed segment', async () => {
+    const disk = simulatedDisk()
+    const { logs } = storesOn(disk)
+    await logs.start()
+    const log = await logs.openLog(id, { segmentBytes: 300 })
+    await log.append(sampleBatch({ baseOffset: 0 }), 0, 1, 'fsync')
+    disk.capacityBytes = disk.usedBytes + 50
+    const tooLarge = sampleBatch({ baseOffset: 1, payloadBytes: 60 })
+    await expect(log.append(tooLarge, 1, 1, 'fsync')).rejects.toMatchObject({ code: 'RTK_STORE_FULL' })
+    disk.capacityBytes = Number.POSITIVE_INFINITY
+    await log.append(sampleBatch({ baseOffset: 1, payloadBytes: 400 }), 1, 1, 'fsync')
+    for (let seed = 0; seed < 40; seed++) {
+      const after = storesOn(disk.powerCut({ seed }))
+      await after.logs.start()
+      const again = await after.logs.openLog(id, { segmentBytes: 300 })
+      expect([again.endOffset, again.damaged]).toEqual([2, []])
+    }
+  })
+})
