@@ -35,7 +35,7 @@ async function snapshot(path: string): Promise<Record<string, unknown>> {
 describe('serve', () => {
   it('on a directory that another process holds exits naming it, and has touched no file', async () => {
     await using server = await ServerProcess.start({ directory })
-    await using client = await connect(server.urls.grpc)
+    await using client = await connect(server.urls.ws)
     await client.createTopic('orders')
     await client.publish('orders', 'x', { durability: 'fsync' })
     const before = await snapshot(directory)

@@ -1,27 +1,44 @@
-/** `ratatoskr serve`: runs a broker until SIGTERM or SIGINT, then drains and exits 0. */
+/**
+ * `ratatoskr serve`: runs a broker until SIGTERM or SIGINT, then drains and exits 0. Whatever hangs, the start as well as
+ * the stop, the process is gone when the time for stopping has passed.
+ */
+import type { Logger } from '../../ports/index.ts'
 import { brokerOfConfig } from '../broker-of-config.ts'
 import { type ConfigFlags, loadConfigOf } from '../config/flags.ts'
 import { exitCodes } from '../exit-codes.ts'
+
+/** For the last steps of a stop that has used all of its time. */
+const stopGraceMs = 500
 
 export async function serve(flags: ConfigFlags): Promise<void> {
   const { config } = await loadConfigOf(flags)
   const broker = await brokerOfConfig(config)
   const { logger } = broker.platform
+  let started = false
   const stopped = new Promise<void>((resolve, reject) => {
     let asked = 0
     const stop = (signal: string) => {
       asked++
       // Who asks twice does not want to wait for the drain.
-      if (asked > 1) process.exit(exitCodes.failure)
+      if (asked > 1) endNow()
       logger.info('stopping', { signal })
+      // Nobody has been told of a broker that is still starting.
+      const drainMs = started ? config.shutdown.drainMs : 0
+      const timer = endAfter(drainMs + broker.facade.limits.stopTimeoutMs, logger)
       broker.drain()
-      setTimeout(() => broker.stop().then(resolve, reject), config.shutdown.drainMs)
+      setTimeout(() => {
+        broker.stop().then(() => {
+          clearTimeout(timer)
+          resolve()
+        }, reject)
+      }, drainMs)
     }
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
   })
   const begunMs = performance.now()
   await broker.start()
+  started = true
   logger.info('ready', {
     storage: config.storage.kind,
     // Recovery included; what Node needs before the first line of ours runs is not.
@@ -31,4 +48,20 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   await stopped
   logger.info('stopped')
   process.exit(exitCodes.ok)
+}
+
+/** Stopping keeps its own deadline; what outlasts this one does not end by itself. */
+function endAfter(stopMs: number, logger: Logger): NodeJS.Timeout {
+  const waitedMs = stopMs + stopGraceMs
+  return setTimeout(() => {
+    logger.error('not stopped in time: something hangs, perhaps the disk; the process ends as if killed', {
+      waitedMs,
+    })
+    endNow()
+  }, waitedMs)
+}
+
+/** Ends this process for certain: `process.exit` waits for threads that are stuck in a call of the system. */
+function endNow(): void {
+  process.kill(process.pid, 'SIGKILL')
 }
