@@ -126,13 +126,15 @@ export function edgeFromProto(edge: proto.Edge): 'earliest' | 'latest' {
 /** @throws RTK_INVALID_ARGUMENT when it is not set */
 export function outgoingFromProto(message: proto.OutgoingMessage | undefined): OutgoingMessage {
   if (message === undefined) throw missing('message')
-  const { payload, key, headers, id, timestampMs, partition } = message
+  const { payload, key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = message
   return {
     payload,
     key,
     headers: headers.map(({ name, value }) => [name, value] as const),
     id,
     timestampMs,
+    ttlMs,
+    expiresAtMs,
     partition,
   }
 }

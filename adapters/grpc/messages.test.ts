@@ -323,6 +323,7 @@ describe('packing', () => {
     partition: 0,
     offset,
     timestampMs: 0,
+    expiresAtMs: undefined,
     key: undefined,
     headers: [],
     payload: new Uint8Array(payloadBytes),

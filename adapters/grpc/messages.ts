@@ -44,9 +44,10 @@ export function fetchedWriter(
   if (!wantsMessages(format)) return fetchedToProto
   const topic = formatTopicRef(parseTopicRef(topicText, session.principal.namespace))
   const expansion = { codecs: broker.platform.compression, bytesMax: broker.limits.expandedBatchBytesMax }
+  const expiry = broker.platform.clock
   return (fetched) => {
     const { topicId, partition, fromOffset, nextOffset, bytes } = fetched
-    const messages = messagesOf(bytes, { topic, topicId, partition, expansion }, fromOffset)
+    const messages = messagesOf(bytes, { topic, topicId, partition, expansion, expiry }, fromOffset)
       .filter(({ offset }) => offset < nextOffset)
       .map(messageToProto)
       .toArray()
@@ -109,9 +110,9 @@ export class MessagePacker {
 }
 
 function messageToProto(message: Message): proto.Message {
-  const { id, topic, partition, offset, timestampMs, key, payload } = message
+  const { id, topic, partition, offset, timestampMs, expiresAtMs, key, payload } = message
   const headers = message.headers.map(([name, value]) => ({ name, value }))
-  return { id, topic, partition, offset, timestampMs, key, headers, payload }
+  return { id, topic, partition, offset, timestampMs, expiresAtMs, key, headers, payload }
 }
 
 function sizeOf({ key, headers, payload }: proto.Message): number {

@@ -295,7 +295,9 @@ describe('BrokerService', () => {
   it('tells the session, the counts and the health', async () => {
     const session = await call(client, brokers.getSession, {})
     expect(session).toMatchObject({ namespace: 'default', batchBytesMax: 16 * 1024 * 1024 })
-    expect(await call(client, brokers.getSession, {})).toEqual(session)
+    expect(Math.abs(session.timeMs - Date.now())).toBeLessThan(60_000)
+    const again = await call(client, brokers.getSession, {})
+    expect({ ...again, timeMs: session.timeMs }).toEqual(session)
     expect(await call(client, brokers.getBrokerStats, {})).toMatchObject({
       topics: 0,
       messagesPublished: 0,

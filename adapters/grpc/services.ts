@@ -136,6 +136,7 @@ export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<Br
     principal: session.principal.name,
     namespace: session.principal.namespace,
     batchBytesMax: broker.limits.batchBytesMax,
+    timeMs: Math.floor(broker.platform.clock.now()),
   })),
   getBrokerStats: unary(host, async (session) => {
     const stats = await session.brokerStats()

@@ -150,7 +150,8 @@ describe('sessions', () => {
     const bearer = { authorization: 'Bearer secret' }
     const basic = { authorization: `Basic ${Buffer.from('me:pw').toString('base64')}` }
     const one = await call(client, brokers.getSession, {}, bearer)
-    expect(await call(client, brokers.getSession, {}, bearer)).toEqual(one)
+    const again = await call(client, brokers.getSession, {}, bearer)
+    expect({ ...again, timeMs: one.timeMs }).toEqual(one)
     expect((await call(client, brokers.getSession, {}, basic)).sessionId).not.toBe(one.sessionId)
     expect(authenticator.seen.map(([, given]) => given)).toEqual([
       { kind: 'bearer', token: 'secret' },

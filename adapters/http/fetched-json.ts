@@ -1,4 +1,4 @@
-/** What a fetch found, as JSON messages. */
+/** What a fetch found, as JSON messages; without those that have expired. */
 import {
   type BatchSource,
   type FetchedBatch,
@@ -28,7 +28,7 @@ export function jsonReader(
   const topic = formatTopicRef(parseTopicRef(topicText, session.principal.namespace))
   const expansion = { codecs: broker.platform.compression, bytesMax: broker.limits.expandedBatchBytesMax }
   return ({ bytes, partition, topicId, fromOffset, nextOffset }, limit = Number.POSITIVE_INFINITY) => {
-    const source: BatchSource = { topic, topicId, partition, expansion }
+    const source: BatchSource = { topic, topicId, partition, expansion, expiry: broker.platform.clock }
     const messages: JsonMessage[] = []
     for (const message of messagesOf(bytes, source, fromOffset)) {
       if (message.offset >= nextOffset) break

@@ -44,7 +44,8 @@ function partitionOffsets(list: string, field: string): PartitionOffset[] {
   })
 }
 
-function wholeNumber(digits: string, field: string, expected = 'whole numbers'): number {
+/** @throws RTK_INVALID_ARGUMENT */
+export function wholeNumber(digits: string, field: string, expected = 'whole numbers'): number {
   if (/^\d{1,16}$/.test(digits) && Number.isSafeInteger(Number(digits))) return Number(digits)
   throw fieldError(field, expected, digits)
 }

@@ -75,6 +75,11 @@ export const outgoingMessageSchema = object({
   headers: nullable({ type: 'object', additionalProperties: true }),
   id: nullable(text),
   timestamp: nullable(integer),
+  ttlMs: nullable({
+    ...integer,
+    description: 'it expires so many ms after the broker took it; or expiresAtMs',
+  }),
+  expiresAtMs: nullable({ ...integer, description: 'it expires then, Unix ms; or ttlMs' }),
   partition: nullable(integer),
 })
 
@@ -85,6 +90,7 @@ export const messageSchema = object({
   partition: integer,
   offset: integer,
   timestamp: integer,
+  expiresAtMs: { ...integer, description: 'Unix ms; absent when it never expires' },
   key: {},
   headers: { type: 'object', additionalProperties: true },
   payload: {},

@@ -198,7 +198,8 @@ export class Connection {
     this.#deadline[Symbol.dispose]()
     this.#session = session
     this.#state = 'open'
-    if (hello?.id !== undefined) this.#send({ id: hello.id, ok: helloReply(session, ws.protocol, limits) })
+    if (hello?.id !== undefined)
+      this.#send({ id: hello.id, ok: helloReply(session, ws.protocol, limits, platform.clock) })
     this.#calls = new Calls({ session, writer: this.#writer, binary: this.#binary, limits, platform, bounds })
   }
 

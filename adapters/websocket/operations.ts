@@ -283,6 +283,7 @@ function messagesReader(
   const source = {
     topic: formatTopicRef(parseTopicRef(topicText, context.session.principal.namespace)),
     expansion,
+    expiry: context.platform.clock,
   }
   return ({ topicId, partition, fromOffset, nextOffset, startOffset, stableOffset, bytes }) => {
     const messages = messagesOf(bytes, { ...source, topicId, partition }, fromOffset)

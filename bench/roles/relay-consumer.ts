@@ -45,4 +45,4 @@ async function readAll(socket: Socket, take: (batch: ClientBatch) => void): Prom
 
 /** The batch as the client hands it out. Its base offset is 0: nobody stamped it. */
 const batchOf = (bytes: Uint8Array): ClientBatch =>
-  new ClientBatch('', { partition: 0, bytes, fromOffset: 0, nextOffset: 0 }, expansion, () => {})
+  new ClientBatch('', { partition: 0, bytes, fromOffset: 0, nextOffset: 0 }, expansion, Date, () => {})

@@ -129,7 +129,8 @@ export class LineCalls {
       codecs: this.#broker.platform.compression,
       bytesMax: this.#broker.limits.expandedBatchBytesMax,
     }
-    const source = { topic, topicId: fetched.topicId, partition: request.partition, expansion }
+    const expiry = this.#broker.platform.clock
+    const source = { topic, topicId: fetched.topicId, partition: request.partition, expansion, expiry }
     return [...messagesOf(fetched.bytes, source, fetched.fromOffset)].map((message) =>
       messageToJson(message, 'base64'),
     )

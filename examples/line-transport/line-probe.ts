@@ -107,6 +107,7 @@ function messageOf({ topic, offset, partition, key, ...rest }: JsonMessage): Mes
     partition,
     offset,
     timestampMs: rest.timestamp,
+    expiresAtMs: rest.expiresAtMs,
     key: message.key,
     headers: message.headers ?? [],
   }

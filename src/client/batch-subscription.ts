@@ -8,6 +8,8 @@ import {
   type BatchDelivery,
   batchSizeOf,
   type Expansion,
+  type ExpiryRule,
+  hasExpired,
   isControlBatch,
   type Logger,
   nextOffsetOf,
@@ -70,21 +72,30 @@ export class ClientBatch implements BatchDelivery {
   /** Where the next delivery goes on. */
   readonly nextOffset: number
   readonly #expansion: Expansion
+  readonly #expiry: ExpiryRule
   readonly #settled: () => void
   #acked = false
 
-  constructor(topic: string, delivery: BatchDelivery, expansion: Expansion, settled: () => void) {
+  constructor(
+    topic: string,
+    delivery: BatchDelivery,
+    expansion: Expansion,
+    expiry: ExpiryRule,
+    settled: () => void,
+  ) {
     this.topic = topic
     this.partition = delivery.partition
     this.bytes = delivery.bytes
     this.fromOffset = delivery.fromOffset
     this.nextOffset = delivery.nextOffset
     this.#expansion = expansion
+    this.#expiry = expiry
     this.#settled = settled
   }
 
   /**
-   * The records, one after the other, through one cursor that moves: copy what is to be kept.
+   * The records, one after the other, through one cursor that moves: copy what is to be kept. Those that have expired when
+   * their turn comes are passed over, by the broker's clock as the client reckons it; in `bytes` they are.
    * @throws RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_MALFORMED, RTK_BATCH_TOO_LARGE
    */
   *records(): Generator<RecordCursor, void, undefined> {
@@ -93,7 +104,11 @@ export class ClientBatch implements BatchDelivery {
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
       if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= this.fromOffset) continue
       cursor.open(bytes, at, expandedRecords(bytes, at, this.#expansion))
-      while (cursor.next()) if (cursor.offset >= this.fromOffset) yield cursor
+      while (cursor.next()) {
+        if (cursor.offset < this.fromOffset) continue
+        if (!hasExpired(cursor, this.#expiry)) yield cursor
+        else this.#expiry.expired?.(cursor.offset)
+      }
     }
   }
 
@@ -118,6 +133,8 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
   readonly #committer: Committer | undefined
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
   readonly #waiting: PromiseWithResolvers<void>[] = []
+  readonly #expiry: ExpiryRule
+  #expiredCount = 0
   #live: LiveSubscription | undefined
   #over = false
   #reason: RatatoskrError | undefined
@@ -132,6 +149,12 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
     this.#options = options
     this.#logger = context.platform.logger
     this.#removed = removed
+    this.#expiry = {
+      now: () => context.connection.brokerNow(),
+      expired: () => {
+        this.#expiredCount++
+      },
+    }
     if (options.group === undefined) return
     this.#committer = new Committer({
       clock: context.platform.clock,
@@ -160,6 +183,11 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
       signal,
     )
     return subscription
+  }
+
+  /** Records that `ClientBatch.records` passed over because they had expired. */
+  get expiredCount(): number {
+    return this.#expiredCount
   }
 
   /** Settles when the subscription is over: with the reason when it failed, with undefined when it was closed. */
@@ -244,7 +272,7 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
     lane.tracker.handed(delivery.fromOffset, delivery.nextOffset)
     const { platform, limits } = this.#context
     const expansion = { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax }
-    return new ClientBatch(this.#live?.facts.text ?? '', delivery, expansion, () => {
+    return new ClientBatch(this.#live?.facts.text ?? '', delivery, expansion, this.#expiry, () => {
       if (!lane.over && lane.tracker.ack(delivery.fromOffset)) this.#committer?.mark(lane)
     })
   }

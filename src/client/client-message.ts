@@ -50,6 +50,10 @@ export class ClientMessage implements Message {
     return this.stored.timestampMs
   }
 
+  get expiresAtMs(): number | undefined {
+    return this.stored.expiresAtMs
+  }
+
   get key(): Uint8Array | undefined {
     return this.stored.key
   }

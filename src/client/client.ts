@@ -183,10 +183,12 @@ export class Client implements AsyncDisposable {
     )
   }
 
-  /** Reads messages at an offset, without a subscription. @throws RTK_OFFSET_OUT_OF_RANGE, RTK_PARTITION_NOT_FOUND, … */
+  /**
+   * Reads messages at an offset, without a subscription; those that have expired are left out. @throws RTK_OFFSET_OUT_OF_RANGE, RTK_PARTITION_NOT_FOUND, …
+   */
   async fetch(topic: string, options: FetchOptions = {}): Promise<readonly Message[]> {
     const { partition = 0, offset = 'earliest', max = 100, bytesMax, waitMs } = options
-    const { platform, limits, timeoutMs } = this.#context
+    const { connection, platform, limits, timeoutMs } = this.#context
     const call = { signal: options.signal, timeoutMs: (options.timeoutMs ?? timeoutMs) + (waitMs ?? 0) }
     return this.#read('fetch', call, async (link, signal) => {
       const [found, facts] = await Promise.all([
@@ -198,6 +200,7 @@ export class Client implements AsyncDisposable {
         topicId: facts?.id ?? '',
         partition,
         expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
+        expiry: { now: () => connection.brokerNow() },
       }
       return [...messagesOf(found.bytes, source, found.fromOffset).take(max)]
     })

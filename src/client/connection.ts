@@ -53,12 +53,14 @@ export class Connection {
   #attempt = 0
   #link: Link | undefined
   #linkSinceMs = 0
+  #brokerNow: () => number
   #next: PromiseWithResolvers<Link> | undefined
   #waiting = 0
   #end: RatatoskrError | undefined
 
   private constructor(options: ConnectionOptions) {
     this.#options = options
+    this.#brokerNow = () => options.clock.now() // until there is a link
     const pauses = options.reconnect === false ? {} : options.reconnect
     this.#backoff = new Backoff(
       { baseMs: pauses.baseMs ?? 100, maxMs: pauses.maxMs ?? 2_000 },
@@ -90,6 +92,11 @@ export class Connection {
   /** Aborts when the connection is over. */
   get signal(): AbortSignal {
     return this.#closing.signal
+  }
+
+  /** The broker's clock, in Unix milliseconds; while there is no link, as the last one knew it. */
+  brokerNow(): number {
+    return this.#brokerNow()
   }
 
   /**
@@ -233,6 +240,7 @@ export class Connection {
     }
     this.#link = link
     this.#linkSinceMs = this.#options.clock.monotonic()
+    this.#brokerNow = () => link.brokerNow()
     void link.closed.then((reason) =>
       this.lost(link, reason ?? new RatatoskrError('RTK_DISCONNECTED', 'the broker closed the connection')),
     )

@@ -104,6 +104,7 @@ export class Consumer {
   #bufferedBytes = 0
   #returnedBytes = 0
   #inFlight = 0
+  #expiredCount = 0
   #stopping = false
   #over = false
   #reason: RatatoskrError | undefined
@@ -139,6 +140,7 @@ export class Consumer {
         : undefined
     this.#laneOwner = {
       clock: context.platform.clock,
+      expiry: { now: () => context.connection.brokerNow() },
       sourceOf: (partition) => ({
         topic: this.live.facts.text,
         topicId: this.live.facts.id,
@@ -147,6 +149,10 @@ export class Consumer {
       }),
       admit: grouped && this.#atMostOnce ? (lane, delivery) => this.#commitFirst(lane, delivery) : undefined,
       ready: (lane) => this.#laneReady(lane),
+      expired: (lane) => {
+        this.#expiredCount++
+        this.#committer?.mark(lane)
+      },
       released: (bytes) => this.#released(bytes),
       settled: (lane, message, outcome, nack) => this.#settled(lane, message, outcome, nack),
     }
@@ -186,6 +192,11 @@ export class Consumer {
   /** Hands out nothing more; what is handed out may still be settled. */
   stop(): void {
     this.#stopping = true
+  }
+
+  /** Messages that were not handed out because they had expired. */
+  get expiredCount(): number {
+    return this.#expiredCount
   }
 
   get reason(): RatatoskrError | undefined {

@@ -17,6 +17,7 @@ export function embeddedLink(
   void stopped.then(closed.resolve)
   return {
     closed: closed.promise,
+    brokerNow: () => clock.now(),
     createTopic: (topic, config) => session.createTopic(topic, config),
     deleteTopic: (topic) => session.deleteTopic(topic),
     listTopics: () => session.listTopics(),

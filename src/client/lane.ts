@@ -2,7 +2,15 @@
  * One partition within a subscription: what was received and not handed out, what was handed out and not acknowledged,
  * and the messages that are to come again. Batches are decoded one message ahead, when their turn has come.
  */
-import { type BatchDelivery, type BatchSource, type Clock, type Message, messagesOf } from '../ports/index.ts'
+import {
+  type BatchDelivery,
+  type BatchSource,
+  type Clock,
+  type ExpiryRule,
+  hasExpired,
+  type Message,
+  messagesOf,
+} from '../ports/index.ts'
 import { AckTracker } from './ack-tracker.ts'
 import { ClientMessage, type MessageOrigin, type NackOptions } from './client-message.ts'
 import type { CommitSource } from './committer.ts'
@@ -10,11 +18,15 @@ import type { CommitSource } from './committer.ts'
 /** What a lane needs of its consumer. */
 export interface LaneOwner {
   readonly clock: Clock
+  /** The broker's clock: what has expired by it is not handed out. */
+  readonly expiry: ExpiryRule
   readonly sourceOf: (partition: number) => BatchSource
   /** What must be done before a delivery may be handed out at all. */
   readonly admit: ((lane: Lane, delivery: BatchDelivery) => Promise<void>) | undefined
   /** Something may be taken from the lane again. */
   ready(lane: Lane): void
+  /** A message was passed over because it has expired; the watermark may have risen. */
+  expired(lane: Lane): void
   /** Bytes of a batch were used up. */
   released(bytes: number): void
   settled(lane: Lane, message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void
@@ -82,20 +94,41 @@ export class Lane implements CommitSource, MessageOrigin {
 
   /** The next message, to be settled by its holder. @throws as `messagesOf` does when a batch cannot be decoded */
   take(): ClientMessage | undefined {
-    if (!this.available) return undefined
-    const repeat = this.#repeats.shift()
-    if (repeat !== undefined) {
-      this.#schedule()
-      this.handedOutCount++
-      return new ClientMessage(repeat.message.stored, this, repeat.message.attempt + 1)
+    while (this.available) {
+      const message = this.#repeats.length > 0 ? this.#takeRepeat() : this.#takeNew()
+      if (message !== undefined) {
+        this.handedOutCount++
+        return message
+      }
     }
+    return undefined
+  }
+
+  /** The oldest message that was given back; undefined when it has expired meanwhile. */
+  #takeRepeat(): ClientMessage | undefined {
+    const { message } = this.#repeats.shift() as Repeat
+    this.#schedule()
+    if (!hasExpired(message, this.#owner.expiry))
+      return new ClientMessage(message.stored, this, message.attempt + 1)
+    this.#tracker.ack(message.offset)
+    this.#owner.expired(this)
+    return undefined
+  }
+
+  /** The next message of the deliveries; undefined when there is none, or when it has expired. */
+  #takeNew(): ClientMessage | undefined {
     while (this.#next === undefined) if (!this.#open()) return undefined
     const message = this.#next
     const after = (this.#delivery as BatchDelivery).nextOffset
     this.#advance()
-    this.#tracker.handed(message.offset, this.#next === undefined ? after : this.#nextOffset())
-    this.handedOutCount++
-    return new ClientMessage(message, this, 1)
+    const nextOffset = this.#next === undefined ? after : this.#nextOffset()
+    if (!hasExpired(message, this.#owner.expiry)) {
+      this.#tracker.handed(message.offset, nextOffset)
+      return new ClientMessage(message, this, 1)
+    }
+    this.#tracker.skip(nextOffset)
+    this.#owner.expired(this)
+    return undefined
   }
 
   settled(message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void {

@@ -36,6 +36,8 @@ export interface Link
   > {
   /** @see Session.fetch */
   fetch(...request: Parameters<Session['fetch']>): Promise<LinkFetched>
+  /** The broker's clock, in Unix milliseconds, as well as this side can tell: messages expire by it. */
+  brokerNow(): number
   /** Settles when the link is over: with the reason when it was lost, with undefined when it was closed. Never rejects. */
   readonly closed: Promise<RatatoskrError | undefined>
 }

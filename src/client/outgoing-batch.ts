@@ -7,6 +7,7 @@ import {
   type BatchReceipt,
   type Clock,
   type Durability,
+  expiryOf,
   formatUuid,
   type OutgoingMessage,
   type PublishReceipt,
@@ -61,6 +62,7 @@ const scratch = {
   key: undefined as Uint8Array | undefined,
   headers: undefined as OutgoingMessage['headers'],
   id: undefined as Uint8Array | undefined,
+  expiresAtMs: undefined as number | undefined,
   timestampMs: 0,
 }
 
@@ -68,6 +70,8 @@ export interface OutgoingBatchOptions {
   readonly builder: BatchBuilder
   readonly ids: IdPool
   readonly clock: Clock
+  /** The broker's clock, in Unix milliseconds: a time to live is counted by it. */
+  readonly brokerNow: () => number
   readonly durability: Durability | undefined
   /** Its place in the order of its partition. */
   readonly sequence: number
@@ -216,12 +220,13 @@ export class OutgoingBatch {
   }
 
   #write(message: OutgoingMessage, id: Uint8Array | undefined, timestampMs: number): number {
-    const { builder } = this.#options
+    const { builder, brokerNow } = this.#options
     const before = this.bufferedBytes === 0 ? 0 : builder.sizeBytes
     scratch.payload = message.payload
     scratch.key = message.key
     scratch.headers = message.headers
     scratch.id = id
+    scratch.expiresAtMs = message.ttlMs === undefined ? message.expiresAtMs : expiryOf(message, brokerNow())
     scratch.timestampMs = timestampMs
     builder.add(scratch)
     const grown = builder.sizeBytes - before

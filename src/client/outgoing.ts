@@ -22,6 +22,13 @@ export interface MessageFields {
   readonly id?: string | undefined
   /** Unix milliseconds; now otherwise. */
   readonly timestampMs?: number | undefined
+  /**
+   * How long it may be handed out, in milliseconds, at least 1, from the moment it is put into a batch; by the broker's
+   * clock, as the client reckons it from the connection's opening. Not together with `expiresAtMs`.
+   */
+  readonly ttlMs?: number | undefined
+  /** When it expires, in Unix milliseconds. One in the past is stored, and has expired at once. */
+  readonly expiresAtMs?: number | undefined
   /** Sends to this partition whatever the key. */
   readonly partition?: number | undefined
 }
@@ -44,7 +51,7 @@ const bytesOf = (value: string | Uint8Array): Uint8Array => (typeof value === 's
  * @throws RTK_INVALID_ARGUMENT, RTK_HEADER_INVALID for values that are neither text nor bytes
  */
 export function toOutgoing(payload: string | Uint8Array, fields: MessageFields): OutgoingMessage {
-  const { key, headers, id, timestampMs, partition } = fields
+  const { key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = fields
   if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -57,6 +64,8 @@ export function toOutgoing(payload: string | Uint8Array, fields: MessageFields):
     headers: headers === undefined ? undefined : headerList(headers),
     id,
     timestampMs,
+    ttlMs,
+    expiresAtMs,
     partition,
   }
 }

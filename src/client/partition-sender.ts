@@ -80,6 +80,7 @@ export class PartitionSender {
   readonly #context: SenderContext
   readonly #topicGone: () => void
   readonly #backoff: Backoff
+  readonly #brokerNow = (): number => this.#context.connection.brokerNow()
   #open: OutgoingBatch | undefined
   #builder: BatchBuilder | undefined
   readonly #ready: OutgoingBatch[] = []
@@ -177,6 +178,7 @@ export class PartitionSender {
       builder: this.#builder,
       ids: this.#context.ids,
       clock: this.#context.clock,
+      brokerNow: this.#brokerNow,
       durability,
       sequence: this.#sequence++,
       expired: (batch) => this.#expired(batch),

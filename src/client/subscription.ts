@@ -77,6 +77,14 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     return this.#consumer.live.member
   }
 
+  /**
+   * Messages that were passed over because they had expired when their turn came, by the broker's clock as the client
+   * reckons it. They count as acknowledged.
+   */
+  get expiredCount(): number {
+    return this.#consumer.expiredCount
+  }
+
   /** Settles when the subscription is over: with the reason when it failed, with undefined when it was closed. */
   get closed(): Promise<RatatoskrError | undefined> {
     return this.#consumer.closed

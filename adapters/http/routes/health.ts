@@ -42,6 +42,7 @@ const statsSchema = object({
 const sessionSchema = object({
   principal: text,
   namespace: text,
+  timeMs: integer,
   limits: { type: 'object', additionalProperties: { type: 'integer' } },
 })
 
@@ -94,13 +95,15 @@ export function healthRoutes(routes: FastifyInstance, context: RouteContext): vo
     {
       schema: {
         tags,
-        summary: 'Who the caller is, and the limits of the broker',
+        summary: 'Who the caller is, the clock and the limits of the broker',
         response: { 200: sessionSchema },
       },
     },
     async (request) => {
       const { principal } = await sessionOf(context, request)
-      return { principal: principal.name, namespace: principal.namespace, limits: context.broker.limits }
+      const { limits, platform } = context.broker
+      const timeMs = Math.floor(platform.clock.now())
+      return { principal: principal.name, namespace: principal.namespace, timeMs, limits }
     },
   )
 

@@ -16,7 +16,7 @@ import {
   type Session,
 } from 'ratatoskr/ports'
 import { jsonReader } from '../fetched-json.ts'
-import { offsetFromText } from '../position-text.ts'
+import { offsetFromText, wholeNumber } from '../position-text.ts'
 import {
   abortOnClose,
   abortWaiting,
@@ -72,7 +72,7 @@ const publishSchema = {
   tags,
   summary: 'Publish: one message (raw body or JSON), many (JSON with "messages"), or record batches',
   description:
-    'A raw body is one message; its key, id and headers travel as ratatoskr-key, ratatoskr-id and ratatoskr-header-*.',
+    'A raw body is one message; its key, id and headers travel as ratatoskr-key, ratatoskr-id and ratatoskr-header-*, and when it expires as ratatoskr-ttl-ms or ratatoskr-expires-at (Unix ms).',
   params: topicParams,
   querystring: object({ encoding: encodingSchema, partition: offsetSchema, durability: durabilitySchema }),
   body: {
@@ -212,11 +212,14 @@ function rawMessage(sent: FastifyRequest['headers'], payload: Uint8Array): Outgo
     headers.push([name.slice(headerPrefix.length), Buffer.from(String(value), 'latin1')])
   }
   const { 'ratatoskr-key': key, 'ratatoskr-id': id } = sent
+  const { 'ratatoskr-ttl-ms': ttl, 'ratatoskr-expires-at': expiresAt } = sent
   return {
     payload,
     headers,
     ...(key !== undefined && { key: Buffer.from(String(key), 'latin1') }),
     ...(id !== undefined && { id: String(id) }),
+    ...(ttl !== undefined && { ttlMs: wholeNumber(String(ttl), 'ratatoskr-ttl-ms') }),
+    ...(expiresAt !== undefined && { expiresAtMs: wholeNumber(String(expiresAt), 'ratatoskr-expires-at') }),
   }
 }
 

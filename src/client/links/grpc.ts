@@ -22,6 +22,7 @@ import type {
   TopicDescription,
   TopicStats,
 } from '../../ports/index.ts'
+import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
 import { GrpcChannel } from './grpc-channel.ts'
 import {
@@ -48,8 +49,11 @@ const brokers = proto.BrokerServiceService
 export const openGrpcLink: OpenLink = async (url: URL, options: LinkOptions): Promise<Link> => {
   const channel = await GrpcChannel.open(url, options)
   try {
-    const { batchBytesMax } = await channel.unary(brokers.getSession, {}, options.signal)
-    return new GrpcLink(channel, new GrpcProducer(channel, batchBytesMax))
+    const { clock } = options.platform
+    const askedAtMs = clock.monotonic()
+    const { batchBytesMax, timeMs } = await channel.unary(brokers.getSession, {}, options.signal)
+    const brokerNow = brokerClock(clock, askedAtMs, timeMs)
+    return new GrpcLink(channel, new GrpcProducer(channel, batchBytesMax), brokerNow)
   } catch (error) {
     await channel.close()
     throw error
@@ -57,12 +61,14 @@ export const openGrpcLink: OpenLink = async (url: URL, options: LinkOptions): Pr
 }
 
 class GrpcLink implements Link {
+  readonly brokerNow: BrokerNow
   readonly #channel: GrpcChannel
   readonly #producer: GrpcProducer
 
-  constructor(channel: GrpcChannel, producer: GrpcProducer) {
+  constructor(channel: GrpcChannel, producer: GrpcProducer, brokerNow: BrokerNow) {
     this.#channel = channel
     this.#producer = producer
+    this.brokerNow = brokerNow
   }
 
   get closed(): Promise<RatatoskrError | undefined> {

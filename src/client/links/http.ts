@@ -3,6 +3,7 @@
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
 import { assertLabel, parseTopicRef, type RatatoskrError, type Session } from '../../ports/index.ts'
+import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import { unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'
 import { HttpCalls } from './http-calls.ts'
@@ -16,8 +17,10 @@ const waitMsMax = 240_000
 /** Opens a link to `http://host:port` or `https://host:port`. */
 export const openHttpLink: OpenLink = async (url, options) => {
   const http = new HttpCalls(url, options)
-  await http.json('GET', '/v1/session', undefined, options.signal)
-  return new HttpLink(http)
+  const { clock } = options.platform
+  const askedAtMs = clock.monotonic()
+  const { timeMs } = await http.json<{ timeMs?: unknown }>('GET', '/v1/session', undefined, options.signal)
+  return new HttpLink(http, brokerClock(clock, askedAtMs, timeMs))
 }
 
 type Answer<Name extends 'publishBatch' | (keyof Link & keyof Session)> = Awaited<ReturnType<Session[Name]>>
@@ -39,12 +42,14 @@ const jsonBody = (value: unknown) => ({
 
 class HttpLink implements Link {
   readonly closed: Promise<RatatoskrError | undefined>
+  readonly brokerNow: BrokerNow
   readonly #http: HttpCalls
   /** The last publish to each partition. Requests take several connections, where one overtakes another: they go in turn. */
   readonly #publishing = new Map<string, Promise<unknown>>()
 
-  constructor(http: HttpCalls) {
+  constructor(http: HttpCalls, brokerNow: BrokerNow) {
     this.#http = http
+    this.brokerNow = brokerNow
     this.closed = http.closed
   }
 

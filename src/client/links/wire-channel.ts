@@ -14,6 +14,7 @@ import {
   RatatoskrError,
   requestIdMax,
 } from '../../ports/index.ts'
+import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import type { WireSocket, WireSocketEvents } from './wire-socket.ts'
 
 /** Where events of subscriptions go. */
@@ -45,6 +46,7 @@ export class WireChannel implements WireSocketEvents {
   readonly #waiting = new Map<number, Waiting>()
   readonly #gone = Promise.withResolvers<void>()
   #socket: WireSocket | undefined
+  #brokerNow: BrokerNow
   #nextId = 0
   #over: RatatoskrError | undefined
   /** What the broker said before it closed. */
@@ -55,6 +57,7 @@ export class WireChannel implements WireSocketEvents {
   constructor(platform: Platform, events: WireChannelEvents) {
     this.#platform = platform
     this.#events = events
+    this.#brokerNow = () => platform.clock.now() // until the broker has said hello
     this.#keepAlive = platform.clock.after(keepAliveMs, () => this.#checkAlive())
   }
 
@@ -62,7 +65,15 @@ export class WireChannel implements WireSocketEvents {
   async begin(socket: WireSocket, credentials: Credentials): Promise<void> {
     this.#socket = socket
     const { kind, ...fields } = credentials
-    await this.request('hello', kind === 'none' ? {} : fields)
+    const { clock } = this.#platform
+    const askedAtMs = clock.monotonic()
+    const hello = await this.request('hello', kind === 'none' ? {} : fields)
+    this.#brokerNow = brokerClock(clock, askedAtMs, (hello as { timeMs?: unknown } | undefined)?.timeMs)
+  }
+
+  /** The broker's clock, in Unix milliseconds. */
+  brokerNow(): number {
+    return this.#brokerNow()
   }
 
   /** An id that no request in flight has. */

@@ -66,6 +66,10 @@ class WireLink implements Link, WireChannelEvents {
     return this.#closed.promise
   }
 
+  brokerNow(): number {
+    return this.channel.brokerNow()
+  }
+
   async createTopic(topic: string, config?: Partial<TopicConfig>): Promise<TopicCreated> {
     return (await this.channel.request('createTopic', { topic, config })) as TopicCreated
   }

@@ -71,6 +71,8 @@ export class FakeBroker {
   opened = 0
   openFailures = 0
   openError: () => RatatoskrError = lost
+  /** What links say is the time of the broker. */
+  nowMs = 0
   /** Batches as they came, with what became of them. */
   readonly publishes: { readonly partition: number; readonly recordCount: number }[] = []
   readonly commits: CommittedOffset[][] = []
@@ -294,6 +296,10 @@ export class FakeLink implements Link {
 
   get closed(): Promise<RatatoskrError | undefined> {
     return this.#ended.promise
+  }
+
+  brokerNow(): number {
+    return this.#broker.nowMs
   }
 
   cut(): void {

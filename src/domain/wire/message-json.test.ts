@@ -26,6 +26,7 @@ const messageOf = (fields: Partial<Message>): Message => ({
   partition: 2,
   offset: 7,
   timestampMs: 1_700_000_000_000,
+  expiresAtMs: undefined,
   key: undefined,
   headers: [],
   payload: new Uint8Array(0),
@@ -49,6 +50,18 @@ const byName = (list: readonly Header[] = []): Map<string, Uint8Array[]> => {
 }
 
 describe('messages as JSON', () => {
+  it('say when they expire, and nothing of it when they do not', () => {
+    expect(messageToJson(messageOf({ expiresAtMs: 1_800_000_000_000 }))).toMatchObject({
+      expiresAtMs: 1_800_000_000_000,
+    })
+    expect(messageToJson(messageOf({}))).not.toHaveProperty('expiresAtMs')
+    expect(messageFromJson({ payload: '', ttlMs: 5 })).toMatchObject({ ttlMs: 5 })
+    expect(messageFromJson({ payload: '', ttlMs: null, expiresAtMs: 5 })).toMatchObject({ expiresAtMs: 5 })
+    expect(() => messageFromJson({ payload: '', ttlMs: 0 })).toThrow('ttlMs')
+    expect(() => messageFromJson({ payload: '', ttlMs: '5' })).toThrow('ttlMs')
+    expect(() => messageFromJson({ payload: '', expiresAtMs: 1.5 })).toThrow('expiresAtMs')
+  })
+
   it('come back with the same bytes, in base64 and utf8', () => {
     fc.assert(
       fc.property(fc.option(bytes, { nil: undefined }), headers, bytes, (key, list, payload) => {

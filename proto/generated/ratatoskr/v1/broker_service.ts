@@ -75,6 +75,8 @@ export interface GetSessionResponse {
   namespace: string;
   /** Largest record batch that the broker takes. */
   batchBytesMax: number;
+  /** The broker's clock at the answer, in Unix milliseconds: messages expire by it. */
+  timeMs: number;
 }
 
 export interface GetBrokerStatsRequest {
@@ -165,7 +167,7 @@ export const GetSessionRequest: MessageFns<GetSessionRequest> = {
 };
 
 function createBaseGetSessionResponse(): GetSessionResponse {
-  return { sessionId: "", principal: "", namespace: "", batchBytesMax: 0 };
+  return { sessionId: "", principal: "", namespace: "", batchBytesMax: 0, timeMs: 0 };
 }
 
 export const GetSessionResponse: MessageFns<GetSessionResponse> = {
@@ -181,6 +183,9 @@ export const GetSessionResponse: MessageFns<GetSessionResponse> = {
     }
     if (message.batchBytesMax !== 0) {
       writer.uint32(32).int64(message.batchBytesMax);
+    }
+    if (message.timeMs !== 0) {
+      writer.uint32(40).int64(message.timeMs);
     }
     return writer;
   },
@@ -228,6 +233,14 @@ export const GetSessionResponse: MessageFns<GetSessionResponse> = {
             }
 
             message.batchBytesMax = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.int64());
             continue;
           }
         }

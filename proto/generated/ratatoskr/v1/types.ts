@@ -223,7 +223,18 @@ export interface OutgoingMessage {
     | number
     | undefined;
   /** Sends to this partition whatever the key. */
-  partition?: number | undefined;
+  partition?:
+    | number
+    | undefined;
+  /**
+   * How long it may be delivered, in milliseconds, at least 1: it expires so long after the broker took it, by the
+   * broker's clock. Not together with expires_at_ms.
+   */
+  ttlMs?:
+    | number
+    | undefined;
+  /** When it expires, in Unix milliseconds. One in the past is stored, and has expired at once. */
+  expiresAtMs?: number | undefined;
 }
 
 /** A stored message. */
@@ -242,6 +253,8 @@ export interface Message {
   /** Names may repeat; order is kept. */
   headers: Header[];
   payload: Uint8Array;
+  /** When it expires, in Unix milliseconds; not set when it never does. */
+  expiresAtMs?: number | undefined;
 }
 
 /** What was read of one partition: record batches (Apache Kafka's RecordBatch, magic 2), whole and back to back, or messages. */
@@ -255,7 +268,10 @@ export interface FetchedBatches {
   stableOffset: number;
   /** Empty in the format MESSAGES. */
   batches: Uint8Array;
-  /** Empty but in the format MESSAGES. May be empty though next_offset has moved on: go on there. */
+  /**
+   * Empty but in the format MESSAGES, and without those that have expired. May be empty though next_offset has moved on: go
+   * on there.
+   */
   messages: Message[];
 }
 
@@ -1008,6 +1024,8 @@ function createBaseOutgoingMessage(): OutgoingMessage {
     id: undefined,
     timestampMs: undefined,
     partition: undefined,
+    ttlMs: undefined,
+    expiresAtMs: undefined,
   };
 }
 
@@ -1030,6 +1048,12 @@ export const OutgoingMessage: MessageFns<OutgoingMessage> = {
     }
     if (message.partition !== undefined) {
       writer.uint32(48).uint32(message.partition);
+    }
+    if (message.ttlMs !== undefined) {
+      writer.uint32(56).int64(message.ttlMs);
+    }
+    if (message.expiresAtMs !== undefined) {
+      writer.uint32(64).int64(message.expiresAtMs);
     }
     return writer;
   },
@@ -1095,6 +1119,22 @@ export const OutgoingMessage: MessageFns<OutgoingMessage> = {
             message.partition = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.ttlMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1118,6 +1158,7 @@ function createBaseMessage(): Message {
     key: undefined,
     headers: [],
     payload: new Uint8Array(0),
+    expiresAtMs: undefined,
   };
 }
 
@@ -1146,6 +1187,9 @@ export const Message: MessageFns<Message> = {
     }
     if (message.payload.length !== 0) {
       writer.uint32(66).bytes(message.payload);
+    }
+    if (message.expiresAtMs !== undefined) {
+      writer.uint32(72).int64(message.expiresAtMs);
     }
     return writer;
   },
@@ -1225,6 +1269,14 @@ export const Message: MessageFns<Message> = {
             }
 
             message.payload = reader.bytes();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.int64());
             continue;
           }
         }
