@@ -86,6 +86,7 @@ export class Broker implements Component {
       intervalMs: this.#settings.retentionIntervalMs,
       timeIndex: storage.logs.supports.timeIndex,
       topics: () => this.#topics.list(),
+      expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
       owedFrom: (topic, partition) => delivery.owedFrom(topic, partition),
     })
     this.#sessions = new SessionTable({

@@ -3,11 +3,13 @@
  * one that is being written.
  *
  * A topic of the policy `limits` lets go of what is above one of its three limits, whichever is reached first. A topic of
- * the policy `workqueue` lets go of what every group has committed, and of nothing else.
+ * the policy `workqueue` lets go of what every group has committed, and of nothing else. What has expired goes under either:
+ * nobody is given it any more.
  */
+import type { Expansion } from '../domain/batch/expand.ts'
 import { batchSizeOf, nextOffsetOf } from '../domain/batch/header.ts'
-import type { TopicConfig } from '../domain/topic.ts'
 import type { Platform } from '../ports/index.ts'
+import { Expiry } from './expiry.ts'
 import { nextReadable } from './gaps.ts'
 import type { Partition } from './partitions/partition.ts'
 import type { Topic } from './topics/topic.ts'
@@ -20,6 +22,8 @@ export interface RetentionOptions {
   /** False when the store cannot find offsets by time: then nothing is deleted by age. */
   readonly timeIndex: boolean
   readonly topics: () => readonly Topic[]
+  /** How records are looked into to find when they expire. */
+  readonly expansion: Expansion
   /** The first offset that a group of the topic has not committed past; undefined when the topic has no group. */
   readonly owedFrom: (topic: Topic, partition: number) => number | undefined
 }
@@ -30,6 +34,7 @@ const readBytes = 1024 * 1024
 export class Retention {
   readonly #options: RetentionOptions
   readonly #wallClock: WallClockWatch
+  readonly #expiry: Expiry
   #timer: Disposable | undefined
   #sweep: Promise<void> | undefined
   #running = false
@@ -37,6 +42,7 @@ export class Retention {
   constructor(options: RetentionOptions) {
     this.#options = options
     this.#wallClock = new WallClockWatch(options.platform.clock)
+    this.#expiry = new Expiry(options.platform.clock, options.expansion)
   }
 
   start(): void {
@@ -54,13 +60,13 @@ export class Retention {
 
   /** Goes once through all partitions, one after the other: a sweep must not compete with publishing. */
   async sweep(): Promise<void> {
-    const byAge = this.#options.timeIndex && this.#agesAreSound()
+    const agesAreSound = this.#agesAreSound()
     for (const topic of this.#options.topics()) {
       for (const partition of topic.partitions) {
         if (!this.#running) return
         if (topic.deleted || partition.state !== 'online') continue
         try {
-          await this.#trim(topic, partition, byAge)
+          await this.#trim(topic, partition, agesAreSound)
         } catch (error) {
           this.#options.platform.logger.warn('retention failed; the next sweep tries again', {
             topic: topic.text,
@@ -91,19 +97,19 @@ export class Retention {
     return false
   }
 
-  async #trim(topic: Topic, partition: Partition, byAge: boolean): Promise<void> {
+  async #trim(topic: Topic, partition: Partition, agesAreSound: boolean): Promise<void> {
     const { config } = topic
-    if (config.retention === 'workqueue') {
-      const owedFrom = this.#options.owedFrom(topic, partition.index)
-      if (owedFrom !== undefined) await truncate(partition, owedFrom)
-      return
-    }
-    // The cheap limits first: what they let go of need not be read to find where the surplus of bytes ends. None of them
-    // waits for another: a time index that cannot be read must not fill the disk.
+    const rules: ((partition: Partition, topic: Topic) => Promise<void>)[] = []
+    if (agesAreSound) rules.push(this.#byExpiry)
+    // The cheap limits first: what they let go of need not be read to find where the surplus of bytes ends.
+    if (config.retention === 'workqueue') rules.push(this.#byGroups)
+    else if (agesAreSound && this.#options.timeIndex) rules.push(this.#byAge, this.#byCount, this.#bySize)
+    else rules.push(this.#byCount, this.#bySize)
+    // None of them waits for another: a time index that cannot be read must not fill the disk.
     const failures: unknown[] = []
-    for (const limit of [byAge ? this.#byAge : undefined, this.#byCount, this.#bySize]) {
+    for (const rule of rules) {
       try {
-        await limit?.(partition, config)
+        await rule(partition, topic)
       } catch (error) {
         failures.push(error)
       }
@@ -111,18 +117,27 @@ export class Retention {
     if (failures.length > 0) throw failures[0]
   }
 
-  readonly #byAge = async (partition: Partition, config: TopicConfig): Promise<void> => {
+  readonly #byExpiry = async (partition: Partition): Promise<void> => {
+    await truncate(partition, await this.#expiry.liveFrom(partition))
+  }
+
+  readonly #byGroups = async (partition: Partition, topic: Topic): Promise<void> => {
+    const owedFrom = this.#options.owedFrom(topic, partition.index)
+    if (owedFrom !== undefined) await truncate(partition, owedFrom)
+  }
+
+  readonly #byAge = async (partition: Partition, { config }: Topic): Promise<void> => {
     if (config.retentionMs === -1) return
     const oldestMs = this.#options.platform.clock.now() - config.retentionMs
     await truncate(partition, await partition.batchOffsetForTime(oldestMs))
   }
 
-  readonly #byCount = async (partition: Partition, config: TopicConfig): Promise<void> => {
+  readonly #byCount = async (partition: Partition, { config }: Topic): Promise<void> => {
     if (config.retentionMessages === -1) return
     await truncate(partition, partition.stableOffset - config.retentionMessages)
   }
 
-  readonly #bySize = async (partition: Partition, config: TopicConfig): Promise<void> => {
+  readonly #bySize = async (partition: Partition, { config }: Topic): Promise<void> => {
     if (config.retentionBytes === -1) return
     // Below a segment of surplus nothing can be let go: then the log need not be read either.
     const surplusBytes = partition.sizeBytes - config.retentionBytes

@@ -56,6 +56,11 @@ export class Admission {
     if (this.#hooks.observes('messageDelivered')) this.#hooks.emit('messageDelivered', event)
   }
 
+  /** Counts records that a subscriber cannot be given. */
+  skipped(records: number): void {
+    this.totals.messagesSkipped += records
+  }
+
   /** The same for what a caller fetched; `member` is told of when there is one. */
   fetched(batch: FetchedBatch, member?: SubscriberEvent): void {
     const recordCount = batch.nextOffset - batch.fromOffset

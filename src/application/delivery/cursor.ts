@@ -25,6 +25,8 @@ export class Cursor {
   offset: number
   /** Leader epoch with which the last delivery began, -1 before the first: committed offsets carry it. */
   leaderEpoch = -1
+  /** Where the last gap that it was moved over ends: a member that goes back to before it is not counted again. */
+  passedOver = 0
   /** True when a seek put the cursor here: then commits beyond `offset` stem from before the seek. */
   readonly afterSeek: boolean
   holder: CursorHolder | undefined

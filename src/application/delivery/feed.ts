@@ -3,8 +3,9 @@
  * who stand at the same place. Ten thousand subscribers at the end of a topic are one registration with the partition
  * and, when a batch comes, one read.
  */
-import type { BatchBytes, BatchDelivery, Clock, MaybePromise } from '../../ports/index.ts'
-import { endOffsetOf } from '../../ports/index.ts'
+import type { BatchBytes, BatchDelivery, Clock, MaybePromise, OffsetRange } from '../../ports/index.ts'
+import { endOffsetOf, isRatatoskrError } from '../../ports/index.ts'
+import { nextReadable } from '../gaps.ts'
 import { handledElsewhere, isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
 import type { Cursor } from './cursor.ts'
@@ -19,21 +20,34 @@ interface SharedRead {
   readonly found: MaybePromise<BatchDelivery>
 }
 
+/** What a feed tells of. */
+export interface FeedHost {
+  readonly clock: Clock
+  /** It has read, so that `dropShared` is called when that is no longer of use. */
+  onRead(feed: PartitionFeed): void
+  /** Records are lost to damage: told once for each gap. */
+  onGap(partition: number, gap: OffsetRange): void
+  /** A cursor was moved over lost records. */
+  onSkipped(records: number): void
+  /** The medium fails to give what is at an offset: told once until something can be read again. */
+  onUnreadable(partition: number, offset: number, error: unknown): void
+}
+
 export class PartitionFeed {
   readonly partition: ReadablePartition
-  readonly #clock: Clock
-  readonly #onRead: (feed: PartitionFeed) => void
+  readonly #host: FeedHost
+  /** Where the gaps end that were told of. */
+  readonly #gapEnds = new Set<number>()
+  #unreadable = false
   readonly #waiting: Cursor[] = []
   #registration: Disposable | undefined
   #retryTimer: Disposable | undefined
   #retryMs = retryMsMin
   #shared: SharedRead | undefined
 
-  /** @param onRead told of each read, so that `dropShared` is called when it is no longer of use */
-  constructor(partition: ReadablePartition, clock: Clock, onRead: (feed: PartitionFeed) => void) {
+  constructor(partition: ReadablePartition, host: FeedHost) {
     this.partition = partition
-    this.#clock = clock
-    this.#onRead = onRead
+    this.#host = host
   }
 
   /** Wakes `cursor` once, when the partition has changed. */
@@ -43,12 +57,37 @@ export class PartitionFeed {
     this.#registration ??= this.partition.onceChanged(this.#wake)
   }
 
-  /** The same after a read that failed: also when nothing changes, after a pause. */
-  waitAfterFailure(cursor: Cursor): void {
+  /** The same after a read that failed, or gave nothing: also when nothing changes, after a pause. */
+  waitAfterFailure(cursor: Cursor, error?: unknown): void {
+    if (!this.#unreadable && isRatatoskrError(error, 'RTK_STORE_UNREADABLE')) {
+      this.#unreadable = true
+      this.#host.onUnreadable(this.partition.index, cursor.offset, error)
+    }
     this.wait(cursor)
     if (this.#retryTimer !== undefined) return
-    this.#retryTimer = this.#clock.after(this.#retryMs, this.#wake)
+    this.#retryTimer = this.#host.clock.after(this.#retryMs, this.#wake)
     this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax)
+  }
+
+  /**
+   * Moves a cursor over what is lost to damage, when that is why its read failed.
+   * @returns false when it is not
+   */
+  passOver(cursor: Cursor, error: unknown): boolean {
+    const from = cursor.offset
+    const to = nextReadable(error, from)
+    if (to === undefined) return false
+    cursor.offset = to
+    if (!this.#gapEnds.has(to)) {
+      this.#gapEnds.add(to)
+      const known = this.partition.damaged.find((gap) => from >= gap.from && from < gap.to)
+      this.#host.onGap(this.partition.index, { from: known?.from ?? from, to })
+    }
+    if (to > cursor.passedOver) {
+      cursor.passedOver = to
+      this.#host.onSkipped(to - from)
+    }
+    return true
   }
 
   /** Waits no longer. */
@@ -78,7 +117,7 @@ export class PartitionFeed {
       : this.#arrived(offset, read)
     this.#shared = { offset, bytesMax, found }
     if (isPromise(found)) handledElsewhere(found)
-    this.#onRead(this)
+    this.#host.onRead(this)
     return found
   }
 
@@ -88,7 +127,10 @@ export class PartitionFeed {
   }
 
   #arrived(offset: number, bytes: BatchBytes): BatchDelivery {
-    if (bytes.length > 0) this.#retryMs = retryMsMin
+    if (bytes.length > 0) {
+      this.#retryMs = retryMsMin
+      this.#unreadable = false
+    }
     const nextOffset = endOffsetOf(bytes) ?? offset
     return { partition: this.partition.index, bytes, fromOffset: offset, nextOffset }
   }

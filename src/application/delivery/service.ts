@@ -178,7 +178,8 @@ class DeliveryService implements Delivery {
     if (state === undefined) {
       const { clock, logger } = this.#platform
       const onRead = (feed: PartitionFeed): void => void this.#readFeeds.push(feed)
-      const host = { clock, logger, hooks: this.#hooks, offsets: this.#offsets, onRead }
+      const onSkipped = (records: number): void => this.#admission.skipped(records)
+      const host = { clock, logger, hooks: this.#hooks, offsets: this.#offsets, onRead, onSkipped }
       state = new TopicState(topic, host, this.#stored.get(topic.id))
       this.#stored.delete(topic.id)
       this.#topics.set(topic.id, state)

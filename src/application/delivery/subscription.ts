@@ -231,26 +231,29 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     else this.#again()
   }
 
-  /** A log that cannot be read now is tried again; only damage is for the subscriber to decide about. */
+  /** What is lost is passed over, and a log that cannot be read now is tried again. */
   #readFailed(cursor: Cursor, thrown: unknown): void {
     this.#busy = false
     this.#reading = undefined
     if (this.#over) return
-    const error = toRatatoskrError(thrown)
-    if (error.kind === 'corrupt') {
-      this.end(error)
-      return
-    }
     if (cursor.holder === this) {
-      if (cursor.offset < cursor.feed.partition.startOffset) this.#ready.push(cursor)
-      else this.#readLater(cursor, error)
+      const { feed } = cursor
+      const error = toRatatoskrError(thrown)
+      if (feed.passOver(cursor, error) || cursor.offset < feed.partition.startOffset) {
+        this.#ready.push(cursor)
+      } else if (error.kind === 'corrupt' && feed.partition.state === 'online') {
+        this.end(error) // damage, and nobody says where it ends
+        return
+      } else {
+        this.#readLater(cursor, error)
+      }
     }
     this.#again()
   }
 
   #readLater(cursor: Cursor, error: RatatoskrError): void {
-    cursor.feed.waitAfterFailure(cursor)
-    if (error.kind === 'unavailable') return
+    cursor.feed.waitAfterFailure(cursor, error)
+    if (error.kind === 'unavailable' || error.kind === 'corrupt') return
     this.#host.logger.warn('a partition could not be read for a subscription; trying again', {
       subscription: this.id,
       topic: this.topic,

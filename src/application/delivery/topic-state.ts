@@ -5,12 +5,13 @@ import type { StoredGroups } from '../groups/offset-store.ts'
 import type { PollingMember } from '../groups/polling-member.ts'
 import type { LiveTopic } from '../seams.ts'
 import { Cursor } from './cursor.ts'
-import { PartitionFeed } from './feed.ts'
+import { type FeedHost, PartitionFeed } from './feed.ts'
 import type { PushSubscription } from './subscription.ts'
 import { Waits } from './wait.ts'
 
 export interface TopicHost extends Pick<GroupHost, 'clock' | 'logger' | 'hooks' | 'offsets'> {
   onRead(feed: PartitionFeed): void
+  onSkipped(records: number): void
 }
 
 export class TopicState {
@@ -25,6 +26,7 @@ export class TopicState {
   closeReason: RatatoskrError | undefined
   readonly #host: TopicHost
   readonly #feeds: PartitionFeed[] = []
+  readonly #feedHost: FeedHost
   readonly #registration: Disposable
 
   /** @param stored what the topic's groups had committed before the broker started */
@@ -32,6 +34,7 @@ export class TopicState {
     this.topic = topic
     this.#host = host
     this.waits = new Waits(host.clock)
+    this.#feedHost = this.#makeFeedHost()
     for (const [name, positions] of stored)
       this.groups.set(name, new Group(name, this.#groupHost(), positions))
     this.#registration = topic.onPartitionsAdded(() => this.#partitionsAdded())
@@ -44,7 +47,7 @@ export class TopicState {
   feed(index: number): PartitionFeed {
     let feed = this.#feeds[index]
     if (feed === undefined) {
-      feed = new PartitionFeed(this.topic.partitions[index], this.#host.clock, this.#host.onRead)
+      feed = new PartitionFeed(this.topic.partitions[index], this.#feedHost)
       this.#feeds[index] = feed
     }
     return feed
@@ -65,6 +68,30 @@ export class TopicState {
     for (const subscription of [...this.subscriptions]) subscription.end(reason)
     for (const poller of [...this.pollers]) poller.end(reason)
     this.waits.fail(reason)
+  }
+
+  #makeFeedHost(): FeedHost {
+    const { clock, logger, onRead, onSkipped } = this.#host
+    const topic = this.topic.text
+    return {
+      clock,
+      onRead,
+      onSkipped,
+      onGap: (partition, { from, to }) =>
+        logger.error('records are lost to damage; subscribers go on after them', {
+          topic,
+          partition,
+          from,
+          to,
+        }),
+      onUnreadable: (partition, offset, error) =>
+        logger.error('the medium fails to read stored records; subscribers wait and try again', {
+          topic,
+          partition,
+          offset,
+          error,
+        }),
+    }
   }
 
   #groupHost(): GroupHost {

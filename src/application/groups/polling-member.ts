@@ -122,6 +122,7 @@ export class PollingMember implements GroupMember {
   async #takeNow({ bytesMax, messagesMax }: FetchBounds): Promise<readonly FetchedBatch[]> {
     const batches: FetchedBatch[] = []
     const cursors = this.#cursors
+    let failure: unknown
     let bytesLeft = bytesMax
     let messagesLeft = messagesMax
     const first = this.#turn++
@@ -133,8 +134,8 @@ export class PollingMember implements GroupMember {
       try {
         batch = await this.#read(cursor, bytesLeft, messagesLeft)
       } catch (error) {
-        if (batches.length === 0) throw error
-        break
+        failure ??= error
+        continue // the other partitions are well
       }
       if (batch === undefined || (batches.length > 0 && batch.bytes.length > bytesLeft)) continue
       cursor.advance(batch)
@@ -142,6 +143,7 @@ export class PollingMember implements GroupMember {
       bytesLeft -= batch.bytes.length
       messagesLeft -= batch.nextOffset - batch.fromOffset
     }
+    if (batches.length === 0 && failure !== undefined) throw failure
     return batches
   }
 
@@ -149,8 +151,15 @@ export class PollingMember implements GroupMember {
   async #read(cursor: Cursor, bytesMax: number, messagesMax: number): Promise<FetchedBatch | undefined> {
     const { partition } = cursor.feed
     const fromOffset = cursor.offset
-    const read: MaybePromise<Uint8Array> = partition.read(fromOffset, bytesMax)
-    const bytes = wholeBatches(await read, fromOffset, messagesMax)
+    let read: Uint8Array
+    try {
+      read = await (partition.read(fromOffset, bytesMax) as MaybePromise<Uint8Array>)
+    } catch (error) {
+      if (cursor.offset !== fromOffset || !this.#cursors.includes(cursor)) return undefined
+      if (!cursor.feed.passOver(cursor, error)) throw error
+      return cursor.readable ? this.#read(cursor, bytesMax, messagesMax) : undefined
+    }
+    const bytes = wholeBatches(read, fromOffset, messagesMax)
     const endOffset = endOffsetOf(bytes)
     if (endOffset === undefined || cursor.offset !== fromOffset || !this.#cursors.includes(cursor))
       return undefined

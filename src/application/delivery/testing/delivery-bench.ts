@@ -40,6 +40,7 @@ export class DeliveryBench {
   readonly limits: Limits
   readonly topic: TopicDouble
   readonly warnings: { readonly message: string; readonly fields: unknown }[] = []
+  readonly errors: { readonly message: string; readonly fields: unknown }[] = []
   readonly platform: Platform
   delivery: Delivery
 
@@ -94,7 +95,8 @@ export class DeliveryBench {
   #makePlatform(compression: CompressionCodecs): Platform {
     const ignore = (): void => {}
     const warn = (message: string, fields?: unknown): void => void this.warnings.push({ message, fields })
-    const logger = { debug: ignore, info: ignore, warn, error: ignore, child: () => logger }
+    const error = (message: string, fields?: unknown): void => void this.errors.push({ message, fields })
+    const logger = { debug: ignore, info: ignore, warn, error, child: () => logger }
     let ids = 0
     return {
       clock: this.clock,

@@ -37,6 +37,8 @@ export class PartitionDouble implements ReadablePartition {
   slow: Promise<void> | undefined
   /** What the next reads throw. */
   readonly failures: unknown[] = []
+  /** Called before each read. */
+  onRead: () => void = () => {}
   /** What is lost to damage: reads in it fail with RTK_STORE_CORRUPT, reads before it end there. */
   gaps: readonly OffsetRange[] = []
   readonly #batches: Uint8Array[] = []
@@ -110,6 +112,7 @@ export class PartitionDouble implements ReadablePartition {
   }
 
   #readNow(offset: number, bytesMax: number): Uint8Array {
+    this.onRead()
     if (this.failures.length > 0) throw this.failures.shift()
     if (offset < this.startOffset || offset > this.endOffset) {
       throw new RatatoskrError('RTK_OFFSET_OUT_OF_RANGE', `no offset ${offset}`)
