@@ -86,6 +86,20 @@ describe('what has expired at the start of a log', () => {
     expect(await bench.liveFrom()).toBe(2)
   })
 
+  it('is nothing of what is lost to damage while the message after it lives', async () => {
+    const bench = new Bench()
+    bench.publish(10)
+    for (let i = 0; i < 3; i++) bench.publish(100)
+    await bench.clock.advance(10)
+    bench.partition.gaps = [{ from: 1, to: 3 }]
+    expect(await bench.liveFrom()).toBe(1)
+    await bench.clock.advance(90)
+    expect(await bench.liveFrom()).toBe(4)
+    bench.partition.gaps = [{ from: 1, to: 4 }]
+    const all = new Expiry(bench.clock, expansion)
+    expect(await all.liveFrom(bench.partition)).toBe(1)
+  })
+
   it('passes over what is lost to damage, and nothing else that cannot be read', async () => {
     const bench = new Bench()
     for (let i = 0; i < 4; i++) bench.publish(10)

@@ -37,8 +37,9 @@ export class Expiry {
   }
 
   /**
-   * The offset of the first message that has not expired, as far as is known: everything before it may go.
-   * @throws what a read throws, but for records lost to damage, which are passed over
+   * The offset of the first message that has not expired, as far as is known: everything before it may go. What is lost to
+   * damage has expired when what comes after it has.
+   * @throws what a read throws
    */
   async liveFrom(partition: ReadablePartition): Promise<number> {
     const known = this.#stops.get(partition)
@@ -54,6 +55,7 @@ export class Expiry {
     let offset = fromOffset
     let bytesMax = 1
     let untilTurn = turnBytes
+    let lostFrom: number | undefined
     for (let left = walkBytesMax; left > 0 && offset < partition.stableOffset; bytesMax = readBytes) {
       let bytes: Uint8Array
       try {
@@ -61,12 +63,15 @@ export class Expiry {
       } catch (error) {
         const next = nextReadable(error, offset)
         if (next === undefined) throw error
+        lostFrom ??= offset
         offset = next
         continue
       }
       if (bytes.length === 0) break
       const stop = this.#firstLive(bytes, offset)
-      if (stop.expiresAtMs > 0) return stop
+      const { expiresAtMs } = stop
+      if (expiresAtMs > 0) return stop.offset > offset ? stop : { offset: lostFrom ?? offset, expiresAtMs }
+      lostFrom = undefined
       offset = stop.offset
       left -= bytes.length
       untilTurn -= bytes.length
@@ -74,7 +79,7 @@ export class Expiry {
       untilTurn = turnBytes
       await new Promise<void>((resolve) => this.#clock.after(0, resolve))
     }
-    return { offset, expiresAtMs: 0 }
+    return { offset: lostFrom ?? offset, expiresAtMs: 0 }
   }
 
   /** The first message from `fromOffset` on that has not expired; where the bytes end when there is none. */
