@@ -32,6 +32,24 @@ describe('after a power cut that leaves only what was synced', () => {
     expect((await after.logs.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(1)
   })
 
+  it('state is there that a store wrote whose files another had made and not synced', async () => {
+    const disk = simulatedDisk()
+    const killed: SimulatedDisk[] = []
+    disk.onCall = (call) => {
+      if (call === 'syncDirectory') killed.push(disk.fork())
+    }
+    await storesOn(disk).state.start()
+    for (const left of killed) {
+      const { state } = storesOn(left)
+      await state.start()
+      await state.put('a', Uint8Array.of(1))
+      const after = storesOn(left.powerCut({ survival: 'nothing' }))
+      await after.state.start()
+      expect(await after.state.get('a')).toMatchObject({ version: 1 })
+    }
+    expect(killed.length).toBeGreaterThan(3)
+  })
+
   it('a data directory below one that may not be opened is used all the same', async () => {
     const disk = simulatedDisk()
     disk.inject({ call: 'syncDirectory', path: /^\/(srv)?$/, code: 'EACCES' })

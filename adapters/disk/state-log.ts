@@ -72,6 +72,9 @@ export class StateLog {
     this.#poisoned = false
     this.#older.clear()
     await this.#fileSystem.makeDirectory(this.#directory)
+    // Names that an earlier process made may not be durable yet, though the files that they lead to are.
+    await this.#fileSystem.syncDirectory(dirname(this.#directory))
+    await this.#fileSystem.syncDirectory(this.#directory)
     const [newest, ...older] = await this.#generations()
     if (newest === undefined) {
       await this.rewrite(table, nowMs)
