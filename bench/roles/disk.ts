@@ -1,6 +1,7 @@
 /** The disk without a broker: one partition of the disk store, or a bare file as the reference. */
 import { randomUUID } from 'node:crypto'
 import { close, fdatasync, open, write } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { diskStorage } from 'ratatoskr/adapters/disk'
@@ -8,11 +9,10 @@ import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { type Durability, type LogStoreCounters, stampBatch } from 'ratatoskr/ports'
 import { BatchRing, recordsFor } from '../harness/batches.ts'
 import { serveRole } from '../harness/child.ts'
-import { inFolder } from '../harness/folder.ts'
 import { underLoad } from '../harness/load.ts'
 
 interface Load {
-  /** Below it a folder is made, and removed afterwards. */
+  /** Below it a folder is made; whoever asks removes all of it. */
   readonly directory: string
   readonly seconds: number
   /** Written at most. */
@@ -27,12 +27,16 @@ export interface AppendLoad extends Load {
   readonly inFlight: number
 }
 
-export interface AppendRate {
+/** What was done in the measured time. */
+export interface Amount {
   /** Of the file. */
-  readonly bytesPerSecond: number
-  readonly payloadBytesPerSecond: number
-  /** What one sync made durable, on average; 0 when there were none. */
-  readonly bytesPerSync: number
+  readonly bytes: number
+  readonly seconds: number
+}
+
+export interface AppendRate extends Amount {
+  readonly payloadBytes: number
+  readonly syncs: number
 }
 
 export interface RawLoad extends Load {
@@ -40,9 +44,11 @@ export interface RawLoad extends Load {
 }
 
 serveRole({
-  append: (load: AppendLoad): Promise<AppendRate> => inFolder(load.directory, (path) => append(path, load)),
-  raw: (load: RawLoad): Promise<number> => inFolder(load.directory, (path) => raw(path, load)),
+  append: async (load: AppendLoad): Promise<AppendRate> => append(await newFolder(load.directory), load),
+  raw: async (load: RawLoad): Promise<Amount> => raw(await newFolder(load.directory), load),
 })
+
+const newFolder = (directory: string): Promise<string> => mkdtemp(join(directory, 'data-'))
 
 async function append(directory: string, load: AppendLoad): Promise<AppendRate> {
   const { durability, payloadBytes, batchBytes, inFlight } = load
@@ -71,16 +77,16 @@ async function append(directory: string, load: AppendLoad): Promise<AppendRate> 
   await logs.stop()
   await state.stop()
   const { before, after, operations, seconds } = result
-  const syncs = after.syncs - before.syncs
   return {
-    bytesPerSecond: (operations * ring.batchBytes) / seconds,
-    payloadBytesPerSecond: (operations * recordsPerBatch * payloadBytes) / seconds,
-    bytesPerSync: syncs === 0 ? 0 : Math.round((after.appendedBytes - before.appendedBytes) / syncs),
+    bytes: operations * ring.batchBytes,
+    payloadBytes: operations * recordsPerBatch * payloadBytes,
+    seconds,
+    syncs: after.syncs - before.syncs,
   }
 }
 
-/** Writes a block, waits for its fdatasync, writes the next: a file that grows. @returns bytes a second */
-async function raw(directory: string, { blockBytes, seconds, bytesMax }: RawLoad): Promise<number> {
+/** Writes a block, waits for its fdatasync, writes the next: a file that grows. */
+async function raw(directory: string, { blockBytes, seconds, bytesMax }: RawLoad): Promise<Amount> {
   const block = Buffer.alloc(blockBytes, 0x61)
   const fd = await promisify(open)(join(directory, 'raw'), 'w')
   let position = 0
@@ -91,7 +97,7 @@ async function raw(directory: string, { blockBytes, seconds, bytesMax }: RawLoad
       position += blockBytes
       return writeAndSync(fd, block, at)
     })
-    return (result.operations * blockBytes) / result.seconds
+    return { bytes: result.operations * blockBytes, seconds: result.seconds }
   } finally {
     await promisify(close)(fd)
   }

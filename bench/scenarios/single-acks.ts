@@ -6,7 +6,7 @@ import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
 import { BenchProcess } from '../harness/process.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
-import type { RawLoad } from '../roles/disk.ts'
+import type { Amount, RawLoad } from '../roles/disk.ts'
 import type { ServerSetup, SingleLoad, SingleRate } from '../roles/server.ts'
 
 const payloadBytes = 1024
@@ -43,8 +43,11 @@ async function runBroker(directory: string, options: ScenarioOptions): Promise<S
   return rate
 }
 
-async function rawSyncs(blockBytes: number, { directory, seconds }: ScenarioOptions): Promise<number> {
-  await using bare = new BenchProcess('disk')
-  const load: RawLoad = { directory, seconds, bytesMax: rawBytesMax, blockBytes }
-  return ((await bare.ask('raw', load)) as number) / blockBytes
+function rawSyncs(blockBytes: number, { directory, seconds }: ScenarioOptions): Promise<number> {
+  return inFolder(directory, async (path) => {
+    await using bare = new BenchProcess('disk')
+    const load: RawLoad = { directory: path, seconds, bytesMax: rawBytesMax, blockBytes }
+    const { bytes, seconds: took } = (await bare.ask('raw', load)) as Amount
+    return bytes / blockBytes / took
+  })
 }
