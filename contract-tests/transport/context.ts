@@ -74,7 +74,8 @@ export interface RunningBroker {
   connect(token?: string): Promise<TransportProbe>
 }
 
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
+/** A log that nobody reads. */
+export const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 
 /** Collects what a subscription is given, and waits for it. */
 export class Collector {

@@ -2,7 +2,9 @@
 import type { Link } from 'ratatoskr/client'
 import {
   BatchBuilder,
+  type BatchSource,
   type Credit,
+  expiryOf,
   formatTopicRef,
   type Message,
   messagesOf,
@@ -33,6 +35,7 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
   // Credit of a link counts bytes of batches. Each message goes as a batch of one here, and where the suite counts
   // credit all messages are of one size: then so many messages are exactly so many times that size.
   let batchBytes = 1_024
+  const expiry = { now: () => link.brokerNow() }
 
   const publish = async (
     topic: string,
@@ -44,7 +47,12 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
       message.partition ?? (message.key === undefined ? 0 : partitionForKey(message.key, partitions.length))
     const id = message.id ?? platform.random.uuid()
     const builder = new BatchBuilder({ checksum: platform.checksum })
-    builder.add({ ...message, id: parseUuid(id), timestampMs: message.timestampMs ?? platform.clock.now() })
+    builder.add({
+      ...message,
+      id: parseUuid(id),
+      expiresAtMs: expiryOf(message, link.brokerNow()),
+      timestampMs: message.timestampMs ?? platform.clock.now(),
+    })
     const batch = builder.build()
     batchBytes = batch.length
     const receipt = await link.publishBatch(topic, partition, batch, { durability })
@@ -71,13 +79,14 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
         )),
     publishBatch: async (topic, partition, batch) => link.publishBatch(topic, partition, batch),
     subscribe: (topic, options, sink) =>
-      subscribeMessages(link, topic, options, sink, expansion, (messages) => ({
+      subscribeMessages(link, topic, options, sink, { expansion, expiry }, (messages) => ({
         bytes: messages * batchBytes,
       })),
     async fetch(topic, partition, offset, waitMs = 0) {
       const { id } = await link.describeTopic(topic)
       const fetched = await link.fetch(topic, { partition, offset, waitMs })
-      return [...messagesOf(fetched.bytes, { topic, topicId: id, partition, expansion }, fetched.fromOffset)]
+      const source = { topic, topicId: id, partition, expansion, expiry }
+      return [...messagesOf(fetched.bytes, source, fetched.fromOffset)]
     },
     commit: (topic, group, offsets) => link.commit(topic, { group, offsets }),
     describeGroup: (topic, group) => link.describeGroup(topic, group),
@@ -90,7 +99,7 @@ async function subscribeMessages(
   topic: string,
   options: ProbeSubscribeOptions,
   sink: ProbeSink,
-  expansion: Parameters<typeof messagesOf>[1]['expansion'],
+  reading: Pick<BatchSource, 'expansion' | 'expiry'>,
   creditOf: (messages: number) => Credit,
 ): Promise<ProbeSubscription> {
   const topicId = (await link.resolveTopic(topic)).id
@@ -108,7 +117,7 @@ async function subscribeMessages(
       async deliver(delivery) {
         for (const message of messagesOf(
           delivery.bytes,
-          { topic, topicId, partition: delivery.partition, expansion },
+          { topic, topicId, partition: delivery.partition, ...reading },
           delivery.fromOffset,
         )) {
           // What is left of a delivery that came before the end is no longer wanted.

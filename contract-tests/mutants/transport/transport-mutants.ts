@@ -139,6 +139,24 @@ export const transportMutants: readonly TransportMutant[] = [
     })),
   },
   {
+    name: 'forgets that a message expires',
+    caughtBy:
+      'carries when a message expires: a moment as it is, a time to live from now by the clock of the broker',
+    mutate: withSession((session) => ({
+      publish: (topic, { ttlMs: _, expiresAtMs: __, ...message }, options) =>
+        session.publish(topic, message, options),
+    })),
+  },
+  {
+    name: 'reads with another clock',
+    caughtBy: 'gives nobody a message that has expired, and goes on behind it',
+    mutate: (transport) =>
+      withFacade(transport, (facade) => {
+        const clock = override(facade.platform.clock, { now: () => 0 })
+        return override(facade, { platform: override(facade.platform, { clock }) })
+      }),
+  },
+  {
     name: 'gives receipts that are one off',
     caughtBy: 'gives a receipt with id, partition, offset and the durability reached',
     mutate: withSession((session) => ({
