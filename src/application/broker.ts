@@ -24,6 +24,7 @@ import { PublishTraffic } from './publish/traffic.ts'
 import { Retention } from './retention.ts'
 import { SessionTable } from './session-table.ts'
 import { brokerStats } from './stats.ts'
+import { StorageRoom } from './storage-room.ts'
 import { Supervision } from './supervision/supervisor.ts'
 import { TransportRunner } from './supervision/transport-runner.ts'
 import { DurabilityOffer } from './topics/durability-offer.ts'
@@ -44,6 +45,7 @@ export class Broker implements Component {
   readonly #supervision: Supervision
   readonly #retention: Retention
   readonly #sessions: SessionTable
+  readonly #room: StorageRoom
   #runners: readonly TransportRunner[] = []
   #life: LifeState = 'stopped'
   #startedAtMs = 0
@@ -59,6 +61,7 @@ export class Broker implements Component {
     this.#supervision = new Supervision(platform, this.#settings.restart, (name) =>
       metrics.counter('ratatoskr.component.restarts', { kind: name.slice(0, name.indexOf(' ')) }).add(1),
     )
+    this.#room = new StorageRoom(platform)
     const offer = new DurabilityOffer(storage.logs.supports.durability)
     const defaults = parseTopicConfig(
       this.#settings.topicDefaults,
@@ -80,6 +83,7 @@ export class Broker implements Component {
       builders: new BuilderPool(platform.checksum),
       expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
       verifyRecords: this.#settings.verifyRecords,
+      room: this.#room,
     })
     this.#retention = new Retention({
       platform,
@@ -163,7 +167,13 @@ export class Broker implements Component {
 
   health(): Health {
     const transports = this.#runners.map((runner) => runner.health)
-    return brokerHealth(this.#life, this.#uptimeMs(), transports, this.#supervision.troubled)
+    const partitions = this.#topics.list().flatMap((topic) => topic.partitions)
+    const troubled = [
+      ...this.#supervision.troubled,
+      ...this.#room.trouble,
+      ...partitions.flatMap((partition) => partition.trouble),
+    ]
+    return brokerHealth(this.#life, this.#uptimeMs(), transports, troubled)
   }
 
   #steps(): readonly LifecycleStep[] {

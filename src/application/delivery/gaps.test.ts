@@ -52,8 +52,8 @@ describe('records lost to damage', () => {
 
   it('are told of once for each gap, and counted for each subscriber', async () => {
     const bench = damagedBench({ from: 4, to: 10 }, { from: 14, to: 16 })
-    await bench.subscribe({ from: 'earliest', credit: plenty })
     await bench.subscribe({ from: { offset: 6 }, credit: plenty })
+    await bench.subscribe({ from: 'earliest', credit: plenty })
     await bench.settle()
     expect(bench.errors).toEqual([
       {

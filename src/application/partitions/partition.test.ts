@@ -318,7 +318,8 @@ describe('a store that fails', () => {
       throw new RatatoskrError('RTK_STORE_FULL', 'no room')
     }
     expect(await codeOf(() => session.publish('orders', message('x')))).toBe('RTK_STORE_FULL')
-    expect(bench.broker.health().status).toBe('ok')
+    const { state } = (await session.describeTopic('orders')).partitions[0]
+    expect(state).toBe('online')
     bench.logs.onAppend = () => {}
     expect(await session.publish('orders', message('x'))).toMatchObject({ offset: 0 })
   })
@@ -387,7 +388,9 @@ describe('a store that fails', () => {
       if (topicId === id) throw new RatatoskrError('RTK_STORE_CORRUPT', 'damaged')
     }
     const again = await bench.start()
-    expect(await codeOf(() => again.publish('orders', message('x')))).toBe('RTK_UNAVAILABLE')
+    const refused = { code: 'RTK_STORE_CORRUPT', message: expect.stringContaining('ratatoskr log repair') }
+    await expect(again.publish('orders', message('x'))).rejects.toMatchObject(refused)
+    await expect(again.fetch('orders', { partition: 0, offset: 0 })).rejects.toMatchObject(refused)
     expect(await again.publish('other', message('x'))).toMatchObject({ offset: 0 })
     expect(bench.broker.health()).toMatchObject({ components: [{ lastError: 'RTK_STORE_CORRUPT' }] })
     bench.logs.onOpen = () => {}

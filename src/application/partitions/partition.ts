@@ -5,53 +5,34 @@
  * closed and opened again by the supervisor, with its state rebuilt from storage, and no other partition notices.
  */
 import type { RecordFields } from '../../domain/batch/builder.ts'
-import type { Expansion } from '../../domain/batch/expand.ts'
 import { stampBatch } from '../../domain/batch/header.ts'
 import type { Durability } from '../../domain/durability.ts'
 import { isRatatoskrError, type RatatoskrError } from '../../domain/errors.ts'
-import type { Limits } from '../../domain/limits.ts'
 import type { PartitionDescription } from '../../domain/topic.ts'
 import type {
   BatchBytes,
+  ComponentHealth,
   LogId,
-  LogStore,
   MaybePromise,
   OffsetRange,
-  OpenLogOptions,
   PartitionLog,
-  Platform,
 } from '../../ports/index.ts'
 import { within } from '../deadline.ts'
 import { isPromise } from '../maybe-promise.ts'
-import type { PublishTraffic } from '../publish/traffic.ts'
 import type { ReadablePartition } from '../seams.ts'
-import type { Supervision, Supervisor } from '../supervision/supervisor.ts'
-import { Accumulator, type BuilderPool, type MessageWaiter } from './accumulator.ts'
+import type { Supervisor } from '../supervision/supervisor.ts'
+import { Accumulator, type MessageWaiter } from './accumulator.ts'
 import { AppendQueue } from './append-queue.ts'
 import { OneShotListeners } from './listeners.ts'
 import { closedLog, type LogOffsets, offsetsOf } from './log-offsets.ts'
-import { partitionOverloaded, partitionStoreFailed, partitionUnavailable } from './partition-errors.ts'
+import type { PartitionContext, PartitionOwner } from './partition-context.ts'
+import {
+  partitionCorrupt,
+  partitionOverloaded,
+  partitionStoreFailed,
+  partitionUnavailable,
+} from './partition-errors.ts'
 import { recordOffsetForTime } from './time-search.ts'
-
-/** What all partitions of a broker share. */
-export interface PartitionContext {
-  readonly store: LogStore
-  readonly platform: Platform
-  readonly limits: Limits
-  readonly expansion: Expansion
-  readonly supervision: Supervision
-  readonly traffic: PublishTraffic
-  readonly builders: BuilderPool
-}
-
-/** What a partition knows of its topic. */
-export interface PartitionOwner {
-  readonly id: string
-  readonly text: string
-  readonly logOptions: OpenLogOptions
-  /** A batch of single messages was handed to the store. */
-  batchFlushed(partition: number): void
-}
 
 /** The epoch of the one leader that there is so far; see "room to leave" in the design. */
 const leaderEpoch = 0
@@ -78,6 +59,8 @@ export class Partition implements ReadablePartition {
   /** Settles when the log that failed is closed. */
   #closing: Promise<void> | undefined
   #closedWith: RatatoskrError | undefined
+  /** Why the store does not open the log, when only a repair helps. */
+  #damage: RatatoskrError | undefined
   #accumulator: Accumulator | undefined
   readonly #queue: AppendQueue
 
@@ -121,6 +104,12 @@ export class Partition implements ReadablePartition {
     return this.#offsets.damaged
   }
 
+  /** Health of a partition that serves though records of it are lost; the supervisor reports one that does not serve. */
+  get trouble(): readonly ComponentHealth[] {
+    if (this.#log === undefined || this.damaged.length === 0) return []
+    return [{ ...this.#supervisor.health, status: 'degraded', lastError: 'RTK_STORE_CORRUPT' }]
+  }
+
   describe(): PartitionDescription {
     return {
       partition: this.index,
@@ -135,7 +124,7 @@ export class Partition implements ReadablePartition {
 
   /** Opens the log. @throws what the store throws */
   async open(): Promise<void> {
-    this.#online(await this.#context.store.openLog(this.#id, this.#owner.logOptions))
+    this.#online(await this.#openLog())
   }
 
   /** Opens the log, and leaves a failure to the supervisor: a damaged partition must not keep the broker from starting. */
@@ -294,6 +283,8 @@ export class Partition implements ReadablePartition {
     enteredMs: number,
   ): MaybePromise<number> {
     const log = this.#onlineLog()
+    const { room } = this.#context
+    const { refusals } = room
     let baseOffset: number
     let written: MaybePromise<void>
     try {
@@ -301,9 +292,10 @@ export class Partition implements ReadablePartition {
       stampBatch(batch, baseOffset, leaderEpoch)
       written = log.append(batch, baseOffset, recordCount, durability)
     } catch (error) {
-      throw this.#appendFailed(log, error)
+      throw this.#appendFailed(log, batch.length, error)
     }
     if (!isPromise(written)) {
+      if (room.full) room.stored(batch.length, refusals)
       this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
       return baseOffset
     }
@@ -312,12 +304,13 @@ export class Partition implements ReadablePartition {
     return written.then(
       () => {
         this.#queue.left(recordCount, sizeBytes)
+        if (room.full) room.stored(sizeBytes, refusals)
         this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
         this.#accumulator?.flush()
         return baseOffset
       },
       (error) => {
-        const reason = this.#appendFailed(log, error)
+        const reason = this.#appendFailed(log, sizeBytes, error)
         this.#queue.left(recordCount, sizeBytes)
         this.#accumulator?.flush()
         throw reason
@@ -345,8 +338,11 @@ export class Partition implements ReadablePartition {
   }
 
   /** What the publisher is told; the log is given up unless the refusal was harmless. */
-  #appendFailed(log: PartitionLog, error: unknown): RatatoskrError {
-    if (isRatatoskrError(error) && harmlessAppendErrors.has(error.code)) return error
+  #appendFailed(log: PartitionLog, sizeBytes: number, error: unknown): RatatoskrError {
+    if (isRatatoskrError(error) && harmlessAppendErrors.has(error.code)) {
+      if (error.code === 'RTK_STORE_FULL') this.#context.room.refused(sizeBytes, error)
+      return error
+    }
     this.#failed(log, error)
     return partitionStoreFailed(this.#owner.text, this.index, error)
   }
@@ -380,9 +376,21 @@ export class Partition implements ReadablePartition {
     })
   }
 
+  async #openLog(): Promise<PartitionLog> {
+    try {
+      const log = await this.#context.store.openLog(this.#id, this.#owner.logOptions)
+      this.#damage = undefined
+      return log
+    } catch (error) {
+      const corrupt = isRatatoskrError(error, 'RTK_STORE_CORRUPT')
+      this.#damage = corrupt ? partitionCorrupt(this.#owner.text, this.index, error) : undefined
+      throw error
+    }
+  }
+
   async #reopen(): Promise<void> {
     await this.#closing
-    const log = await this.#context.store.openLog(this.#id, this.#owner.logOptions)
+    const log = await this.#openLog()
     if (this.#closedWith === undefined) this.#online(log)
     else await log.close()
   }
@@ -406,7 +414,7 @@ export class Partition implements ReadablePartition {
   }
 
   #unavailable(): RatatoskrError {
-    return this.#closedWith ?? partitionUnavailable(this.#owner.text, this.index)
+    return this.#closedWith ?? this.#damage ?? partitionUnavailable(this.#owner.text, this.index)
   }
 }
 

@@ -1,0 +1,29 @@
+/** What a partition works with, and what it knows of its topic. */
+import type { Expansion } from '../../domain/batch/expand.ts'
+import type { Limits } from '../../domain/limits.ts'
+import type { LogStore, OpenLogOptions, Platform } from '../../ports/index.ts'
+import type { PublishTraffic } from '../publish/traffic.ts'
+import type { StorageRoom } from '../storage-room.ts'
+import type { Supervision } from '../supervision/supervisor.ts'
+import type { BuilderPool } from './accumulator.ts'
+
+/** What all partitions of a broker share. */
+export interface PartitionContext {
+  readonly store: LogStore
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly expansion: Expansion
+  readonly supervision: Supervision
+  readonly traffic: PublishTraffic
+  readonly builders: BuilderPool
+  readonly room: StorageRoom
+}
+
+/** What a partition knows of its topic. */
+export interface PartitionOwner {
+  readonly id: string
+  readonly text: string
+  readonly logOptions: OpenLogOptions
+  /** A batch of single messages was handed to the store. */
+  batchFlushed(partition: number): void
+}
