@@ -1,8 +1,8 @@
 /**
  * Walks the batches of a file and checks each: how segments and the state log are recovered.
  *
- * The CRC of a batch leaves out its base offset, length and magic; those are held to what must be there: offsets without
- * gaps, lengths within the file, magic 2. So no damaged byte that matters goes unnoticed.
+ * The CRC of a batch leaves out its base offset, length, leader epoch and magic; those are held to what must be there:
+ * offsets without gaps, lengths within the file, epoch 0, magic 2. So no damaged byte goes unnoticed.
  */
 
 import type { DiskFile } from 'ratatoskr/ports'
@@ -15,12 +15,16 @@ import {
   crcOf,
   crcStart,
   lastOffsetDeltaOf,
+  leaderEpochOf,
   magicOf,
   nextOffsetOf,
 } from 'ratatoskr/ports'
 import { allocate } from './file-system.ts'
 
 const windowBytes = 1024 * 1024
+
+/** The one epoch that this format stores; a later one keeps a table of epochs beside the segments. */
+export const leaderEpoch = 0
 
 export interface ScanResult {
   /** Where the valid batches end. */
@@ -46,13 +50,16 @@ export function problemOf(
     return `a batch begins at offset ${baseOffsetOf(bytes, at)} where ${expectedOffset} must be`
   }
   if (lastOffsetDeltaOf(bytes, at) < 0) return 'a batch has no records'
+  if (leaderEpochOf(bytes, at) !== leaderEpoch) {
+    return `a batch has leader epoch ${leaderEpochOf(bytes, at)}, and there is only ${leaderEpoch}`
+  }
   if (checksum(bytes.subarray(at + crcStart, at + size)) !== crcOf(bytes, at))
     return 'a batch fails its checksum'
   return undefined
 }
 
 /** A part of a file in memory that moves along and grows to hold what is asked for. */
-class Window {
+export class Window {
   readonly #file: DiskFile
   readonly #sizeBytes: number
   bytes: Uint8Array = new Uint8Array(0)
@@ -124,6 +131,7 @@ export async function findBatchAfter(
   while (position + batchHeaderBytes <= sizeBytes) {
     await window.hold(position, batchHeaderBytes)
     const at = position - window.start
+    if (window.bytes.length - at < batchHeaderBytes) return undefined
     const candidate = nextCandidate(window.bytes, at)
     position += candidate - at
     if (candidate + batchHeaderBytes > window.bytes.length) continue
@@ -140,7 +148,7 @@ export async function findBatchAfter(
 }
 
 /** The next place from `at` on that has the magic where a batch would; the first that is too near to the end otherwise. */
-function nextCandidate(bytes: Uint8Array, at: number): number {
+export function nextCandidate(bytes: Uint8Array, at: number): number {
   while (at + batchHeaderBytes <= bytes.length && magicOf(bytes, at) !== batchMagic) at++
   return at
 }

@@ -4,8 +4,8 @@ import {
   closedError,
   type LogId,
   type LogStore,
+  type LogStoreCounters,
   type LogStoreSupports,
-  LogStoreTally,
   type OpenLogOptions,
   type PartitionLog,
   RatatoskrError,
@@ -28,7 +28,7 @@ export class DiskLogStore implements LogStore {
     truncateAfter: true,
     fencing: false,
   })
-  readonly counters = new LogStoreTally()
+  readonly counters: LogStoreCounters
   readonly #context: StoreContext
   readonly #directory: DataDirectory
   readonly #open = new Map<string, Entry>()
@@ -41,6 +41,7 @@ export class DiskLogStore implements LogStore {
 
   constructor(context: StoreContext, directory: DataDirectory) {
     this.#context = context
+    this.counters = context.tally
     this.#directory = directory
   }
 
@@ -137,10 +138,12 @@ export class DiskLogStore implements LogStore {
     const directory = `${this.#logs}/${key}`
     const topicDirectory = directory.slice(0, directory.lastIndexOf('/'))
     await this.#context.fileSystem.makeDirectory(directory)
+    const { segments } = await recoverSegments(this.#context, directory)
     const log = new DiskLog(this.#context, {
+      key,
       directory,
       segmentBytes: options.segmentBytes,
-      segments: await recoverSegments(this.#context, directory),
+      segments,
       newDirectories: [topicDirectory, this.#logs],
       onClose: (doubtfulFrom) => {
         this.#open.delete(key)

@@ -9,21 +9,29 @@ import {
   type BatchBytes,
   closedError,
   type Durability,
+  leaderEpochOf,
   type MaybePromise,
   maxTimestampOf,
   type OffsetRange,
   type PartitionLog,
   RatatoskrError,
 } from 'ratatoskr/ports'
+import { leaderEpoch } from './batch-scan.ts'
 import { GroupWriter } from './group-writer.ts'
 import { HotTail } from './hot-tail.ts'
+import { reportGaps } from './recovery.ts'
 import { Segment } from './segment.ts'
 import type { Place } from './segment-reader.ts'
-import { type StoreContext, storeFailed, storeFull } from './store-context.ts'
+import { corrupt, isCorrupt, type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
 
 const noBytes = new Uint8Array(0)
 
+// A segment that is sound by examination and still fails to be read is being changed by somebody else.
+const readAttemptsMax = 3
+
 export interface DiskLogOptions {
+  /** `<topic id>/<partition>`. */
+  readonly key: string
   readonly directory: string
   readonly segmentBytes: number
   /** Recovered segments, in order. */
@@ -44,6 +52,7 @@ export class DiskLog implements PartitionLog {
   #sizeBytes = 0
   #closing: Promise<void> | undefined
   #failure: RatatoskrError | undefined
+  #damaged: readonly OffsetRange[]
   /** Counts what takes bytes away, so that a read that ran beside it knows. */
   #cuts = 0
   #commitQueued = false
@@ -57,10 +66,13 @@ export class DiskLog implements PartitionLog {
     if (this.#segments.length === 0) this.#segments.push(new Segment(context, options.directory, 0, false))
     this.#endOffset = this.#stableOffset = this.#active.endOffset
     for (const segment of this.#segments) this.#sizeBytes += segment.sizeBytes
+    this.#damaged = damagedIn(this.#segments)
     this.#tail = new HotTail(context.hotBudget, () => this.#stableOffset)
     this.#writer = new GroupWriter(context, options.directory, options.newDirectories, {
       settled: (append) => {
         this.#stableOffset = append.endOffset
+        context.tally.appends++
+        context.tally.appendedBytes += append.to - append.from
         append.resolve()
       },
       full: (error) => this.#takeBack(storeFull(error)),
@@ -85,7 +97,7 @@ export class DiskLog implements PartitionLog {
   }
 
   get damaged(): readonly OffsetRange[] {
-    return []
+    return this.#damaged
   }
 
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): Promise<void> {
@@ -93,17 +105,18 @@ export class DiskLog implements PartitionLog {
     if (this.#failure !== undefined) throw this.#failure
     assertAppendsAtEnd(baseOffset, this.#endOffset)
     assertDurability(durability, 'fsync')
+    assertEpoch(batch)
     const segment = this.#segmentFor(batch.length)
     const { segmentBytes } = this.#options
     const chunk = this.#tail.chunkFor(segment, segment.sizeBytes, baseOffset, batch.length, segmentBytes)
-    const from = chunk.buffer.sizeBytes
-    chunk.buffer.append(batch, recordCount)
+    const from = this.#tail.append(chunk, batch, recordCount)
     segment.add(batch.length, recordCount, maxTimestampOf(batch))
     this.#endOffset += recordCount
     this.#sizeBytes += batch.length
     return new Promise((resolve, reject) => {
       const to = from + batch.length
-      this.#writer.add({ segment, chunk, from, to, endOffset: this.#endOffset, durability, resolve, reject })
+      const { endOffset } = this
+      this.#writer.add({ segment, chunk, from, to, baseOffset, endOffset, durability, resolve, reject })
       this.#queueCommit()
     })
   }
@@ -113,16 +126,17 @@ export class DiskLog implements PartitionLog {
     assertReadable(offset, this.startOffset, this.#stableOffset)
     if (offset === this.#stableOffset) return noBytes
     const hot = this.#tail.find(offset)
-    return hot === undefined
-      ? this.#readCold(offset, bytesMax)
-      : hot.read(offset, this.#stableOffset, bytesMax)
+    if (hot === undefined) return this.#readCold(offset, bytesMax)
+    this.#context.tally.hotReads++
+    return hot.read(offset, this.#stableOffset, bytesMax)
   }
 
   async offsetForTime(timestampMs: number): Promise<number> {
-    return this.#beside(async () => {
+    return this.#beside(this.startOffset, async () => {
       for (const segment of this.#segments) {
         if (segment.maxTimestampMs < timestampMs || segment.baseOffset >= this.#stableOffset) continue
-        const found = await segment.offsetForTime(timestampMs, this.#stableOffset)
+        const find = () => segment.offsetForTime(timestampMs, this.#stableOffset)
+        const found = await this.#examined(segment, find, (seen) => this.#examine(segment, seen))
         if (found !== undefined) return found
       }
       return this.#stableOffset
@@ -134,11 +148,13 @@ export class DiskLog implements PartitionLog {
     return this.#inLine(async () => {
       const limit = Math.min(offset, this.#stableOffset)
       let count = 0
-      while (count < this.#segments.length - 1 && this.#segments[count].endOffset <= limit) count++
+      // The last file stays whatever is in it: its name holds the offset at which the log goes on.
+      while (this.#segments[count].endOffset <= limit && this.#segments[count + 1]?.created === true) count++
       if (count === 0) return this.startOffset
       const gone = this.#segments.slice(0, count)
       this.#segments = this.#segments.slice(count)
       for (const segment of gone) this.#sizeBytes -= segment.sizeBytes
+      this.#damaged = damagedIn(this.#segments)
       this.#cuts++
       await this.#removeFiles(gone)
       return this.startOffset
@@ -169,7 +185,9 @@ export class DiskLog implements PartitionLog {
   /** The segment that takes a batch next: the active one, or a new one when it would grow too large. */
   #segmentFor(batchBytes: number): Segment {
     const active = this.#active
-    if (active.sizeBytes === 0 || active.sizeBytes + batchBytes <= this.#options.segmentBytes) return active
+    const hasRoom = active.sizeBytes === 0 || active.sizeBytes + batchBytes <= this.#options.segmentBytes
+    // Behind damage nothing is written: a torn end would not be known from it.
+    if (hasRoom && active.gaps.length === 0) return active
     const next = new Segment(this.#context, this.#options.directory, this.#endOffset, false)
     this.#segments.push(next)
     return next
@@ -195,30 +213,90 @@ export class DiskLog implements PartitionLog {
       assertReadable(offset, this.startOffset, this.#stableOffset)
       if (offset === this.#endOffset) return undefined
       const segment = this.#segments[this.#placeOfSegment(offset)]
-      const place = await segment.placeOf(offset)
+      const place = await this.#examined(
+        segment,
+        async () => {
+          await segment.loadIndex()
+          return segment.placeOf(offset)
+        },
+        () => this.#examineNow(segment),
+      )
       if (place.offset !== offset) {
         throw new RatatoskrError(
           'RTK_INVALID_ARGUMENT',
-          `offset ${offset} is inside a batch; give a batch's first`,
+          `offset ${offset} is inside a batch or a damaged place; give the first of one`,
         )
       }
-      await segment.loadIndex()
       this.#context.indexes.forget(segment)
       if (this.#writer.isEmpty) return { segment, place }
     }
   }
 
   #readCold(offset: number, bytesMax: number): Promise<BatchBytes> {
-    return this.#beside(async () => {
+    this.#context.tally.coldReads++
+    return this.#beside(offset, async () => {
       assertReadable(offset, this.startOffset, this.#stableOffset)
       if (offset === this.#stableOffset) return noBytes
       const segment = this.#segments[this.#placeOfSegment(offset)]
-      return segment.read({ offset, limitOffset: this.#stableOffset, bytesMax })
+      this.#assertUndamaged(offset)
+      return this.#examined(
+        segment,
+        () => segment.read({ offset, limitOffset: this.#stableOffset, bytesMax }),
+        async (seen) => {
+          await this.#examine(segment, seen)
+          this.#assertUndamaged(offset)
+        },
+      )
     })
   }
 
+  /** @throws RTK_STORE_CORRUPT */
+  #assertUndamaged(offset: number): void {
+    const lost = this.#damaged.find(({ to }) => offset < to)
+    if (lost !== undefined && offset >= lost.from)
+      throw corrupt('the record is lost to damage', offset, lost.to)
+  }
+
+  /** Runs a read; when it finds damage, has the segment examined, so that the damage is known, and runs it again. */
+  async #examined<T>(
+    segment: Segment,
+    read: () => Promise<T>,
+    examine: (examinationsSeen: number) => Promise<void>,
+  ): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      const { examinations } = segment
+      try {
+        return await read()
+      } catch (error) {
+        if (!isCorrupt(error) || attempt === readAttemptsMax) throw error
+      }
+      await examine(examinations)
+    }
+  }
+
+  /** Examines a segment, unless that was done since somebody saw its damage. */
+  #examine(segment: Segment, examinationsSeen: number): Promise<void> {
+    return this.#queue(async () => {
+      if (segment.examinations === examinationsSeen && this.#segments.includes(segment)) {
+        await this.#examineNow(segment)
+      }
+    })
+  }
+
+  async #examineNow(segment: Segment): Promise<void> {
+    await this.#commit()
+    if (this.#failure === undefined && !(await this.#writer.sync())) throw this.#failure
+    const end = this.#writer.writtenEnd(segment)
+    await segment.examine(end)
+    this.#damaged = damagedIn(this.#segments)
+    if (segment.gaps.length > 0) reportGaps(this.#context, segment)
+    // What a failed log has written is in doubt, and an index would vouch for it.
+    if (this.#failure === undefined) await segment.writeIndex(end)
+    if (segment !== this.#active) this.#context.indexes.keep(segment)
+  }
+
   /** Runs a read beside what changes files, and again when something was cut meanwhile. */
-  async #beside<T>(read: () => Promise<T>): Promise<T> {
+  async #beside<T>(offset: number, read: () => Promise<T>): Promise<T> {
     for (;;) {
       this.#assertOpen()
       const cuts = this.#cuts
@@ -227,21 +305,25 @@ export class DiskLog implements PartitionLog {
         if (this.#cuts === cuts) return result
       } catch (error) {
         this.#assertOpen()
-        if (this.#cuts === cuts) throw storeFailed(error)
+        if (this.#cuts === cuts) throw unreadable(error, offset)
       }
     }
   }
 
   /** Runs something that changes files when everything before it is done. */
   #inLine<T>(run: () => Promise<T>): Promise<T> {
+    return this.#queue(run).catch((error: unknown) => {
+      throw storeFailed(error)
+    })
+  }
+
+  #queue<T>(run: () => Promise<T>): Promise<T> {
     const done = this.#line.then(run)
     this.#line = done.then(
       () => undefined,
       () => undefined,
     )
-    return done.catch((error: unknown) => {
-      throw storeFailed(error)
-    })
+    return done
   }
 
   #queueCommit(): void {
@@ -266,6 +348,7 @@ export class DiskLog implements PartitionLog {
     this.#sizeBytes -= segment.sizeBytes - place.position
     segment.cut(place)
     this.#tail.cut(place.offset)
+    this.#damaged = damagedIn(this.#segments)
     this.#endOffset = place.offset
     this.#stableOffset = Math.min(this.#stableOffset, place.offset)
   }
@@ -278,7 +361,7 @@ export class DiskLog implements PartitionLog {
     try {
       await this.#removeFiles(gone.reverse())
       // The index vouches for bytes that go: it must be gone first.
-      await fileSystem.remove(segment.indexPath)
+      await segment.removeIndex()
       await fileSystem.syncDirectory(this.#options.directory)
       const file = await files.acquire(segment.path, 'write')
       try {
@@ -295,15 +378,17 @@ export class DiskLog implements PartitionLog {
     }
   }
 
+  /** Each is gone for good before the next goes, so that a crash never leaves a hole in the log. */
   async #removeFiles(segments: readonly Segment[]): Promise<void> {
-    const { fileSystem, files, indexes } = this.#context
+    const { fileSystem, files, indexes, quarantine } = this.#context
     for (const segment of segments) {
       indexes.forget(segment)
       await files.discard(segment.path)
-      await fileSystem.remove(segment.indexPath)
-      await fileSystem.remove(segment.path)
+      await segment.removeIndex()
+      if (segment.gaps.length > 0) await quarantine.take(segment.path, this.#options.key)
+      else await fileSystem.remove(segment.path)
+      await fileSystem.syncDirectory(this.#options.directory)
     }
-    if (segments.length > 0) await fileSystem.syncDirectory(this.#options.directory)
   }
 
   /** Refuses everything that has not settled and goes back to where the log is stable. */
@@ -342,6 +427,32 @@ export class DiskLog implements PartitionLog {
 
   /** Leaves an index for the active segment, so that opening the log again reads nothing that is known to be whole. */
   async #checkpoint(): Promise<void> {
-    if (this.#active.created && this.#active.sizeBytes > 0) await this.#active.writeIndex()
+    const active = this.#active
+    if (active.created && active.sizeBytes > 0 && active.indexedBytes !== active.sizeBytes) {
+      await active.writeIndex()
+    }
   }
+}
+
+/** What is lost in some segments, in offsets; gaps side by side are one. */
+function damagedIn(segments: readonly Segment[]): readonly OffsetRange[] {
+  const ranges: { from: number; to: number }[] = []
+  for (const { gaps } of segments) {
+    for (const { offset, endOffset } of gaps) {
+      const last = ranges.at(-1)
+      if (last?.to === offset) last.to = endOffset
+      else if (endOffset > offset) ranges.push({ from: offset, to: endOffset })
+    }
+  }
+  return ranges
+}
+
+/** @throws RTK_INVALID_ARGUMENT */
+function assertEpoch(batch: BatchBytes): void {
+  const epoch = leaderEpochOf(batch)
+  if (epoch === leaderEpoch) return
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `this store keeps batches of leader epoch ${leaderEpoch} only, got ${epoch}`,
+  )
 }

@@ -11,6 +11,7 @@ import type { PooledFile } from './file-pool.ts'
 import { isFull, writeAll } from './file-system.ts'
 import type { HotChunk } from './hot-tail.ts'
 import type { Segment } from './segment.ts'
+import type { Place } from './segment-reader.ts'
 import type { StoreContext } from './store-context.ts'
 
 // One write of a group; large enough to be fast, small enough that the next group need not wait for long.
@@ -22,6 +23,7 @@ export interface PendingAppend {
   readonly chunk: HotChunk
   readonly from: number
   readonly to: number
+  readonly baseOffset: number
   readonly endOffset: number
   readonly durability: Durability
   resolve(): void
@@ -69,6 +71,13 @@ export class GroupWriter {
 
   get isDirty(): boolean {
     return this.#written?.dirty ?? false
+  }
+
+  /** Up to where a segment is written. Only while no commit is under way. */
+  writtenEnd(segment: Segment): Place {
+    const first = this.#pending.find((append) => append.segment === segment)
+    if (first === undefined) return { position: segment.sizeBytes, offset: segment.endOffset }
+    return { position: positionOf(first), offset: first.baseOffset }
   }
 
   add(append: PendingAppend): void {
@@ -186,6 +195,7 @@ export class GroupWriter {
 
   async #syncFile(file: PooledFile): Promise<void> {
     await file.file.sync()
+    this.#context.tally.syncs++
     file.dirty = false
     if (this.#written !== undefined) this.#written.dirty = false
     this.disarm()

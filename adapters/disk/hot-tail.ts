@@ -2,7 +2,7 @@
  * The recent end of a log in memory. Appends are copied here once; the writer writes from these buffers and readers at the
  * tail read from them, so that neither waits for the disk. All logs of a store share one budget of bytes.
  */
-import { BatchBuffer } from 'ratatoskr/ports'
+import { BatchBuffer, type LogStoreTally } from 'ratatoskr/ports'
 import type { Segment } from './segment.ts'
 
 const smallestChunkBytes = 16 * 1024
@@ -33,15 +33,13 @@ export class HotChunk {
 /** Bytes that the hot tails of all logs may take. Chunks go in the order in which they were made. */
 export class HotBudget {
   readonly #bytesMax: number
+  readonly #tally: LogStoreTally
   readonly #chunks = new Set<HotChunk>()
   #bytes = 0
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, tally: LogStoreTally) {
     this.#bytesMax = bytesMax
-  }
-
-  get bytes(): number {
-    return this.#bytes
+    this.#tally = tally
   }
 
   add(chunk: HotChunk): void {
@@ -56,7 +54,14 @@ export class HotBudget {
   }
 
   remove(chunk: HotChunk): void {
-    if (this.#chunks.delete(chunk)) this.#bytes -= chunk.buffer.capacityBytes
+    if (!this.#chunks.delete(chunk)) return
+    this.#bytes -= chunk.buffer.capacityBytes
+    this.count(-chunk.buffer.sizeBytes)
+  }
+
+  /** Counts batches that came or went; the budget itself is for the buffers, however full they are. */
+  count(batchBytes: number): void {
+    this.#tally.hotBytes += batchBytes
   }
 }
 
@@ -89,6 +94,14 @@ export class HotTail {
     return chunk
   }
 
+  /** Copies a batch into a chunk that has room for it. @returns where in the chunk it begins */
+  append(chunk: HotChunk, batch: Uint8Array, recordCount: number): number {
+    const from = chunk.buffer.sizeBytes
+    chunk.buffer.append(batch, recordCount)
+    this.#budget.count(batch.length)
+    return from
+  }
+
   /** The buffer that holds an offset; undefined when it is on disk only. */
   find(offset: number): BatchBuffer | undefined {
     const chunks = this.#chunks
@@ -104,7 +117,10 @@ export class HotTail {
     while ((this.#chunks.at(-1)?.buffer.baseOffset ?? -1) >= offset)
       this.drop(this.#chunks[this.#chunks.length - 1])
     const buffer = this.#chunks.at(-1)?.buffer
-    if (buffer !== undefined && buffer.endOffset > offset) buffer.cut(buffer.positionOf(offset), offset)
+    if (buffer === undefined || buffer.endOffset <= offset) return
+    const position = buffer.positionOf(offset)
+    this.#budget.count(position - buffer.sizeBytes)
+    buffer.cut(position, offset)
   }
 
   clear(): void {

@@ -3,13 +3,14 @@
  * Levels: `os` (written), `interval` (written, synced within `syncIntervalMs`), `fsync` (synced before the ack).
  */
 import { resolve } from 'node:path'
-import type { FileSystem, Storage } from 'ratatoskr/ports'
+import { type FileSystem, LogStoreTally, type Storage } from 'ratatoskr/ports'
 import { DataDirectory } from './data-directory.ts'
 import { DiskLogStore } from './disk-log-store.ts'
 import { DiskStateStore } from './disk-state-store.ts'
 import { FilePool } from './file-pool.ts'
 import { HotBudget } from './hot-tail.ts'
 import { nodeFileSystem } from './node-file-system.ts'
+import { Quarantine } from './quarantine.ts'
 import { StateLog } from './state-log.ts'
 import { IndexCache } from './store-context.ts'
 
@@ -47,11 +48,14 @@ export function diskStorage(options: DiskStorageOptions): Storage {
     open({ checksum, clock, logger }) {
       const directory = new DataDirectory(fileSystem, path)
       const log = logger.child({ component: 'disk' })
+      const tally = new LogStoreTally()
       const context = {
         fileSystem,
         files: new FilePool(fileSystem, openFilesMax),
-        hotBudget: new HotBudget(hotBytesMax),
+        hotBudget: new HotBudget(hotBytesMax, tally),
         indexes: new IndexCache(indexesInMemoryMax),
+        quarantine: new Quarantine(fileSystem, path),
+        tally,
         checksum,
         clock,
         logger: log,

@@ -249,7 +249,10 @@ describe('a failed read', () => {
     const log = await openLog()
     for (let i = 0; i < 3; i++) await append(log, 'fsync', 20_000)
     disk.inject({ call: 'read', suffix: '.log', code: 'EIO', times: 1 })
-    await expect(async () => log.read(0, 10)).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
+    await expect(async () => log.read(0, 10)).rejects.toMatchObject({
+      code: 'RTK_STORE_UNREADABLE',
+      details: { offset: 0 },
+    })
     expect((await log.read(0, 10)).length).toBeGreaterThan(0)
     await append(log, 'fsync')
   })

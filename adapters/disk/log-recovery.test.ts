@@ -111,15 +111,6 @@ describe('the end of a log', () => {
     expect((await stat(await lastSegment())).size).toBe(batches.reduce((sum, batch) => sum + batch.length, 0))
   })
 
-  it('damaged with valid batches after it, is not cut: that would throw them away', async () => {
-    const batches = await write(5)
-    await forgetCheckpoint()
-    await flip(await lastSegment(), batches[0].length * 2 + 70)
-    await restart()
-    await expect(openLog()).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT', details: { offset: 2 } })
-    await expect(openLog()).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
-  })
-
   it('is not read again after a clean stop', async () => {
     await write(6)
     await restart()
@@ -222,31 +213,27 @@ describe('a sealed segment', () => {
     }
   })
 
-  it('with any bit of a batch header flipped outside the epoch, gives no wrong byte', async () => {
+  it('with a flipped bit in any byte of a batch header, loses that batch and no other', async () => {
     const batches = await write(12)
     const [path] = await segments()
     const whole = await readFile(path)
     await restart()
-    const log = await openLog()
+    let log = await openLog()
+    await log.close()
     for (let at = 0; at < 61; at++) {
-      if (at >= 12 && at < 16) continue
       const bytes = Buffer.from(whole)
       bytes[batches[0].length + at] ^= 1 << (at % 8)
       await writeFile(path, bytes)
+      await rm(path.replace('.log', '.index'))
+      log = await openLog()
       await expect(async () => log.read(1, 1), `byte ${at}`).rejects.toMatchObject({
         code: 'RTK_STORE_CORRUPT',
+        details: { offset: 1, nextOffset: 2 },
       })
       expect(Buffer.from(await log.read(0, 1)).equals(batches[0])).toBe(true)
+      expect(Buffer.from(await log.read(2, 1)).equals(batches[2])).toBe(true)
+      await log.close()
     }
-  })
-
-  it('that is damaged when its index is lost, too, refuses the log', async () => {
-    await write(12)
-    const [path] = await segments()
-    await flip(path, 100)
-    await unlink(path.replace('.log', '.index'))
-    await restart()
-    await expect(openLog()).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT', details: { offset: 0 } })
   })
 })
 

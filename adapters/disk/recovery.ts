@@ -1,61 +1,143 @@
 /**
  * Opens the segments of a log as a crash may have left them. Every segment but the last was synced before the next was
- * made, so that only the end of the last may be torn; anything else that is wrong is damage, and is reported, not mended.
+ * made, so that only the end of the last may be torn; anything else that is wrong is damage. Damage within a segment becomes
+ * a gap, and no file is changed for it. Files that contradict each other are refused, before anything is changed.
  */
-import { findBatchAfter } from './batch-scan.ts'
+import { RatatoskrError } from 'ratatoskr/ports'
+import { readIndexFile, temporaryEnding } from './index-file.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
-import { corrupt, type StoreContext } from './store-context.ts'
+import type { StoreContext } from './store-context.ts'
 
-/** @returns the segments in order, none for a log without files; @throws RTK_STORE_CORRUPT */
-export async function recoverSegments(context: StoreContext, directory: string): Promise<Segment[]> {
-  const { fileSystem } = context
+/** What opening a log took. */
+export interface RecoveredLog {
+  /** In order; none for a log without files. */
+  readonly segments: Segment[]
+  /** Bytes of batches that were read and checked. */
+  readonly scannedBytes: number
+}
+
+/** How one segment was found. */
+interface Found {
+  readonly scannedBytes: number
+  readonly torn: string | undefined
+}
+
+/** @throws RTK_STORE_CORRUPT when the files contradict each other */
+export async function recoverSegments(context: StoreContext, directory: string): Promise<RecoveredLog> {
+  const { fileSystem, indexes } = context
   const names = await fileSystem.list(directory)
   const bases = names.map(baseOffsetOfName).filter((base) => base !== undefined)
   bases.sort((a, b) => a - b)
   const segments = bases.map((base) => new Segment(context, directory, base, true))
-  const indexes = new Set(segments.map((segment) => segment.indexPath))
+  const found: Found[] = []
+  for (const [i, segment] of segments.entries()) {
+    found.push(await recoverSegment(context, segment, bases[i + 1]))
+  }
+  assertContiguous(segments)
+  for (const [i, segment] of segments.entries()) {
+    if (i === segments.length - 1) await settleEnd(context, segment, found[i])
+    else if (segment.indexedBytes !== segment.sizeBytes) {
+      await segment.writeIndex()
+      indexes.keep(segment)
+    }
+    if (segment.gaps.length > 0) reportGaps(context, segment)
+  }
+  const known = new Set(segments.map((segment) => segment.indexPath))
   for (const name of names) {
     const path = `${directory}/${name}`
-    if (name.endsWith('.index') && !indexes.has(path)) await fileSystem.remove(path)
+    const isStray = name.endsWith('.index') && !known.has(path)
+    if (isStray || name.endsWith(`.index${temporaryEnding}`)) await fileSystem.remove(path)
   }
-  for (const segment of segments.slice(0, -1)) await segment.openSealed()
-  const active = segments.at(-1)
-  if (active !== undefined) await recoverActive(context, active)
+  return { segments, scannedBytes: found.reduce((sum, { scannedBytes }) => sum + scannedBytes, 0) }
+}
+
+/**
+ * Finds out what is in a segment: by its index as far as that goes, by reading the rest.
+ * @param limitOffset where it must end; undefined for the last
+ */
+async function recoverSegment(
+  context: StoreContext,
+  segment: Segment,
+  limitOffset: number | undefined,
+): Promise<Found> {
+  const { checksum, fileSystem } = context
+  const size = await fileSystem.sizeOf(segment.path)
+  const summary = (await readIndexFile(fileSystem, segment.indexPath, checksum, 'summary'))?.summary
+  const concerns =
+    summary?.baseOffset === segment.baseOffset &&
+    summary.endOffset <= (limitOffset ?? Number.MAX_SAFE_INTEGER)
+  // Bytes that were synced once, or all of a sealed segment, are gone: that is damage.
+  const isCut = (concerns && summary.sizeBytes > size) || (limitOffset !== undefined && size === 0)
+  const endOffset = limitOffset ?? (isCut ? summary?.endOffset : undefined)
+  if (concerns && !isCut) {
+    segment.adopt(summary)
+    if (summary.sizeBytes === size && (limitOffset ?? summary.endOffset) === summary.endOffset) {
+      return { scannedBytes: 0, torn: undefined }
+    }
+  }
+  const file = await fileSystem.open(segment.path, 'read')
+  try {
+    const from = segment.sizeBytes
+    let { torn } = await segment.recover(file, size, endOffset)
+    if (from > 0 && segment.endOffset < (endOffset ?? 0)) {
+      // The index and the next segment do not agree on where this one ends: the file has the last word.
+      segment.forget()
+      torn = (await segment.recover(file, size, endOffset)).torn
+    }
+    if (isCut && endOffset !== undefined) segment.loseEnd(endOffset)
+    return { scannedBytes: size - from, torn }
+  } finally {
+    await file.close()
+  }
+}
+
+/** @throws RTK_STORE_CORRUPT */
+function assertContiguous(segments: readonly Segment[]): void {
   for (let i = 1; i < segments.length; i++) {
     const { endOffset } = segments[i - 1]
     const { baseOffset } = segments[i]
     if (endOffset === baseOffset) continue
-    const what = endOffset < baseOffset ? 'are missing between two segments' : 'are in two segments'
-    throw corrupt(
-      `records ${Math.min(endOffset, baseOffset)} to ${Math.max(endOffset, baseOffset)} ${what}`,
-      endOffset,
+    const from = Math.min(endOffset, baseOffset)
+    const to = Math.max(endOffset, baseOffset)
+    const what =
+      endOffset < baseOffset
+        ? `offsets ${from} to ${to - 1} are in no segment: a file is missing`
+        : `offsets ${from} to ${to - 1} are in two segments`
+    throw new RatatoskrError(
+      'RTK_STORE_CORRUPT',
+      `${what}; run \`ratatoskr log verify\` to see the files, and put back what belongs there or run \`ratatoskr log repair\``,
+      { details: { offset: from, nextOffset: to } },
     )
   }
-  return segments
 }
 
-async function recoverActive(context: StoreContext, segment: Segment): Promise<void> {
-  const { checksum, fileSystem, logger } = context
+/**
+ * Cuts off the torn end of the last segment. Found after a crash, the rest may not be on the disk yet: nobody may read it
+ * before it is.
+ */
+async function settleEnd(context: StoreContext, segment: Segment, found: Found): Promise<void> {
+  const { fileSystem, logger } = context
+  if (found.torn === undefined && found.scannedBytes === 0) return
   const file = await fileSystem.open(segment.path, 'write')
   try {
-    const size = await file.size()
-    const { problem, endPosition, endOffset, coveredBytes } = await segment.openActive(file, size)
-    if (problem === undefined) {
-      // Found after a crash, it may not be on the disk yet: nobody may read it before it is.
-      if (coveredBytes < size) await file.sync()
-      return
+    if (found.torn !== undefined) {
+      const { endOffset, sizeBytes } = segment
+      const bytes = (await file.size()) - sizeBytes
+      logger.warn('the torn end of a log was cut off', { endOffset, bytes, problem: found.torn })
+      await file.truncate(sizeBytes)
     }
-    const later = await findBatchAfter(file, { position: endPosition, offset: endOffset }, size, checksum)
-    if (later !== undefined) {
-      throw corrupt(
-        `the log is damaged before its end: ${problem}; valid batches follow from ${later} on`,
-        endOffset,
-      )
-    }
-    logger.warn('the torn end of a log was cut off', { endOffset, bytes: size - endPosition, problem })
-    await file.truncate(endPosition)
     await file.sync()
+    context.tally.syncs++
   } finally {
     await file.close()
   }
+  if (segment.gaps.length > 0) await segment.writeIndex()
+}
+
+export function reportGaps({ logger }: StoreContext, { baseOffset, gaps }: Segment): void {
+  logger.error('a segment is damaged: what lies around it is served, and the file is kept', {
+    segment: baseOffset,
+    gaps: gaps.length,
+    first: gaps.slice(0, 10),
+  })
 }

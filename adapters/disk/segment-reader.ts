@@ -9,11 +9,12 @@ import {
   type Checksum,
   indexIntervalBytes,
   lastOffsetDeltaOf,
+  leaderEpochOf,
   magicOf,
   maxTimestampOf,
   nextOffsetOf,
 } from 'ratatoskr/ports'
-import { problemOf } from './batch-scan.ts'
+import { leaderEpoch, problemOf } from './batch-scan.ts'
 import { allocate } from './file-system.ts'
 import { corrupt } from './store-context.ts'
 
@@ -101,29 +102,37 @@ function takeBatches(
 }
 
 /**
- * Offset of the first batch between two positions whose greatest timestamp is at least `timestampMs`; undefined when there
- * is none below `limitOffset`.
+ * Offset of the first batch from a place on whose greatest timestamp is at least `timestampMs`; undefined when there is none
+ * below `limitOffset`. Every batch on the way is verified: a damaged timestamp gives no wrong answer.
+ * @throws RTK_STORE_CORRUPT
  */
 export async function findTime(
   source: SegmentBytes,
   from: Place,
-  endPosition: number,
   limitOffset: number,
   timestampMs: number,
+  checksum: Checksum,
 ): Promise<number | undefined> {
   let { position, offset: expected } = from
   let window: Uint8Array = new Uint8Array(0)
   let at = 0
-  while (position < endPosition && expected < limitOffset) {
+  while (position < source.sizeBytes && expected < limitOffset) {
     if (window.length - at < batchHeaderBytes) {
       window = await load(source, position, indexIntervalBytes + batchHeaderBytes)
       at = 0
     }
     assertHeader(window, at, source.sizeBytes - position, expected)
+    const size = batchSizeOf(window, at)
+    if (at + size > window.length) {
+      window = await load(source, position, size)
+      at = 0
+    }
+    const problem = problemOf(window, at, window.length, expected, checksum)
+    if (problem !== undefined) throw corrupt(problem, expected)
     if (maxTimestampOf(window, at) >= timestampMs) return expected
     expected = nextOffsetOf(window, at)
-    position += batchSizeOf(window, at)
-    at += batchSizeOf(window, at)
+    position += size
+    at += size
   }
   return undefined
 }
@@ -153,6 +162,7 @@ function assertHeader(window: Uint8Array, at: number, left: number, expected: nu
     window.length - at >= batchHeaderBytes &&
     magicOf(window, at) === batchMagic &&
     baseOffsetOf(window, at) === expected &&
+    leaderEpochOf(window, at) === leaderEpoch &&
     lastOffsetDeltaOf(window, at) >= 0 &&
     batchSizeOf(window, at) >= batchHeaderBytes &&
     batchSizeOf(window, at) <= left

@@ -1,13 +1,15 @@
 /**
  * One segment of a log: a file of whole batches back to back, named by its first offset, exactly as Kafka writes them;
- * beside it a sparse index that can always be made again.
+ * beside it a sparse index that can always be made again. Where the file is damaged there is a gap: the batches between
+ * two gaps are a run, and reads stay within one.
  */
 
 import type { DiskFile } from 'ratatoskr/ports'
-import { batchSizeOf, maxTimestampOf, recordCountOf, SparseIndex } from 'ratatoskr/ports'
-import { type ScanResult, scanBatches } from './batch-scan.ts'
-import { decodeEntries, decodeSummary, encodeIndex, readIndexFile, writeIndexFile } from './index-file.ts'
+import { baseOffsetOf, maxTimestampOf, SparseIndex } from 'ratatoskr/ports'
+import { scanBatches } from './batch-scan.ts'
+import { encodeIndex, type IndexSummary, readIndexFile, writeIndexFile } from './index-file.ts'
 import { findPlace, findTime, type Place, type ReadBounds, readBatches } from './segment-reader.ts'
+import { type Gap, type SegmentScan, scanSegment } from './segment-scan.ts'
 import { corrupt, type StoreContext } from './store-context.ts'
 
 const stem = (baseOffset: number): string => String(baseOffset).padStart(20, '0')
@@ -17,20 +19,37 @@ export function baseOffsetOfName(name: string): number | undefined {
   return /^\d{20}\.log$/.test(name) ? Number(name.slice(0, 20)) : undefined
 }
 
+/** Batches without a gap between them. */
+interface Run {
+  readonly start: Place
+  readonly end: Place
+}
+
 export class Segment {
   readonly baseOffset: number
   readonly path: string
   readonly indexPath: string
-  /** False until the file exists. */
+  /** False until the file exists and its entry in the directory is synced. */
   created: boolean
   endOffset: number
   sizeBytes = 0
   /** After a cut perhaps more than is left; -1 when there never was a batch. */
   maxTimestampMs = -1
+  /** What is lost to damage, in order. A segment that has some takes no more batches. */
+  gaps: readonly Gap[] = []
+  /** How often the whole file was examined since the log was opened. */
+  examinations = 0
   readonly #context: StoreContext
-  // Always there while the segment is written; read again on demand once it is sealed.
+  /** The whole index when it is in memory; it is read again on demand otherwise. */
   #index: SparseIndex | undefined = new SparseIndex()
+  /** While the index is not in memory: what came after `#filed`. */
+  #recent: SparseIndex | undefined
+  /** While the index is not in memory: what can be read of it. */
+  #filed: Place
   #loading: Promise<SparseIndex> | undefined
+  /** What the index file covers, as far as this process knows, and the end of the line of its writers. */
+  #indexedBytes = -1
+  #writing: Promise<void> = Promise.resolve()
 
   constructor(context: StoreContext, directory: string, baseOffset: number, created: boolean) {
     this.#context = context
@@ -39,110 +58,176 @@ export class Segment {
     this.path = `${directory}/${stem(baseOffset)}.log`
     this.indexPath = `${directory}/${stem(baseOffset)}.index`
     this.created = created
+    this.#filed = this.#start
   }
 
-  /** Counts a batch at the end: one that is appended, or found at recovery. */
+  /** Bytes of the segment that its index file covers. */
+  get indexedBytes(): number {
+    return Math.max(0, this.#indexedBytes)
+  }
+
+  /** Counts a batch at the end: one that is appended. */
   add(sizeBytes: number, recordCount: number, maxTimestampMs: number): void {
-    this.#index?.add(this.endOffset - this.baseOffset, this.sizeBytes, maxTimestampMs)
+    this.#indexInUse().add(this.endOffset - this.baseOffset, this.sizeBytes, maxTimestampMs)
     if (maxTimestampMs > this.maxTimestampMs) this.maxTimestampMs = maxTimestampMs
     this.sizeBytes += sizeBytes
     this.endOffset += recordCount
   }
 
-  /** Forgets the batches from a place on. The index must be in memory. */
+  /** Forgets what lies behind a place. The index must be in memory, or cover nothing of that. */
   cut(place: Place): void {
     this.#index?.cut(place.position)
+    this.#recent?.cut(place.position)
     this.sizeBytes = place.position
     this.endOffset = place.offset
+    this.gaps = this.gaps.filter((gap) => gap.endPosition <= place.position && gap.endOffset <= place.offset)
   }
 
-  /** Lets go of the index; it is read again when it is needed. Only for sealed segments. */
+  /** Lets go of the index, to be read again when it is needed; unless its file does not cover all of the segment. */
   dropIndex(): void {
-    this.#index = undefined
+    if (this.#indexedBytes !== this.sizeBytes) return
+    this.#index = this.#recent = undefined
+    this.#filed = { position: this.sizeBytes, offset: this.endOffset }
   }
 
-  /** Opens a segment that was sealed: by its index when that fits, by reading all of it otherwise. */
-  async openSealed(): Promise<void> {
-    const { checksum, fileSystem } = this.#context
-    const size = await fileSystem.sizeOf(this.path)
-    const summary = decodeSummary(await readIndexFile(fileSystem, this.indexPath, true), checksum)
-    if (summary?.baseOffset === this.baseOffset && summary.sizeBytes === size) {
-      this.sizeBytes = size
-      this.endOffset = summary.endOffset
-      this.maxTimestampMs = summary.maxTimestampMs
-      this.#index = undefined
-      return
-    }
-    const file = await fileSystem.open(this.path, 'read')
-    try {
-      const { problem, endOffset } = await this.#scan(file, size)
-      if (problem !== undefined) throw corrupt(`a sealed segment is damaged: ${problem}`, endOffset)
-    } finally {
-      await file.close()
-    }
-    await this.writeIndex()
-    this.#context.indexes.keep(this)
+  /** Takes over what is known of the segment, up to its size; the index is read when it is needed. */
+  adopt(summary: IndexSummary): void {
+    this.sizeBytes = summary.sizeBytes
+    this.endOffset = summary.endOffset
+    this.maxTimestampMs = summary.maxTimestampMs
+    this.gaps = summary.gaps
+    this.#indexedBytes = summary.sizeBytes
+    this.dropIndex()
+  }
+
+  /** Takes back what `adopt` and `recover` took over. */
+  forget(): void {
+    this.gaps = []
+    this.sizeBytes = 0
+    this.endOffset = this.baseOffset
+    this.maxTimestampMs = -1
+    this.#indexedBytes = -1
+    this.#index = new SparseIndex()
+    this.#recent = undefined
+  }
+
+  /** The file is shorter than it was: what it had up to an offset is lost. */
+  loseEnd(endOffset: number): void {
+    if (this.endOffset >= endOffset) return
+    const place = { position: this.sizeBytes, offset: this.endOffset }
+    this.gaps = [...this.gaps, { ...place, endPosition: this.sizeBytes, endOffset }]
+    this.endOffset = endOffset
+  }
+
+  /** What is known of the segment up to a place where it is synced; up to its end without one. */
+  summary(end: Place = { position: this.sizeBytes, offset: this.endOffset }): IndexSummary {
+    const { baseOffset, maxTimestampMs, gaps } = this
+    return { baseOffset, endOffset: end.offset, sizeBytes: end.position, maxTimestampMs, gaps }
+  }
+
+  /** Checks the file from what is known of it to its end, and takes over what is found. @returns what was found */
+  async recover(file: DiskFile, sizeBytes: number, limitOffset: number | undefined): Promise<SegmentScan> {
+    const from = { position: this.sizeBytes, offset: this.endOffset }
+    const index = this.#indexInUse()
+    const source = this.#source(file, sizeBytes, limitOffset)
+    const scan = await scanSegment(source, from, this.gaps.length > 0, (bytes, at, position, afterGap) => {
+      this.#found(index, bytes, at, position, afterGap)
+    })
+    this.gaps = [...this.gaps, ...scan.gaps]
+    this.sizeBytes = scan.end.position
+    this.endOffset = scan.end.offset
+    return scan
   }
 
   /**
-   * Opens the segment that was being written: what its index covers was synced, the rest is checked batch by batch.
-   * @returns where the valid batches end and why, and how much the index covered
+   * Checks the whole file up to a place where it is written, whatever the index said, and makes gaps and index anew. What
+   * was appended behind that place stays as it is.
    */
-  async openActive(
-    file: DiskFile,
-    sizeBytes: number,
-  ): Promise<ScanResult & { readonly coveredBytes: number }> {
-    const { checksum, fileSystem } = this.#context
-    const bytes = await readIndexFile(fileSystem, this.indexPath, false)
-    const summary = decodeSummary(bytes, checksum)
-    const index = decodeEntries(bytes, checksum)
-    if (summary?.baseOffset === this.baseOffset && index !== undefined && summary.sizeBytes <= sizeBytes) {
-      this.#index = index
-      this.sizeBytes = summary.sizeBytes
-      this.endOffset = summary.endOffset
-      this.maxTimestampMs = summary.maxTimestampMs
+  async examine(end: Place): Promise<void> {
+    const index = new SparseIndex()
+    const gaps = await this.#withFile(async (file) => {
+      const size = Math.min(end.position, await file.size())
+      const source = this.#source(file, size, end.offset)
+      const scan = await scanSegment(source, this.#start, false, (bytes, at, position, afterGap) => {
+        this.#found(index, bytes, at, position, afterGap)
+      })
+      return closedAt(scan, end)
+    })
+    const known = this.#index ?? this.#recent
+    for (let entry = 0; known !== undefined && entry < known.length; entry++) {
+      if (known.positionAt(entry) < end.position) continue
+      index.addEntry(known.offsetAt(entry), known.positionAt(entry), known.maxTimestampMsAt(entry))
     }
-    const coveredBytes = this.sizeBytes
-    return { ...(await this.#scan(file, sizeBytes)), coveredBytes }
+    this.#index = index
+    this.#recent = undefined
+    this.gaps = gaps
+    this.examinations++
   }
 
-  /** Writes the index file. The segment must be synced up to its size. */
-  async writeIndex(): Promise<void> {
+  /** Writes the index file, off everyone's path. The segment must be synced up to `end`. */
+  writeIndex(end: Place = { position: this.sizeBytes, offset: this.endOffset }): Promise<void> {
     const { checksum, fileSystem, logger } = this.#context
-    try {
-      await writeIndexFile(fileSystem, this.indexPath, encodeIndex(this, await this.loadIndex(), checksum))
-    } catch (error) {
-      logger.warn('a segment index was not written; it is made again when the log is opened', { error })
-    }
+    this.#writing = this.#writing.then(async () => {
+      try {
+        const index = await this.loadIndex()
+        await writeIndexFile(fileSystem, this.indexPath, encodeIndex(this.summary(end), index, checksum))
+        this.#indexedBytes = end.position
+      } catch (error) {
+        logger.warn('a segment index was not written; it is made again when the log is opened', { error })
+      }
+    })
+    return this.#writing
+  }
+
+  /** Removes the index file, after whoever writes it. */
+  async removeIndex(): Promise<void> {
+    await this.#writing
+    await this.#context.fileSystem.remove(this.indexPath)
+    this.#indexedBytes = -1
   }
 
   /**
-   * Reads whole batches, beginning with the one that holds `bounds.offset`, and verifies each.
+   * Reads whole batches, beginning with the one that holds `bounds.offset`, and verifies each; up to the next gap.
    * @throws RTK_STORE_CORRUPT
    */
   async read(bounds: ReadBounds): Promise<Uint8Array> {
-    const from = await this.#placeBefore(bounds.offset)
+    const run = this.#runOf(bounds.offset)
+    const from = await this.#placeBefore(bounds.offset, run)
+    const limitOffset = Math.min(bounds.limitOffset, run.end.offset)
     return this.#withFile((file) =>
-      readBatches({ file, sizeBytes: this.sizeBytes }, from, bounds, this.#context.checksum),
+      readBatches(
+        { file, sizeBytes: run.end.position },
+        from,
+        { ...bounds, limitOffset },
+        this.#context.checksum,
+      ),
     )
   }
 
-  /** Where the batch that holds an offset begins; the segment's end for its end offset. */
+  /** Where the batch that holds an offset begins, or the gap; the segment's end for its end offset. */
   async placeOf(offset: number): Promise<Place> {
     if (offset >= this.endOffset) return { position: this.sizeBytes, offset: this.endOffset }
-    const from = await this.#placeBefore(offset)
-    return this.#withFile((file) => findPlace({ file, sizeBytes: this.sizeBytes }, from, offset))
+    const gap = this.gaps.find((one) => one.offset <= offset && offset < one.endOffset)
+    if (gap !== undefined) return { position: gap.position, offset: gap.offset }
+    const run = this.#runOf(offset)
+    const from = await this.#placeBefore(offset, run)
+    return this.#withFile((file) => findPlace({ file, sizeBytes: run.end.position }, from, offset))
   }
 
   /** Offset of the first batch below `limitOffset` whose greatest timestamp is at least this; undefined without. */
   async offsetForTime(timestampMs: number, limitOffset: number): Promise<number | undefined> {
     const index = await this.loadIndex()
+    const { checksum } = this.#context
     return this.#withFile(async (file) => {
       for (let entry = 0; entry < index.length; entry++) {
         if (index.maxTimestampMsAt(entry) < timestampMs) continue
         const from = { position: index.positionAt(entry), offset: this.baseOffset + index.offsetAt(entry) }
-        const end = entry + 1 < index.length ? index.positionAt(entry + 1) : this.sizeBytes
-        const found = await findTime({ file, sizeBytes: this.sizeBytes }, from, end, limitOffset, timestampMs)
+        // An entry begins after each gap, so that the batches from one entry to the next are of one run.
+        const run = this.#runOf(from.offset)
+        const next = entry + 1 < index.length ? index.positionAt(entry + 1) : this.sizeBytes
+        const source = { file, sizeBytes: Math.min(run.end.position, next) }
+        const limit = Math.min(limitOffset, run.end.offset)
+        const found = await findTime(source, from, limit, timestampMs, checksum)
         if (found !== undefined) return found
       }
       return undefined
@@ -159,31 +244,44 @@ export class Segment {
   }
 
   async #readIndex(): Promise<SparseIndex> {
-    const { checksum, fileSystem, indexes } = this.#context
-    const bytes = await readIndexFile(fileSystem, this.indexPath, false)
-    const summary = decodeSummary(bytes, checksum)
-    let index = decodeEntries(bytes, checksum)
-    if (
-      index === undefined ||
-      summary?.sizeBytes !== this.sizeBytes ||
-      summary.endOffset !== this.endOffset
-    ) {
-      index = await this.#rebuildIndex()
+    const { checksum, fileSystem } = this.#context
+    const filed = this.#filed
+    const read = await readIndexFile(fileSystem, this.indexPath, checksum, 'all')
+    const { summary, entries } = read ?? {}
+    const fits = summary?.sizeBytes === filed.position && summary.endOffset === filed.offset
+    const index = fits && entries !== undefined ? entries : await this.#rebuildIndex(filed)
+    if (this.#index !== undefined) return this.#index
+    const recent = this.#recent
+    for (let entry = 0; recent !== undefined && entry < recent.length; entry++) {
+      index.addEntry(recent.offsetAt(entry), recent.positionAt(entry), recent.maxTimestampMsAt(entry))
     }
+    this.#context.indexes.keep(this)
+    this.#recent = undefined
     this.#index = index
-    indexes.keep(this)
     return index
   }
 
-  async #rebuildIndex(): Promise<SparseIndex> {
+  async #rebuildIndex(end: Place): Promise<SparseIndex> {
     const index = new SparseIndex()
-    let offset = 0
-    await this.#withFile((file) =>
-      scanBatches(file, this.#start, this.sizeBytes, this.#context.checksum, (bytes, at, position) => {
-        index.add(offset, position, maxTimestampOf(bytes, at))
-        offset += recordCountOf(bytes, at)
-      }),
-    )
+    await this.#withFile(async (file) => {
+      for (const run of this.#runs()) {
+        if (run.start.position >= end.position) return
+        const size = Math.min(run.end.position, end.position)
+        let afterGap = true
+        const { checksum } = this.#context
+        const { problem, endOffset } = await scanBatches(
+          file,
+          run.start,
+          size,
+          checksum,
+          (bytes, at, position) => {
+            this.#found(index, bytes, at, position, afterGap)
+            afterGap = false
+          },
+        )
+        if (problem !== undefined) throw corrupt(problem, endOffset)
+      }
+    })
     return index
   }
 
@@ -191,18 +289,50 @@ export class Segment {
     return { position: 0, offset: this.baseOffset }
   }
 
-  async #placeBefore(offset: number): Promise<Place> {
-    const index = await this.loadIndex()
-    if (index.length === 0) return this.#start
-    const entry = index.entryOfOffset(offset - this.baseOffset)
-    return { position: index.positionAt(entry), offset: this.baseOffset + index.offsetAt(entry) }
+  #indexInUse(): SparseIndex {
+    if (this.#index !== undefined) return this.#index
+    this.#recent ??= new SparseIndex()
+    return this.#recent
   }
 
-  #scan(file: DiskFile, sizeBytes: number): Promise<ScanResult> {
-    const from = { position: this.sizeBytes, offset: this.endOffset }
-    return scanBatches(file, from, sizeBytes, this.#context.checksum, (bytes, at) => {
-      this.add(batchSizeOf(bytes, at), recordCountOf(bytes, at), maxTimestampOf(bytes, at))
-    })
+  /** Notes a batch that was found in the file. */
+  #found(index: SparseIndex, bytes: Uint8Array, at: number, position: number, afterGap: boolean): void {
+    const relativeOffset = baseOffsetOf(bytes, at) - this.baseOffset
+    const maxTimestampMs = maxTimestampOf(bytes, at)
+    if (afterGap) index.addEntry(relativeOffset, position, maxTimestampMs)
+    else index.add(relativeOffset, position, maxTimestampMs)
+    if (maxTimestampMs > this.maxTimestampMs) this.maxTimestampMs = maxTimestampMs
+  }
+
+  #source(file: DiskFile, sizeBytes: number, limitOffset: number | undefined) {
+    const { checksum } = this.#context
+    return { file, sizeBytes, checksum, baseOffset: this.baseOffset, limitOffset }
+  }
+
+  /** What lies between the gaps, in order. */
+  *#runs(): Generator<Run, void, undefined> {
+    let start = this.#start
+    for (const { position, endPosition, offset, endOffset } of this.gaps) {
+      if (offset > start.offset) yield { start, end: { position, offset } }
+      start = { position: endPosition, offset: endOffset }
+    }
+    yield { start, end: { position: this.sizeBytes, offset: this.endOffset } }
+  }
+
+  /** The run that an offset lies in. @throws RTK_STORE_CORRUPT when it lies in none */
+  #runOf(offset: number): Run {
+    for (const run of this.#runs()) {
+      if (offset < run.end.offset && offset >= run.start.offset) return run
+    }
+    throw corrupt('the record is lost to damage', offset)
+  }
+
+  async #placeBefore(offset: number, run: Run): Promise<Place> {
+    const index = await this.loadIndex()
+    if (index.length === 0) return run.start
+    const entry = index.entryOfOffset(offset - this.baseOffset)
+    const place = { position: index.positionAt(entry), offset: this.baseOffset + index.offsetAt(entry) }
+    return place.offset < run.start.offset || place.offset > offset ? run.start : place
   }
 
   async #withFile<T>(use: (file: DiskFile) => Promise<T>): Promise<T> {
@@ -213,4 +343,16 @@ export class Segment {
       this.#context.files.release(pooled)
     }
   }
+}
+
+/** The gaps of a scan; with one at the end when the file is shorter than it was. */
+function closedAt({ gaps, end, torn }: SegmentScan, wanted: Place): readonly Gap[] {
+  if (torn === undefined && end.position === wanted.position && end.offset === wanted.offset) return gaps
+  const last = gaps.at(-1)
+  const joined = last !== undefined && last.endPosition === end.position && torn === undefined
+  const from = joined ? last : end
+  return [
+    ...(joined ? gaps.slice(0, -1) : gaps),
+    { position: from.position, endPosition: wanted.position, offset: from.offset, endOffset: wanted.offset },
+  ]
 }

@@ -1,9 +1,10 @@
 /** What the logs of one store share. */
 
 import type { FileSystem } from 'ratatoskr/ports'
-import { type Checksum, type Clock, type Logger, RatatoskrError } from 'ratatoskr/ports'
+import { type Checksum, type Clock, type Logger, type LogStoreTally, RatatoskrError } from 'ratatoskr/ports'
 import type { FilePool } from './file-pool.ts'
 import type { HotBudget } from './hot-tail.ts'
+import type { Quarantine } from './quarantine.ts'
 import type { Segment } from './segment.ts'
 
 export interface StoreContext {
@@ -11,6 +12,8 @@ export interface StoreContext {
   readonly files: FilePool
   readonly hotBudget: HotBudget
   readonly indexes: IndexCache
+  readonly quarantine: Quarantine
+  readonly tally: LogStoreTally
   readonly checksum: Checksum
   readonly clock: Clock
   readonly logger: Logger
@@ -57,12 +60,25 @@ export const storeFull = (error: unknown): RatatoskrError =>
     cause: error,
   })
 
-/** Stored bytes are damaged; `offset` is the first that cannot be served. */
-export const corrupt = (what: string, offset: number): RatatoskrError =>
+/** Stored bytes are damaged; `offset` is the first that cannot be served, and from `nextOffset` on others can, if known. */
+export const corrupt = (what: string, offset: number, nextOffset?: number): RatatoskrError =>
   new RatatoskrError(
     'RTK_STORE_CORRUPT',
     `${what}, at or after offset ${offset}; run \`ratatoskr log verify\``,
     {
-      details: { offset },
+      details: nextOffset === undefined ? { offset } : { offset, nextOffset },
     },
   )
+
+/** The system gave an error for a read: of this, nothing but the read is concerned. */
+export function unreadable(error: unknown, offset: number): RatatoskrError {
+  if (error instanceof RatatoskrError) return error
+  return new RatatoskrError(
+    'RTK_STORE_UNREADABLE',
+    `the disk failed to read at offset ${offset}; the log goes on, and the same read may succeed later: check the disk`,
+    { cause: error, details: { offset } },
+  )
+}
+
+export const isCorrupt = (error: unknown): boolean =>
+  error instanceof RatatoskrError && error.code === 'RTK_STORE_CORRUPT'

@@ -1,0 +1,255 @@
+/**
+ * Walks a segment that may be damaged: finds the batches before, between and after the damage, and tells a damaged place
+ * from the torn end that a crash leaves. Damage becomes a gap; the file is never changed for it.
+ *
+ * Where to go on after a damaged place is the delicate part, for a payload may itself hold valid record batches (a mirrored
+ * log, a hostile client): bytes that look like a batch are not always one of ours. A batch at P, expected at offset E, that
+ * is not valid is passed as follows (FORMAT.md has the rule for readers of other make):
+ *
+ *  1. Nothing but zeros to the end of the file, or less than a header: that is the end.
+ *  2. The batch is whole by its CRC, and only what the CRC leaves out is wrong (base offset, epoch): its extent is known,
+ *     and what follows it is next. When base offset and follower agree on a later offset, batches before it are missing.
+ *  3. Its header is plausible (magic 2, base offset E, records, a length). What lies exactly at P + length is next, when it
+ *     is a batch or has the header of the one that must follow. Otherwise, when the CRC over [P + 21, Q) fits for a batch at
+ *     Q that continues the offsets (or for the end of the file), only the length is damaged, and Q is next. Otherwise, when
+ *     P + length is the end of the file or beyond it, this is a torn end. Otherwise a chain of batches after P + length is
+ *     next; within the batch itself only an anchored one.
+ *  4. Its header is not plausible: the first chain after it is next, if it is anchored or its offsets lead to one that is;
+ *     without any anchored chain the first one, unless the header is all zeros as in a hole of the file.
+ *
+ * A chain is one valid batch or several in a row. It is anchored when it ends as a segment does: with the file, in zeros, or
+ * at the header of the batch that must follow it. Batches within a payload are followed by the rest of the payload.
+ * What a damaged place leads to counts only when a valid batch comes in the end: so torn batches in a row are a torn end.
+ */
+import type { DiskFile } from 'ratatoskr/ports'
+import { baseOffsetOf, batchHeaderBytes, type Checksum, lengthPrefixBytes } from 'ratatoskr/ports'
+import { type BatchHead, BatchProbe } from './batch-probe.ts'
+import { scanBatches } from './batch-scan.ts'
+import type { Place } from './segment-reader.ts'
+
+/** A part of a segment that is lost to damage: by bytes and by offsets. One of the two may be empty. */
+export interface Gap {
+  readonly position: number
+  readonly endPosition: number
+  readonly offset: number
+  readonly endOffset: number
+}
+
+/** A segment's file, and what its neighbours say of it. */
+export interface ScanSource {
+  readonly file: DiskFile
+  readonly sizeBytes: number
+  readonly checksum: Checksum
+  readonly baseOffset: number
+  /** Where the segment must end: the next one's base offset. Undefined when it may end torn. */
+  readonly limitOffset: number | undefined
+}
+
+export interface SegmentScan {
+  /** Where valid batches and gaps end: the end of the file, unless it is torn. */
+  readonly end: Place
+  readonly gaps: readonly Gap[]
+  /** What is wrong with the bytes after `end`, which are a torn end; undefined when there are none. */
+  readonly torn: string | undefined
+}
+
+/** Told of each valid batch: the bytes, where in them it begins, its position, and whether it is the first after a gap. */
+export type OnBatch = (bytes: Uint8Array, at: number, position: number, afterGap: boolean) => void
+
+/** Where a scan goes on. `certain`: the place follows a batch that is whole, so that no crash tore it. */
+interface Next extends Place {
+  readonly certain?: boolean
+}
+
+/** More searching than this for chains that are not anchored is not worth it; and it bounds the time. */
+const chainsMax = 16
+const relativeOffsetMax = 0xffff_ffff
+/** No batch has more records than its last offset delta can say. */
+const recordsPerBatchMax = 2 ** 31
+
+/**
+ * Checks the batches of a segment from a place to the end of its file, and finds the gaps.
+ * @param damagedBefore the segment is known to be damaged before `from`, so that nothing is cut off its end
+ */
+export async function scanSegment(
+  source: ScanSource,
+  from: Place,
+  damagedBefore: boolean,
+  onBatch: OnBatch,
+): Promise<SegmentScan> {
+  const { file, sizeBytes, checksum, limitOffset } = source
+  const gaps: Gap[] = []
+  const probe = new BatchProbe(file, sizeBytes, checksum)
+  let place: Place = from
+  let damage: (Place & { readonly problem: string }) | undefined
+  let certainOffset: number | undefined
+  for (;;) {
+    const run = await scanBatches(file, place, sizeBytes, checksum, (bytes, at, position) => {
+      const afterGap = damage !== undefined
+      if (damage !== undefined) gaps.push(gapOf(damage, { position, offset: baseOffsetOf(bytes, at) }))
+      damage = certainOffset = undefined
+      onBatch(bytes, at, position, afterGap)
+    })
+    place = { position: run.endPosition, offset: run.endOffset }
+    if (run.problem === undefined) break
+    damage ??= { ...place, problem: run.problem }
+    const next = await nextPlace(probe, source, place)
+    if (next === undefined) break
+    place = next
+    if (next.certain === true) certainOffset = next.offset
+  }
+  if (damage === undefined) return { end: place, gaps, torn: undefined }
+  const endOffset =
+    limitOffset ?? certainOffset ?? (damagedBefore || gaps.length > 0 ? damage.offset : undefined)
+  if (endOffset === undefined || endOffset < damage.offset) {
+    return { end: damage, gaps, torn: damage.problem }
+  }
+  const end = { position: sizeBytes, offset: endOffset }
+  gaps.push(gapOf(damage, end))
+  return { end, gaps, torn: undefined }
+}
+
+const gapOf = (from: Place, to: Place): Gap => ({
+  position: from.position,
+  endPosition: to.position,
+  offset: from.offset,
+  endOffset: to.offset,
+})
+
+/** Where to go on after a batch that is not valid; undefined when nothing comes. */
+async function nextPlace(probe: BatchProbe, source: ScanSource, at: Place): Promise<Next | undefined> {
+  const head = await probe.headAt(at.position)
+  if (head === undefined || (await probe.isZeroFrom(at.position))) return undefined
+  if (await probe.isWhole(head)) return afterWhole(probe, source, at, head)
+  if (isPlausible(head, at.offset)) return afterPlausible(probe, source, at, head)
+  return findChain(probe, source, at, at.position + 1, head.isZero ? 'leading' : 'any')
+}
+
+/** Rule 2: the batch is whole, but it is not the one that must be here. */
+async function afterWhole(
+  probe: BatchProbe,
+  source: ScanSource,
+  at: Place,
+  head: BatchHead,
+): Promise<Next | undefined> {
+  const follower = await probe.headAt(head.endPosition)
+  const followerIsWhole = follower !== undefined && (await probe.isWhole(follower))
+  const { limitOffset } = source
+  if (head.baseOffset > at.offset && head.hasEpoch && admits(source, at, head)) {
+    const agrees = followerIsWhole
+      ? follower.baseOffset === head.nextOffset
+      : limitOffset === undefined
+        ? !differsInOneByte(head.baseOffset, at.offset)
+        : limitOffset === head.nextOffset
+    if (agrees) return { position: at.position, offset: head.baseOffset }
+  }
+  const position = head.endPosition
+  if (followerIsWhole && follower.baseOffset >= at.offset && admits(source, at, follower)) {
+    return { position, offset: follower.baseOffset }
+  }
+  const isCopy = head.baseOffset < at.offset && (await probe.isCopy(head, source.baseOffset))
+  if (isCopy) return { position, offset: at.offset }
+  const counted = at.offset + (head.nextOffset - head.baseOffset)
+  const offset = Math.min(counted, limitOffset ?? counted)
+  // Zeros where the base offset must be are what a hole leaves that ends within the header.
+  return { position, offset, certain: head.baseOffset !== 0 || at.offset === 0 }
+}
+
+/** Rule 3: the header is what it must be, as far as can be told, and the batch is not whole. */
+async function afterPlausible(
+  probe: BatchProbe,
+  source: ScanSource,
+  at: Place,
+  head: BatchHead,
+): Promise<Next | undefined> {
+  const { endPosition: position, nextOffset } = head
+  const follower = await probe.headAt(position)
+  if (follower !== undefined) {
+    const isWhole = await probe.isWhole(follower)
+    if (isWhole && follower.hasEpoch && follower.baseOffset > at.offset && admits(source, at, follower)) {
+      return { position, offset: follower.baseOffset }
+    }
+    if (isWhole || isPlausible(follower, nextOffset)) return { position, offset: nextOffset }
+  }
+  const shortened = await probe.endByChecksum(head)
+  if (shortened !== undefined) return { position: shortened, offset: nextOffset, certain: true }
+  if (position === source.sizeBytes) return undefined
+  if (position > source.sizeBytes) {
+    // What was sealed was synced whole: a torn end is no explanation there.
+    return source.limitOffset === undefined
+      ? undefined
+      : findChain(probe, source, at, at.position + 1, 'anchored')
+  }
+  return (
+    (await findChain(probe, source, at, position, 'leading')) ??
+    findChain(probe, source, at, at.position + 1, 'anchored')
+  )
+}
+
+/**
+ * Rule 4: the first chain of batches from a position on that can be ours.
+ * @param wanted `anchored`: no other; `leading`: or one whose offsets lead to one that is; `any`: or, without, the first
+ */
+async function findChain(
+  probe: BatchProbe,
+  source: ScanSource,
+  at: Place,
+  from: number,
+  wanted: 'anchored' | 'leading' | 'any',
+): Promise<Place | undefined> {
+  const { file, sizeBytes, checksum, limitOffset } = source
+  let first: { readonly start: Place; readonly end: Place } | undefined
+  let position = from
+  for (let count = 0; count < chainsMax; count++) {
+    const head = await probe.findBatch(position, (candidate) => admits(source, at, candidate))
+    if (head === undefined) break
+    const start = { position: head.position, offset: head.baseOffset }
+    const run = await scanBatches(file, start, sizeBytes, checksum, () => undefined)
+    const end = { position: run.endPosition, offset: run.endOffset }
+    const fits = limitOffset === undefined || end.offset <= limitOffset
+    if (fits && (await isAnchored(probe, source, end))) {
+      if (wanted === 'anchored' || first === undefined) return start
+      return first.end.offset <= start.offset ? first.start : start
+    }
+    if (fits) first ??= { start, end }
+    position = end.position
+  }
+  if (limitOffset === undefined && wanted !== 'any') return undefined
+  return wanted === 'anchored' ? undefined : first?.start
+}
+
+/** True when a segment may end there, or goes on there with the batch that must follow. */
+async function isAnchored(probe: BatchProbe, source: ScanSource, end: Place): Promise<boolean> {
+  const { sizeBytes, limitOffset } = source
+  const head = await probe.headAt(end.position)
+  if (head !== undefined && isPlausible(head, end.offset)) return true
+  if (limitOffset !== undefined && end.offset !== limitOffset) return false
+  if (end.position === sizeBytes || (await probe.isZeroFrom(end.position))) return true
+  return head === undefined && (await probe.beginsWithOffset(end.position, end.offset))
+}
+
+const isPlausible = (head: BatchHead, offset: number): boolean =>
+  head.hasMagic &&
+  head.baseOffset === offset &&
+  head.nextOffset > offset &&
+  head.endPosition - head.position >= batchHeaderBytes &&
+  head.endPosition - head.position < recordsPerBatchMax + lengthPrefixBytes
+
+/** True when a valid batch may come after a damaged place: no offset twice, none beyond what can lie between. */
+function admits({ baseOffset, limitOffset }: ScanSource, at: Place, head: BatchHead): boolean {
+  const between = Math.max(1, Math.floor((head.position - at.position) / batchHeaderBytes))
+  return (
+    head.baseOffset >= at.offset &&
+    head.baseOffset - at.offset <= between * recordsPerBatchMax &&
+    head.nextOffset - baseOffset <= relativeOffsetMax &&
+    head.nextOffset <= (limitOffset ?? Number.MAX_SAFE_INTEGER)
+  )
+}
+
+/** True when one damaged byte can have made one offset of the other. */
+function differsInOneByte(one: number, other: number): boolean {
+  const difference = BigInt(one) ^ BigInt(other)
+  let byte = 0xffn
+  while (byte < difference && (difference & ~byte) !== 0n) byte <<= 8n
+  return (difference & ~byte) === 0n
+}
