@@ -6,6 +6,8 @@ import type {
   MaybePromise,
   OffsetRange,
   PartitionLog,
+  StateChange,
+  StateStore,
   Storage,
 } from 'ratatoskr/ports'
 
@@ -17,6 +19,28 @@ export interface Faults {
   read?: ((id: LogId) => MaybePromise<void>) | undefined
   /** Before a log is opened, also again by a supervisor. */
   open?: ((id: LogId) => MaybePromise<void>) | undefined
+  /** Before a log is deleted. */
+  deleteLog?: ((id: LogId) => MaybePromise<void>) | undefined
+  /** Before state is changed by a put, a putMany or a delete: what it throws is the failure, and nothing was changed. */
+  changeState?: ((changes: readonly StateChange[]) => MaybePromise<void>) | undefined
+  /** Before a key is read. */
+  readState?: ((key: string) => MaybePromise<void>) | undefined
+}
+
+/** When something fails: from the `nth` call on (1, the next one, by default), `times` times (for ever by default). */
+export interface Failing {
+  readonly nth?: number
+  readonly times?: number
+  readonly error: Error
+}
+
+/** A fault that counts its calls: `faults.append = failing({ nth: 3, times: 1, error })`. */
+export function failing({ nth = 1, times = Number.POSITIVE_INFINITY, error }: Failing): () => void {
+  let calls = 0
+  return () => {
+    calls++
+    if (calls >= nth && calls < nth + times) throw error
+  }
 }
 
 /**
@@ -28,7 +52,7 @@ export function faultyStorage(storage: Storage, faults: Faults): Storage {
     name: `faulty ${storage.name}`,
     open(platform) {
       const { logs, state } = storage.open(platform)
-      return { logs: faultyLogs(logs, faults), state }
+      return { logs: faultyLogs(logs, faults), state: faultyState(state, faults) }
     },
   }
 }
@@ -41,10 +65,39 @@ function faultyLogs(inner: LogStore, faults: Faults): LogStore {
     start: () => inner.start(),
     stop: () => inner.stop(),
     listLogs: () => inner.listLogs(),
-    deleteLog: (id) => inner.deleteLog(id),
+    async deleteLog(id) {
+      await faults.deleteLog?.(id)
+      await inner.deleteLog(id)
+    },
     async openLog(id, options) {
       await faults.open?.(id)
       return new FaultyLog(await inner.openLog(id, options), id, faults)
+    },
+  }
+}
+
+function faultyState(inner: StateStore, faults: Faults): StateStore {
+  return {
+    name: inner.name,
+    supports: inner.supports,
+    start: () => inner.start(),
+    stop: () => inner.stop(),
+    list: (prefix) => inner.list(prefix),
+    async get(key) {
+      await faults.readState?.(key)
+      return inner.get(key)
+    },
+    async put(key, value, expectedVersion) {
+      await faults.changeState?.([{ key, value, expectedVersion }])
+      return inner.put(key, value, expectedVersion)
+    },
+    async putMany(changes) {
+      await faults.changeState?.(changes)
+      await inner.putMany(changes)
+    },
+    async delete(key, expectedVersion) {
+      await faults.changeState?.([{ key, value: undefined, expectedVersion }])
+      await inner.delete(key, expectedVersion)
     },
   }
 }

@@ -3,7 +3,7 @@
  * are those of node:assert.
  */
 export { type ChaosOptions, type ChaosReport, chaosTest } from './chaos.ts'
-export { type Faults, faultyStorage } from './faulty-storage.ts'
+export { type Failing, type Faults, failing, faultyStorage } from './faulty-storage.ts'
 export {
   type DeliveryOptions,
   type DeliveryReport,
