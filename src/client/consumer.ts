@@ -149,9 +149,9 @@ export class Consumer {
       }),
       admit: grouped && this.#atMostOnce ? (lane, delivery) => this.#commitFirst(lane, delivery) : undefined,
       ready: (lane) => this.#laneReady(lane),
-      expired: (lane) => {
+      expired: (lane, rose) => {
         this.#expiredCount++
-        this.#committer?.mark(lane)
+        if (rose) this.#committer?.mark(lane)
       },
       released: (bytes) => this.#released(bytes),
       settled: (lane, message, outcome, nack) => this.#settled(lane, message, outcome, nack),

@@ -25,8 +25,8 @@ export interface LaneOwner {
   readonly admit: ((lane: Lane, delivery: BatchDelivery) => Promise<void>) | undefined
   /** Something may be taken from the lane again. */
   ready(lane: Lane): void
-  /** A message was passed over because it has expired; the watermark may have risen. */
-  expired(lane: Lane): void
+  /** A message was passed over because it has expired. @param rose true when the watermark rose by it */
+  expired(lane: Lane, rose: boolean): void
   /** Bytes of a batch were used up. */
   released(bytes: number): void
   settled(lane: Lane, message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void
@@ -110,8 +110,7 @@ export class Lane implements CommitSource, MessageOrigin {
     this.#schedule()
     if (!hasExpired(message, this.#owner.expiry))
       return new ClientMessage(message.stored, this, message.attempt + 1)
-    this.#tracker.ack(message.offset)
-    this.#owner.expired(this)
+    this.#owner.expired(this, this.#tracker.ack(message.offset))
     return undefined
   }
 
@@ -120,6 +119,7 @@ export class Lane implements CommitSource, MessageOrigin {
     while (this.#next === undefined) if (!this.#open()) return undefined
     const message = this.#next
     const after = (this.#delivery as BatchDelivery).nextOffset
+    const before = this.watermark
     this.#advance()
     const nextOffset = this.#next === undefined ? after : this.#nextOffset()
     if (!hasExpired(message, this.#owner.expiry)) {
@@ -127,7 +127,7 @@ export class Lane implements CommitSource, MessageOrigin {
       return new ClientMessage(message, this, 1)
     }
     this.#tracker.skip(nextOffset)
-    this.#owner.expired(this)
+    this.#owner.expired(this, this.watermark > before)
     return undefined
   }
 
