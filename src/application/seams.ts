@@ -101,6 +101,8 @@ export interface Delivery {
   readonly totals: DeliveryTotals
   /** Ends a topic's subscriptions with `reason` and forgets its groups and their stored offsets. */
   topicDeleted(topic: LiveTopic, reason: RatatoskrError): Promise<void>
+  /** Removes the stored offsets of topics that are gone, of those for which `isGone` says so. Failures are reported and left. */
+  forgetTopics(isGone: (topicId: string) => boolean): Promise<void>
   /** Loads what groups had committed. */
   start(): Promise<void>
   /** Ends every subscription with `reason` and stores what was committed. */

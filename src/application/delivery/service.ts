@@ -171,6 +171,14 @@ class DeliveryService implements Delivery {
     await Promise.all([...state.groups.values()].map((group) => group.forget()))
   }
 
+  async forgetTopics(isGone: (topicId: string) => boolean): Promise<void> {
+    const gone = [...this.#stored.keys()].filter(isGone)
+    for (const topicId of gone) {
+      this.#stored.delete(topicId)
+      await this.#offsets.removeTopic(topicId)
+    }
+  }
+
   /** @throws why delivery has stopped */
   #state(topic: LiveTopic): TopicState {
     if (this.#stopReason !== undefined) throw this.#stopReason

@@ -20,6 +20,8 @@ export interface CommittedPosition {
 export type StoredGroups = Map<string, Map<number, CommittedPosition>>
 
 const prefix = 'groups/'
+/** Entries that go with one write: what was left behind may be of any number. */
+const removedAtOnce = 1_000
 
 export const offsetKey = (topicId: string, group: string, partition: number): string =>
   `${prefix}${topicId}/${group}/${partition}`
@@ -63,6 +65,27 @@ export class OffsetStore {
       this.#lastWrite = this.#nextWrite.catch(() => {}) // whoever asked for it is told
     }
     return this.#nextWrite
+  }
+
+  /** Removes all that is stored of a topic, what cannot be read included. A failure is reported; the next start tries again. */
+  async removeTopic(topicId: string): Promise<void> {
+    const changes: StateChange[] = []
+    for await (const { key } of this.#store.list(`${prefix}${topicId}/`))
+      changes.push({ key, value: undefined })
+    try {
+      for (let from = 0; from < changes.length; from += removedAtOnce) {
+        await this.#store.putMany(changes.slice(from, from + removedAtOnce))
+      }
+      this.#logger.info('stored group offsets of a topic that is gone were removed', {
+        topicId,
+        offsets: changes.length,
+      })
+    } catch (error) {
+      this.#logger.warn('stored group offsets of a topic that is gone could not be removed', {
+        topicId,
+        error,
+      })
+    }
   }
 
   /** Settles when everything asked for so far was tried. */

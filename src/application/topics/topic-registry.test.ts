@@ -334,6 +334,72 @@ describe('loading topics', () => {
     expect(bench.logged('a log without a topic could not be removed')).toHaveLength(1)
   })
 
+  it('keeps and reports logs that hold records, though nothing is known of their topic, and their groups', async () => {
+    const bench = new BrokerBench()
+    const session = await bench.start()
+    const { topic } = await session.createTopic('orders', { partitions: 2 })
+    await session.publish('orders', message('precious', { partition: 1 }))
+    await session.commit('orders', { group: 'billing', offsets: [{ partition: 1, offset: 1 }] })
+    const key = 'topics/default/orders'
+    const record = (await bench.state.get(key))?.value as Uint8Array
+    await bench.broker.stop()
+    await bench.state.start()
+    await bench.state.delete(key) // the state was lost, or an older copy restored
+    await bench.start()
+    expect([...bench.logs.kept.values()].map(({ id }) => id)).toEqual([{ topicId: topic.id, partition: 1 }])
+    expect(bench.logged('belongs to no topic')).toMatchObject([
+      { level: 'warn', fields: { topicId: topic.id, partition: 1 } },
+    ])
+    await bench.broker.stop()
+    await bench.state.start()
+    await bench.state.put(key, record)
+    const again = await bench.start()
+    expect(await again.fetch('orders', { partition: 1, offset: 0 })).toMatchObject({ nextOffset: 1 })
+    expect(await again.describeGroup('orders', 'billing')).toMatchObject({
+      partitions: [{}, { committedOffset: 1 }],
+    })
+  })
+
+  it('keeps and reports a log without a topic that cannot be opened', async () => {
+    const bench = new BrokerBench()
+    await bench.start()
+    const strange = { topicId: '99999999-0000-4000-8000-000000000000', partition: 0 }
+    await (await bench.logs.openLog(strange, { segmentBytes: 1 })).close()
+    await bench.broker.stop()
+    bench.logs.onOpen = () => {
+      throw new RatatoskrError('RTK_STORE_CORRUPT', 'damaged')
+    }
+    await bench.broker.start()
+    expect([...bench.logs.kept.values()].map(({ id }) => id)).toEqual([strange])
+    expect(bench.logged('a log without a topic could not be removed')).toHaveLength(1)
+  })
+
+  it('removes offsets of groups whose topic is gone, and says so', async () => {
+    const bench = new BrokerBench()
+    const session = await bench.start()
+    const { topic } = await session.createTopic('orders')
+    await session.commit('orders', { group: 'billing', offsets: [{ partition: 0, offset: 0 }] })
+    const own = bench.state.keys.filter((key) => key.startsWith('groups/'))
+    const gone = '99999999-0000-4000-8000-000000000000'
+    const left = Array.from({ length: 1_500 }, (_, i) => `groups/${gone}/billing/${i}`)
+    const value = utf8(JSON.stringify({ offset: 1, leaderEpoch: 0, metadata: '', committedAtMs: 1 }))
+    await bench.broker.stop()
+    await bench.state.start()
+    await bench.state.putMany([...left, `groups/${gone}/billing/x`].map((key) => ({ key, value })))
+    bench.state.onChange = failing()
+    await bench.start()
+    expect(bench.logged('could not be removed')).toMatchObject([{ level: 'warn', fields: { topicId: gone } }])
+    await bench.broker.stop()
+    bench.state.onChange = () => {}
+    const again = await bench.start()
+    expect(bench.state.keys.filter((key) => key.startsWith('groups/'))).toEqual(own)
+    expect(bench.logged('of a topic that is gone were removed')).toMatchObject([
+      { level: 'info', fields: { topicId: gone, offsets: 1_501 } },
+    ])
+    expect(await again.listGroups('orders')).toEqual(['billing'])
+    expect(topic.id).not.toBe(gone)
+  })
+
   it.each([
     ['no JSON', '{'],
     ['another layout', JSON.stringify({ version: 2, id: '1', createdAtMs: 0, config: {}, deleting: false })],

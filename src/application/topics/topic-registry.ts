@@ -16,7 +16,7 @@ import type { Delivery, Hooks } from '../seams.ts'
 import type { DurabilityOffer } from './durability-offer.ts'
 import { NameLocks } from './name-locks.ts'
 import { Topic, type TopicContext, topicDeletedError } from './topic.ts'
-import { deleteOrphanLogs, readTopicRecords } from './topic-loader.ts'
+import { readTopicRecords, sweepOrphanLogs } from './topic-loader.ts'
 import { encodeTopicRecord, topicKey } from './topic-record.ts'
 
 export interface TopicRegistryParts extends TopicContext {
@@ -80,7 +80,10 @@ export class TopicRegistry {
     const partitionsOf = new Map<string, number>()
     for (const topic of this.#topics.values()) partitionsOf.set(topic.id, topic.partitions.length)
     for (const topic of this.#leftovers.values()) partitionsOf.set(topic.id, Number.POSITIVE_INFINITY)
-    await deleteOrphanLogs(this.#parts.store, partitionsOf, this.#parts.platform.logger)
+    const { store, platform, delivery } = this.#parts
+    const kept = await sweepOrphanLogs(store, partitionsOf, platform.logger)
+    // Offsets go only where the messages are gone too: with a log that is kept, its groups are.
+    await delivery.forgetTopics((topicId) => !partitionsOf.has(topicId) && !kept.has(topicId))
   }
 
   /** Lets changes that run finish, then closes every log. Calls that come later get `reason`. */
