@@ -43,6 +43,44 @@ describe('publishing raw bodies', () => {
     ])
   })
 
+  it('takes when it expires from the request headers', async () => {
+    const rig = await rigWithOrders()
+    const at = `${path}?partition=0`
+    const expiresAtMs = Date.now() + 60_000
+    expect((await rig.call('POST', at, 'a', { 'ratatoskr-expires-at': `${expiresAtMs}` })).status).toBe(200)
+    expect((await rig.call('POST', at, 'b', { 'ratatoskr-ttl-ms': '60000' })).status).toBe(200)
+    expect((await rig.call('POST', at, 'c', { 'ratatoskr-expires-at': '1' })).status).toBe(200)
+    const [a, b, ...rest] = await only(rig)
+    expect([a.expiresAtMs, rest]).toEqual([expiresAtMs, []])
+    expect(Math.abs(Number(b.expiresAtMs) - expiresAtMs)).toBeLessThan(30_000)
+    const refusals: readonly Record<string, string>[] = [
+      { 'ratatoskr-ttl-ms': '0' },
+      { 'ratatoskr-ttl-ms': '5s' },
+      { 'ratatoskr-ttl-ms': '-1' },
+      { 'ratatoskr-expires-at': 'tomorrow' },
+      { 'ratatoskr-expires-at': '9000000000000000' },
+      { 'ratatoskr-ttl-ms': '5', 'ratatoskr-expires-at': `${expiresAtMs}` },
+    ]
+    for (const headers of refusals) {
+      const refused = await rig.call('POST', at, 'x', headers)
+      expect([refused.status, refused.json.code]).toEqual([400, 'RTK_INVALID_ARGUMENT'])
+    }
+  })
+
+  it('takes when it expires from JSON, one message or many', async () => {
+    const rig = await rigWithOrders()
+    const at = `${path}?partition=0`
+    expect((await rig.call('POST', at, { payload: '', ttlMs: 60_000 })).status).toBe(200)
+    const messages = [
+      { payload: '', expiresAtMs: 4e12, ttlMs: null },
+      { payload: '', ttlMs: 5, expiresAtMs: 5 },
+    ]
+    const { json } = await rig.call('POST', at, { messages })
+    expect(json).toMatchObject({ results: [{ offset: 1 }, { error: { code: 'RTK_INVALID_ARGUMENT' } }] })
+    expect((await only(rig)).map(({ expiresAtMs }) => typeof expiresAtMs)).toEqual(['number', 'number'])
+    expect((await rig.call('POST', at, { payload: '', ttlMs: '60000' })).status).toBe(400)
+  })
+
   it('keeps UTF-8 of headers as it was sent', async () => {
     const rig = await rigWithOrders()
     const head = [

@@ -96,6 +96,7 @@ function addMessages(program: Command): void {
     .option('-H, --header <name=value>', 'a header of the message', collect)
     .option('-p, --partition <n>', 'partition to publish to')
     .option('--durability <level>', 'memory, os, interval, fsync or quorum')
+    .option('--ttl <duration>', 'deliver it only for so long: 1500ms, 5s, 10m, 2h or 7d')
     .action(async (topic, payload, options) =>
       (await import('./commands/pub.ts')).pub(topic, payload, options),
     )

@@ -92,18 +92,25 @@ export interface Session {
   ): MaybePromise<BatchReceipt>
 
   /**
-   * Starts a subscription that pushes whole batches while it has credit.
+   * Starts a subscription that pushes whole batches while it has credit. They are as they are stored: expired messages are
+   * among them, and whoever makes messages of them leaves those out (`messagesOf` with `expiry`, `hasExpired`).
    * @throws RTK_TOPIC_NOT_FOUND (unless it is created by `autoCreateTopics`), RTK_OFFSET_OUT_OF_RANGE, RTK_LIMIT_EXCEEDED
    */
   subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription>
-  /** The same one message at a time, for what cannot carry batches. Credit then counts messages exactly. */
+  /**
+   * The same one message at a time, for what cannot carry batches. Credit then counts messages exactly. Those that have
+   * expired when their turn comes are passed over, and cost none.
+   */
   subscribeMessages(topic: string, options: SubscribeOptions, sink: MessageSink): Promise<Subscription>
 
-  /** Reads batches at an offset, without a subscription. Waits up to `waitMs` for the first. */
+  /**
+   * Reads batches at an offset, without a subscription. Waits up to `waitMs` for the first. They are as they are stored:
+   * expired messages are among them.
+   */
   fetch(topic: string, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch>
   /**
    * Takes the next batches of a group as one of its members, who need not be connected between calls: joining, sharing
-   * of partitions and expiry (`memberTimeoutMs` of silence) are as for a pushed subscription.
+   * of partitions and expiry (`memberTimeoutMs` of silence) are as for a pushed subscription. Batches are as for `fetch`.
    */
   fetchGroup(topic: string, request: GroupFetchRequest, call?: CallOptions): Promise<readonly FetchedBatch[]>
 

@@ -60,6 +60,28 @@ describe('pub', () => {
     })
   })
 
+  it('publishes for as long as it is told, one message or each line, and sub says until when', async () => {
+    const beforeMs = Date.now()
+    expect((await pub(['short', 'x', '--ttl', '2h'])).code).toBe(0)
+    expect((await pub(['short', '--ttl', '90000ms'], ['line\n'])).code).toBe(0)
+    expect((await pub(['short', 'stays'])).code).toBe(0)
+    const { stdout } = await runHere([
+      ...['sub', 'short', '--from', 'earliest', '-n', '3', '-o', 'json', '--url', broker.addresses[0].url],
+    ])
+    const [hours, millis, none] = jsonLines<{ expiresAtMs?: number }>(stdout)
+    for (const [{ expiresAtMs = 0 }, ttlMs] of [[hours, 7_200_000] as const, [millis, 90_000] as const]) {
+      expect(expiresAtMs).toBeGreaterThan(beforeMs + ttlMs - 1_000)
+      expect(expiresAtMs).toBeLessThan(Date.now() + ttlMs + 1_000)
+    }
+    expect(none).not.toHaveProperty('expiresAtMs')
+  })
+
+  it('refuses a time to live without a unit, before it publishes', async () => {
+    const { code, stderr } = await pub(['untouched', 'x', '--ttl', '5'])
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--ttl takes a duration')])
+    expect(await broker.topicExists('untouched')).toBe(false)
+  })
+
   it.each([
     ['lines', ['a\nb\n'], ['a', 'b']],
     ['a last line without its line feed', ['a\nb'], ['a', 'b']],

@@ -3,6 +3,7 @@
 import { fstatSync } from 'node:fs'
 import { type Durability, isDurability, RatatoskrError, toRatatoskrError } from '../../ports/index.ts'
 import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
+import { durationMs } from '../duration.ts'
 import { Progress, printRecord } from '../output.ts'
 
 interface PubOptions extends ConnectionOptions {
@@ -10,6 +11,7 @@ interface PubOptions extends ConnectionOptions {
   readonly header?: readonly string[]
   readonly partition?: string
   readonly durability?: string
+  readonly ttl?: string
 }
 
 export const pub = (topic: string, payload: string | undefined, options: PubOptions): Promise<void> =>
@@ -71,7 +73,7 @@ async function* standardInput(): AsyncGenerator<Uint8Array> {
   }
 }
 
-function fieldsOf({ key, header = [], partition, durability }: PubOptions) {
+function fieldsOf({ key, header = [], partition, durability, ttl }: PubOptions) {
   if (durability !== undefined && !isDurability(durability)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -83,6 +85,7 @@ function fieldsOf({ key, header = [], partition, durability }: PubOptions) {
     headers: header.map((text) => pair('--header', text)),
     partition: partition === undefined ? undefined : wholeNumber('--partition', partition, 0),
     durability: durability as Durability | undefined,
+    ttlMs: ttl === undefined ? undefined : durationMs('--ttl', ttl),
   }
 }
 
