@@ -10,9 +10,12 @@ import {
   type PartitionLog,
   RatatoskrError,
 } from 'ratatoskr/ports'
+import { type CleanLogs, encodeClean, takeCleanFile, writeCleanFile } from './clean-file.ts'
 import type { DataDirectory } from './data-directory.ts'
 import { DiskLog } from './disk-log.ts'
-import { recoverSegments } from './recovery.ts'
+import { adoptSegments, recoverSegments } from './recovery.ts'
+import { RecoveryReport } from './recovery-report.ts'
+import type { Segment } from './segment.ts'
 import { type StoreContext, storeFailed } from './store-context.ts'
 
 interface Entry {
@@ -34,6 +37,9 @@ export class DiskLogStore implements LogStore {
   readonly #open = new Map<string, Entry>()
   /** Offsets from which on the files of a failed log hold what nobody was promised. */
   readonly #doubtful = new Map<string, number>()
+  /** What the files of logs hold that are not open and were closed well, in this run or the one before. */
+  #clean: CleanLogs = new Map()
+  readonly #report: RecoveryReport
   /** Openings and deletions that are under way. */
   readonly #busy = new Map<string, Promise<unknown>>()
   #started: Promise<void> | undefined
@@ -42,6 +48,7 @@ export class DiskLogStore implements LogStore {
   constructor(context: StoreContext, directory: DataDirectory) {
     this.#context = context
     this.counters = context.tally
+    this.#report = new RecoveryReport(context.clock, context.logger)
     this.#directory = directory
   }
 
@@ -61,6 +68,8 @@ export class DiskLogStore implements LogStore {
     await Promise.allSettled([...this.#busy.values()])
     await Promise.all([...this.#open.values()].map((entry) => entry.log?.close()))
     await this.#context.files.closeIdle()
+    this.#report.end()
+    await this.#leaveClean()
     await this.#directory.release()
   }
 
@@ -102,6 +111,7 @@ export class DiskLogStore implements LogStore {
     await this.#exclusively(key, async () => {
       await this.#open.get(key)?.log?.close()
       this.#doubtful.delete(key)
+      this.#clean.delete(key)
       await this.#trash(id)
     }).catch((error: unknown) => {
       throw storeFailed(error)
@@ -127,27 +137,46 @@ export class DiskLogStore implements LogStore {
       await this.#context.fileSystem.removeTree(this.#trashPath)
       await this.#context.fileSystem.makeDirectory(this.#trashPath)
       await this.#context.fileSystem.makeDirectory(this.#logs)
-      await this.#context.fileSystem.syncDirectory(this.#directory.path)
+      await this.#takeClean()
     } catch (error) {
       await this.#directory.release()
       throw error
     }
   }
 
+  /** What the last run left is gone from the disk before anything changes that it speaks of. */
+  async #takeClean(): Promise<void> {
+    const { fileSystem, checksum } = this.#context
+    const { path } = this.#directory
+    const clean = await takeCleanFile(fileSystem, path, checksum)
+    await fileSystem.syncDirectory(path)
+    this.#clean = clean ?? new Map()
+    if (clean === undefined && (await fileSystem.list(this.#logs)).length > 0) this.#report.begin()
+  }
+
+  /** Notes what is in every log that was closed well, so that the next start need not look. */
+  async #leaveClean(): Promise<void> {
+    const { fileSystem, checksum, logger } = this.#context
+    try {
+      await writeCleanFile(fileSystem, this.#directory.path, encodeClean(this.#clean, checksum))
+    } catch (error) {
+      logger.warn('the clean stop could not be noted; the next start looks into every log', { error })
+    }
+  }
+
   async #openLog(key: string, options: OpenLogOptions): Promise<DiskLog> {
     const directory = `${this.#logs}/${key}`
     const topicDirectory = directory.slice(0, directory.lastIndexOf('/'))
-    await this.#context.fileSystem.makeDirectory(directory)
-    const { segments } = await recoverSegments(this.#context, directory)
     const log = new DiskLog(this.#context, {
       key,
       directory,
       segmentBytes: options.segmentBytes,
-      segments,
+      segments: await this.#segmentsOf(key, directory),
       newDirectories: [topicDirectory, this.#logs],
-      onClose: (doubtfulFrom) => {
+      onClose: (doubtfulFrom, segments) => {
         this.#open.delete(key)
         if (doubtfulFrom !== undefined) this.#doubtful.set(key, doubtfulFrom)
+        if (segments !== undefined) this.#clean.set(key, segments)
       },
     })
     const doubtfulFrom = this.#doubtful.get(key)
@@ -156,13 +185,35 @@ export class DiskLogStore implements LogStore {
     return log
   }
 
+  /** The segments of a log: as they were noted when it was closed well, or as its files are found. */
+  async #segmentsOf(key: string, directory: string): Promise<readonly Segment[]> {
+    const noted = this.#clean.get(key)
+    this.#clean.delete(key)
+    if (noted !== undefined) {
+      const adopted = await adoptSegments(this.#context, directory, noted).catch(() => undefined)
+      if (adopted !== undefined) return adopted
+      this.#context.logger.warn('the files of a log are not those that were closed; they are checked', {
+        log: key,
+      })
+    }
+    await this.#context.fileSystem.makeDirectory(directory)
+    const { segments, scannedBytes } = await recoverSegments(this.#context, directory)
+    this.#report.add(scannedBytes)
+    return segments
+  }
+
   /** Takes a log away with one rename, so that a crash leaves all of it or nothing; then removes the files. */
   async #trash({ topicId, partition }: LogId): Promise<void> {
     const { fileSystem, files } = this.#context
     const topicDirectory = `${this.#logs}/${topicId}`
     const directory = `${topicDirectory}/${partition}`
     const names = await fileSystem.list(topicDirectory)
-    if (!names.includes(String(partition))) return
+    if (!names.includes(String(partition))) {
+      // An earlier try may have failed after the rename.
+      if ((await fileSystem.list(this.#logs)).includes(topicId))
+        await fileSystem.syncDirectory(topicDirectory)
+      return
+    }
     for (const name of await fileSystem.list(directory)) await files.discard(`${directory}/${name}`)
     const trash = `${this.#trashPath}/${topicId}-${partition}-${this.#trashed++}`
     await fileSystem.rename(directory, trash)

@@ -50,6 +50,43 @@ describe('after a power cut that leaves only what was synced', () => {
     expect(killed.length).toBeGreaterThan(3)
   })
 
+  it('a log is there whose files a killed process had made and not synced', async () => {
+    const disk = simulatedDisk()
+    const killed: SimulatedDisk[] = []
+    const first = storesOn(disk).logs
+    await first.start()
+    disk.onCall = (call) => {
+      if (call === 'syncDirectory' || call === 'write') killed.push(disk.fork())
+    }
+    const made = await first.openLog(id, { segmentBytes: 1000 })
+    await made.append(sampleBatch({ baseOffset: 0 }), 0, 1, 'os')
+    for (const left of killed) {
+      const { logs } = storesOn(left)
+      await logs.start()
+      const log = await logs.openLog(id, { segmentBytes: 1000 })
+      const { endOffset } = log
+      await log.append(sampleBatch({ baseOffset: endOffset }), endOffset, 1, 'fsync')
+      const after = storesOn(left.powerCut({ survival: 'nothing' }))
+      await after.logs.start()
+      expect((await after.logs.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(endOffset + 1)
+    }
+    expect(killed.length).toBe(4)
+  })
+
+  it('a log is gone that was deleted at the second try', async () => {
+    const disk = simulatedDisk()
+    const { logs } = storesOn(disk)
+    await logs.start()
+    const log = await logs.openLog(id, { segmentBytes: 1000 })
+    await log.append(sampleBatch({ baseOffset: 0 }), 0, 1, 'fsync')
+    disk.inject({ call: 'syncDirectory', code: 'EIO', times: 1 })
+    await expect(logs.deleteLog(id)).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
+    await logs.deleteLog(id)
+    const after = storesOn(disk.powerCut({ survival: 'nothing' })).logs
+    await after.start()
+    expect((await after.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(0)
+  })
+
   it('a data directory below one that may not be opened is used all the same', async () => {
     const disk = simulatedDisk()
     disk.inject({ call: 'syncDirectory', path: /^\/(srv)?$/, code: 'EACCES' })
