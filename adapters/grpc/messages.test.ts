@@ -65,6 +65,49 @@ describe('Fetch', () => {
     expect(textsOf([message])).toEqual(['hello'])
   })
 
+  it('says when messages expire, and leaves out those that have', async () => {
+    const message = { payload: utf8('x'), headers: [], partition: 0 }
+    const send = (more: Partial<proto.OutgoingMessage>) =>
+      call(client, messages.publish, {
+        topic: 'orders',
+        message: { ...message, ...more },
+        durability: 0,
+      })
+    const expiresAtMs = platform.clock.now() + 60_000
+    await send({ expiresAtMs })
+    await send({ ttlMs: 60_000 })
+    await send({})
+    await send({ expiresAtMs: 1 })
+    const found = await fetch({ offset: 0 })
+    expect(found.messages.map((one) => [one.offset, one.expiresAtMs])).toEqual([
+      [0, expiresAtMs],
+      [1, expect.any(Number)],
+      [2, undefined],
+    ])
+    expect(Math.abs((found.messages[1].expiresAtMs ?? 0) - expiresAtMs)).toBeLessThan(30_000)
+    const group = {
+      topic: 'orders',
+      group: 'g',
+      member: 'm',
+      from: undefined,
+      positions: [],
+      format: asMessages,
+    }
+    const { batches } = await call(client, groups.fetchGroup, group)
+    expect(batches.flatMap((one) => one.messages.map(({ offset }) => offset))).toEqual([0, 1, 2])
+    expect(batches[0].nextOffset).toBe(4)
+    expect(await fetch({ offset: 3 })).toMatchObject({ messages: [], nextOffset: 4 })
+    for (const bad of [{ ttlMs: 0 }, { ttlMs: -1 }, { expiresAtMs: -1 }, { ttlMs: 1, expiresAtMs: 1 }]) {
+      await expect(send(bad)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT })
+    }
+    const { results } = await call(client, messages.publishBatch, {
+      topic: 'orders',
+      messages: [{ ...message, ttlMs: 0 }, message],
+      durability: 0,
+    })
+    expect(results.map(({ error }) => error?.code)).toEqual(['RTK_INVALID_ARGUMENT', undefined])
+  })
+
   it('tells no key from an empty one, and derives the id of a message without', async () => {
     const builder = new BatchBuilder({ checksum: platform.checksum })
     builder.add({ payload: utf8('without'), timestampMs: 1 })
