@@ -167,12 +167,11 @@ export class Broker implements Component {
 
   health(): Health {
     const transports = this.#runners.map((runner) => runner.health)
-    const partitions = this.#topics.list().flatMap((topic) => topic.partitions)
-    const troubled = [
-      ...this.#supervision.troubled,
-      ...this.#room.trouble,
-      ...partitions.flatMap((partition) => partition.trouble),
-    ]
+    const troubled = [...this.#supervision.troubled, ...this.#room.trouble]
+    for (const topic of this.#topics.list()) {
+      troubled.push(...topic.trouble)
+      for (const partition of topic.partitions) troubled.push(...partition.trouble)
+    }
     return brokerHealth(this.#life, this.#uptimeMs(), transports, troubled)
   }
 

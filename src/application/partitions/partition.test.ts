@@ -447,6 +447,18 @@ describe('reading by time', () => {
     ])
   })
 
+  it('passes over what is lost to damage, also when that was the first', async () => {
+    const { bench, session } = await started()
+    for (const timestampMs of [100, 200, 300]) {
+      await session.publish('orders', message('x', { timestampMs }))
+    }
+    const { id } = await session.describeTopic('orders')
+    bench.logs.damage(id, { from: 1, to: 2 })
+    const at = async (timestampMs: number): Promise<number> =>
+      (await session.offsets('orders', { timestampMs }))[0].offset
+    expect([await at(50), await at(150), await at(250), await at(350)]).toEqual([0, 2, 2, 3])
+  })
+
   it('is refused by a store without a time index', async () => {
     const { session } = await started({ timeIndex: false })
     await session.publish('orders', message('x'))

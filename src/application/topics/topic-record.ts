@@ -41,16 +41,28 @@ export function decodeTopicRecord(key: string, value: Uint8Array): { ref: TopicR
     if (!isUuid(id) || !Number.isSafeInteger(createdAtMs) || typeof deleting !== 'boolean') {
       throw new TypeError('a field is missing or of the wrong type')
     }
-    const defaults = defaultTopicConfig('memory', unlimited)
-    return {
-      ref,
-      record: { id, createdAtMs, deleting, config: parseTopicConfig(config, defaults, unlimited) },
-    }
+    return { ref, record: { id, createdAtMs, deleting, config: readConfig(config) } }
   } catch (error) {
     throw new RatatoskrError(
       'RTK_STORE_CORRUPT',
       `the stored description of topic ${quoteForMessage(key.slice(topicKeyPrefix.length))} cannot be read; restore it from a backup`,
       { cause: error },
     )
+  }
+}
+
+/**
+ * Fields that a topic was stored without, for there was no such field then, have the defaults. But a topic that was to
+ * keep everything keeps everything: its owner did not ask for a limit that came later.
+ */
+function readConfig(stored: unknown): TopicConfig {
+  const defaults = defaultTopicConfig('memory', unlimited)
+  const config = parseTopicConfig(stored, { ...defaults, retentionMessages: -1 }, unlimited)
+  const { retentionMs, retentionBytes, retentionMessages } = config
+  const silent = (stored as Partial<TopicConfig>).retentionMessages === undefined
+  const unbounded = retentionMs === -1 && retentionBytes === -1
+  return {
+    ...config,
+    retentionMessages: silent && !unbounded ? defaults.retentionMessages : retentionMessages,
   }
 }

@@ -425,6 +425,59 @@ describe('loading topics', () => {
     expect(bench.logs.kept.size).toBe(1)
   })
 
+  it.each([
+    ['the defaults', { retentionMs: 604_800_000, retentionBytes: 10_000_000_000 }, 1_000_000],
+    ['the defaults beside a bound', { retentionMs: -1, retentionBytes: 5_000 }, 1_000_000],
+    ['no bound beside none', { retentionMs: -1, retentionBytes: -1 }, -1],
+  ])('gives %s to topics that version 0.1.0 stored', async (_what, kept, retentionMessages) => {
+    const bench = new BrokerBench()
+    const config = { partitions: 1, ...kept, segmentBytes: 100_000_000, durability: 'memory' }
+    const record = {
+      version: 1,
+      id: '99999999-0000-4000-8000-000000000000',
+      createdAtMs: 1_700_000_000_000,
+      config: { ...config, messageBytesMax: 8_388_608 },
+      deleting: false,
+    }
+    await bench.state.start()
+    await bench.state.put('topics/default/orders', utf8(JSON.stringify(record)))
+    const session = await bench.start()
+    expect((await session.describeTopic('orders')).config).toEqual({
+      ...record.config,
+      retention: 'limits',
+      retentionMessages,
+    })
+  })
+
+  it('whose durability this storage cannot reach: they are read, and refuse publishes with the reason', async () => {
+    const bench = new BrokerBench({ durability: ['memory', 'fsync'] })
+    const session = await bench.start()
+    await session.createTopic('safe', { durability: 'fsync' })
+    await session.createTopic('fast', { durability: 'memory' })
+    await session.publish('safe', message('x'))
+    await bench.broker.stop()
+    Object.assign(bench.logs, { supports: { ...bench.logs.supports, durability: ['memory', 'os'] } })
+    bench.broker = bench.makeBroker()
+    const again = await bench.start()
+    expect(bench.logged('demands a durability')).toMatchObject([
+      { level: 'error', fields: { topic: 'safe', durability: 'fsync' } },
+    ])
+    await expect(again.publish('safe', message('x'))).rejects.toMatchObject({
+      code: 'RTK_DURABILITY_UNAVAILABLE',
+      message: expect.stringContaining('memory, os'),
+    })
+    expect(await again.fetch('safe', { partition: 0, offset: 0 })).toMatchObject({ nextOffset: 1 })
+    await again.publish('fast', message('x'))
+    expect(bench.broker.health()).toMatchObject({
+      status: 'degraded',
+      ready: true,
+      components: [{ name: 'topic safe', status: 'failed', lastError: 'RTK_DURABILITY_UNAVAILABLE' }],
+    })
+    await again.alterTopic('safe', { durability: 'os' })
+    await again.publish('safe', message('x'))
+    expect(bench.broker.health().status).toBe('ok')
+  })
+
   it('keeps topics that are beyond limits which were lowered since', async () => {
     const bench = new BrokerBench()
     const session = await bench.start()

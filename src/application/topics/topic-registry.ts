@@ -62,6 +62,13 @@ export class TopicRegistry {
     }
     const partitions = this.list().flatMap((topic) => topic.partitions)
     await forEachConcurrently(partitions, logsAtOnce, (partition) => partition.openSupervised())
+    for (const topic of this.list()) {
+      if (topic.durabilityIsReached) continue
+      this.#parts.platform.logger.error(
+        'a topic demands a durability that this storage cannot reach: publishing to it is refused, reading is not',
+        { topic: topic.text, durability: topic.config.durability },
+      )
+    }
     this.#open = true
   }
 

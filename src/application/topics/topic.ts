@@ -1,10 +1,11 @@
 /** A topic while it exists: its configuration, its partitions, and what publishing must know of it. */
 import type { BatchRules } from '../../domain/batch/verify.ts'
+import { isAtLeast } from '../../domain/durability.ts'
 import { RatatoskrError } from '../../domain/errors.ts'
 import { formatTopicRef, quoteForMessage, type TopicRef } from '../../domain/names.ts'
 import { StickyPartitioner } from '../../domain/partitioner.ts'
 import type { TopicConfig, TopicDescription } from '../../domain/topic.ts'
-import type { OpenLogOptions } from '../../ports/index.ts'
+import type { ComponentHealth, OpenLogOptions } from '../../ports/index.ts'
 import { batchOverheadBytes } from '../partitions/accumulator.ts'
 import { Partition } from '../partitions/partition.ts'
 import type { PartitionContext, PartitionOwner } from '../partitions/partition-context.ts'
@@ -55,6 +56,19 @@ export class Topic implements LiveTopic, PartitionOwner {
 
   get logOptions(): OpenLogOptions {
     return { segmentBytes: this.#config.segmentBytes }
+  }
+
+  /** False when it was created on a storage that reached more than this one: then nothing can be published. */
+  get durabilityIsReached(): boolean {
+    return this.#context.store.supports.durability.some((level) => isAtLeast(level, this.#config.durability))
+  }
+
+  /** Health of a topic that cannot be published to. */
+  get trouble(): readonly ComponentHealth[] {
+    if (this.durabilityIsReached) return []
+    return [
+      { name: `topic ${this.text}`, status: 'failed', restarts: 0, lastError: 'RTK_DURABILITY_UNAVAILABLE' },
+    ]
   }
 
   /** True from the moment its deletion is on record. */
