@@ -166,13 +166,13 @@ export class DiskLogStore implements LogStore {
 
   async #openLog(key: string, options: OpenLogOptions): Promise<DiskLog> {
     const directory = `${this.#logs}/${key}`
-    const topicDirectory = directory.slice(0, directory.lastIndexOf('/'))
+    const parents = [directory.slice(0, directory.lastIndexOf('/')), this.#logs]
     const log = new DiskLog(this.#context, {
       key,
       directory,
       segmentBytes: options.segmentBytes,
-      segments: await this.#segmentsOf(key, directory),
-      newDirectories: [topicDirectory, this.#logs],
+      segments: await this.#segmentsOf(key, directory, parents),
+      newDirectories: parents,
       onClose: (doubtfulFrom, segments) => {
         this.#open.delete(key)
         if (doubtfulFrom !== undefined) this.#doubtful.set(key, doubtfulFrom)
@@ -186,7 +186,7 @@ export class DiskLogStore implements LogStore {
   }
 
   /** The segments of a log: as they were noted when it was closed well, or as its files are found. */
-  async #segmentsOf(key: string, directory: string): Promise<readonly Segment[]> {
+  async #segmentsOf(key: string, directory: string, parents: readonly string[]): Promise<readonly Segment[]> {
     const noted = this.#clean.get(key)
     this.#clean.delete(key)
     if (noted !== undefined) {
@@ -197,7 +197,7 @@ export class DiskLogStore implements LogStore {
       })
     }
     await this.#context.fileSystem.makeDirectory(directory)
-    const { segments, scannedBytes } = await recoverSegments(this.#context, directory)
+    const { segments, scannedBytes } = await recoverSegments(this.#context, directory, parents)
     this.#report.add(scannedBytes)
     return segments
   }

@@ -19,10 +19,12 @@ import {
 import { leaderEpoch } from './batch-scan.ts'
 import { GroupWriter } from './group-writer.ts'
 import { HotTail } from './hot-tail.ts'
+import type { IndexSummary } from './index-file.ts'
 import { reportGaps } from './recovery.ts'
 import { Segment } from './segment.ts'
+import { SegmentList } from './segment-list.ts'
 import type { Place } from './segment-reader.ts'
-import { corrupt, isCorrupt, type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
+import { isCorrupt, type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
 
 const noBytes = new Uint8Array(0)
 
@@ -35,10 +37,14 @@ export interface DiskLogOptions {
   readonly directory: string
   readonly segmentBytes: number
   /** Recovered segments, in order. */
-  readonly segments: Segment[]
+  readonly segments: readonly Segment[]
   readonly newDirectories: readonly string[]
-  /** Told once, when the log is closed; with the offset above which the files cannot be trusted when it had failed. */
-  readonly onClose: (doubtfulFrom: number | undefined) => void
+  /**
+   * Told once, when the log is closed.
+   * @param doubtfulFrom the offset above which the files cannot be trusted, when the log had failed
+   * @param segments what the files hold, when all of it is synced
+   */
+  readonly onClose: (doubtfulFrom: number | undefined, segments: readonly IndexSummary[] | undefined) => void
 }
 
 export class DiskLog implements PartitionLog {
@@ -46,13 +52,11 @@ export class DiskLog implements PartitionLog {
   readonly #options: DiskLogOptions
   readonly #tail: HotTail
   readonly #writer: GroupWriter
-  #segments: Segment[]
+  readonly #segments: SegmentList
   #stableOffset: number
   #endOffset: number
-  #sizeBytes = 0
   #closing: Promise<void> | undefined
   #failure: RatatoskrError | undefined
-  #damaged: readonly OffsetRange[]
   /** Counts what takes bytes away, so that a read that ran beside it knows. */
   #cuts = 0
   #commitQueued = false
@@ -62,13 +66,13 @@ export class DiskLog implements PartitionLog {
   constructor(context: StoreContext, options: DiskLogOptions) {
     this.#context = context
     this.#options = options
-    this.#segments = options.segments
-    if (this.#segments.length === 0) this.#segments.push(new Segment(context, options.directory, 0, false))
-    this.#endOffset = this.#stableOffset = this.#active.endOffset
-    for (const segment of this.#segments) this.#sizeBytes += segment.sizeBytes
-    this.#damaged = damagedIn(this.#segments)
+    const { segments, directory } = options
+    this.#segments = new SegmentList(
+      segments.length > 0 ? segments : [new Segment(context, directory, 0, false)],
+    )
+    this.#endOffset = this.#stableOffset = this.#segments.active.endOffset
     this.#tail = new HotTail(context.hotBudget, () => this.#stableOffset)
-    this.#writer = new GroupWriter(context, options.directory, options.newDirectories, {
+    this.#writer = new GroupWriter(context, directory, options.newDirectories, {
       settled: (append) => {
         this.#stableOffset = append.endOffset
         context.tally.appends++
@@ -81,7 +85,7 @@ export class DiskLog implements PartitionLog {
   }
 
   get startOffset(): number {
-    return this.#segments[0].baseOffset
+    return this.#segments.startOffset
   }
 
   get stableOffset(): number {
@@ -93,11 +97,11 @@ export class DiskLog implements PartitionLog {
   }
 
   get sizeBytes(): number {
-    return this.#sizeBytes
+    return this.#segments.sizeBytes
   }
 
   get damaged(): readonly OffsetRange[] {
-    return this.#damaged
+    return this.#segments.damaged
   }
 
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): Promise<void> {
@@ -110,9 +114,8 @@ export class DiskLog implements PartitionLog {
     const { segmentBytes } = this.#options
     const chunk = this.#tail.chunkFor(segment, segment.sizeBytes, baseOffset, batch.length, segmentBytes)
     const from = this.#tail.append(chunk, batch, recordCount)
-    segment.add(batch.length, recordCount, maxTimestampOf(batch))
+    this.#segments.append(batch.length, recordCount, maxTimestampOf(batch))
     this.#endOffset += recordCount
-    this.#sizeBytes += batch.length
     return new Promise((resolve, reject) => {
       const to = from + batch.length
       const { endOffset } = this
@@ -133,7 +136,7 @@ export class DiskLog implements PartitionLog {
 
   async offsetForTime(timestampMs: number): Promise<number> {
     return this.#beside(this.startOffset, async () => {
-      for (const segment of this.#segments) {
+      for (const segment of this.#segments.all) {
         if (segment.maxTimestampMs < timestampMs || segment.baseOffset >= this.#stableOffset) continue
         const find = () => segment.offsetForTime(timestampMs, this.#stableOffset)
         const found = await this.#examined(segment, find, (seen) => this.#examine(segment, seen))
@@ -146,15 +149,8 @@ export class DiskLog implements PartitionLog {
   async truncateBefore(offset: number): Promise<number> {
     this.#assertOpen()
     return this.#inLine(async () => {
-      const limit = Math.min(offset, this.#stableOffset)
-      let count = 0
-      // The last file stays whatever is in it: its name holds the offset at which the log goes on.
-      while (this.#segments[count].endOffset <= limit && this.#segments[count + 1]?.created === true) count++
-      if (count === 0) return this.startOffset
-      const gone = this.#segments.slice(0, count)
-      this.#segments = this.#segments.slice(count)
-      for (const segment of gone) this.#sizeBytes -= segment.sizeBytes
-      this.#damaged = damagedIn(this.#segments)
+      const gone = this.#segments.dropBefore(Math.min(offset, this.#stableOffset))
+      if (gone.length === 0) return this.startOffset
       this.#cuts++
       await this.#removeFiles(gone)
       return this.startOffset
@@ -174,35 +170,19 @@ export class DiskLog implements PartitionLog {
     return this.#closing
   }
 
-  get #active(): Segment {
-    return this.#segments[this.#segments.length - 1]
-  }
-
   #assertOpen(): void {
     if (this.#closing !== undefined) throw closedError('the log')
   }
 
   /** The segment that takes a batch next: the active one, or a new one when it would grow too large. */
   #segmentFor(batchBytes: number): Segment {
-    const active = this.#active
+    const { active } = this.#segments
     const hasRoom = active.sizeBytes === 0 || active.sizeBytes + batchBytes <= this.#options.segmentBytes
     // Behind damage nothing is written: a torn end would not be known from it.
     if (hasRoom && active.gaps.length === 0) return active
     const next = new Segment(this.#context, this.#options.directory, this.#endOffset, false)
-    this.#segments.push(next)
+    this.#segments.add(next)
     return next
-  }
-
-  #placeOfSegment(offset: number): number {
-    const segments = this.#segments
-    let low = 0
-    let high = segments.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1
-      if (segments[middle].baseOffset <= offset) low = middle
-      else high = middle - 1
-    }
-    return low
   }
 
   /** Where to cut the log, with nothing in flight; undefined when there is nothing to cut. */
@@ -212,7 +192,7 @@ export class DiskLog implements PartitionLog {
       if (this.#failure !== undefined) throw this.#failure
       assertReadable(offset, this.startOffset, this.#stableOffset)
       if (offset === this.#endOffset) return undefined
-      const segment = this.#segments[this.#placeOfSegment(offset)]
+      const segment = this.#segments.holding(offset)
       const place = await this.#examined(
         segment,
         async () => {
@@ -237,24 +217,17 @@ export class DiskLog implements PartitionLog {
     return this.#beside(offset, async () => {
       assertReadable(offset, this.startOffset, this.#stableOffset)
       if (offset === this.#stableOffset) return noBytes
-      const segment = this.#segments[this.#placeOfSegment(offset)]
-      this.#assertUndamaged(offset)
+      const segment = this.#segments.holding(offset)
+      this.#segments.assertUndamaged(offset)
       return this.#examined(
         segment,
         () => segment.read({ offset, limitOffset: this.#stableOffset, bytesMax }),
         async (seen) => {
           await this.#examine(segment, seen)
-          this.#assertUndamaged(offset)
+          this.#segments.assertUndamaged(offset)
         },
       )
     })
-  }
-
-  /** @throws RTK_STORE_CORRUPT */
-  #assertUndamaged(offset: number): void {
-    const lost = this.#damaged.find(({ to }) => offset < to)
-    if (lost !== undefined && offset >= lost.from)
-      throw corrupt('the record is lost to damage', offset, lost.to)
   }
 
   /** Runs a read; when it finds damage, has the segment examined, so that the damage is known, and runs it again. */
@@ -277,7 +250,7 @@ export class DiskLog implements PartitionLog {
   /** Examines a segment, unless that was done since somebody saw its damage. */
   #examine(segment: Segment, examinationsSeen: number): Promise<void> {
     return this.#queue(async () => {
-      if (segment.examinations === examinationsSeen && this.#segments.includes(segment)) {
+      if (segment.examinations === examinationsSeen && this.#segments.all.includes(segment)) {
         await this.#examineNow(segment)
       }
     })
@@ -288,11 +261,11 @@ export class DiskLog implements PartitionLog {
     if (this.#failure === undefined && !(await this.#writer.sync())) throw this.#failure
     const end = this.#writer.writtenEnd(segment)
     await segment.examine(end)
-    this.#damaged = damagedIn(this.#segments)
+    this.#segments.noteDamage()
     if (segment.gaps.length > 0) reportGaps(this.#context, segment)
     // What a failed log has written is in doubt, and an index would vouch for it.
     if (this.#failure === undefined) await segment.writeIndex(end)
-    if (segment !== this.#active) this.#context.indexes.keep(segment)
+    if (segment !== this.#segments.active) this.#context.indexes.keep(segment)
   }
 
   /** Runs a read beside what changes files, and again when something was cut meanwhile. */
@@ -344,11 +317,8 @@ export class DiskLog implements PartitionLog {
   /** Cuts the log in memory back to an offset at which a batch of `segment` begins. */
   #cutMemory(segment: Segment, place: Place): void {
     this.#cuts++
-    while (this.#active !== segment) this.#sizeBytes -= this.#segments.pop()?.sizeBytes ?? 0
-    this.#sizeBytes -= segment.sizeBytes - place.position
-    segment.cut(place)
+    this.#segments.cut(segment, place)
     this.#tail.cut(place.offset)
-    this.#damaged = damagedIn(this.#segments)
     this.#endOffset = place.offset
     this.#stableOffset = Math.min(this.#stableOffset, place.offset)
   }
@@ -356,10 +326,10 @@ export class DiskLog implements PartitionLog {
   /** From the newest file to the oldest, so that a crash on the way leaves a log without a gap. */
   async #cutFiles(segment: Segment, place: Place): Promise<void> {
     const { fileSystem, files } = this.#context
-    const gone = this.#segments.slice(this.#segments.indexOf(segment) + 1)
+    const gone = this.#segments.after(segment).toReversed()
     this.#cutMemory(segment, place)
     try {
-      await this.#removeFiles(gone.reverse())
+      await this.#removeFiles(gone)
       // The index vouches for bytes that go: it must be gone first.
       await segment.removeIndex()
       await fileSystem.syncDirectory(this.#options.directory)
@@ -399,10 +369,10 @@ export class DiskLog implements PartitionLog {
       const { segment, chunk, from } = first
       const position = chunk.filePosition + from
       // A segment that was begun for the first of them goes too, unless there is no other.
-      const place = this.#segments.indexOf(segment)
-      const drop = position === 0 && !segment.created && place > 0
-      const last = drop ? this.#segments[place - 1] : segment
-      this.#cutMemory(last, { position: drop ? last.sizeBytes : position, offset: this.#stableOffset })
+      const before = this.#segments.before(segment)
+      const drop = position === 0 && !segment.created ? before : undefined
+      const end = drop?.sizeBytes ?? position
+      this.#cutMemory(drop ?? segment, { position: end, offset: this.#stableOffset })
     }
     for (const append of pending) append.reject(error)
   }
@@ -415,36 +385,32 @@ export class DiskLog implements PartitionLog {
   }
 
   async #close(): Promise<void> {
-    await this.#inLine(async () => {
+    const isClean = await this.#inLine(async () => {
       if (this.#failure === undefined) await this.#commit()
-      if (this.#failure === undefined && (await this.#writer.sync())) await this.#checkpoint()
-    }).catch(() => undefined)
+      if (this.#failure !== undefined || !(await this.#writer.sync())) return false
+      await this.#leaveIndex()
+      return true
+    }).catch(() => false)
     this.#writer.disarm()
     this.#tail.clear()
-    await this.#context.files.discard(this.#active.path)
-    this.#options.onClose(this.#failure === undefined ? undefined : this.#stableOffset)
+    const { active, all } = this.#segments
+    await Promise.all(all.map((segment) => segment.indexWritten()))
+    await this.#context.files.discard(active.path)
+    const summaries = all.filter(({ created }) => created).map((segment) => segment.summary())
+    this.#options.onClose(
+      this.#failure === undefined ? undefined : this.#stableOffset,
+      isClean ? summaries : undefined,
+    )
   }
 
   /** Leaves an index for the active segment, so that opening the log again reads nothing that is known to be whole. */
-  async #checkpoint(): Promise<void> {
-    const active = this.#active
+  async #leaveIndex(): Promise<void> {
+    const { active } = this.#segments
+    await active.indexWritten()
     if (active.created && active.sizeBytes > 0 && active.indexedBytes !== active.sizeBytes) {
       await active.writeIndex()
     }
   }
-}
-
-/** What is lost in some segments, in offsets; gaps side by side are one. */
-function damagedIn(segments: readonly Segment[]): readonly OffsetRange[] {
-  const ranges: { from: number; to: number }[] = []
-  for (const { gaps } of segments) {
-    for (const { offset, endOffset } of gaps) {
-      const last = ranges.at(-1)
-      if (last?.to === offset) last.to = endOffset
-      else if (endOffset > offset) ranges.push({ from: offset, to: endOffset })
-    }
-  }
-  return ranges
 }
 
 /** @throws RTK_INVALID_ARGUMENT */

@@ -10,7 +10,7 @@ import type { Durability } from 'ratatoskr/ports'
 import type { PooledFile } from './file-pool.ts'
 import { isFull, writeAll } from './file-system.ts'
 import type { HotChunk } from './hot-tail.ts'
-import type { Segment } from './segment.ts'
+import { checkpointBytes, type Segment } from './segment.ts'
 import type { Place } from './segment-reader.ts'
 import type { StoreContext } from './store-context.ts'
 
@@ -47,6 +47,8 @@ export class GroupWriter {
   #pending: PendingAppend[] = []
   /** The segment that was written last, and whether some of it is not synced. */
   #written: { readonly segment: Segment; dirty: boolean } | undefined
+  /** Bytes that were written since the last sync. */
+  #unsyncedBytes = 0
   /** Synced and complete, but nothing comes after it yet. */
   #sealed: Segment | undefined
   #timer: Disposable | undefined
@@ -93,14 +95,17 @@ export class GroupWriter {
 
   /**
    * Writes what is pending now, group by group. Failures go to the events.
-   * @param onSyncDue is called when data of level `interval` waits for its sync
+   * @param onSyncDue is called when data of level `interval` has waited for long enough, or when there is so much that a
+   *   crash would make the next start long
    */
   async commit(onSyncDue: () => void): Promise<void> {
     const last = this.#pending.at(-1)
     while (last !== undefined && this.#pending.length > 0 && this.#pending[0].endOffset <= last.endOffset) {
       const group = this.#nextGroup()
       if (!(await this.#writeGroup(group))) return
-      if (this.isDirty && group.some((append) => append.durability === 'interval')) this.#armTimer(onSyncDue)
+      if (!this.isDirty) continue
+      if (this.#unsyncedBytes >= checkpointBytes) onSyncDue()
+      else if (group.some((append) => append.durability === 'interval')) this.#armTimer(onSyncDue)
     }
   }
 
@@ -109,13 +114,15 @@ export class GroupWriter {
     this.disarm()
     if (this.#written === undefined || !this.#written.dirty) return true
     const { files } = this.#context
+    const { segment } = this.#written
     try {
-      const file = await files.acquire(this.#written.segment.path, 'write')
+      const file = await files.acquire(segment.path, 'write')
       try {
         await this.#syncFile(file)
       } finally {
         files.release(file)
       }
+      segment.checkpoint(this.writtenEnd(segment))
       return true
     } catch (error) {
       await this.#fail(error)
@@ -181,12 +188,15 @@ export class GroupWriter {
     const written = this.#written
     if (written !== undefined) written.dirty = true
     file.dirty = true
+    for (const { from, to } of group) this.#unsyncedBytes += to - from
     const firstSynced = group.findIndex((append) => append.durability === 'fsync')
     const atOnce = firstSynced === -1 ? group.length : firstSynced
     this.#settleFirst(atOnce)
     if (atOnce === group.length) return
     await this.#syncFile(file)
     this.#settleFirst(group.length - atOnce)
+    const { segment, chunk, to, endOffset } = group[group.length - 1]
+    segment.checkpoint({ position: chunk.filePosition + to, offset: endOffset })
   }
 
   #settleFirst(count: number): void {
@@ -197,6 +207,7 @@ export class GroupWriter {
     await file.file.sync()
     this.#context.tally.syncs++
     file.dirty = false
+    this.#unsyncedBytes = 0
     if (this.#written !== undefined) this.#written.dirty = false
     this.disarm()
   }

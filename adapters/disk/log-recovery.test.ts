@@ -257,6 +257,7 @@ describe('the files of a log', () => {
     const batches = await write(3)
     await writeFile(join(logDirectory, 'notes.txt'), 'mine')
     await writeFile(join(logDirectory, '00000000000000000777.index'), 'junk')
+    await rm(join(directory, 'clean'))
     await writeFile(join(directory, 'logs', 'README'), 'mine')
     await restart()
     await expectAll(await openLog(), batches)

@@ -4,7 +4,7 @@
  * a gap, and no file is changed for it. Files that contradict each other are refused, before anything is changed.
  */
 import { RatatoskrError } from 'ratatoskr/ports'
-import { readIndexFile, temporaryEnding } from './index-file.ts'
+import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
 import type { StoreContext } from './store-context.ts'
 
@@ -22,8 +22,15 @@ interface Found {
   readonly torn: string | undefined
 }
 
-/** @throws RTK_STORE_CORRUPT when the files contradict each other */
-export async function recoverSegments(context: StoreContext, directory: string): Promise<RecoveredLog> {
+/**
+ * @param parents the directories above the log's own, which a crash may have left as little durable as that
+ * @throws RTK_STORE_CORRUPT when the files contradict each other
+ */
+export async function recoverSegments(
+  context: StoreContext,
+  directory: string,
+  parents: readonly string[],
+): Promise<RecoveredLog> {
   const { fileSystem, indexes } = context
   const names = await fileSystem.list(directory)
   const bases = names.map(baseOffsetOfName).filter((base) => base !== undefined)
@@ -35,13 +42,17 @@ export async function recoverSegments(context: StoreContext, directory: string):
   }
   assertContiguous(segments)
   for (const [i, segment] of segments.entries()) {
-    if (i === segments.length - 1) await settleEnd(context, segment, found[i])
-    else if (segment.indexedBytes !== segment.sizeBytes) {
+    if (i === segments.length - 1) {
+      await settleEnd(context, segment, found[i])
+      // Nothing is written to a segment before its entry in the directory is durable; to this one nothing was.
+      if (segment.sizeBytes > 0) continue
+      for (const path of [directory, ...parents]) await fileSystem.syncDirectory(path)
+    } else if (segment.indexedBytes !== segment.sizeBytes) {
       await segment.writeIndex()
       indexes.keep(segment)
     }
-    if (segment.gaps.length > 0) reportGaps(context, segment)
   }
+  for (const segment of segments) if (segment.gaps.length > 0) reportGaps(context, segment)
   const known = new Set(segments.map((segment) => segment.indexPath))
   for (const name of names) {
     const path = `${directory}/${name}`
@@ -49,6 +60,29 @@ export async function recoverSegments(context: StoreContext, directory: string):
     if (isStray || name.endsWith(`.index${temporaryEnding}`)) await fileSystem.remove(path)
   }
   return { segments, scannedBytes: found.reduce((sum, { scannedBytes }) => sum + scannedBytes, 0) }
+}
+
+/**
+ * Takes over what was noted when the log was closed, without looking into its files.
+ * @returns undefined when they are not those that were closed
+ */
+export async function adoptSegments(
+  context: StoreContext,
+  directory: string,
+  summaries: readonly IndexSummary[],
+): Promise<readonly Segment[] | undefined> {
+  const names = await context.fileSystem.list(directory)
+  const bases = names.map(baseOffsetOfName).filter((base) => base !== undefined)
+  const known = new Set(summaries.map(({ baseOffset }) => baseOffset))
+  if (bases.length !== known.size || !bases.every((base) => known.has(base))) return undefined
+  const segments = summaries.map((summary) => {
+    const segment = new Segment(context, directory, summary.baseOffset, true)
+    segment.adopt(summary)
+    return segment
+  })
+  const last = segments.at(-1)
+  if (last === undefined) return segments
+  return (await context.fileSystem.sizeOf(last.path)) === last.sizeBytes ? segments : undefined
 }
 
 /**
