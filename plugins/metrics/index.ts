@@ -42,6 +42,13 @@ export const metricNames = {
   subscriptions: 'ratatoskr.subscriptions',
   uptime: 'ratatoskr.uptime_ms',
   ready: 'ratatoskr.ready',
+  skippedMessages: 'ratatoskr.skipped.messages',
+  storageAppends: 'ratatoskr.storage.appends',
+  storageAppendedBytes: 'ratatoskr.storage.appended_bytes',
+  storageSyncs: 'ratatoskr.storage.syncs',
+  storageHotReads: 'ratatoskr.storage.hot_reads',
+  storageColdReads: 'ratatoskr.storage.cold_reads',
+  storageHotBytes: 'ratatoskr.storage.hot_bytes',
 } as const
 
 /** Makes the plugin. @throws TypeError when `topicsMax` is no whole number of at least 0 */
@@ -154,5 +161,13 @@ function readStats(context: PluginContext, metrics: Metrics): readonly Disposabl
     metrics.gauge(metricNames.subscriptions, () => context.stats().subscriptions),
     metrics.gauge(metricNames.uptime, () => context.stats().uptimeMs),
     metrics.gauge(metricNames.ready, () => (context.health().ready ? 1 : 0)),
+    // Running totals that the broker keeps: they only rise, but for the bytes in memory.
+    metrics.gauge(metricNames.skippedMessages, () => context.stats().messagesSkipped),
+    metrics.gauge(metricNames.storageAppends, () => context.stats().storage.appends),
+    metrics.gauge(metricNames.storageAppendedBytes, () => context.stats().storage.appendedBytes),
+    metrics.gauge(metricNames.storageSyncs, () => context.stats().storage.syncs),
+    metrics.gauge(metricNames.storageHotReads, () => context.stats().storage.hotReads),
+    metrics.gauge(metricNames.storageColdReads, () => context.stats().storage.coldReads),
+    metrics.gauge(metricNames.storageHotBytes, () => context.stats().storage.hotBytes),
   ]
 }

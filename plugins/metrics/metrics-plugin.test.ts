@@ -78,6 +78,9 @@ describe('the metrics plugin', () => {
     expect(value('ratatoskr.sessions')).toBe(2)
     expect(value('ratatoskr.subscriptions')).toBe(5)
     expect(value('ratatoskr.uptime_ms')).toBe(60_000)
+    expect(value('ratatoskr.skipped.messages')).toBe(7)
+    const storage = ['appends', 'appended_bytes', 'syncs', 'hot_reads', 'cold_reads', 'hot_bytes']
+    expect(storage.map((name) => value(`ratatoskr.storage.${name}`))).toEqual([10, 100_000, 5, 20, 4, 60_000])
     expect(value('ratatoskr.ready')).toBe(1)
     await stage.close()
     expect(value('ratatoskr.topics')).toBeUndefined()

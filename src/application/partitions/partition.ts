@@ -118,7 +118,7 @@ export class Partition implements ReadablePartition {
       endOffset: this.endOffset,
       sizeBytes: this.sizeBytes,
       state: this.#state,
-      damaged: this.damaged,
+      damaged: [...this.damaged],
     }
   }
 
