@@ -98,6 +98,17 @@ describe('after a power cut that leaves only what was synced', () => {
   })
 })
 
+it('files of the state that do not close well keep nobody from starting again', async () => {
+  const disk = simulatedDisk()
+  const { state } = storesOn(disk)
+  await state.start()
+  await state.put('a', Uint8Array.of(1))
+  disk.inject({ call: 'close', path: /state/, code: 'EIO' })
+  await state.stop()
+  await state.start()
+  expect(await state.get('a')).toMatchObject({ version: 1 })
+})
+
 describe('after any power cut', () => {
   it('what was taken back for lack of room does not come back at the end of a sealed segment', async () => {
     const disk = simulatedDisk()
