@@ -81,6 +81,11 @@ export class Workload {
   readonly weather: Weather
   readonly models: ReadonlyMap<string, LogModel>
   readonly state = new StateModel()
+  /**
+   * True once a sync may have failed and dropped what it did not write: what a killed process leaves in the cache then looks
+   * whole, and a later sync of it reports success without writing. A store in a new process cannot tell.
+   */
+  cacheMayLie = false
   /** What was done, for a person to read when the seed fails. */
   readonly lines: string[] = []
   readonly #dice: Dice
@@ -160,6 +165,7 @@ export class Workload {
     // A sync that nobody waits for may meet it, and then nobody is told: see to it that no deadline is held against that.
     for (const model of this.models.values()) model.excusedUntil = Number.POSITIVE_INFINITY
     this.disk.inject({ ...fault, nth, times: 1 })
+    if (fault.call === 'sync') this.cacheMayLie = true
     this.#say(`${String(fault.call)} number ${nth} from here: ${fault.code ?? fault.effect}`)
   }
 
