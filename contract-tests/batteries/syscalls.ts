@@ -1,0 +1,148 @@
+/**
+ * Disturbs a scripted run of the disk storage at every call of the system that it makes on its directory:
+ * `npm run test:syscalls -- --rounds 100 --lanes 2 --seed 7 --report syscalls.json`; `--rounds all` takes every call.
+ *
+ * A run is killed at a call, or gets an error from it, once or from there on, or a write takes only a part. Afterwards the
+ * directory must recover, everything acknowledged must be there and nothing else, no descriptor may be synced again after its
+ * sync failed, and nothing may be acknowledged at `fsync` whose bytes or names the trace does not show to be on the medium.
+ * Needs strace, and the right to trace.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Battery, seededRandom } from './battery.ts'
+import { bugsOf } from './planted-bugs.ts'
+import { type CallName, callNames, type Fault, runScript } from './syscalls-runs.ts'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '100' },
+    seed: { type: 'string' },
+    lanes: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+    report: { type: 'string' },
+  },
+})
+const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed)
+const lanes = Number(values.lanes)
+const battery = new Battery(values.report)
+const root = await mkdtemp(join(tmpdir(), 'ratatoskr-syscalls-'))
+const compileCache = join(root, 'compile-cache')
+let runs = 0
+
+const run = (fault?: Fault, bug?: string) =>
+  runScript({
+    directory: join(root, `run-${++runs}`),
+    compileCache,
+    ...(fault !== undefined && { fault }),
+    ...(bug !== undefined && { bug }),
+  })
+
+const textOf = ({ call, nth, what, forEver }: Fault): string =>
+  `${what}${forEver ? ' for ever' : ''} at ${call} ${nth}`
+
+/** Every fault for every call that an undisturbed run makes. */
+function faultsFor(counts: ReadonlyMap<string, number>): Fault[] {
+  const faults: Fault[] = []
+  const makesRoom: readonly CallName[] = ['openat', 'write', 'pwrite64', 'fdatasync', 'mkdir', 'rename']
+  for (const call of callNames) {
+    for (let nth = 1; nth <= (counts.get(call) ?? 0); nth++) {
+      const add = (what: Fault['what'], forEver: boolean): unknown =>
+        faults.push({ call, nth, what, forEver })
+      add('killed', false)
+      // A close that fails has closed: nobody could do anything about it.
+      if (call === 'close') continue
+      for (const forEver of [false, true]) {
+        add('EIO', forEver)
+        if (makesRoom.includes(call)) add('ENOSPC', forEver)
+      }
+      if (call === 'openat') add('EMFILE', false)
+      if (call === 'pwrite64') add('short', false)
+    }
+  }
+  return faults
+}
+
+/** Some of the faults, each kind of call and fault in its turn. */
+function sampleOf(faults: readonly Fault[], count: number): Fault[] {
+  const random = seededRandom(seed)
+  const groups = Object.values(Object.groupBy(faults, kindOf)) as Fault[][]
+  const sample: Fault[] = []
+  for (let turn = 0; sample.length < Math.min(count, faults.length); turn++) {
+    const group = groups[turn % groups.length]
+    if (group.length > 0) sample.push(...group.splice(Math.floor(random() * group.length), 1))
+  }
+  return sample
+}
+
+const kindOf = ({ call, what, forEver }: Fault): string => `${call}: ${what}${forEver ? ' for ever' : ''}`
+
+/** Runs faults in lanes. @returns what went wrong, by fault */
+async function runAll(
+  faults: readonly Fault[],
+  bug?: string,
+  stopAtFirst = false,
+): Promise<Map<Fault, readonly string[]>> {
+  const wrong = new Map<Fault, readonly string[]>()
+  const next = faults.values()
+  await Promise.all(
+    Array.from({ length: lanes }, async () => {
+      for (const fault of next) {
+        const { problems } = await run(fault, bug)
+        if (problems.length > 0) wrong.set(fault, problems)
+        if (stopAtFirst && wrong.size > 0) return
+      }
+    }),
+  )
+  return wrong
+}
+
+async function disturb(): Promise<void> {
+  let counts: ReadonlyMap<string, number> = new Map()
+  const undisturbed = await battery.run('undisturbed', async () => {
+    await run()
+    const result = await run()
+    if (result.problems.length > 0) throw new Error(result.problems.join('; '))
+    counts = result.counts
+    const calls = callNames.filter((name) => counts.has(name)).map((name) => `${counts.get(name)} ${name}`)
+    return `${result.history.acks} steps; ${calls.join(', ')}`
+  })
+  if (!undisturbed) return
+  const all = faultsFor(counts)
+  const faults = values.rounds === 'all' ? all : sampleOf(all, Number(values.rounds))
+  process.stdout.write(`syscalls: ${faults.length} of ${all.length} faults in ${lanes} lanes, seed ${seed}\n`)
+  const wrong = await runAll(faults)
+  for (const [kind, group = []] of Object.entries(Object.groupBy(faults, kindOf))) {
+    await battery.run(kind, async () => {
+      const bad = group.filter((fault) => wrong.has(fault))
+      if (bad.length === 0) return `${group.length} runs, all recovered`
+      const told = bad
+        .slice(0, 3)
+        .map((fault) => `${textOf(fault)}: ${wrong.get(fault)?.slice(0, 3).join('; ')}`)
+      throw new Error(`${bad.length} of ${group.length} wrong: ${told.join(' | ')}`)
+    })
+  }
+  for (const { name } of bugsOf('syscalls')) await battery.run(`planted: ${name}`, () => findBug(name, all))
+}
+
+/** The planted bug must be found by a sample of faults, undisturbed runs among them. */
+async function findBug(bug: string, all: readonly Fault[]): Promise<string> {
+  const { problems } = await run(undefined, bug)
+  if (problems.length > 0) return `found undisturbed: ${problems[0].slice(0, 120)}`
+  const wrong = await runAll(sampleOf(all, 150), bug, true)
+  for (const [fault, [first]] of wrong) return `found by ${textOf(fault)}: ${first.slice(0, 120)}`
+  throw new Error('not found in 150 faults')
+}
+
+const version = spawnSync('strace', ['-V'])
+const probe = spawnSync('strace', ['-f', '--seccomp-bpf', '-o', '/dev/null', 'true'])
+try {
+  if (version.error !== undefined) battery.skip('calls of the system', 'strace is not installed')
+  else if (probe.status !== 0)
+    battery.skip('calls of the system', `strace may not trace here: ${String(probe.stderr).trim()}`)
+  else await disturb()
+} finally {
+  await rm(root, { recursive: true, force: true })
+}
+await battery.finish()
