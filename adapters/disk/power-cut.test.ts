@@ -73,6 +73,25 @@ describe('after a power cut that leaves only what was synced', () => {
     expect(killed.length).toBe(4)
   })
 
+  it('a log stays cut that a killed process cut to nothing', async () => {
+    const disk = simulatedDisk()
+    const first = storesOn(disk).logs
+    await first.start()
+    const log = await first.openLog(id, { segmentBytes: 1000 })
+    await log.append(sampleBatch({ baseOffset: 0 }), 0, 1, 'fsync')
+    let killed = disk
+    disk.onCall = (call) => {
+      if (call === 'sync') killed = disk.fork()
+    }
+    await log.truncateAfter(0)
+    const { logs } = storesOn(killed)
+    await logs.start()
+    expect((await logs.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(0)
+    const after = storesOn(killed.powerCut({ survival: 'nothing' })).logs
+    await after.start()
+    expect((await after.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(0)
+  })
+
   it('a log is gone that was deleted at the second try', async () => {
     const disk = simulatedDisk()
     const { logs } = storesOn(disk)

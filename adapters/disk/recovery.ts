@@ -151,7 +151,8 @@ function assertContiguous(segments: readonly Segment[]): void {
  */
 async function settleEnd(context: StoreContext, segment: Segment, found: Found): Promise<void> {
   const { fileSystem, logger } = context
-  if (found.torn === undefined && found.scannedBytes === 0) return
+  // An empty file may be one that was cut, and whose cut is not on the disk yet.
+  if (found.torn === undefined && found.scannedBytes === 0 && segment.sizeBytes > 0) return
   const file = await fileSystem.open(segment.path, 'write')
   try {
     if (found.torn !== undefined) {
