@@ -1,0 +1,114 @@
+/** Starts a broker on what a power cut left, and compares what it holds with what was acknowledged before. */
+import { createBroker, type EmbeddedBroker } from 'ratatoskr'
+import { diskStorage } from 'ratatoskr/adapters/disk'
+import { silentLogger } from 'ratatoskr/adapters/node'
+import { type PublishReceipt, utf8Text } from 'ratatoskr/ports'
+import { assertPromises, type ProducerLog, type StoredMessage } from '../testing/chaos.ts'
+import { assertState, emptyState, observe } from './battery-state.ts'
+import type { Acknowledgement, StateChange, Told } from './powercut-process.ts'
+import { type Level, levels, syncIntervalMs, textOf, topicOf } from './powercut-protocol.ts'
+
+/** The moment of a cut, by the clock of the machine: between these two. */
+export interface Cut {
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+/** What was kept and lost; losses are those that the level allows. */
+export interface CutReport {
+  /** Messages that had to be there. */
+  readonly due: number
+  /** Acknowledged messages that are not there. */
+  readonly lost: Readonly<Record<Level, number>>
+  /** How long before the cut the oldest lost message of level `interval` was acknowledged; 0 when none was lost. */
+  readonly intervalLostMs: number
+}
+
+/** What was acknowledged before these times must be there. */
+export type DueMs = Readonly<Record<Level, number>>
+
+/** What is due after a power cut. */
+export function dueAtCut({ fromMs }: Cut, { lateMs }: Told): DueMs {
+  // The timer of a sync, the sync itself and the loop that runs both: each may be as late as it was within the last second.
+  return { os: 0, interval: fromMs - syncIntervalMs - 3 * lateMs, fsync: fromMs }
+}
+
+/** @throws Error that names the broken promises */
+export async function verifyStore(directory: string, told: Told, cut: Cut, dueMs: DueMs): Promise<CutReport> {
+  const broker = await createBroker({
+    storage: diskStorage({ directory }),
+    platform: { logger: silentLogger },
+    autoCreateTopics: false,
+  })
+  await using _running = broker
+  await broker.start()
+  const lost: Record<Level, number> = { os: 0, interval: 0, fsync: 0 }
+  let intervalLostMs = 0
+  let due = 0
+  for (const level of levels) {
+    const stored = await readTopic(broker, level)
+    const found = new Set(stored.map(({ producer, sequence }) => `${producer}:${sequence}`))
+    const isFound = ({ producer, sequence }: Acknowledgement) => found.has(`${producer}:${sequence}`)
+    const isDue = ({ atMs }: Acknowledgement) => atMs < dueMs[level]
+    const acked = told.acked.filter((ack) => ack.level === level && ack.atMs < cut.fromMs)
+    const gone = acked.filter((ack) => !isFound(ack))
+    due += acked.filter(isDue).length
+    lost[level] = gone.length
+    if (level === 'interval') intervalLostMs = Math.max(0, ...gone.map(({ atMs }) => cut.fromMs - atMs))
+    // Of what is not due, that which is there must be right as well.
+    const expected = acked.filter((ack) => isDue(ack) || isFound(ack))
+    assertPromises(logsOf(told.attempted, expected), stored)
+  }
+  await verifyState(broker, told, cut)
+  // The store is whole: it goes on where it ended.
+  for (const level of levels) await broker.publish(topicOf(level), 'after the cut')
+  return { due, lost, intervalLostMs }
+}
+
+async function verifyState(broker: EmbeddedBroker, { changes }: Told, { fromMs, toMs }: Cut): Promise<void> {
+  const isAcked = ({ doneMs }: StateChange) => doneMs !== undefined && doneMs < fromMs
+  const uncertain = changes.filter((change) => change.begunMs < toMs && !isAcked(change))
+  const operations = (of: readonly StateChange[]) => of.map(({ operation }) => operation)
+  assertState(emptyState(), operations(changes.filter(isAcked)), operations(uncertain), await observe(broker))
+}
+
+function logsOf(
+  attempted: Readonly<Record<string, number>>,
+  acked: readonly Acknowledgement[],
+): readonly ProducerLog[] {
+  const logs = new Map(
+    Object.entries(attempted).map(([name, count]): [string, ProducerLog] => [
+      name,
+      { name, attempted: count, acked: new Map<number, PublishReceipt>(), failures: {} },
+    ]),
+  )
+  for (const { producer, sequence, receipt } of acked) logs.get(producer)?.acked.set(sequence, receipt)
+  return [...logs.values()]
+}
+
+/** Everything that a topic holds. @throws Error when an offset is missing, or when a byte is wrong */
+async function readTopic(broker: EmbeddedBroker, level: Level): Promise<StoredMessage[]> {
+  const topic = topicOf(level)
+  const ends = await broker.offsets(topic, 'latest')
+  const stored: StoredMessage[] = []
+  for (const { partition, offset: end } of ends) {
+    let next = 0
+    while (next < end) {
+      for (const message of await broker.fetch(topic, { partition, offset: next, max: 10_000 })) {
+        const { offset, id } = message
+        if (offset !== next)
+          throw new Error(`broken promises: ${topic}/${partition}: ${offset} instead of ${next}`)
+        const text = utf8Text(message.payload)
+        const [producer, sequence] = text.split(':', 2)
+        if (text !== textOf(producer, Number(sequence))) {
+          throw new Error(
+            `broken promises: ${topic}/${partition}/${offset} holds ${JSON.stringify(text.slice(0, 40))}`,
+          )
+        }
+        stored.push({ partition, offset, id, producer, sequence: Number(sequence) })
+        next++
+      }
+    }
+  }
+  return stored
+}
