@@ -287,11 +287,10 @@ export class LiveSubscription {
     }
     const fromOffset = Math.max(delivery.fromOffset, floor)
     position.floor = 0
-    if (fromOffset !== position.nextOffset) {
-      if (fromOffset > position.nextOffset) this.#sink.gap(partition, position.nextOffset, fromOffset)
-      this.#begin(partition, fromOffset)
-      this.#positions.get(partition)!.nextOffset = nextOffset
-    } else position.nextOffset = nextOffset
+    // What came before a gap is as good as ever; only a delivery from further back makes it void.
+    if (fromOffset > position.nextOffset) this.#sink.gap(partition, position.nextOffset, fromOffset)
+    if (fromOffset < position.nextOffset) this.#begin(partition, fromOffset)
+    this.#positions.get(partition)!.nextOffset = nextOffset
     this.#sink.deliver({ partition, bytes, fromOffset, nextOffset })
   }
 

@@ -1,0 +1,133 @@
+/** A byte of a log on disk changes while the broker is down: what every client sees of it, over every transport. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { EmbeddedBroker } from 'ratatoskr'
+import { diskStorage } from 'ratatoskr/adapters/disk'
+import { grpcTransport } from 'ratatoskr/adapters/grpc'
+import { httpTransport } from 'ratatoskr/adapters/http'
+import { webSocketTransport } from 'ratatoskr/adapters/websocket'
+import { type Client, connect } from 'ratatoskr/client'
+import { startTestBroker } from 'ratatoskr/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const count = 30
+const lost = { from: 12, to: 15 }
+
+let directory: string
+let broker: EmbeddedBroker
+
+const started = (): Promise<EmbeddedBroker> =>
+  startTestBroker({
+    storage: diskStorage({ directory }),
+    transports: [grpcTransport({ port: 0 }), webSocketTransport({ port: 0 }), httpTransport({ port: 0 })],
+  })
+
+/** Changes a byte of the payload `text` where it is stored. */
+async function damage(text: string): Promise<void> {
+  const entries = await readdir(directory, { recursive: true })
+  for (const name of entries.filter((entry) => entry.startsWith('logs') && entry.endsWith('.log'))) {
+    const bytes = await readFile(join(directory, name))
+    const at = bytes.indexOf(text)
+    if (at === -1) continue
+    bytes[at] ^= 1
+    await writeFile(join(directory, name), bytes)
+    return
+  }
+  throw new Error(`${text} is not on the disk`)
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ratatoskr-damage-'))
+  const before = await started()
+  await before.createTopic('orders')
+  // Batches of three: a damaged byte costs its batch, and no other.
+  for (let i = 0; i < count; i += 3) {
+    await before.publishMany(
+      'orders',
+      [0, 1, 2].map((place) => ({ payload: `message-${i + place};` })),
+    )
+  }
+  await before.stop()
+  await damage('message-13;')
+  broker = await started()
+})
+
+afterAll(async () => {
+  await broker.stop()
+  await rm(directory, { recursive: true, force: true })
+})
+
+const clients: [string, () => Promise<Client>][] = [
+  ['embedded', () => broker.client()],
+  ['gRPC', () => connect(broker.addresses[0].url)],
+  ['WebSocket', () => connect(broker.addresses[1].url)],
+  ['HTTP', () => connect(broker.addresses[2].url)],
+]
+
+const left = Array.from({ length: count }, (_, i) => i).filter((i) => i < lost.from || i >= lost.to)
+
+describe.each(clients)('a %s client', (name, open) => {
+  it('is given everything that is left, and told of the gap', async () => {
+    const client = await open()
+    for (const options of [{ from: 'earliest' as const }, { group: `group-${name}` }]) {
+      const gaps: unknown[] = []
+      const subscription = await client.subscribe('orders', { ...options, onGap: (gap) => gaps.push(gap) })
+      const got = await subscription.take(left.length, { waitMs: 5_000 })
+      while (got.length < left.length) {
+        const more = await subscription.take(left.length - got.length, { waitMs: 2_000 })
+        if (more.length === 0) break
+        got.push(...more)
+      }
+      expect(got.map(({ offset }) => offset)).toEqual(left)
+      expect(got.map((message) => message.text())).toEqual(left.map((offset) => `message-${offset};`))
+      expect(gaps).toEqual([{ partition: 0, expectedOffset: lost.from, offset: lost.to }])
+      for (const message of got) message.ack()
+      await subscription.commit()
+      await subscription.close()
+    }
+    expect((await client.describeGroup('orders', `group-${name}`)).lag).toBe(0)
+    await client.close()
+  })
+
+  it('is told where to go on by a fetch', async () => {
+    const client = await open()
+    await expect(client.fetch('orders', { offset: 13 })).rejects.toMatchObject({
+      code: 'RTK_STORE_CORRUPT',
+      details: { offset: 13, nextOffset: lost.to },
+    })
+    const found = await client.fetch('orders', { offset: lost.to })
+    expect(found.map(({ offset }) => offset)).toEqual(left.filter((offset) => offset >= lost.to))
+    await client.close()
+  })
+
+  it('sees the loss in descriptions and statistics', async () => {
+    const client = await open()
+    expect((await client.describeTopic('orders')).partitions).toMatchObject([{ damaged: [lost] }])
+    expect((await client.topicStats('orders')).partitions).toMatchObject([{ damaged: [lost] }])
+    const { messagesSkipped, storage, ...stats } = await client.brokerStats()
+    expect({ ...stats, messagesSkipped, storage }).toEqual({
+      ...broker.stats(),
+      uptimeMs: expect.any(Number),
+      sessions: expect.any(Number),
+    })
+    expect(messagesSkipped).toBeGreaterThan(0)
+    expect(storage.hotReads + storage.coldReads).toBeGreaterThan(0)
+    await client.close()
+  })
+})
+
+it('the broker is ready and degraded, and takes messages', async () => {
+  expect(broker.health()).toMatchObject({
+    status: 'degraded',
+    ready: true,
+    components: expect.arrayContaining([
+      expect.objectContaining({
+        name: 'partition orders/0',
+        status: 'degraded',
+        lastError: 'RTK_STORE_CORRUPT',
+      }),
+    ]),
+  })
+  expect((await broker.publish('orders', 'more')).offset).toBe(count)
+})
