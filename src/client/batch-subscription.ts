@@ -100,14 +100,15 @@ export class ClientBatch implements BatchDelivery {
    */
   *records(): Generator<RecordCursor, void, undefined> {
     const cursor = new RecordCursor()
-    const { bytes } = this
+    const { bytes, fromOffset } = this
+    const expiry = this.#expiry
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
-      if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= this.fromOffset) continue
+      if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= fromOffset) continue
       cursor.open(bytes, at, expandedRecords(bytes, at, this.#expansion))
       while (cursor.next()) {
-        if (cursor.offset < this.fromOffset) continue
-        if (!hasExpired(cursor, this.#expiry)) yield cursor
-        else this.#expiry.expired?.(cursor.offset)
+        if (cursor.offset < fromOffset) continue
+        if (!cursor.mayExpire || !hasExpired(cursor, expiry)) yield cursor
+        else expiry.expired?.(cursor.offset)
       }
     }
   }

@@ -9,7 +9,7 @@
  */
 import { RatatoskrError } from '../errors.ts'
 import { readRawVarint, readVarlong, unzigzag, varintEnd } from './bytes.ts'
-import { expiryAt, expiryHeaderStart } from './expiry-header.ts'
+import { expiryAt, expiryHeaderFirstByte, expiryHeaderStart } from './expiry-header.ts'
 import { baseOffsetOf, baseTimestampOf, batchEndOf, batchHeaderBytes, recordCountOf } from './header.ts'
 
 const recordBytesMin = 6 // each of its fields takes a byte at least
@@ -68,6 +68,12 @@ export class RecordCursor {
 
   get timestampMs(): number {
     return this.#baseTimestampMs + this.timestampDeltaMs
+  }
+
+  /** False when a look at one byte is enough to tell that the record never expires: that of nearly all records. */
+  get mayExpire(): boolean {
+    const count = this.headerCount
+    return count > 1 || (count === 1 && this.bytes[this.headersStart] === expiryHeaderFirstByte)
   }
 
   /** When the record expires, in Unix milliseconds; undefined when it never does. Costs no walk over the headers. */

@@ -14,6 +14,9 @@ const nameBytes = utf8Size(expiryHeaderName)
 const prefix = makePrefix()
 const nameOnly = prefix.subarray(1, 1 + nameBytes)
 
+/** What the header begins with: the length of its name. */
+export const expiryHeaderFirstByte = prefix[0]
+
 /** Bytes that the header takes in a record. */
 export const expiryHeaderSize = prefix.length + valueBytes
 

@@ -119,6 +119,21 @@ describe('the header of the expiry', () => {
     expect(message.headers.map(([name]) => name)).toEqual(['a', expiryHeaderName])
   })
 
+  it.each<readonly [string, Partial<RecordFields>, boolean]>([
+    ['no headers', {}, false],
+    ['an id alone', { id }, false],
+    ['one header of its own', { headers: [plain('a')] }, false],
+    ['an expiry', { expiresAtMs: 5 }, true],
+    ['id and expiry', { id, expiresAtMs: 5 }, true],
+    ['expiry and headers', { expiresAtMs: 5, headers: [plain('a')] }, true],
+    ['several headers, which are looked at more closely', { id, headers: [plain('a')] }, true],
+  ])('mayExpire of a record with %s', (_, record, mayExpire) => {
+    const cursor = new RecordCursor().open(batchOf([record]))
+    cursor.next()
+    expect(cursor.mayExpire).toBe(mayExpire)
+    expect(cursor.expiresAtMs).toBe(record.expiresAtMs)
+  })
+
   it('never reads past its record, whatever the bytes', () => {
     const batch = batchOf([{ headers: [[expiryHeaderName, new Uint8Array(8)]] }, { payload: timeOf(5) }])
     fc.assert(

@@ -55,7 +55,8 @@ export function* messagesOf(
     cursor.open(bytes, at, expandedRecords(bytes, at, source.expansion))
     while (cursor.next()) {
       if (cursor.offset < fromOffset) continue
-      if (expiry === undefined || !hasExpired(cursor, expiry)) yield new MessageView(cursor, source)
+      if (expiry === undefined || !cursor.mayExpire || !hasExpired(cursor, expiry))
+        yield new MessageView(cursor, source)
       else expiry.expired?.(cursor.offset)
     }
   }
