@@ -15,6 +15,8 @@
  *
  *     { "op": "hello", "id": 0, "token": "…" }   or   { "op": "hello", "id": 0, "username": "…", "password": "…" }
  *
+ * Its reply tells the session, the limits, and the broker's clock as `timeMs`, Unix milliseconds: messages expire by it.
+ *
  * Batches travel in +binary only, as binary frames (see frames.ts); in +json messages come one an event and go by the
  * operations `publish` and `publishMany`.
  */
