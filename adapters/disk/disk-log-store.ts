@@ -13,10 +13,14 @@ import {
 import { type CleanLogs, encodeClean, takeCleanFile, writeCleanFile } from './clean-file.ts'
 import type { DataDirectory } from './data-directory.ts'
 import { DiskLog } from './disk-log.ts'
+import { Gate } from './gate.ts'
 import { adoptSegments, recoverSegments } from './recovery.ts'
 import { RecoveryReport } from './recovery-report.ts'
 import type { Segment } from './segment.ts'
 import { type StoreContext, storeFailed } from './store-context.ts'
+
+// Thousands may be opened at once: what they hold meanwhile, descriptors among it, is bounded.
+const openingsMax = 64
 
 interface Entry {
   log: DiskLog | undefined
@@ -42,6 +46,7 @@ export class DiskLogStore implements LogStore {
   readonly #report: RecoveryReport
   /** Openings and deletions that are under way. */
   readonly #busy = new Map<string, Promise<unknown>>()
+  readonly #openings = new Gate(openingsMax)
   #started: Promise<void> | undefined
   #trashed = 0
 
@@ -70,6 +75,7 @@ export class DiskLogStore implements LogStore {
     await this.#context.files.closeIdle()
     this.#report.end()
     await this.#leaveClean()
+    await this.#context.fileSystem.release()
     await this.#directory.release()
   }
 
@@ -83,7 +89,7 @@ export class DiskLogStore implements LogStore {
     const entry: Entry = { log: undefined }
     this.#open.set(key, entry)
     try {
-      entry.log = await this.#exclusively(key, () => this.#openLog(key, options))
+      entry.log = await this.#exclusively(key, () => this.#openings.run(() => this.#openLog(key, options)))
       if (this.#started !== undefined) return entry.log
       await entry.log.close()
       throw closedError('the disk store')
@@ -134,11 +140,13 @@ export class DiskLogStore implements LogStore {
     await this.#directory.acquire()
     this.#context.files.keepOpen()
     try {
+      await this.#context.fileSystem.reserve(`${this.#directory.path}/format.json`)
       await this.#context.fileSystem.removeTree(this.#trashPath)
       await this.#context.fileSystem.makeDirectory(this.#trashPath)
       await this.#context.fileSystem.makeDirectory(this.#logs)
       await this.#takeClean()
     } catch (error) {
+      await this.#context.fileSystem.release()
       await this.#directory.release()
       throw error
     }

@@ -339,6 +339,9 @@ export class DiskLog implements PartitionLog {
         await file.file.sync()
         file.dirty = false
         this.#writer.restart()
+      } catch (error) {
+        files.poison(file)
+        throw error
       } finally {
         files.release(file)
       }

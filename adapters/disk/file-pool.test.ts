@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sampleBatch } from 'ratatoskr/contract-tests'
+import { LogStoreTally } from 'ratatoskr/ports'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { FilePool } from './file-pool.ts'
 import { nodeFileSystem } from './node-file-system.ts'
@@ -26,7 +27,7 @@ async function paths(count: number): Promise<string[]> {
 const opens = (): number => disk.calls.filter(({ call }) => call === 'open').length
 
 it('opens a file once for all who use it at the same time', async () => {
-  const pool = new FilePool(disk, 4)
+  const pool = new FilePool(disk, 4, new LogStoreTally())
   const [path] = await paths(1)
   const files = await Promise.all([
     pool.acquire(path, 'read'),
@@ -41,7 +42,7 @@ it('opens a file once for all who use it at the same time', async () => {
 })
 
 it('closes what was used longest ago, and never what is in use', async () => {
-  const pool = new FilePool(disk, 2)
+  const pool = new FilePool(disk, 2, new LogStoreTally())
   const [a, b, c] = await paths(3)
   const used = await pool.acquire(a, 'read')
   pool.release(await pool.acquire(b, 'read'))
@@ -59,7 +60,7 @@ it('closes what was used longest ago, and never what is in use', async () => {
 })
 
 it('syncs a written file before it closes it, and tells when that fails', async () => {
-  const pool = new FilePool(disk, 1)
+  const pool = new FilePool(disk, 1, new LogStoreTally())
   const [a, b] = await paths(2)
   const written = await pool.acquire(a, 'write')
   const failures: unknown[] = []
@@ -74,7 +75,7 @@ it('syncs a written file before it closes it, and tells when that fails', async 
 })
 
 it('never syncs what is discarded', async () => {
-  const pool = new FilePool(disk, 4)
+  const pool = new FilePool(disk, 4, new LogStoreTally())
   const [a] = await paths(1)
   const written = await pool.acquire(a, 'write')
   written.dirty = true
@@ -86,7 +87,7 @@ it('never syncs what is discarded', async () => {
 })
 
 it('closes what was still in use when the pool was closed, and keeps files again afterwards', async () => {
-  const pool = new FilePool(disk, 4)
+  const pool = new FilePool(disk, 4, new LogStoreTally())
   const [a] = await paths(1)
   const used = await pool.acquire(a, 'read')
   await pool.closeIdle()
@@ -100,7 +101,7 @@ it('closes what was still in use when the pool was closed, and keeps files again
 })
 
 it('a file that cannot be opened is an error for each who asked', async () => {
-  const pool = new FilePool(disk, 4)
+  const pool = new FilePool(disk, 4, new LogStoreTally())
   const missing = join(directory, 'missing')
   const outcomes = await Promise.allSettled([pool.acquire(missing, 'read'), pool.acquire(missing, 'write')])
   expect(outcomes.map((outcome) => outcome.status)).toEqual(['rejected', 'rejected'])

@@ -1,10 +1,10 @@
 /**
- * Open files, as few as there may be: thousands of logs share some hundred descriptors. A file that nobody uses stays open
- * until its place is needed. One that was written and not synced is synced before it is closed, so that no error of the
+ * Open files, as few as there may be: thousands of logs share some hundred descriptors. Whoever needs one more waits until
+ * another is done. A file that nobody uses stays open until its place is needed. One that was written and not synced is synced before it is closed, so that no error of the
  * disk gets lost between two descriptors.
  */
-import type { DiskFile, FileSystem } from 'ratatoskr/ports'
-import { systemCodeOf } from './file-system.ts'
+import type { DiskFile, FileSystem, LogStoreTally } from 'ratatoskr/ports'
+import { Gate } from './gate.ts'
 
 export class PooledFile {
   readonly key: string
@@ -26,18 +26,25 @@ export class PooledFile {
 export class FilePool {
   readonly #fileSystem: FileSystem
   readonly #filesMax: number
+  readonly #tally: LogStoreTally
   // In order of last use: the first is the first to go.
   readonly #files = new Map<string, PooledFile>()
   readonly #busy = new Map<string, Promise<unknown>>()
+  /** Files on their way out, after a sync where one is due. */
+  readonly #closing = new Set<Promise<void>>()
   /** Discarded files on their way out. */
   readonly #dropped = new Set<Promise<void>>()
+  /** Bounds those in use; a user must not wait for a second file while it holds one. */
+  readonly #gate: Gate
   /** How many may stay open now: none between `closeIdle` and `keepOpen`. */
   #limit: number
 
-  constructor(fileSystem: FileSystem, filesMax: number) {
+  constructor(fileSystem: FileSystem, filesMax: number, tally: LogStoreTally) {
     this.#fileSystem = fileSystem
+    this.#tally = tally
     this.#filesMax = filesMax
     this.#limit = filesMax
+    this.#gate = new Gate(filesMax)
   }
 
   get size(): number {
@@ -46,6 +53,16 @@ export class FilePool {
 
   /** Opens a file, or takes the one that is open. Release it after use. `create` makes it. */
   async acquire(path: string, mode: 'read' | 'write', create = false): Promise<PooledFile> {
+    await this.#gate.enter()
+    try {
+      return await this.#take(path, mode, create)
+    } catch (error) {
+      this.#gate.leave()
+      throw error
+    }
+  }
+
+  async #take(path: string, mode: 'read' | 'write', create: boolean): Promise<PooledFile> {
     const key = keyOf(path, mode)
     for (;;) {
       const known = this.#files.get(key)
@@ -59,7 +76,9 @@ export class FilePool {
       if (busy === undefined) break
       await busy.catch(() => undefined)
     }
-    const opening = this.#open(key, path, create ? 'create' : mode)
+    const opening = this.#fileSystem
+      .open(path, create ? 'create' : mode)
+      .then((file) => new PooledFile(key, file))
     this.#busy.set(key, opening)
     try {
       const pooled = await opening
@@ -73,10 +92,18 @@ export class FilePool {
   }
 
   release(pooled: PooledFile): void {
+    this.#gate.leave()
     pooled.users--
     if (pooled.users > 0) return
     if (pooled.discarded) this.#drop(pooled)
     else this.#trim(this.#limit)
+  }
+
+  /** Forgets a file whose sync failed: no other may ever be tried on it. It is closed at its last release. */
+  poison(pooled: PooledFile): void {
+    if (this.#files.get(pooled.key) === pooled) this.#files.delete(pooled.key)
+    pooled.dirty = false
+    pooled.discarded = true
   }
 
   /** Forgets a file: closes it without a sync, at once or at its last release. */
@@ -103,16 +130,10 @@ export class FilePool {
     await Promise.allSettled([...this.#busy.values(), ...this.#dropped])
   }
 
-  async #open(key: string, path: string, mode: 'read' | 'write' | 'create'): Promise<PooledFile> {
-    try {
-      return new PooledFile(key, await this.#fileSystem.open(path, mode))
-    } catch (error) {
-      // Someone else took the process's last descriptors: give up those that are only kept, and try once more.
-      if (!['EMFILE', 'ENFILE'].includes(systemCodeOf(error) ?? '')) throw error
-      this.#trim(0)
-      await Promise.allSettled([...this.#busy].filter(([other]) => other !== key).map(([, busy]) => busy))
-      return new PooledFile(key, await this.#fileSystem.open(path, mode))
-    }
+  /** Closes every file that nobody uses, to have its descriptor for something else. */
+  async giveUpIdle(): Promise<void> {
+    this.#trim(0)
+    await Promise.allSettled([...this.#closing, ...this.#dropped])
   }
 
   #trim(filesMax: number): void {
@@ -125,8 +146,12 @@ export class FilePool {
 
   #close(pooled: PooledFile): void {
     this.#files.delete(pooled.key)
-    const closing = this.#syncAndClose(pooled).finally(() => this.#busy.delete(pooled.key))
+    const closing: Promise<void> = this.#syncAndClose(pooled).finally(() => {
+      this.#busy.delete(pooled.key)
+      this.#closing.delete(closing)
+    })
     this.#busy.set(pooled.key, closing)
+    this.#closing.add(closing)
   }
 
   #drop(pooled: PooledFile): void {
@@ -139,7 +164,10 @@ export class FilePool {
 
   async #syncAndClose(pooled: PooledFile): Promise<void> {
     try {
-      if (pooled.dirty) await pooled.file.sync()
+      if (pooled.dirty) {
+        await pooled.file.sync()
+        this.#tally.syncs++
+      }
     } catch (error) {
       pooled.onSyncFailed?.(error)
     }

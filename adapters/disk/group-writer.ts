@@ -52,6 +52,7 @@ export class GroupWriter {
   /** Synced and complete, but nothing comes after it yet. */
   #sealed: Segment | undefined
   #timer: Disposable | undefined
+  #failed = false
   #directoriesToSync: readonly string[]
 
   /** @param newDirectories directories that were made for this log and are not durable yet, the log's own not among them */
@@ -165,6 +166,11 @@ export class GroupWriter {
     try {
       if (this.#written?.segment !== segment && !(await this.#sealWritten())) return false
       file = await this.#open(segment)
+      // While this waited for a place, the file may have been closed, and the sync before that have failed.
+      if (this.#failed) {
+        files.release(file)
+        return false
+      }
       for (const { chunk, from, to } of runsOf(group)) {
         await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from)
       }
@@ -203,12 +209,22 @@ export class GroupWriter {
     for (const append of this.#pending.splice(0, count)) this.#events.settled(append)
   }
 
+  /** A descriptor whose sync failed is never synced again: the kernel may have dropped the pages, and would say all is well. */
   async #syncFile(file: PooledFile): Promise<void> {
+    try {
+      await this.#sync(file)
+    } catch (error) {
+      this.#context.files.poison(file)
+      throw error
+    }
+  }
+
+  async #sync(file: PooledFile): Promise<void> {
     await file.file.sync()
-    this.#context.tally.syncs++
     file.dirty = false
-    this.#unsyncedBytes = 0
     if (this.#written !== undefined) this.#written.dirty = false
+    this.#unsyncedBytes = 0
+    this.#context.tally.syncs++
     this.disarm()
   }
 
@@ -277,6 +293,7 @@ export class GroupWriter {
 
   async #fail(error: unknown): Promise<void> {
     this.disarm()
+    this.#failed = true
     const { segment } = this.#written ?? this.#pending[0] ?? {}
     this.#written = undefined
     this.#events.failed(error)

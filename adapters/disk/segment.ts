@@ -185,11 +185,13 @@ export class Segment {
 
   /** Writes the index file; failing costs a later start some time. The segment must be synced up to `end`. */
   writeIndex(end: Place = { position: this.sizeBytes, offset: this.endOffset }): Promise<void> {
-    const { checksum, fileSystem, logger } = this.#context
+    const { checksum, fileSystem, indexFiles, logger } = this.#context
     this.#writing = this.#writing.then(async () => {
       try {
         const index = await this.loadIndex()
-        await writeIndexFile(fileSystem, this.indexPath, encodeIndex(this.summary(end), index, checksum))
+        await indexFiles.run(() =>
+          writeIndexFile(fileSystem, this.indexPath, encodeIndex(this.summary(end), index, checksum)),
+        )
         this.#indexedBytes = end.position
       } catch (error) {
         logger.warn('a segment index was not written; it is made again when the log is opened', { error })
@@ -264,10 +266,10 @@ export class Segment {
   }
 
   async #readIndex(): Promise<SparseIndex> {
-    const { checksum, fileSystem } = this.#context
+    const { checksum, fileSystem, indexFiles } = this.#context
     const filed = this.#filed
     if (filed.position === 0) return this.#completed(new SparseIndex())
-    const read = await readIndexFile(fileSystem, this.indexPath, checksum, 'all')
+    const read = await indexFiles.run(() => readIndexFile(fileSystem, this.indexPath, checksum, 'all'))
     const { summary, entries } = read ?? {}
     const fits = summary?.sizeBytes === filed.position && summary.endOffset === filed.offset
     const isRead = fits && entries !== undefined

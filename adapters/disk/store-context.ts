@@ -1,17 +1,20 @@
 /** What the logs of one store share. */
 
-import type { FileSystem } from 'ratatoskr/ports'
 import { type Checksum, type Clock, type Logger, type LogStoreTally, RatatoskrError } from 'ratatoskr/ports'
 import type { FilePool } from './file-pool.ts'
+import type { Gate } from './gate.ts'
 import type { HotBudget } from './hot-tail.ts'
 import type { Quarantine } from './quarantine.ts'
+import type { ReservedFileSystem } from './reserved-file-system.ts'
 import type { Segment } from './segment.ts'
 
 export interface StoreContext {
-  readonly fileSystem: FileSystem
+  readonly fileSystem: ReservedFileSystem
   readonly files: FilePool
   readonly hotBudget: HotBudget
   readonly indexes: IndexCache
+  /** Bounds how many index files are open at once. */
+  readonly indexFiles: Gate
   readonly quarantine: Quarantine
   readonly tally: LogStoreTally
   readonly checksum: Checksum
