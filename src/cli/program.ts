@@ -132,14 +132,34 @@ function addFiles(program: Command): void {
   const log = program.command('log').description('look into a data directory; the broker need not run')
   log
     .command('dump <file>')
-    .description('print the records of a segment file as JSON lines')
+    .description(
+      'print the records of a segment or state file as JSON lines, going on after damage; exit code 1 when there is some',
+    )
     .option('--headers', 'only the batch headers')
+    .option('--from <offset>', 'leave out records before it')
+    .option('--to <offset>', 'leave out records from it on')
+    .option('--text', 'payloads and values as text instead of base64')
     .action(async (file, options) => (await import('./commands/log.ts')).dumpLog(file, options))
   log
-    .command('verify <directory>')
-    .description('check every batch of every segment; exit code 1 when something is damaged')
+    .command('verify [directory]')
+    .description(
+      'check every byte of a data directory and say what to do; exit code 1 when something is lost, or the broker would refuse it',
+    )
     .option('-o, --output <format>', 'table, json or ndjson', 'table')
     .action(async (directory, options) => (await import('./commands/log.ts')).verifyLogs(directory, options))
+  log
+    .command('repair [directory]')
+    .description(
+      'mend a data directory that no broker uses; nothing is deleted, what is taken away goes to quarantine/; exit code 1 when something is left to decide',
+    )
+    .option('--dry-run', 'say what it would do, and touch nothing')
+    .option(
+      '--accept-loss',
+      'take what is lost for lost: it is no error any more, and keeps no log from opening',
+    )
+    .option('--set-aside <file>', 'take this segment away, where two hold different records', collect)
+    .option('-o, --output <format>', 'table, json or ndjson', 'table')
+    .action(async (directory, options) => (await import('./commands/log.ts')).repairLogs(directory, options))
   program
     .command('audit')
     .description('the audit log')
