@@ -19,21 +19,21 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'the ack comes before the sync',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/group-writer.ts',
     find: '    await this.#syncFile(file)\n    this.#settleFirst(group.length - atOnce)',
     replace: '    this.#settleFirst(group.length - atOnce)\n    await this.#syncFile(file)',
   },
   {
     name: 'a refused sync is tried again',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/group-writer.ts',
     find: 'await file.file.sync()',
     replace: 'await file.file.sync().catch(() => file.file.sync())',
   },
   {
     name: 'the name of a new segment is not synced',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/group-writer.ts',
     find: 'await fileSystem.syncDirectory(this.#directory)',
     replace: 'await Promise.resolve()',
@@ -47,7 +47,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a segment is sealed without a sync',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/group-writer.ts',
     find: 'if (!(await this.sync())) return false',
     replace: 'this.disarm()',
@@ -75,7 +75,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'short writes go unnoticed',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/file-system.ts',
     find: 'done += written',
     replace: 'done = bytes.length',
@@ -103,7 +103,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'recovery checks no CRC',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'corruption'],
     file: 'adapters/disk/batch-scan.ts',
     find: 'if (checksum(bytes.subarray(at + crcStart, at + size)) !== crcOf(bytes, at))',
     replace: 'if (checksum(bytes.subarray(at, at)) !== 0)',
@@ -145,7 +145,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a change of state is acked before its sync',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/state-log.ts',
     find: '        position += block.length\n      }\n      await this.#sync(file)',
     replace: '        position += block.length\n      }',
@@ -170,6 +170,86 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'adapters/disk/data-directory.ts',
     find: 'await this.#syncAncestors()',
     replace: 'await Promise.resolve()',
+  },
+  {
+    name: 'a rename that failed is ignored',
+    batteries: ['syscalls'],
+    file: 'adapters/disk/state-log.ts',
+    find: '.tmp`, path)',
+    replace: '.tmp`, path).catch(ignored)',
+  },
+  {
+    name: 'a write that failed is acknowledged',
+    batteries: ['syscalls'],
+    file: 'adapters/disk/group-writer.ts',
+    find: 'await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from)',
+    replace:
+      'await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from).catch(() => undefined)',
+  },
+  {
+    name: 'reads check no CRC',
+    batteries: ['corruption'],
+    file: 'adapters/disk/segment-reader.ts',
+    find: '    if (problem !== undefined) {\n      if (at > start) break',
+    replace:
+      "    if (problem !== undefined && problem !== 'a batch fails its checksum') {\n      if (at > start) break",
+  },
+  {
+    name: 'a scan gives up after the first gap',
+    batteries: ['corruption'],
+    file: 'adapters/disk/segment-scan.ts',
+    find: 'const next = await nextPlace(probe, source, place)',
+    replace: 'const next = gaps.length > 0 ? undefined : await nextPlace(probe, source, place)',
+  },
+  {
+    name: 'all damage is taken for a torn end',
+    batteries: ['corruption'],
+    file: 'adapters/disk/segment-scan.ts',
+    find: 'const next = await nextPlace(probe, source, place)',
+    replace: 'const next: Next | undefined = undefined',
+  },
+  {
+    name: 'the batch after a damaged one is dropped',
+    batteries: ['corruption'],
+    file: 'adapters/disk/segment-scan.ts',
+    find: 'if (isWhole || isPlausible(follower, nextOffset)) return { position, offset: nextOffset }',
+    replace:
+      'if (isWhole || isPlausible(follower, nextOffset)) return { position: follower.endPosition, offset: follower.nextOffset }',
+  },
+  {
+    name: 'an index is believed whatever its checksum',
+    batteries: ['corruption'],
+    file: 'adapters/disk/index-file.ts',
+    find: 'if (view.getUint32(44) !== checksum(bytes.subarray(layout.entriesStart))) return undefined',
+    replace: '',
+  },
+  {
+    name: 'what an index says of its segment is believed whatever its checksum',
+    batteries: ['corruption'],
+    file: 'adapters/disk/index-file.ts',
+    find: 'if (view.getUint32(56) !== checksum(bytes.subarray(0, 56))) return undefined',
+    replace: '',
+  },
+  {
+    name: 'the leader epoch is not checked',
+    batteries: ['corruption'],
+    file: 'adapters/disk/batch-scan.ts',
+    find: 'if (leaderEpochOf(bytes, at) !== leaderEpoch) {',
+    replace: 'if (leaderEpochOf(bytes, at) !== leaderEpochOf(bytes, at)) {',
+  },
+  {
+    name: 'segments may overlap',
+    batteries: ['corruption'],
+    file: 'adapters/disk/recovery.ts',
+    find: 'if (endOffset === baseOffset) continue',
+    replace: 'if (endOffset >= baseOffset) continue',
+  },
+  {
+    name: 'both copies of the state are the first',
+    batteries: ['corruption'],
+    file: 'adapters/disk/state-copies.ts',
+    find: 'copyEndings.map((ending) => Copy.open(fileSystem, stem + ending, checksum))',
+    replace: 'copyEndings.map(() => Copy.open(fileSystem, stem + copyEndings[0], checksum))',
   },
 ]
 
