@@ -46,9 +46,13 @@ export class GroupPartition {
     return this.#latest !== undefined
   }
 
-  /** Where the group goes on: within the log, whatever retention or a crash did to it. */
+  /**
+   * Where the group goes on: within the log, whatever retention or a crash did to it. Of a log that is not open nobody
+   * knows where it ends: then it is what was committed, and the cursor is put into the log when that is open.
+   */
   get position(): number {
-    const { startOffset, stableOffset } = this.feed.partition
+    const { state, startOffset, stableOffset } = this.feed.partition
+    if (state !== 'online' && this.#committed !== undefined) return this.#committed.offset
     return Math.max(Math.min(this.#committed?.offset ?? startOffset, stableOffset), startOffset)
   }
 
@@ -135,7 +139,7 @@ export class GroupPartition {
       committedOffset: this.#committed?.offset,
       metadata: this.#committed?.metadata ?? '',
       stableOffset,
-      lag: stableOffset - this.position,
+      lag: Math.max(0, stableOffset - this.position),
       member: this.owner?.name,
     }
   }

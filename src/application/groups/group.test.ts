@@ -461,6 +461,24 @@ describe('committing', () => {
     expect(await describeGroup(bench)).toMatchObject({ lag: 0, partitions: [{ committedOffset: 8 }] })
   })
 
+  it('are kept for members that join while the partition could not be opened yet', async () => {
+    const bench = new DeliveryBench()
+    bench.publish(10)
+    const a = await bench.member('a')
+    await bench.settle()
+    await a.commit({ partition: 0, offset: 6 })
+    await bench.restart()
+    const [partition] = bench.topic.partitions
+    partition.state = 'recovering'
+    partition.endOffset = 0 // nothing is known of a log that was never opened
+    const b = await bench.member('b')
+    expect(await describeGroup(bench)).toMatchObject({ lag: 0, partitions: [{ committedOffset: 6 }] })
+    partition.endOffset = 10
+    partition.become('online')
+    await bench.settle()
+    expect(b.offsetsOf(0)).toEqual(range(6, 10))
+  })
+
   it('after the end of a subscription is refused, and without a group always', async () => {
     const bench = new DeliveryBench()
     const a = await bench.member('a')
