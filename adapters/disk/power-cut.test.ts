@@ -147,4 +147,23 @@ describe('after any power cut', () => {
       expect([again.endOffset, again.damaged]).toEqual([2, []])
     }
   })
+
+  it('what a failed sync left in memory alone is there once more is acknowledged after it', async () => {
+    const disk = simulatedDisk()
+    const { logs } = storesOn(disk)
+    await logs.start()
+    const failing = await logs.openLog(id, { segmentBytes: 1000 })
+    await failing.append(sampleBatch({ baseOffset: 0 }), 0, 1, 'os')
+    disk.inject({ call: 'sync', code: 'EIO', times: 1 })
+    const failed = failing.append(sampleBatch({ baseOffset: 1 }), 1, 1, 'fsync')
+    await expect(failed).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
+    await failing.close()
+    const log = await logs.openLog(id, { segmentBytes: 1000 })
+    await log.append(sampleBatch({ baseOffset: 1, seed: 9 }), 1, 1, 'fsync')
+    const after = storesOn(disk.powerCut({ survival: 'nothing' })).logs
+    await after.start()
+    const again = await after.openLog(id, { segmentBytes: 1000 })
+    expect([again.startOffset, again.endOffset, again.damaged]).toEqual([0, 2, []])
+    expect((await again.read(0, 1)).length).toBeGreaterThan(0)
+  })
 })

@@ -3,10 +3,14 @@
  * made, so that only the end of the last may be torn; anything else that is wrong is damage. Damage within a segment becomes
  * a gap, and no file is changed for it. Files that contradict each other are refused, before anything is changed.
  */
+import type { DiskFile } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
+import { allocate, isFull, writeAll } from './file-system.ts'
 import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
 import type { StoreContext } from './store-context.ts'
+
+const pieceBytes = 1024 * 1024
 
 /** What opening a log took. */
 export interface RecoveredLog {
@@ -155,18 +159,42 @@ async function settleEnd(context: StoreContext, segment: Segment, found: Found):
   if (found.torn === undefined && found.scannedBytes === 0 && segment.sizeBytes > 0) return
   const file = await fileSystem.open(segment.path, 'write')
   try {
+    const size = await file.size()
     if (found.torn !== undefined) {
       const { endOffset, sizeBytes } = segment
-      const bytes = (await file.size()) - sizeBytes
-      logger.warn('the torn end of a log was cut off', { endOffset, bytes, problem: found.torn })
+      logger.warn('the torn end of a log was cut off', {
+        endOffset,
+        bytes: size - sizeBytes,
+        problem: found.torn,
+      })
       await file.truncate(sizeBytes)
     }
+    await writeAgain(file, size - found.scannedBytes, segment.sizeBytes)
     await file.sync()
     context.tally.syncs++
   } finally {
     await file.close()
   }
   if (segment.gaps.length > 0) await segment.writeIndex()
+}
+
+/**
+ * Writes a part of a file with its own bytes. What was read may be in the kernel's memory alone: after a sync that failed,
+ * in the process before, its pages count as clean, and a sync would report success and write nothing.
+ */
+async function writeAgain(file: DiskFile, from: number, to: number): Promise<void> {
+  const buffer = allocate(Math.max(0, Math.min(pieceBytes, to - from)))
+  try {
+    for (let position = from; position < to; ) {
+      const count = await file.read(buffer.subarray(0, Math.min(buffer.length, to - position)), position)
+      if (count === 0) return
+      await writeAll(file, buffer.subarray(0, count), position)
+      position += count
+    }
+  } catch (error) {
+    // A file system that never overwrites needs room for it. Without any, the log is opened as it is: it can be read.
+    if (!isFull(error)) throw error
+  }
 }
 
 export function reportGaps({ logger }: StoreContext, { baseOffset, gaps }: Segment): void {
