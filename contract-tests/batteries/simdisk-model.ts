@@ -105,7 +105,7 @@ export class LogModel {
     this.attempts = this.attempts
       .filter(({ base, bytes }) => equal(kept.get(base), bytes))
       .map((one) => (one.status === 'acked' ? one : { ...one, status: 'acked', durability: 'os' }))
-    this.start = this.startMax = found.start
+    this.startMax = found.start
     this.cutTo = Number.POSITIVE_INFINITY
   }
 
