@@ -8,7 +8,7 @@ import type { Outcome } from './corruption-verdict.ts'
 
 /** A store that takes so long for some hundred small batches does not end. */
 const roundMsMax = 20_000
-const failuresMax = 20
+const failuresMaxOf = (bug: string | undefined): number => (bug === undefined ? 20 : 1)
 
 export interface RoundFailure {
   readonly round: number
@@ -50,7 +50,7 @@ export interface LaneOptions {
 /** Runs rounds into a tally, in one process at a time: a round that ends its process is a failure, and the next goes on. */
 export async function runLane({ seed, from, to, bug }: LaneOptions, tally: Tally): Promise<void> {
   let next = from
-  while (next < to && tally.failures.length < (bug === undefined ? failuresMax : 1)) {
+  while (next < to && tally.failures.length < failuresMaxOf(bug)) {
     next = await runProcess({ seed, from: next, to, ...(bug !== undefined && { bug }) }, tally)
   }
 }
@@ -73,6 +73,11 @@ async function runProcess({ seed, from, to, bug }: LaneOptions, tally: Tally): P
   })
   let last: LaneMessage | undefined
   let hangs = false
+  let isStopped = false
+  const stop = (): void => {
+    isStopped = true
+    child.kill('SIGKILL')
+  }
   const watchdog = setTimeout(() => {
     hangs = true
     child.kill('SIGKILL')
@@ -81,12 +86,11 @@ async function runProcess({ seed, from, to, bug }: LaneOptions, tally: Tally): P
     watchdog.refresh()
     last = message
     tally.add(message)
-    if (message.failure !== undefined && bug !== undefined) child.kill('SIGKILL')
-    if (tally.failures.length >= failuresMax) child.kill('SIGKILL')
+    if (tally.failures.length >= failuresMaxOf(bug)) stop()
   })
   const [code, signal] = await once(child, 'close')
   clearTimeout(watchdog)
-  if (code === 0) return to
+  if (code === 0 || isStopped) return to
   if (last === undefined) throw new Error(`a lane did not begin (${code ?? signal}): ${errors}`)
   const ended = last.outcome !== undefined || last.failure !== undefined
   if (!ended || hangs) {

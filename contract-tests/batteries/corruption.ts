@@ -27,19 +27,20 @@ const ends = await Promise.allSettled(
   ),
 )
 const seconds = (performance.now() - begun) / 1000
+const firstLine = (text: string): string => text.split('\n')[0]
+
+await battery.run('all rounds are run', async () => {
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+  return `${Math.round(rounds / seconds)} mutations a second`
+})
 for (const kind of mutationKinds) {
   await battery.run(kind, async () => {
     const [first, ...more] = tally.failures.filter((failure) => failure.kind === kind)
     if (first === undefined) return tally.lineOf(kind)
-    throw new Error(
-      `${tally.lineOf(kind)}; ${more.length + 1} wrong, first round ${first.round} (${first.what}): ${first.message}`,
-    )
+    const told = `first round ${first.round} (${first.what}): ${firstLine(first.message)}`
+    throw new Error(`${tally.lineOf(kind)}; ${more.length + 1} wrong, ${told}`)
   })
 }
-await battery.run('all rounds were run', async () => {
-  for (const end of ends) if (end.status === 'rejected') throw end.reason
-  return `${Math.round(rounds / seconds)} mutations a second`
-})
 
 /** The planted bug must be found. */
 async function findBug(bug: string): Promise<string> {
@@ -47,8 +48,7 @@ async function findBug(bug: string): Promise<string> {
   await runLane({ seed, from: 0, to: plantedRoundsMax, bug }, found)
   const [failure] = found.failures
   if (failure === undefined) throw new Error(`not found in ${plantedRoundsMax} mutations`)
-  const [message] = failure.message.split('\n')
-  return `found by mutation ${failure.round + 1}: ${message.slice(0, 120)}`
+  return `found by mutation ${failure.round + 1}: ${firstLine(failure.message).slice(0, 120)}`
 }
 
 const bugs = bugsOf('corruption').map(({ name }) => name)

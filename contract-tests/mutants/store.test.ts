@@ -9,6 +9,7 @@ import {
   type StateStoreContext,
   stateStoreCases,
 } from '../index.ts'
+import { damageMutants } from './store/damage-mutants.ts'
 import { logMutants } from './store/log-mutants.ts'
 import { stateMutants } from './store/state-mutants.ts'
 
@@ -18,12 +19,15 @@ async function mutateLogs(
   mutate: (store: LogStoreContext['subject']) => LogStoreContext['subject'],
 ): Promise<LogStoreContext> {
   const context = await setup()
-  const { tearLastBatch, bounded } = context
+  const { tearLastBatch, damageBatch, bounded } = context
   return {
     subject: mutate(context.subject),
     reopen: async () => mutate(await context.reopen()),
     crash: async () => mutate(await context.crash()),
     ...(tearLastBatch && { tearLastBatch: async (id) => mutate(await tearLastBatch.call(context, id)) }),
+    ...(damageBatch && {
+      damageBatch: async (id, offset) => mutate(await damageBatch.call(context, id, offset)),
+    }),
     ...(bounded && { bounded: async (bytesMax) => mutate(await bounded.call(context, bytesMax)) }),
     teardown: () => context.teardown(),
   }
@@ -34,7 +38,7 @@ async function mutateState(
   mutate: (store: StateStoreContext['subject']) => StateStoreContext['subject'],
 ): Promise<StateStoreContext> {
   const context = await setup()
-  const { tearLastWrite, bounded } = context
+  const { tearLastWrite, damageCopy, bounded } = context
   let current = mutate(context.subject)
   return {
     subject: current,
@@ -46,6 +50,7 @@ async function mutateState(
     },
     crash: async () => mutate(await context.crash()),
     ...(tearLastWrite && { tearLastWrite: async () => mutate(await tearLastWrite.call(context)) }),
+    ...(damageCopy && { damageCopy: async () => mutate(await damageCopy.call(context)) }),
     ...(bounded && { bounded: async (bytesMax) => mutate(await bounded.call(context, bytesMax)) }),
     teardown: () => context.teardown(),
   }
@@ -55,6 +60,8 @@ const caseTimeoutMs = 3_000
 
 /** Cases that no mutant needs and every mutant would pay for: one moves 16 MiB. */
 const cheapLogCases = logStoreCases.filter(({ name }) => !name.includes('16 MiB'))
+/** The cases that what is wrong about damage and counters must fail: a run of all on the disk takes seconds. */
+const damageCases = logStoreCases.filter(({ name }) => /damage|counts each|counts appends/.test(name))
 
 describe('mutants of a log store', () => {
   it('are at least twelve, with names of their own', () => {
@@ -63,15 +70,17 @@ describe('mutants of a log store', () => {
     expect(cheapLogCases).toHaveLength(logStoreCases.length - 1)
   })
 
-  for (const { name, on, mutate } of logMutants) {
+  for (const mutant of logMutants) {
+    const { name, on, mutate } = mutant
+    const cases = damageMutants.includes(mutant) ? damageCases : cheapLogCases
     it(`${name}: the suite fails`, async () => {
       const setup = on === 'memory' ? memoryLogSetup : () => diskLogSetup()
-      const failures = await failuresOf(cheapLogCases, () => mutateLogs(setup, mutate), caseTimeoutMs)
+      const failures = await failuresOf(cases, () => mutateLogs(setup, mutate), caseTimeoutMs)
       expect(failures.map((failure) => failure.name)).not.toEqual([])
       expect(
         failures.length,
         'one fault must not fail everything: then nothing would be told apart',
-      ).toBeLessThan(cheapLogCases.length)
+      ).toBeLessThan(cases.length)
     }, 60_000)
   }
 })
@@ -91,6 +100,7 @@ describe('what the mutants are made from', () => {
   it('passes when nothing is mutated', async () => {
     const same = <T>(store: T): T => store
     expect(await failuresOf(logStoreCases, () => mutateLogs(memoryLogSetup, same))).toEqual([])
+    expect(await failuresOf(damageCases, () => mutateLogs(() => diskLogSetup(), same))).toEqual([])
     expect(await failuresOf(stateStoreCases, () => mutateState(memoryStateSetup, same))).toEqual([])
   }, 60_000)
 })
