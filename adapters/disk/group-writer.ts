@@ -1,6 +1,7 @@
 /**
- * Writes what was appended to one log: one write, and one fdatasync where it is asked for, at a time; all that arrives
- * meanwhile goes together with the next (group commit). Appends settle in their order.
+ * Writes what was appended to one log: one group at a time, with one fdatasync where it is asked for; all that arrives
+ * meanwhile goes together with the next (group commit). While a group is synced the next is written already, so that the
+ * disk always has work; it is synced after that. Appends settle in their order.
  *
  * A failed write for lack of room is taken back: the half-written end is cut off and the log goes on. Every other failure,
  * and any failure of a sync, ends the log: after a failed fdatasync the kernel may have dropped the pages and will report
@@ -14,7 +15,9 @@ import { checkpointBytes, type Segment } from './segment.ts'
 import type { Place } from './segment-reader.ts'
 import type { StoreContext } from './store-context.ts'
 
-// One write of a group; large enough to be fast, small enough that the next group need not wait for long.
+// What one sync makes durable: half of what is pending, so that the other half is written meanwhile; but never so little
+// that syncs cost more than they overlap, nor so much that the first of a group waits for long.
+const groupBytesMin = 1024 * 1024
 const groupBytesMax = 4 * 1024 * 1024
 
 /** An append that is not settled yet. Its bytes are in `chunk` from `from` to `to`. */
@@ -40,11 +43,23 @@ export interface WriterEvents {
   failed(error: unknown): void
 }
 
+/** What was written while the group before it was synced. */
+interface WrittenAhead {
+  /** Appends, from the first that is pending. */
+  readonly count: number
+  /** Why there are not more. */
+  readonly failed?: { readonly error: unknown }
+}
+
+const nothingAhead: WrittenAhead = { count: 0 }
+
 export class GroupWriter {
   readonly #context: StoreContext
   readonly #directory: string
   readonly #events: WriterEvents
   #pending: PendingAppend[] = []
+  #pendingBytes = 0
+  #ahead = nothingAhead
   /** The segment that was written last, and whether some of it is not synced. */
   #written: { readonly segment: Segment; dirty: boolean } | undefined
   /** Bytes that were written since the last sync. */
@@ -85,12 +100,15 @@ export class GroupWriter {
 
   add(append: PendingAppend): void {
     this.#pending.push(append)
+    this.#pendingBytes += append.to - append.from
   }
 
   /** Gives up everything pending. @returns what it was, in order */
   takePending(): readonly PendingAppend[] {
     const pending = this.#pending
     this.#pending = []
+    this.#pendingBytes = 0
+    this.#ahead = nothingAhead
     return pending
   }
 
@@ -102,7 +120,7 @@ export class GroupWriter {
   async commit(onSyncDue: () => void): Promise<void> {
     const last = this.#pending.at(-1)
     while (last !== undefined && this.#pending.length > 0 && this.#pending[0].endOffset <= last.endOffset) {
-      const group = this.#nextGroup()
+      const group = this.#groupFrom(0)
       if (!(await this.#writeGroup(group))) return
       if (!this.isDirty) continue
       if (this.#unsyncedBytes >= checkpointBytes) onSyncDue()
@@ -144,17 +162,19 @@ export class GroupWriter {
     this.#timer = undefined
   }
 
-  /** Consecutive appends of one segment. */
-  #nextGroup(): readonly PendingAppend[] {
-    const { segment } = this.#pending[0]
+  /** Consecutive appends of one segment, from a place among those pending; what is written ahead is never split. */
+  #groupFrom(first: number): readonly PendingAppend[] {
+    const { segment } = this.#pending[first]
+    const bytesMax = Math.min(Math.max(this.#pendingBytes / 2, groupBytesMin), groupBytesMax)
     let bytes = 0
-    let count = 0
-    for (const append of this.#pending) {
+    let end = first
+    for (; end < this.#pending.length; end++) {
+      const append = this.#pending[end]
       bytes += append.to - append.from
-      if (append.segment !== segment || (count > 0 && bytes > groupBytesMax)) break
-      count++
+      const isFull = bytes > bytesMax && end > first && end >= this.#ahead.count
+      if (append.segment !== segment || isFull) break
     }
-    return this.#pending.slice(0, count)
+    return this.#pending.slice(first, end)
   }
 
   /** @returns false when it failed */
@@ -171,9 +191,10 @@ export class GroupWriter {
         files.release(file)
         return false
       }
-      for (const { chunk, from, to } of runsOf(group)) {
-        await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from)
-      }
+      const { count, failed } = this.#ahead
+      this.#ahead = nothingAhead
+      if (failed !== undefined) throw failed.error
+      await writeRuns(group.slice(count), file)
     } catch (error) {
       await this.#writeFailed(error, segment, file, start)
       return false
@@ -191,22 +212,46 @@ export class GroupWriter {
 
   /** Settles a group that is written: at once up to the first append that asks for a sync, the rest after it. */
   async #settle(group: readonly PendingAppend[], file: PooledFile): Promise<void> {
-    const written = this.#written
-    if (written !== undefined) written.dirty = true
-    file.dirty = true
+    this.#markDirty(file)
     for (const { from, to } of group) this.#unsyncedBytes += to - from
     const firstSynced = group.findIndex((append) => append.durability === 'fsync')
     const atOnce = firstSynced === -1 ? group.length : firstSynced
     this.#settleFirst(atOnce)
     if (atOnce === group.length) return
-    await this.#syncFile(file)
+    const ahead = this.#writeAhead(group.length - atOnce, file)
+    try {
+      await this.#syncFile(file)
+    } finally {
+      await ahead
+    }
+    if (this.#ahead !== nothingAhead) this.#markDirty(file)
     this.#settleFirst(group.length - atOnce)
     const { segment, chunk, to, endOffset } = group[group.length - 1]
     segment.checkpoint({ position: chunk.filePosition + to, offset: endOffset })
   }
 
+  /** Writes what follows the first `count` pending into the same segment. A failure waits for its group. */
+  async #writeAhead(count: number, file: PooledFile): Promise<void> {
+    if (this.#pending[count]?.segment !== this.#pending[0].segment) return
+    const group = this.#groupFrom(count)
+    try {
+      await writeRuns(group, file)
+      this.#ahead = { count: group.length }
+    } catch (error) {
+      this.#ahead = { count: 0, failed: { error } }
+    }
+  }
+
+  #markDirty(file: PooledFile): void {
+    file.dirty = true
+    if (this.#written !== undefined) this.#written.dirty = true
+  }
+
   #settleFirst(count: number): void {
-    for (const append of this.#pending.splice(0, count)) this.#events.settled(append)
+    for (const append of this.#pending.splice(0, count)) {
+      this.#pendingBytes -= append.to - append.from
+      this.#events.settled(append)
+    }
   }
 
   /** A descriptor whose sync failed is never synced again: the kernel may have dropped the pages, and would say all is well. */
@@ -277,8 +322,7 @@ export class GroupWriter {
     try {
       if (file !== undefined) {
         // What goes must be gone for good before anything comes after it: the next sync, or the sealing, sees to that.
-        file.dirty = true
-        if (this.#written !== undefined) this.#written.dirty = true
+        this.#markDirty(file)
         await file.file.truncate(start).finally(() => files.release(file))
       } else if (!segment.created) {
         await files.discard(segment.path)
@@ -309,6 +353,12 @@ export class GroupWriter {
 }
 
 const positionOf = ({ chunk, from }: PendingAppend): number => chunk.filePosition + from
+
+async function writeRuns(group: readonly PendingAppend[], { file }: PooledFile): Promise<void> {
+  for (const { chunk, from, to } of runsOf(group)) {
+    await writeAll(file, chunk.buffer.view(from, to), chunk.filePosition + from)
+  }
+}
 
 /** Appends that lie side by side in one chunk, as one run each. */
 function runsOf(group: readonly PendingAppend[]): { chunk: HotChunk; from: number; to: number }[] {
