@@ -20,11 +20,13 @@ export interface BatchHead {
   readonly position: number
   readonly endPosition: number
   readonly baseOffset: number
+  readonly records: number
   readonly nextOffset: number
   readonly crc: number
   readonly hasMagic: boolean
   readonly hasEpoch: boolean
-  readonly isZero: boolean
+  /** Zeros where its beginning or its end must be, as blocks leave them that were never written. */
+  readonly hasHole: boolean
 }
 
 export class BatchProbe {
@@ -52,16 +54,9 @@ export class BatchProbe {
   }
 
   /** True when the bytes are a whole batch by length, magic and CRC, whatever its offsets and epoch. */
-  async isWhole({
-    position,
-    endPosition,
-    nextOffset,
-    baseOffset,
-    hasMagic,
-    crc,
-  }: BatchHead): Promise<boolean> {
+  async isWhole({ position, endPosition, records, hasMagic, crc }: BatchHead): Promise<boolean> {
     const size = endPosition - position
-    if (!hasMagic || size < batchHeaderBytes || endPosition > this.#sizeBytes || nextOffset <= baseOffset) {
+    if (!hasMagic || size < batchHeaderBytes || endPosition > this.#sizeBytes || records < 1) {
       return false
     }
     return (await this.#checksumOf(position + crcStart, endPosition)) === crc
@@ -130,28 +125,27 @@ export class BatchProbe {
 
   /** True when the bytes to the end of the file, less than a header, are the beginning of a batch with this offset. */
   async beginsWithOffset(position: number, offset: number): Promise<boolean> {
-    const expected = new DataView(new ArrayBuffer(8))
-    expected.setBigInt64(0, BigInt(offset))
     await this.#window.hold(position, batchHeaderBytes)
     const at = position - this.#window.start
-    const count = Math.min(8, this.#window.bytes.length - at)
-    for (let i = 0; i < count; i++) if (this.#window.bytes[at + i] !== expected.getUint8(i)) return false
-    return true
+    const { bytes } = this.#window
+    return bytes.length - at >= 8 && baseOffsetOf(bytes, at) === offset
   }
 
   #headIn(at: number): BatchHead {
     const { bytes, start } = this.#window
     const position = start + at
     const baseOffset = baseOffsetOf(bytes, at)
+    const records = lastOffsetDeltaOf(bytes, at) + 1
     return {
       position,
       endPosition: position + batchSizeOf(bytes, at),
       baseOffset,
-      nextOffset: baseOffset + lastOffsetDeltaOf(bytes, at) + 1,
+      records,
+      nextOffset: baseOffset + records,
       crc: crcOf(bytes, at),
       hasMagic: magicOf(bytes, at) === batchMagic,
       hasEpoch: leaderEpochOf(bytes, at) === leaderEpoch,
-      isZero: bytes.subarray(at, at + batchHeaderBytes).every((byte) => byte === 0),
+      hasHole: isZero(bytes, at, at + 8) || isZero(bytes, at + 16, at + batchHeaderBytes),
     }
   }
 
@@ -164,3 +158,6 @@ export class BatchProbe {
     return (await this.#file.read(bytes, start)) === count ? this.#checksum(bytes) : undefined
   }
 }
+
+const isZero = (bytes: Uint8Array, from: number, to: number): boolean =>
+  bytes.subarray(from, to).every((byte) => byte === 0)

@@ -77,6 +77,7 @@ export class DiskLog implements PartitionLog {
         this.#stableOffset = append.endOffset
         context.tally.appends++
         context.tally.appendedBytes += append.to - append.from
+        context.hotBudget.trim()
         append.resolve()
       },
       full: (error) => this.#takeBack(storeFull(error)),

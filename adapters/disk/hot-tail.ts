@@ -5,8 +5,11 @@
 import { BatchBuffer, type LogStoreTally } from 'ratatoskr/ports'
 import type { Segment } from './segment.ts'
 
-const smallestChunkBytes = 16 * 1024
+// Ten thousand topics with a message each must not take the budget of one busy topic.
+const smallestChunkBytes = 4 * 1024
 const largestChunkBytes = 1024 * 1024
+// Where thousands of chunks wait for their write, looking at all of them at each append would cost more than it frees.
+const refusedMax = 64
 
 /** A buffer of consecutive batches that lie in one segment. */
 export class HotChunk {
@@ -45,10 +48,16 @@ export class HotBudget {
   add(chunk: HotChunk): void {
     this.#chunks.add(chunk)
     this.#bytes += chunk.buffer.capacityBytes
+    this.trim()
+  }
+
+  /** Drops the oldest chunks while there are too many bytes. What is not on file yet stays, until it settles and this is called. */
+  trim(): void {
     if (this.#bytes <= this.#bytesMax) return
-    for (const candidate of this.#chunks) {
-      if (candidate === chunk || !candidate.tail.mayDrop(candidate)) continue
-      candidate.tail.drop(candidate)
+    let refused = 0
+    for (const chunk of this.#chunks) {
+      if (chunk.tail.mayDrop(chunk)) chunk.tail.drop(chunk)
+      else if (++refused === refusedMax) return
       if (this.#bytes <= this.#bytesMax) return
     }
   }
@@ -128,9 +137,10 @@ export class HotTail {
     this.#chunks = []
   }
 
-  /** Chunks leave from the oldest on, so that what stays has no gap. */
+  /** Chunks leave from the oldest on, so that what stays has no gap; not those that are about to be filled or written. */
   mayDrop(chunk: HotChunk): boolean {
-    return chunk === this.#chunks[0] && chunk.buffer.endOffset <= this.#stableOffset()
+    const { endOffset, sizeBytes } = chunk.buffer
+    return chunk === this.#chunks[0] && sizeBytes > 0 && endOffset <= this.#stableOffset()
   }
 
   drop(chunk: HotChunk): void {

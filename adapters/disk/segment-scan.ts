@@ -15,7 +15,8 @@
  *     P + length is the end of the file or beyond it, this is a torn end. Otherwise a chain of batches after P + length is
  *     next; within the batch itself only an anchored one.
  *  4. Its header is not plausible: the first chain after it is next, if it is anchored or its offsets lead to one that is;
- *     without any anchored chain the first one, unless the header is all zeros as in a hole of the file.
+ *     without any anchored chain the first one, unless the header begins or ends in zeros, as blocks leave it that were
+ *     never written.
  *
  * A chain is one valid batch or several in a row. It is anchored when it ends as a segment does: with the file, in zeros, or
  * at the header of the batch that must follow it. Batches within a payload are followed by the rest of the payload.
@@ -64,6 +65,8 @@ interface Next extends Place {
 /** More searching than this for chains that are not anchored is not worth it; and it bounds the time. */
 const chainsMax = 16
 const relativeOffsetMax = 0xffff_ffff
+/** A base offset that is larger by more than this is damaged rather than right. */
+const doubtfulOffsetsMax = 65_536
 /** No batch has more records than its last offset delta can say. */
 const recordsPerBatchMax = 2 ** 31
 
@@ -102,7 +105,8 @@ export async function scanSegment(
   const endOffset =
     limitOffset ?? certainOffset ?? (damagedBefore || gaps.length > 0 ? damage.offset : undefined)
   if (endOffset === undefined || endOffset < damage.offset) {
-    return { end: damage, gaps, torn: damage.problem }
+    const { position, offset, problem } = damage
+    return { end: { position, offset }, gaps, torn: problem }
   }
   const end = { position: sizeBytes, offset: endOffset }
   gaps.push(gapOf(damage, end))
@@ -122,7 +126,7 @@ async function nextPlace(probe: BatchProbe, source: ScanSource, at: Place): Prom
   if (head === undefined || (await probe.isZeroFrom(at.position))) return undefined
   if (await probe.isWhole(head)) return afterWhole(probe, source, at, head)
   if (isPlausible(head, at.offset)) return afterPlausible(probe, source, at, head)
-  return findChain(probe, source, at, at.position + 1, head.isZero ? 'leading' : 'any')
+  return findChain(probe, source, at, at.position + 1, head.hasHole ? 'leading' : 'any')
 }
 
 /** Rule 2: the batch is whole, but it is not the one that must be here. */
@@ -149,7 +153,9 @@ async function afterWhole(
   }
   const isCopy = head.baseOffset < at.offset && (await probe.isCopy(head, source.baseOffset))
   if (isCopy) return { position, offset: at.offset }
-  const counted = at.offset + (head.nextOffset - head.baseOffset)
+  // It is not served, for its offset is in doubt; but if that should be right after all, its offsets are taken.
+  const isNear = head.baseOffset > at.offset && head.baseOffset - at.offset <= doubtfulOffsetsMax
+  const counted = isNear ? head.nextOffset : at.offset + head.records
   const offset = Math.min(counted, limitOffset ?? counted)
   // Zeros where the base offset must be are what a hole leaves that ends within the header.
   return { position, offset, certain: head.baseOffset !== 0 || at.offset === 0 }
@@ -224,14 +230,17 @@ async function isAnchored(probe: BatchProbe, source: ScanSource, end: Place): Pr
   const head = await probe.headAt(end.position)
   if (head !== undefined && isPlausible(head, end.offset)) return true
   if (limitOffset !== undefined && end.offset !== limitOffset) return false
-  if (end.position === sizeBytes || (await probe.isZeroFrom(end.position))) return true
-  return head === undefined && (await probe.beginsWithOffset(end.position, end.offset))
+  if (end.position === sizeBytes) return true
+  // A few zeros end many a payload: only where a header should be do they tell.
+  return head === undefined
+    ? probe.beginsWithOffset(end.position, end.offset)
+    : probe.isZeroFrom(end.position)
 }
 
 const isPlausible = (head: BatchHead, offset: number): boolean =>
   head.hasMagic &&
   head.baseOffset === offset &&
-  head.nextOffset > offset &&
+  head.records >= 1 &&
   head.endPosition - head.position >= batchHeaderBytes &&
   head.endPosition - head.position < recordsPerBatchMax + lengthPrefixBytes
 
