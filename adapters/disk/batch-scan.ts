@@ -115,38 +115,6 @@ export async function scanBatches(
   return { endPosition: position, endOffset: offset, problem: undefined }
 }
 
-/**
- * Looks for a valid batch anywhere after a damaged place: then the damage is not a torn end, and what follows must not be
- * thrown away.
- * @returns the base offset of the first one found
- */
-export async function findBatchAfter(
-  file: DiskFile,
-  from: { readonly position: number; readonly offset: number },
-  sizeBytes: number,
-  checksum: Checksum,
-): Promise<number | undefined> {
-  const window = new Window(file, sizeBytes)
-  let position = from.position + 1
-  while (position + batchHeaderBytes <= sizeBytes) {
-    await window.hold(position, batchHeaderBytes)
-    const at = position - window.start
-    if (window.bytes.length - at < batchHeaderBytes) return undefined
-    const candidate = nextCandidate(window.bytes, at)
-    position += candidate - at
-    if (candidate + batchHeaderBytes > window.bytes.length) continue
-    const size = batchSizeOf(window.bytes, candidate)
-    const offset = baseOffsetOf(window.bytes, candidate)
-    if (size >= batchHeaderBytes && position + size <= sizeBytes && offset >= from.offset) {
-      const found = allocate(size)
-      await file.read(found, position)
-      if (problemOf(found, 0, size, offset, checksum) === undefined) return offset
-    }
-    position++
-  }
-  return undefined
-}
-
 /** The next place from `at` on that has the magic where a batch would; the first that is too near to the end otherwise. */
 export function nextCandidate(bytes: Uint8Array, at: number): number {
   while (at + batchHeaderBytes <= bytes.length && magicOf(bytes, at) !== batchMagic) at++

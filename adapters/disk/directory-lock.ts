@@ -55,6 +55,13 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   }
 }
 
+/** The process that holds a directory; undefined when nobody does. Touches nothing. */
+export async function lockHolderOf(directory: string): Promise<number | undefined> {
+  const { dev, ino } = await stat(directory)
+  const holder = await readHolder(join(directory, lockFileName))
+  return holder !== undefined && (await isAlive(holder, `${dev}:${ino}`)) ? holder.pid : undefined
+}
+
 async function claimSocket(identity: string, path: string): Promise<net.Server | undefined> {
   if (process.platform !== 'linux') return undefined
   const server = net.createServer((connection) => connection.destroy())
@@ -106,7 +113,8 @@ async function startOf(pid: number): Promise<string> {
   return line.slice(line.lastIndexOf(')') + 2).split(' ')[19] ?? ''
 }
 
-function locked(pid: number | undefined): RatatoskrError {
+/** The error that names who holds a directory. */
+export function locked(pid: number | undefined): RatatoskrError {
   const who = pid === undefined ? 'another process' : `process ${pid}`
   return new RatatoskrError(
     'RTK_STORE_LOCKED',

@@ -8,14 +8,23 @@ import { DataDirectory } from './data-directory.ts'
 import { DiskLogStore } from './disk-log-store.ts'
 import { DiskStateStore } from './disk-state-store.ts'
 import { FilePool } from './file-pool.ts'
+import { Gate } from './gate.ts'
 import { HotBudget } from './hot-tail.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { Quarantine } from './quarantine.ts'
+import { ReservedFileSystem } from './reserved-file-system.ts'
 import { StateLog } from './state-log.ts'
 import { IndexCache } from './store-context.ts'
 
 export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
-export { type FileReport, inspectSegment, verifyDataDirectory } from './inspect.ts'
+export {
+  batchFileNameOf,
+  type DumpedPart,
+  dumpBatches,
+  dumpedChanges,
+} from './inspect.ts'
+export { type Finding, verifyDataDirectory } from './inspect-directory.ts'
+export { type RepairOptions, type RepairStep, repairDataDirectory } from './repair.ts'
 
 /** Where the disk storage keeps its files, and how much it holds open and in memory. */
 export interface DiskStorageOptions {
@@ -25,13 +34,14 @@ export interface DiskStorageOptions {
   readonly syncIntervalMs?: number
   /** Bytes of recent batches kept in memory, all logs together. Default 64 MiB. */
   readonly hotBytesMax?: number
-  /** Descriptors kept open; more are used only while more files are busy at once. Default 512. */
+  /** Segment files open at once; what needs another waits. A few dozen descriptors come on top. Default 512. */
   readonly openFilesMax?: number
   /** Another file system than the machine's own: for tests. */
   readonly fileSystem?: FileSystem
 }
 
 const indexesInMemoryMax = 64
+const indexFilesMax = 32
 
 /** Storage on the local disk. */
 export function diskStorage(options: DiskStorageOptions): Storage {
@@ -41,19 +51,23 @@ export function diskStorage(options: DiskStorageOptions): Storage {
   const syncIntervalMs = wholeNumber('syncIntervalMs', options.syncIntervalMs ?? 50)
   const hotBytesMax = wholeNumber('hotBytesMax', options.hotBytesMax ?? 64 * 1024 * 1024)
   const openFilesMax = wholeNumber('openFilesMax', options.openFilesMax ?? 512)
-  const fileSystem = options.fileSystem ?? nodeFileSystem
+  const inner = options.fileSystem ?? nodeFileSystem
   const path = resolve(options.directory)
   return {
     name: 'disk',
     open({ checksum, clock, logger }) {
+      const fileSystem = new ReservedFileSystem(inner)
       const directory = new DataDirectory(fileSystem, path)
       const log = logger.child({ component: 'disk' })
       const tally = new LogStoreTally()
+      const files = new FilePool(fileSystem, openFilesMax, tally)
+      fileSystem.onScarce = () => files.giveUpIdle()
       const context = {
         fileSystem,
-        files: new FilePool(fileSystem, openFilesMax),
+        files,
         hotBudget: new HotBudget(hotBytesMax, tally),
         indexes: new IndexCache(indexesInMemoryMax),
+        indexFiles: new Gate(indexFilesMax),
         quarantine: new Quarantine(fileSystem, path),
         tally,
         checksum,

@@ -1,124 +1,138 @@
-/** Looks into a data directory without owning it: what `ratatoskr log verify` and `log dump` are made of. Only reads. */
-import { readdir } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { type Checksum, RatatoskrError, recordCountOf } from 'ratatoskr/ports'
-import { findBatchAfter, scanBatches } from './batch-scan.ts'
+/** Looks into one file of batches without owning it: what `ratatoskr log dump` is made of. Only reads. */
+import { basename, dirname } from 'node:path'
+import {
+  baseOffsetOf,
+  batchHeaderBytes,
+  batchSizeOf,
+  type Checksum,
+  type DiskFile,
+  nextOffsetOf,
+  type PlannedChange,
+  RatatoskrError,
+  RecordCursor,
+} from 'ratatoskr/ports'
+import { Window } from './batch-scan.ts'
+import { systemCodeOf } from './file-system.ts'
 import { nodeFileSystem } from './node-file-system.ts'
+import { baseOffsetOfName } from './segment.ts'
+import type { Place } from './segment-reader.ts'
+import { type Gap, scanSegment } from './segment-scan.ts'
+import { changesOf } from './state-change.ts'
 
-/** What is in one file of batches. */
-export interface FileReport {
-  /** Path below the data directory. */
-  readonly file: string
-  readonly sizeBytes: number
-  readonly batches: number
-  readonly records: number
-  /**
-   * `torn`: the end is half-written, as a crash leaves it; starting the broker cuts it off and loses nothing that was
-   * acknowledged. `damaged`: valid batches follow, so that this is no torn end.
-   */
-  readonly state: 'ok' | 'torn' | 'damaged'
-  readonly problem?: string
-  /** Where the valid batches end: position in the file, and the offset that is missing. */
-  readonly position?: number
-  readonly offset?: number
+/** One thing that a file of batches holds, in order of positions. */
+export type DumpedPart =
+  | { readonly kind: 'batch'; readonly bytes: Uint8Array; readonly at: number; readonly position: number }
+  /** Damage; what comes next is valid again. */
+  | ({ readonly kind: 'gap' } & Gap)
+  /** The half of a batch at the end, as a crash leaves it. */
+  | ({ readonly kind: 'torn'; readonly problem: string } & Place)
+
+/** What a file is by its name: also when it lies in quarantine, where names are longer. */
+interface BatchFileName {
+  readonly kind: 'segment' | 'state'
+  /** Offset of the first batch. */
+  readonly baseOffset: number
 }
 
-const segmentName = /^(\d{20})\.log$/
-
-/** Calls `onBatch` for each valid batch of a segment file. @returns what was found */
-export async function inspectSegment(
-  path: string,
-  checksum: Checksum,
-  onBatch: (bytes: Uint8Array, at: number, position: number) => void = () => {},
-): Promise<Omit<FileReport, 'file'>> {
-  const digits = segmentName.exec(basename(path))?.[1]
+/** @throws RTK_INVALID_ARGUMENT for a name that no file of batches has */
+export function batchFileNameOf(path: string): BatchFileName {
+  const [, digits, ending] = /(\d{20})\.(log|copy)(?:\.\d+)?$/.exec(basename(path)) ?? []
   if (digits === undefined) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
-      `a segment file is named by 20 digits and .log, got ${JSON.stringify(basename(path))}`,
+      `a segment file is named by 20 digits and .log, a state file by 20 digits and .log or .copy; got ${JSON.stringify(basename(path))}`,
     )
   }
-  const file = await nodeFileSystem.open(path, 'read').catch((cause: NodeJS.ErrnoException) => {
-    throw new RatatoskrError(
-      'RTK_INVALID_ARGUMENT',
-      `the file cannot be read (${cause.code ?? 'unknown reason'})`,
-      { cause },
-    )
-  })
+  if (ending === 'copy' || basename(dirname(path)) === 'state') return { kind: 'state', baseOffset: 0 }
+  return { kind: 'segment', baseOffset: Number(digits) }
+}
+
+/**
+ * Everything in a segment or state file, going on after damage.
+ * @param offsets records before `from` and from `to` on are left out, in whole batches
+ * @throws RTK_INVALID_ARGUMENT, RTK_STORE_UNREADABLE
+ */
+export async function* dumpBatches(
+  path: string,
+  checksum: Checksum,
+  { from = 0, to = Number.MAX_SAFE_INTEGER }: { readonly from?: number; readonly to?: number } = {},
+): AsyncGenerator<DumpedPart, void, undefined> {
+  const { kind, baseOffset } = batchFileNameOf(path)
+  const file = await openToRead(path)
   try {
     const sizeBytes = await file.size()
-    const counts = { batches: 0, records: 0 }
-    const result = await scanBatches(
-      file,
-      { position: 0, offset: Number(digits) },
-      sizeBytes,
-      checksum,
-      (bytes, at, position) => {
-        counts.batches++
-        counts.records += recordCountOf(bytes, at)
-        onBatch(bytes, at, position)
-      },
+    const limitOffset = kind === 'segment' ? await baseOfNext(path) : undefined
+    const source = { file, sizeBytes, checksum, baseOffset, limitOffset }
+    const { gaps, end, torn } = await scanSegment(
+      source,
+      { position: 0, offset: baseOffset },
+      false,
+      () => {},
     )
-    const { problem, endPosition: position, endOffset: offset } = result
-    if (problem === undefined) return { sizeBytes, ...counts, state: 'ok' }
-    const follows = await findBatchAfter(file, { position, offset }, sizeBytes, checksum)
-    return {
-      sizeBytes,
-      ...counts,
-      state: follows === undefined ? 'torn' : 'damaged',
-      problem,
-      position,
-      offset,
+    const window = new Window(file, sizeBytes)
+    let position = 0
+    for (const gap of gaps) {
+      yield* batchesIn(window, position, gap.position, { from, to })
+      if (gap.endOffset > from && gap.offset < to) yield { kind: 'gap', ...gap }
+      position = gap.endPosition
     }
+    yield* batchesIn(window, position, end.position, { from, to })
+    if (torn !== undefined && end.offset < to) yield { kind: 'torn', ...end, problem: torn }
+  } catch (cause) {
+    throw unreadable(cause)
   } finally {
     await file.close()
   }
 }
 
-/**
- * Checks every segment of a data directory, one after the other.
- * @throws RTK_INVALID_ARGUMENT when it is no data directory
- */
-export async function* verifyDataDirectory(
-  directory: string,
-  checksum: Checksum,
-): AsyncGenerator<FileReport, void, undefined> {
-  const logs = join(directory, 'logs')
-  for (const topic of await list(logs, directory)) {
-    for (const partition of await list(join(logs, topic), directory)) {
-      const folder = join(logs, topic, partition)
-      const segments = (await list(folder, directory)).filter((name) => segmentName.test(name)).sort()
-      let expected: number | undefined
-      for (const [i, name] of segments.entries()) {
-        const base = Number(name.slice(0, 20))
-        const report = await inspectSegment(join(folder, name), checksum)
-        const gap =
-          expected !== undefined && base !== expected
-            ? `the segment before ends at offset ${expected}`
-            : undefined
-        // Only the last segment was being written when a crash came: a torn end before it is damage.
-        const state =
-          gap !== undefined || (report.state === 'torn' && i < segments.length - 1) ? 'damaged' : report.state
-        yield {
-          file: join('logs', topic, partition, name),
-          ...report,
-          state,
-          ...(gap !== undefined && { problem: gap }),
-        }
-        expected = base + report.records
-      }
-    }
+/** The changes of a state file's batch, as `dumpBatches` gives it. */
+export const dumpedChanges = (bytes: Uint8Array, at: number): PlannedChange[] =>
+  changesOf(new RecordCursor(), bytes, at)
+
+/** Batches between two places, which were found to be valid. */
+async function* batchesIn(
+  window: Window,
+  start: number,
+  end: number,
+  { from, to }: { readonly from: number; readonly to: number },
+): AsyncGenerator<DumpedPart, void, undefined> {
+  let position = start
+  while (position < end) {
+    await window.hold(position, batchHeaderBytes)
+    const sizeBytes = batchSizeOf(window.bytes, position - window.start)
+    await window.hold(position, sizeBytes)
+    const at = position - window.start
+    const nextOffset = nextOffsetOf(window.bytes, at)
+    if (baseOffsetOf(window.bytes, at) >= to) return
+    if (nextOffset > from) yield { kind: 'batch', bytes: window.bytes, at, position }
+    position += sizeBytes
   }
 }
 
-async function list(folder: string, directory: string): Promise<string[]> {
+async function openToRead(path: string): Promise<DiskFile> {
   try {
-    return await readdir(folder)
+    return await nodeFileSystem.open(path, 'read')
   } catch (cause) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
-      `${JSON.stringify(basename(directory))} is no data directory of Ratatoskr: it has no logs in it`,
+      `the file cannot be read (${systemCodeOf(cause) ?? 'unknown reason'})`,
       { cause },
     )
   }
 }
+
+/** Base offset of the segment after this one, where this one must end; undefined when it is the last, or stands alone. */
+async function baseOfNext(path: string): Promise<number | undefined> {
+  const own = baseOffsetOfName(basename(path))
+  if (own === undefined) return undefined
+  const bases = (await nodeFileSystem.list(dirname(path))).map((name) => baseOffsetOfName(name) ?? -1)
+  const later = bases.filter((base) => base > own)
+  return later.length === 0 ? undefined : Math.min(...later)
+}
+
+const unreadable = (cause: unknown): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_STORE_UNREADABLE',
+    `the disk failed to read the file (${systemCodeOf(cause) ?? 'unknown reason'}); check the disk`,
+    { cause },
+  )

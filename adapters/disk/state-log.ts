@@ -322,7 +322,7 @@ export class StateLog {
 }
 
 /** Moves a file of `state/` to `quarantine/state/`, never over one that is there. */
-export async function keepAside(fileSystem: FileSystem, path: string): Promise<void> {
+async function keepAside(fileSystem: FileSystem, path: string): Promise<void> {
   const directory = dirname(path)
   const quarantine = `${dirname(directory)}/quarantine`
   const aside = `${quarantine}/state`

@@ -1,5 +1,5 @@
 /** Every command in this process: exit codes, each by a case of real life, and what goes to which stream. */
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -160,59 +160,6 @@ describe('config and doctor', () => {
         expect.objectContaining({ check: 'broker', result: 'warning' }),
       ]),
     )
-  })
-})
-
-describe('log', () => {
-  it('dump and verify what a broker wrote, and find the byte that changed', async () => {
-    const data = join(directory, 'to-damage')
-    const writer = await startTestBroker({ storage: diskStorage({ directory: data }) })
-    await writer.createTopic('orders')
-    for (const payload of ['first', 'second', 'third']) await writer.publish('orders', payload, { key: 'k' })
-    await writer.stop()
-    const whole = await run(`log verify ${data} -o json`)
-    const reports: { file: string; state: string; records: number }[] = JSON.parse(whole.stdout.toString())
-    expect([whole.code, whole.stderr]).toEqual([0, expect.stringContaining('no damage')])
-    const segment = reports.find(({ records }) => records === 3) as { file: string }
-    const file = join(data, segment.file)
-
-    const dumped = await run(`log dump ${file}`)
-    const messages = dumped.stdout
-      .toString()
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line))
-    expect(
-      messages.map(({ offset, payload }) => [offset, Buffer.from(payload, 'base64').toString()]),
-    ).toEqual([
-      [0, 'first'],
-      [1, 'second'],
-      [2, 'third'],
-    ])
-    const headers = (await run(`log dump ${file} --headers`)).stdout.toString().trim().split('\n')
-    expect(headers.map((line) => JSON.parse(line).baseOffset)).toEqual([0, 1, 2])
-
-    await appendFile(file, 'half a batch')
-    const torn = await run(`log verify ${data} -o json`)
-    expect([torn.code, torn.stdout.toString()]).toEqual([0, expect.stringContaining('"torn"')])
-    const bytes = await readFile(file)
-    bytes[bytes.indexOf('second')] ^= 1
-    await writeFile(file, bytes)
-    const damaged = await run(`log verify ${data} -o json`)
-    expect([damaged.code, damaged.stderr]).toEqual([1, expect.stringContaining('damage found')])
-    expect(damaged.stdout.toString()).toContain('"damaged"')
-    const cut = await run(`log dump ${file}`)
-    expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('offset 1')])
-    expect(cut.stdout.toString().trim().split('\n')).toHaveLength(1)
-  })
-
-  it('refuse what is no data directory', async () => {
-    const empty = join(directory, 'empty')
-    await mkdir(empty)
-    await writeFile(join(empty, 'notes.txt'), 'x')
-    const { code, stderr } = await run(`log dump ${join(empty, 'notes.txt')}`)
-    expect([code, stderr]).toEqual([2, expect.stringContaining('a segment file is named by')])
-    expect(await readdir(empty)).toEqual(['notes.txt'])
   })
 })
 

@@ -53,7 +53,7 @@ describe.runIf(process.platform === 'linux')('a start that hangs', () => {
   const hang = async (): Promise<ServerProcess> => {
     const data = join(directory, 'data')
     await mkdir(data)
-    expect(spawnSync('mkfifo', [join(data, 'format.json')]).status).toBe(0)
+    expect(spawnSync('sh', ['-c', 'mkfifo "$0"', join(data, 'format.json')]).status).toBe(0)
     const server = ServerProcess.spawn({ directory: data, args: ['--set', 'limits.stopTimeoutMs=400'] })
     server.ready.catch(() => undefined)
     // The lock is taken right before the format is read.

@@ -1,5 +1,5 @@
-/** `ratatoskr log dump` and `log verify`: look into files, whether a broker runs or not. */
-
+/** `ratatoskr log dump`, `log verify` and `log repair`: print what adapters/disk finds and does; it decides. */
+import type { Finding } from 'ratatoskr/adapters/disk'
 import {
   attributesOf,
   baseOffsetOf,
@@ -11,41 +11,94 @@ import {
   messagesOf,
   messageToJson,
   producerIdOf,
+  RatatoskrError,
   recordCountOf,
+  toBase64,
+  utf8Text,
 } from '../../ports/index.ts'
+import { loadConfigOf } from '../config/flags.ts'
 import { exitCodes } from '../exit-codes.ts'
-import { type OutputFormat, Progress, printRows, write } from '../output.ts'
+import { type OutputFormat, outputFormats, Progress, printRows, write } from '../output.ts'
 
 const expandedBytesMax = 64 * 1024 * 1024
 
-export async function dumpLog(file: string, { headers = false }: { headers?: boolean }): Promise<void> {
-  const { inspectSegment } = await import('ratatoskr/adapters/disk')
+export interface DumpFlags {
+  readonly headers?: boolean
+  readonly from?: string
+  readonly to?: string
+  readonly text?: boolean
+}
+
+export async function dumpLog(path: string, flags: DumpFlags): Promise<void> {
+  const { batchFileNameOf, dumpBatches } = await import('ratatoskr/adapters/disk')
   const { nodePlatform } = await import('ratatoskr/adapters/node')
   const { checksum, compression } = nodePlatform()
-  const lines: string[] = []
+  const offsets = {
+    from: offsetOf('--from', flags.from, 0),
+    to: offsetOf('--to', flags.to, Number.MAX_SAFE_INTEGER),
+  }
+  const { kind } = batchFileNameOf(path)
+  const linesOf = kind === 'state' ? await stateLines(flags) : messageLines(flags, offsets, compression)
+  for await (const part of dumpBatches(path, checksum, offsets)) {
+    if (part.kind === 'batch') {
+      const { bytes, at, position } = part
+      try {
+        const lines = flags.headers ? [headerOf(bytes, at, position)] : linesOf(bytes, at)
+        for (const line of lines) await write(process.stdout, `${JSON.stringify(line)}\n`)
+      } catch (error) {
+        tell(
+          `offset ${baseOffsetOf(bytes, at)}, byte ${position}: ${error instanceof Error ? error.message : error}`,
+        )
+      }
+    } else if (part.kind === 'gap') {
+      const { offset, endOffset, position, endPosition } = part
+      const what =
+        endOffset > offset
+          ? `offsets ${offset} to ${endOffset - 1} are lost to damage`
+          : 'damage, and no record lost'
+      tell(`${what} (bytes ${position} to ${endPosition - 1})`)
+    } else {
+      tell(`offset ${part.offset}, byte ${part.position}: ${part.problem}: a half-written end`)
+    }
+  }
+}
+
+/** Something that the dump has no line for. */
+function tell(what: string): void {
+  process.stderr.write(`ratatoskr: ${what}\n`)
+  process.exitCode = exitCodes.failure
+}
+
+type LinesOf = (bytes: Uint8Array, at: number) => Iterable<object>
+
+function messageLines(
+  { text }: DumpFlags,
+  { from, to }: { readonly from: number; readonly to: number },
+  codecs: Parameters<typeof messagesOf>[1]['expansion']['codecs'],
+): LinesOf {
   const source = {
     topic: '',
     topicId: '00000000-0000-0000-0000-000000000000',
     partition: 0,
-    expansion: { codecs: compression, bytesMax: expandedBytesMax },
+    expansion: { codecs, bytesMax: expandedBytesMax },
   }
-  const report = await inspectSegment(file, checksum, (bytes, at, position) => {
-    if (headers) {
-      lines.push(JSON.stringify(headerOf(bytes, at, position)))
-      return
-    }
+  return function* lines(bytes, at) {
     const batch = bytes.subarray(at, at + batchSizeOf(bytes, at))
     for (const message of messagesOf(batch, source)) {
-      const { topic: _, partition: __, ...fields } = messageToJson(message, 'base64')
-      lines.push(JSON.stringify(fields))
+      if (message.offset < from || message.offset >= to) continue
+      const { topic: _, partition: __, ...fields } = messageToJson(message, text ? 'utf8' : 'base64')
+      yield fields
     }
-  })
-  for (const line of lines) await write(process.stdout, `${line}\n`)
-  if (report.state === 'ok') return
-  process.stderr.write(
-    `ratatoskr: at byte ${report.position}, offset ${report.offset}: ${report.problem} (${report.state})\n`,
-  )
-  process.exitCode = exitCodes.failure
+  }
+}
+
+async function stateLines({ text }: DumpFlags): Promise<LinesOf> {
+  const { dumpedChanges } = await import('ratatoskr/adapters/disk')
+  return (bytes, at) =>
+    dumpedChanges(bytes, at).map(({ key, version, value }, i) => {
+      const shown = value === undefined ? null : text ? utf8Text(value) : toBase64(value)
+      return { offset: baseOffsetOf(bytes, at) + i, key, version, value: shown }
+    })
 }
 
 const headerOf = (bytes: Uint8Array, at: number, position: number) => ({
@@ -61,24 +114,90 @@ const headerOf = (bytes: Uint8Array, at: number, position: number) => ({
   producerId: producerIdOf(bytes, at),
 })
 
-const advice = {
-  ok: '',
-  torn: 'start the broker: it cuts the half-written end off; nothing acknowledged is in it',
-  damaged: 'keep the file; do not start the broker on it before you have a copy',
-} as const
+function offsetOf(option: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise
+  const offset = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (Number.isSafeInteger(offset)) return offset
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `${option} takes an offset, a whole number, got ${JSON.stringify(text)}`,
+  )
+}
 
-export async function verifyLogs(directory: string, { output }: { output: OutputFormat }): Promise<void> {
+const directoryOf = async (directory: string | undefined): Promise<string> =>
+  directory ?? (await loadConfigOf({})).config.storage.directory
+
+function assertFormat(output: OutputFormat): void {
+  if (outputFormats.includes(output)) return
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `-o takes ${outputFormats.join(', ')}, got ${JSON.stringify(output)}`,
+  )
+}
+
+export async function verifyLogs(
+  directory: string | undefined,
+  { output }: { readonly output: OutputFormat },
+): Promise<void> {
+  assertFormat(output)
   const { verifyDataDirectory } = await import('ratatoskr/adapters/disk')
   const { nodePlatform } = await import('ratatoskr/adapters/node')
   const progress = new Progress('log verify')
-  const reports: object[] = []
-  let worst = false
-  for await (const report of verifyDataDirectory(directory, nodePlatform().checksum)) {
-    reports.push({ ...report, advice: advice[report.state] })
-    worst ||= report.state === 'damaged'
-    progress.update(`${reports.length} files`)
+  const rows: Finding[] = []
+  const counts = { ok: 0, info: 0, warning: 0, error: 0 }
+  const findings = verifyDataDirectory(await directoryOf(directory), nodePlatform().checksum, (done, total) =>
+    progress.update(
+      `${mebibytes(done)} of ${mebibytes(total)} MiB, ${Math.floor((100 * done) / Math.max(1, total))} %`,
+    ),
+  )
+  for await (const finding of findings) {
+    counts[finding.severity]++
+    // One line each is printed at once: a directory may have very many files.
+    if (output === 'ndjson') await write(process.stdout, `${JSON.stringify(finding)}\n`)
+    else rows.push(finding)
   }
-  progress.finish(`${reports.length} files checked, ${worst ? 'damage found' : 'no damage'}`)
-  await printRows(reports, ['file', 'batches', 'records', 'sizeBytes', 'state', 'problem', 'advice'], output)
-  if (worst) process.exitCode = exitCodes.failure
+  const verdict =
+    counts.error > 0
+      ? `${counts.error} errors: something is lost, or the broker would refuse it`
+      : 'no damage'
+  progress.finish(`${verdict}; ${counts.ok} files ok, ${counts.warning} warnings, ${counts.info} remarks`)
+  if (output !== 'ndjson') {
+    const columns = ['severity', 'file', 'state', 'batches', 'records', 'sizeBytes', 'problem', 'advice']
+    await printRows(rows, columns, output)
+  }
+  if (counts.error > 0) process.exitCode = exitCodes.failure
 }
+
+export interface RepairFlags {
+  readonly output: OutputFormat
+  readonly dryRun?: boolean
+  readonly acceptLoss?: boolean
+  readonly setAside?: readonly string[]
+}
+
+export async function repairLogs(directory: string | undefined, flags: RepairFlags): Promise<void> {
+  assertFormat(flags.output)
+  const { repairDataDirectory } = await import('ratatoskr/adapters/disk')
+  const { nodePlatform } = await import('ratatoskr/adapters/node')
+  const { dryRun = false, acceptLoss = false, setAside = [] } = flags
+  const progress = new Progress('log repair')
+  const rows: object[] = []
+  const counts = { done: 0, 'would do': 0, 'not done': 0 }
+  const steps = repairDataDirectory(
+    await directoryOf(directory),
+    nodePlatform(),
+    { dryRun, acceptLoss, setAside },
+    (done) => progress.update(`${mebibytes(done)} MiB read`),
+  )
+  for await (const step of steps) {
+    // A log without a topic is told of, and nothing that a repair could do.
+    if (step.action !== 'orphan') counts[step.result]++
+    rows.push(step)
+  }
+  const done = dryRun ? `${counts['would do']} things to do` : `${counts.done} things done`
+  progress.finish(`${done}, ${counts['not done']} not possible without a decision`)
+  await printRows(rows, ['result', 'action', 'file', 'reason', 'advice'], flags.output)
+  if (counts['not done'] > 0) process.exitCode = exitCodes.failure
+}
+
+const mebibytes = (bytes: number): number => Math.ceil(bytes / (1024 * 1024))

@@ -1,0 +1,386 @@
+/** Checks a whole data directory without owning it: what `ratatoskr log verify` is made of. Only reads. */
+import { basename, relative } from 'node:path'
+import {
+  type Checksum,
+  type DiskFile,
+  type FileSystem,
+  RatatoskrError,
+  RecordCursor,
+  StateTable,
+  utf8Text,
+} from 'ratatoskr/ports'
+import { formatFileName, formatProblemOf } from './data-directory.ts'
+import { lockFileName, lockHolderOf } from './directory-lock.ts'
+import {
+  type Inspection,
+  inspectLog,
+  type LogReport,
+  type Misfit,
+  type SegmentReport,
+} from './inspect-log.ts'
+import { nodeFileSystem } from './node-file-system.ts'
+import { baseOffsetOfName } from './segment.ts'
+import { changesOf } from './state-change.ts'
+import {
+  type CopyFindings,
+  copyEndings,
+  generationOf,
+  type MergedCopies,
+  mergeCopies,
+} from './state-copies.ts'
+
+/** One thing that was found, as a row. */
+export interface Finding {
+  /** `error`: something is lost, or the broker would refuse it. Everything else costs nothing. */
+  readonly severity: 'ok' | 'info' | 'warning' | 'error'
+  /** Path below the data directory. */
+  readonly file: string
+  readonly state: string
+  readonly sizeBytes?: number
+  readonly batches?: number
+  readonly records?: number
+  /** Offsets that it is about: `offset` up to, not including, `nextOffset`. */
+  readonly offset?: number
+  readonly nextOffset?: number
+  readonly position?: number
+  readonly problem?: string
+  /** What to do. */
+  readonly advice?: string
+}
+
+/** How far a check is, in bytes of segments and state. */
+export type OnProgress = (doneBytes: number, totalBytes: number) => void
+
+/** What is in the state, as far as a check of files is concerned. */
+export interface InspectedState {
+  readonly generation: number
+  readonly merged: MergedCopies
+  /** Ids that the topics of the state name. */
+  readonly topicIds: ReadonlySet<string>
+}
+
+/**
+ * Checks every file, one after the other; also while a broker runs on it.
+ * @throws RTK_INVALID_ARGUMENT when it is no data directory
+ */
+export async function* verifyDataDirectory(
+  directory: string,
+  checksum: Checksum,
+  onProgress: OnProgress = () => {},
+): AsyncGenerator<Finding, void, undefined> {
+  const fileSystem = nodeFileSystem
+  await assertDataDirectory(fileSystem, directory)
+  const below = (path: string): string => relative(directory, path)
+  const holder = await lockHolderOf(directory)
+  if (holder !== undefined) {
+    const advice = 'what it writes at this moment may show as an unfinished end'
+    yield {
+      severity: 'info',
+      file: lockFileName,
+      state: 'in use',
+      problem: `process ${holder} runs on it`,
+      advice,
+    }
+  }
+  yield* formatFindings(fileSystem, directory)
+  const totalBytes = await bytesToCheck(fileSystem, directory)
+  let doneBytes = 0
+  const onBytes = (count: number): void => {
+    doneBytes += count
+    onProgress(doneBytes, Math.max(totalBytes, doneBytes))
+  }
+  const inspection: Inspection = { fileSystem, checksum, onBytes }
+  const state = await inspectState(inspection, directory)
+  if (state !== undefined)
+    for (const finding of stateFindings(state, holder !== undefined)) yield relativeTo(finding, below)
+  for await (const folder of logFolders(fileSystem, directory)) {
+    const report = await settledLog(inspection, folder, holder !== undefined)
+    for (const finding of logFindings(report, holder !== undefined)) yield relativeTo(finding, below)
+    yield* orphanFindings(report, state, below(folder))
+  }
+  yield* leftFindings(fileSystem, directory)
+}
+
+const relativeTo = (finding: Finding, below: (path: string) => string): Finding => ({
+  ...finding,
+  file: below(finding.file),
+})
+
+/** @throws RTK_INVALID_ARGUMENT */
+export async function assertDataDirectory(fileSystem: FileSystem, directory: string): Promise<void> {
+  const names = await fileSystem.list(directory)
+  if (names.includes(formatFileName) || names.includes('logs') || names.includes('state')) return
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `${JSON.stringify(basename(directory))} is no data directory of Ratatoskr: it has neither ${formatFileName} nor logs nor state in it`,
+  )
+}
+
+/** Why the directory is none that this version can work with; undefined when it is. */
+export async function formatProblem(fileSystem: FileSystem, directory: string): Promise<string | undefined> {
+  let file: DiskFile | undefined
+  try {
+    file = await fileSystem.open(`${directory}/${formatFileName}`, 'read')
+    const bytes = new Uint8Array(await file.size())
+    return formatProblemOf(bytes.subarray(0, await file.read(bytes, 0)))
+  } catch {
+    return `${formatFileName} is missing or cannot be read`
+  } finally {
+    await file?.close()
+  }
+}
+
+async function* formatFindings(fileSystem: FileSystem, directory: string): AsyncGenerator<Finding> {
+  const problem = await formatProblem(fileSystem, directory)
+  if (problem === undefined) return
+  const advice = `put back the ${formatFileName} that belongs to the data ({"format":1} for format 1), or use the version that wrote it`
+  yield { severity: 'error', file: formatFileName, state: 'refused', problem, advice }
+}
+
+/** The newest generation of the state; undefined without one. */
+export async function inspectState(
+  inspection: Inspection,
+  directory: string,
+): Promise<InspectedState | undefined> {
+  const { fileSystem, checksum } = inspection
+  const folder = `${directory}/state`
+  // A broker that runs may begin a new generation and remove this one at any time.
+  for (let attempt = 0; ; attempt++) {
+    const generations = (await fileSystem.list(folder)).map((name) => generationOf(name) ?? 0)
+    const generation = Math.max(0, ...generations)
+    if (generation === 0) return undefined
+    const table = new StateTable()
+    const cursor = new RecordCursor()
+    const stem = `${folder}/${String(generation).padStart(20, '0')}`
+    const merged = await mergeCopies(fileSystem, stem, checksum, (bytes, at) =>
+      table.apply(changesOf(cursor, bytes, at)),
+    )
+    const isGone = merged.copies.some(({ state }) => state === 'missing')
+    if (isGone && attempt < 3) continue
+    for (const { sizeBytes } of merged.copies) inspection.onBytes(sizeBytes)
+    const topicIds = new Set<string>()
+    for (const { value } of table.list('topics/')) {
+      for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
+        topicIds.add(id)
+    }
+    return { generation, merged, topicIds }
+  }
+}
+
+const copyAdvice: Readonly<Record<CopyFindings['state'], string | undefined>> = {
+  ok: undefined,
+  torn: 'nothing: the broker cuts the unfinished change off; nobody was promised it',
+  behind: 'nothing: the broker completes it from the other copy',
+  missing: 'nothing: the broker makes it again from the other copy',
+  damaged:
+    'nothing now: the broker makes it again from the other copy and keeps this one aside; check the disk',
+  different: 'nothing now: the .log counts, and the broker keeps the .copy aside; check the disk',
+}
+
+function* stateFindings({ merged }: InspectedState, isRunning: boolean): Generator<Finding> {
+  const { copies, batches, endOffset, lost } = merged
+  const folder = copies[0].path.slice(0, -copyEndings[0].length)
+  for (const { path, state, sizeBytes, problem, position, offset } of copies) {
+    const place = { ...(problem !== undefined && { problem, position, offset }) }
+    const isMoving = isRunning && (state === 'torn' || state === 'behind')
+    const severity = state === 'ok' ? 'ok' : isMoving ? 'info' : 'warning'
+    const advice = copyAdvice[state]
+    yield {
+      severity,
+      file: path,
+      state,
+      sizeBytes,
+      batches,
+      records: endOffset,
+      ...place,
+      ...(advice && { advice }),
+    }
+  }
+  for (const { from, to } of lost) {
+    yield {
+      severity: 'error',
+      ...{ file: folder, state: 'lost', offset: from, nextOffset: to },
+      problem: 'both copies are damaged at the same place: changes of topics or committed offsets are lost',
+      advice:
+        'restore state/ from a backup; or start the broker: it keeps the rest, and the damaged files in quarantine',
+    }
+  }
+}
+
+/** The folders of logs, in no order. */
+export async function* logFolders(
+  fileSystem: FileSystem,
+  directory: string,
+): AsyncGenerator<string, void, undefined> {
+  for (const topic of await fileSystem.list(`${directory}/logs`)) {
+    for (const partition of await fileSystem.list(`${directory}/logs/${topic}`)) {
+      yield `${directory}/logs/${topic}/${partition}`
+    }
+  }
+}
+
+/** A log, looked at twice when something is wrong while a broker writes to it: what only moved is gone the second time. */
+async function settledLog(inspection: Inspection, folder: string, isRunning: boolean): Promise<LogReport> {
+  const report = await inspectLog(inspection, folder)
+  const isWrong = report.misfits.length > 0 || report.segments.some(({ gaps }) => gaps.length > 0)
+  return isRunning && isWrong ? inspectLog({ ...inspection, onBytes: () => {} }, folder) : report
+}
+
+function* logFindings(
+  { folder, segments, misfits, strangers }: LogReport,
+  isRunning: boolean,
+): Generator<Finding> {
+  for (const [i, segment] of segments.entries()) {
+    yield* segmentFindings(segment, i === segments.length - 1, isRunning)
+    for (const misfit of misfits) if (misfit.before === segment) yield misfitFinding(misfit)
+  }
+  for (const name of strangers) {
+    const stray = /\.index(\.tmp)?$/.test(name)
+    yield {
+      severity: 'info',
+      file: `${folder}/${name}`,
+      state: stray ? 'stray index' : 'no segment',
+      problem: stray
+        ? 'there is no segment that it belongs to'
+        : 'its name is none of a segment, so the broker ignores it',
+      advice: stray ? 'nothing: the broker removes it' : 'move it elsewhere if it is not needed here',
+    }
+  }
+}
+
+function* segmentFindings(segment: SegmentReport, isLast: boolean, isRunning: boolean): Generator<Finding> {
+  const { path: file, sizeBytes, batches, records, baseOffset, endOffset, gaps, torn, unreadable } = segment
+  if (unreadable !== undefined) {
+    const advice = 'check the disk; copy the file to another one with a tool that goes on after errors'
+    yield {
+      severity: 'error',
+      file,
+      state: 'unreadable',
+      problem: `the file cannot be read (${unreadable})`,
+      advice,
+    }
+    return
+  }
+  const counts = { sizeBytes, batches, records, offset: baseOffset, nextOffset: endOffset }
+  if (torn !== undefined) {
+    const advice = isRunning
+      ? 'nothing: the broker is writing there'
+      : 'start the broker: it cuts the half-written end off; nothing acknowledged is in it'
+    const at = { position: segment.validBytes, problem: torn }
+    yield { severity: 'info', file, state: 'torn', ...counts, ...at, advice }
+  } else if (gaps.length === 0) {
+    yield { severity: 'ok', file, state: 'ok', ...counts }
+  }
+  for (const { declared, position, endPosition, offset, endOffset: nextOffset } of gaps) {
+    const range = { offset, nextOffset, position, sizeBytes: endPosition - position }
+    if (declared) {
+      const problem = `offsets ${offset} to ${nextOffset - 1} were lost, and accepted as lost`
+      yield { severity: 'info', file, state: 'accepted', ...range, problem }
+    } else {
+      yield {
+        severity: nextOffset > offset ? 'error' : 'warning',
+        file,
+        state: 'damaged',
+        ...range,
+        problem: gapProblem(offset, nextOffset),
+        advice: gapAdvice,
+      }
+    }
+  }
+  // The segment that is written has an index only after a stop in order.
+  if (segment.index === 'ok' || (segment.index === 'missing' && isLast)) return
+  const index = file.replace(/log$/, 'index')
+  const advice = 'nothing: the broker makes it again'
+  yield {
+    severity: 'info',
+    file: index,
+    state: segment.index,
+    problem: `the index is ${segment.index}`,
+    advice,
+  }
+}
+
+const gapProblem = (from: number, to: number): string =>
+  to > from
+    ? `offsets ${from} to ${to - 1} are lost to damage; what lies around them is served`
+    : `bytes before offset ${from} are damaged, and no record is missing`
+const gapAdvice =
+  'restore the file from a backup, or accept the loss with `ratatoskr log repair --accept-loss`; check the disk'
+
+function misfitFinding({ kind, from, to, before, after }: Misfit): Finding {
+  const common = { severity: 'error', file: after.path, state: kind, offset: from, nextOffset: to } as const
+  return kind === 'overlap'
+    ? {
+        ...common,
+        problem: `offsets ${from} to ${to - 1} are in ${before.name} as well: the broker refuses this log`,
+        advice: 'run `ratatoskr log repair`: it sets aside the file that adds nothing',
+      }
+    : {
+        ...common,
+        problem: `offsets ${from} to ${to - 1} are in no file: the broker refuses this log`,
+        advice: 'put the missing file back, or accept the loss with `ratatoskr log repair --accept-loss`',
+      }
+}
+
+/** Logs that no topic of the state names. */
+export function* orphanFindings(
+  { folder, segments }: LogReport,
+  state: InspectedState | undefined,
+  file: string,
+): Generator<Finding> {
+  const topicId = folder.split('/').at(-2) ?? ''
+  if (state === undefined || state.topicIds.has(topicId)) return
+  const records = segments.reduce((sum, segment) => sum + segment.records, 0)
+  yield {
+    severity: records > 0 ? 'warning' : 'info',
+    ...{ file, state: 'orphan', records, problem: 'no topic of the state has this log' },
+    advice:
+      records > 0
+        ? 'if its topic was lost with the state, restore state/ from a backup; the broker leaves the log alone'
+        : 'nothing: it is empty, and the broker removes it',
+  }
+}
+
+/** What waits in quarantine/ and trash/. */
+async function* leftFindings(fileSystem: FileSystem, directory: string): AsyncGenerator<Finding> {
+  const aside = await fileSystem.list(`${directory}/quarantine`)
+  const inState = await fileSystem.list(`${directory}/quarantine/state`)
+  for (const name of [...aside.filter((one) => one !== 'state'), ...inState.map((one) => `state/${one}`)]) {
+    const file = `quarantine/${name}`
+    const sizeBytes = await fileSystem.sizeOf(`${directory}/${file}`)
+    const advice = '`ratatoskr log dump` reads it; remove it when nobody needs it'
+    yield {
+      severity: 'info',
+      file,
+      state: 'set aside',
+      sizeBytes,
+      problem: 'a file that was damaged or not needed',
+      advice,
+    }
+  }
+  for (const name of await fileSystem.list(`${directory}/trash`)) {
+    const advice = 'nothing: the broker removes it when it starts'
+    yield {
+      severity: 'info',
+      file: `trash/${name}`,
+      state: 'deleted',
+      problem: 'a deleted log on its way out',
+      advice,
+    }
+  }
+}
+
+async function bytesToCheck(fileSystem: FileSystem, directory: string): Promise<number> {
+  let total = 0
+  const add = async (path: string): Promise<void> => {
+    total += await fileSystem.sizeOf(path).catch(() => 0)
+  }
+  const folder = `${directory}/state`
+  for (const name of await fileSystem.list(folder))
+    if (generationOf(name) !== undefined) await add(`${folder}/${name}`)
+  for await (const log of logFolders(fileSystem, directory)) {
+    for (const name of await fileSystem.list(log))
+      if (baseOffsetOfName(name) !== undefined) await add(`${log}/${name}`)
+  }
+  return total
+}

@@ -1,0 +1,333 @@
+/**
+ * Repairs a data directory that nobody uses: what `ratatoskr log repair` is made of. Nothing is deleted: what is taken away
+ * goes to `quarantine/`. What can be decided is done; where the files contradict each other so that somebody has to choose,
+ * or where a loss has to be accepted, it says so and does nothing.
+ */
+import { basename, relative, resolve } from 'node:path'
+import {
+  baseOffsetOf,
+  batchHeaderBytes,
+  batchSizeOf,
+  type Checksum,
+  crcOf,
+  RatatoskrError,
+  StateTable,
+} from 'ratatoskr/ports'
+import { locked, lockHolderOf } from './directory-lock.ts'
+import { allocate } from './file-system.ts'
+import {
+  assertDataDirectory,
+  formatProblem,
+  inspectState,
+  logFolders,
+  type OnProgress,
+  orphanFindings,
+} from './inspect-directory.ts'
+import {
+  type Inspection,
+  inspectLog,
+  type LogReport,
+  type Misfit,
+  type SegmentReport,
+} from './inspect-log.ts'
+import { nodeFileSystem } from './node-file-system.ts'
+import { RepairFiles } from './repair-files.ts'
+import { scanSegment } from './segment-scan.ts'
+import { StateLog } from './state-log.ts'
+
+export interface RepairOptions {
+  /** Says what it would do, and touches nothing. */
+  readonly dryRun: boolean
+  /** Declares what is lost as lost: then it is no error any more, and a missing segment keeps no log from opening. */
+  readonly acceptLoss: boolean
+  /** Segments to take away, as paths below the directory: the choice where two hold different records. */
+  readonly setAside: readonly string[]
+}
+
+/** One thing that is done, would be done, or is not done for a reason. */
+export interface RepairStep {
+  readonly action: 'cut end' | 'write index' | 'set aside' | 'accept loss' | 'write state' | 'orphan'
+  readonly file: string
+  readonly result: 'done' | 'would do' | 'not done'
+  readonly reason: string
+  /** What to do about what is not done. */
+  readonly advice?: string
+}
+
+/** What a repair works with. */
+interface Workshop {
+  readonly directory: string
+  readonly options: RepairOptions
+  readonly inspection: Inspection
+  readonly files: RepairFiles
+  readonly nowMs: number
+}
+
+/**
+ * Repairs, or says what it would do.
+ * @throws RTK_STORE_LOCKED when a broker runs on it, RTK_INVALID_ARGUMENT, RTK_STORE_FORMAT_UNKNOWN
+ */
+export async function* repairDataDirectory(
+  directory: string,
+  platform: { readonly checksum: Checksum; readonly clock: { now(): number } },
+  options: RepairOptions,
+  onProgress: OnProgress = () => {},
+): AsyncGenerator<RepairStep, void, undefined> {
+  const fileSystem = nodeFileSystem
+  await assertDataDirectory(fileSystem, directory)
+  const problem = await formatProblem(fileSystem, directory)
+  if (problem !== undefined) throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', problem)
+  const setAside = chosenFiles(directory, options.setAside)
+  const holder = await lockHolderOf(directory)
+  if (holder !== undefined) throw locked(holder)
+  const lock = options.dryRun ? undefined : await fileSystem.lock(directory)
+  let doneBytes = 0
+  const onBytes = (count: number): void => {
+    doneBytes += count
+    onProgress(doneBytes, doneBytes)
+  }
+  const { checksum } = platform
+  const workshop: Workshop = {
+    directory,
+    options: { ...options, setAside },
+    inspection: { fileSystem, checksum, onBytes },
+    files: new RepairFiles(fileSystem, directory, checksum),
+    nowMs: platform.clock.now(),
+  }
+  try {
+    // It speaks of files that may not be what they were.
+    if (!options.dryRun) await fileSystem.remove(`${directory}/clean`)
+    yield* repairState(workshop)
+    const state = await inspectState(workshop.inspection, directory)
+    for await (const folder of logFolders(fileSystem, directory)) {
+      const report = yield* repairLog(workshop, folder)
+      for (const { advice, problem: reason } of orphanFindings(report, state, '')) {
+        yield {
+          action: 'orphan',
+          file: relative(directory, folder),
+          result: 'not done',
+          reason: `${reason}`,
+          ...(advice && { advice }),
+        }
+      }
+    }
+  } finally {
+    await lock?.release()
+  }
+}
+
+/** @throws RTK_INVALID_ARGUMENT for a path that is no segment of the directory */
+function chosenFiles(directory: string, paths: readonly string[]): string[] {
+  return paths.map((path) => {
+    const file = relative(directory, resolve(directory, path))
+    if (/^logs\/[^/]+\/\d+\/\d{20}\.log$/.test(file)) return `${directory}/${file}`
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `a segment below the data directory expected, such as logs/<topic id>/0/00000000000000000000.log, got ${JSON.stringify(path)}`,
+    )
+  })
+}
+
+async function* repairState(workshop: Workshop): AsyncGenerator<RepairStep, void, undefined> {
+  const { directory, inspection, options, nowMs } = workshop
+  const found = await inspectState(inspection, directory)
+  if (found === undefined || found.merged.copies.every(({ state }) => state === 'ok')) return
+  const { copies, lost } = found.merged
+  const what = copies.map(({ path, state }) => `${basename(path)} is ${state}`).join(', ')
+  const step = { action: 'write state', file: 'state', reason: what } as const
+  if (lost.length > 0 && !options.acceptLoss) {
+    const reason = `${what}; both copies are damaged at the same place`
+    const advice = 'restore state/ from a backup, or give --accept-loss to go on with what is whole'
+    yield { ...step, result: 'not done', reason, advice }
+    return
+  }
+  if (!options.dryRun) {
+    const log = new StateLog(inspection.fileSystem, `${directory}/state`, inspection.checksum)
+    await log.open(new StateTable(), nowMs)
+    await log.close()
+  }
+  yield { ...step, result: options.dryRun ? 'would do' : 'done' }
+}
+
+/** @returns the log as it is afterwards, or would be */
+async function* repairLog(
+  workshop: Workshop,
+  folder: string,
+): AsyncGenerator<RepairStep, LogReport, undefined> {
+  const { directory, inspection, options, files } = workshop
+  const result = options.dryRun ? 'would do' : 'done'
+  const below = (path: string): string => relative(directory, path)
+  const { without, conflict, reasons, report: resolved } = await withoutOverlaps(workshop, folder)
+  if (conflict !== undefined) {
+    yield conflictStep(conflict, below)
+    return resolved
+  }
+  let report = resolved
+  for (const name of without) {
+    if (!options.dryRun) await files.setAside(`${folder}/${name}`)
+    yield {
+      action: 'set aside',
+      file: below(`${folder}/${name}`),
+      result,
+      reason: reasons.get(name) ?? 'it was chosen',
+    }
+  }
+  yield* acceptLosses(workshop, report)
+  const last = report.segments.at(-1)
+  if (last?.torn !== undefined) {
+    if (!options.dryRun) await files.cutEnd(last.path, last.validBytes)
+    const reason = `${last.torn}: ${last.sizeBytes - last.validBytes} bytes that nobody was promised`
+    yield { action: 'cut end', file: below(last.path), result, reason }
+  }
+  if (!options.dryRun) report = await inspectLog({ ...inspection, onBytes: () => {} }, folder)
+  for (const [i, segment] of report.segments.entries()) {
+    const next = report.segments[i + 1]
+    if (segment.index === 'ok' || segment.unreadable !== undefined) continue
+    if (segment.index === 'missing' && next === undefined) continue
+    if (report.misfits.some(({ before, after }) => before === segment || after === segment)) continue
+    if (!options.dryRun) await files.writeIndex(segment, next?.baseOffset)
+    const file = below(segment.path.replace(/log$/, 'index'))
+    yield { action: 'write index', file, result, reason: `the index is ${segment.index}` }
+  }
+  return report
+}
+
+/** What is lost, and where that can be written down. */
+async function* acceptLosses(
+  workshop: Workshop,
+  report: LogReport,
+): AsyncGenerator<RepairStep, void, undefined> {
+  const { directory, options, files } = workshop
+  const result = options.dryRun ? 'would do' : 'done'
+  const accept = { advice: 'restore the file from a backup, or give --accept-loss' }
+  for (const { kind, from, to, after } of report.misfits) {
+    if (kind !== 'hole') continue
+    const step = { action: 'accept loss', file: relative(directory, after.path) } as const
+    const reason = `offsets ${from} to ${to - 1} before it are in no file`
+    if (!options.acceptLoss) {
+      yield { ...step, result: 'not done', reason, ...accept }
+      continue
+    }
+    if (!options.dryRun) await files.standIn(report.folder, from)
+    yield { ...step, result, reason: `${reason}; a file stands in for them` }
+  }
+  for (const [i, segment] of report.segments.entries()) {
+    const open = segment.gaps.filter(({ declared }) => !declared)
+    const losses = open.filter(({ offset, endOffset }) => endOffset > offset)
+    if (losses.length === 0) continue
+    const ranges = losses.map(({ offset, endOffset }) => `${offset} to ${endOffset - 1}`).join(', ')
+    const step = { action: 'accept loss', file: relative(directory, segment.path) } as const
+    const reason = `offsets ${ranges} are lost to damage`
+    if (!options.acceptLoss) {
+      yield { ...step, result: 'not done', reason, ...accept }
+      continue
+    }
+    const limitOffset = report.segments[i + 1]?.baseOffset
+    if (options.dryRun || (await files.declareLost(segment, open, limitOffset))) {
+      yield { ...step, result, reason: `${reason}; the damaged file is kept aside` }
+    } else {
+      const advice = 'nothing: the broker serves what lies around it'
+      yield {
+        ...step,
+        result: 'not done',
+        reason: `${reason}, and there is no place to write that down`,
+        advice,
+      }
+    }
+  }
+}
+
+function conflictStep({ from, to, before, after }: Misfit, below: (path: string) => string): RepairStep {
+  const [one, other] = [below(before.path), below(after.path)]
+  return {
+    action: 'set aside',
+    file: other,
+    result: 'not done',
+    reason: `offsets ${from} to ${to - 1} are in ${one} as well, and each has records that the other has not`,
+    advice: `look into both with \`ratatoskr log dump\`, then choose: --set-aside ${one} or --set-aside ${other}`,
+  }
+}
+
+interface Resolution {
+  /** The log without the files that are taken away. */
+  readonly report: LogReport
+  readonly without: ReadonlySet<string>
+  /** Why each is taken away. */
+  readonly reasons: ReadonlyMap<string, string>
+  /** Two segments of which neither may be taken away without a loss. */
+  readonly conflict: Misfit | undefined
+}
+
+/** Finds the files that make a log be refused, for their records are in others as well. */
+async function withoutOverlaps(workshop: Workshop, folder: string): Promise<Resolution> {
+  const { inspection, options } = workshop
+  const chosen = options.setAside
+    .filter((path) => path.startsWith(`${folder}/`))
+    .map((path) => basename(path))
+  const names = new Set(await inspection.fileSystem.list(folder))
+  const without = new Set(chosen.filter((name) => names.has(name)))
+  const reasons = new Map<string, string>()
+  for (;;) {
+    const report = await inspectLog(inspection, folder, without)
+    const overlap = report.misfits.find(({ kind }) => kind === 'overlap')
+    if (overlap === undefined) return { report, without, reasons, conflict: undefined }
+    const redundant = await redundantOf(workshop, report, overlap, without)
+    if (redundant === undefined) return { report, without, reasons, conflict: overlap }
+    without.add(redundant.name)
+    reasons.set(
+      redundant.name,
+      `offsets ${overlap.from} to ${overlap.to - 1} are in other files as well; it adds nothing`,
+    )
+  }
+}
+
+/** Of two segments that overlap, the one without which the log has every record that it had. */
+async function redundantOf(
+  { inspection }: Workshop,
+  report: LogReport,
+  { before, after }: Misfit,
+  without: ReadonlySet<string>,
+): Promise<SegmentReport | undefined> {
+  const quiet = { ...inspection, onBytes: () => {} }
+  let best: { segment: SegmentReport; records: number; misfits: number } | undefined
+  for (const segment of [after, before]) {
+    const own = await batchesOf(inspection, segment)
+    for (const other of report.segments) {
+      if (other === segment) continue
+      for (const batch of await batchesOf(inspection, other)) own.delete(batch)
+    }
+    if (own.size > 0) continue
+    const rest = await inspectLog(quiet, report.folder, new Set([...without, segment.name]))
+    const records = rest.segments.reduce((sum, one) => sum + one.records, 0)
+    const misfits = rest.misfits.length
+    if (
+      best === undefined ||
+      misfits < best.misfits ||
+      (misfits === best.misfits && records > best.records)
+    ) {
+      best = { segment, records, misfits }
+    }
+  }
+  return best?.segment
+}
+
+/** The valid batches of a file, whatever offsets its name promises. */
+async function batchesOf(
+  { fileSystem, checksum }: Inspection,
+  { path }: SegmentReport,
+): Promise<Set<string>> {
+  const found = new Set<string>()
+  const file = await fileSystem.open(path, 'read')
+  try {
+    const header = allocate(batchHeaderBytes)
+    if ((await file.read(header, 0)) < batchHeaderBytes) return found
+    const baseOffset = Math.max(0, baseOffsetOf(header))
+    const source = { file, sizeBytes: await file.size(), checksum, baseOffset, limitOffset: undefined }
+    await scanSegment(source, { position: 0, offset: baseOffset }, false, (bytes, at) => {
+      found.add(`${baseOffsetOf(bytes, at)} ${batchSizeOf(bytes, at)} ${crcOf(bytes, at)}`)
+    })
+    return found
+  } finally {
+    await file.close()
+  }
+}
