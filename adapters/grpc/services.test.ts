@@ -72,6 +72,13 @@ describe('TopicService', () => {
     })
   })
 
+  it('refuses a retention policy that is none', async () => {
+    const config = { ...noConfig, retention: 3 as proto.RetentionPolicy }
+    const failure = await failureOf(call(client, topics.createTopic, { topic: 'orders', config }))
+    expect(failure).toMatchObject({ status: status.INVALID_ARGUMENT, code: 'RTK_INVALID_ARGUMENT' })
+    expect(await call(client, topics.topicExists, { topic: 'orders' })).toEqual({ exists: false })
+  })
+
   it('lists, describes, alters, resolves and deletes', async () => {
     await call(client, topics.createTopic, { topic: 'orders', config: undefined })
     expect((await call(client, topics.listTopics, {})).topics.map(({ name }) => name)).toEqual(['orders'])
