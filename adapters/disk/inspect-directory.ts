@@ -67,11 +67,12 @@ export async function* verifyDataDirectory(
   directory: string,
   checksum: Checksum,
   onProgress: OnProgress = () => {},
+  fileSystem: FileSystem = nodeFileSystem,
 ): AsyncGenerator<Finding, void, undefined> {
-  const fileSystem = nodeFileSystem
   await assertDataDirectory(fileSystem, directory)
   const below = (path: string): string => relative(directory, path)
-  const holder = await lockHolderOf(directory)
+  // Only on the machine's own files can another process hold them.
+  const holder = fileSystem === nodeFileSystem ? await lockHolderOf(directory) : undefined
   if (holder !== undefined) {
     const advice = 'what it writes at this moment may show as an unfinished end'
     yield {
@@ -155,8 +156,8 @@ export async function inspectState(
     const merged = await mergeCopies(fileSystem, stem, checksum, (bytes, at) =>
       table.apply(changesOf(cursor, bytes, at)),
     )
-    const isGone = merged.copies.some(({ state }) => state === 'missing')
-    if (isGone && attempt < 3) continue
+    const isMoving = merged.lost.length > 0 || merged.copies.some(({ state }) => state === 'missing')
+    if (isMoving && attempt < 3) continue
     for (const { sizeBytes } of merged.copies) inspection.onBytes(sizeBytes)
     const topicIds = new Set<string>()
     for (const { value } of table.list('topics/')) {

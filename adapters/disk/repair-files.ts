@@ -20,6 +20,7 @@ export class RepairFiles {
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #checksum: Checksum
+  #begun = false
 
   constructor(fileSystem: FileSystem, directory: string, checksum: Checksum) {
     this.#fileSystem = fileSystem
@@ -29,6 +30,7 @@ export class RepairFiles {
 
   /** Moves a segment with its index to quarantine. */
   async setAside(path: string): Promise<void> {
+    await this.#begin()
     const index = path.replace(/log$/, 'index')
     const hasIndex = (await this.#fileSystem.list(dirname(path))).includes(basename(index))
     for (const file of hasIndex ? [index, path] : [path]) {
@@ -39,6 +41,7 @@ export class RepairFiles {
 
   /** Cuts a file, and keeps what is cut off. */
   async cutEnd(path: string, sizeBytes: number): Promise<void> {
+    await this.#begin()
     await this.#withFile(path, 'write', async (file) => {
       const kept = await this.#freePath(path, `.cut-at-${sizeBytes}`)
       await this.#copy(file, { position: sizeBytes, endPosition: await file.size() }, kept)
@@ -57,6 +60,7 @@ export class RepairFiles {
     gaps: readonly Gap[],
     limitOffset: number | undefined,
   ): Promise<boolean> {
+    await this.#begin()
     const { path, sizeBytes } = segment
     const next = `${path}.tmp`
     await this.#withFile(path, 'read', (file) =>
@@ -92,6 +96,7 @@ export class RepairFiles {
 
   /** Puts a file in the place of a segment that is missing. */
   async standIn(folder: string, baseOffset: number): Promise<void> {
+    await this.#begin()
     const path = `${folder}/${String(baseOffset).padStart(20, '0')}.log`
     const file = await this.#fileSystem.open(`${path}.tmp`, 'create')
     try {
@@ -106,6 +111,7 @@ export class RepairFiles {
 
   /** Makes the index of a segment anew. */
   async writeIndex(segment: SegmentReport, limitOffset: number | undefined): Promise<void> {
+    await this.#begin()
     const { path, baseOffset } = segment
     const index = new SparseIndex()
     let maxTimestampMs = -1
@@ -132,6 +138,14 @@ export class RepairFiles {
       path.replace(/log$/, 'index'),
       encodeIndex(summary, index, this.#checksum),
     )
+  }
+
+  /** Before the first change: what a stop in order wrote about the files is true no more. */
+  async #begin(): Promise<void> {
+    if (this.#begun) return
+    await this.#fileSystem.remove(`${this.#directory}/clean`)
+    await this.#fileSystem.syncDirectory(this.#directory)
+    this.#begun = true
   }
 
   /** A name in quarantine that is free: `<topic id>-<partition>-<name>`. */

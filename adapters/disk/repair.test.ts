@@ -154,7 +154,10 @@ describe('a whole directory', () => {
     expect(
       found.reduce((sum, { file, records = 0 }) => sum + (file.startsWith('logs') ? records : 0), 0),
     ).toBe(24)
+    const before = await everything()
     expect(await repair()).toEqual([])
+    const after = await everything()
+    expect({ ...after, [directory]: '' }).toEqual({ ...before, [directory]: '' })
   })
 
   it('is checked to its last byte, and that is told', async () => {

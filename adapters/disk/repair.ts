@@ -95,8 +95,6 @@ export async function* repairDataDirectory(
     nowMs: platform.clock.now(),
   }
   try {
-    // It speaks of files that may not be what they were.
-    if (!options.dryRun) await fileSystem.remove(`${directory}/clean`)
     yield* repairState(workshop)
     const state = await inspectState(workshop.inspection, directory)
     for await (const folder of logFolders(fileSystem, directory)) {
