@@ -92,6 +92,28 @@ describe('after a power cut that leaves only what was synced', () => {
     expect((await after.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(0)
   })
 
+  it('a log is whole that went on after a cut that a kill interrupted', async () => {
+    const disk = simulatedDisk()
+    const first = storesOn(disk).logs
+    await first.start()
+    const log = await first.openLog(id, { segmentBytes: 200 })
+    for (let i = 0; i < 3; i++)
+      await log.append(sampleBatch({ baseOffset: i, payloadBytes: 60 }), i, 1, 'fsync')
+    const killed: SimulatedDisk[] = []
+    disk.onCall = () => killed.push(disk.fork())
+    await log.truncateAfter(0)
+    for (const left of killed) {
+      const { logs } = storesOn(left)
+      await logs.start()
+      const open = await logs.openLog(id, { segmentBytes: 200 })
+      const { endOffset } = open
+      await open.append(sampleBatch({ baseOffset: endOffset, count: 3 }), endOffset, 3, 'fsync')
+      const after = storesOn(left.powerCut({ survival: 'nothing' })).logs
+      await after.start()
+      expect((await after.openLog(id, { segmentBytes: 200 })).endOffset).toBe(endOffset + 3)
+    }
+  })
+
   it('a log is gone that was deleted at the second try', async () => {
     const disk = simulatedDisk()
     const { logs } = storesOn(disk)

@@ -48,9 +48,11 @@ export async function recoverSegments(
   for (const [i, segment] of segments.entries()) {
     if (i === segments.length - 1) {
       await settleEnd(context, segment, found[i])
-      // Nothing is written to a segment before its entry in the directory is durable; to this one nothing was.
+      // Segments that were removed, and not for good yet, would be back beside what is written from now on.
+      await fileSystem.syncDirectory(directory)
+      // Nothing is written to a segment before the names that lead to it are durable; to this one nothing was.
       if (segment.sizeBytes > 0) continue
-      for (const path of [directory, ...parents]) await fileSystem.syncDirectory(path)
+      for (const path of parents) await fileSystem.syncDirectory(path)
     } else if (segment.indexedBytes !== segment.sizeBytes) {
       await segment.writeIndex()
       indexes.keep(segment)
