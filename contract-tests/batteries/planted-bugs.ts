@@ -95,11 +95,25 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'await Promise.resolve()',
   },
   {
-    name: 'recovery does not sync the names that it found',
+    name: 'recovery does not sync the names above a log',
     batteries: ['simdisk'],
     file: 'adapters/disk/recovery.ts',
-    find: 'for (const path of [directory, ...parents]) await fileSystem.syncDirectory(path)',
-    replace: 'for (const path of [directory, ...parents]) await Promise.resolve(path)',
+    find: 'for (const path of parents) await fileSystem.syncDirectory(path)',
+    replace: 'for (const path of parents) await Promise.resolve(path)',
+  },
+  {
+    name: 'recovery does not sync what was removed',
+    batteries: ['simdisk'],
+    file: 'adapters/disk/recovery.ts',
+    find: 'await fileSystem.syncDirectory(directory)',
+    replace: 'await Promise.resolve()',
+  },
+  {
+    name: 'recovery trusts the cache after a failed sync',
+    batteries: ['simdisk'],
+    file: 'adapters/disk/recovery.ts',
+    find: 'await writeAgain(file, size - found.scannedBytes, segment.sizeBytes)',
+    replace: 'await Promise.resolve()',
   },
   {
     name: 'recovery checks no CRC',
