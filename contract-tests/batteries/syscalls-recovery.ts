@@ -29,8 +29,9 @@ export async function problemsAfter(directory: string, history: History): Promis
   await logs.stop()
   await state.stop()
   if (problems.length > 0) return problems
-  for await (const { file, state: found, problem } of verifyDataDirectory(directory, checksum)) {
-    if (found !== 'ok') problems.push(`verify says of ${file}, after it was recovered: ${found}, ${problem}`)
+  for await (const { severity, file, state: found, problem } of verifyDataDirectory(directory, checksum)) {
+    if (severity === 'error')
+      problems.push(`verify says of ${file}, after it was recovered: ${found}, ${problem}`)
   }
   return problems
 }
