@@ -310,17 +310,20 @@ const gapAdvice =
 
 function misfitFinding({ kind, from, to, before, after }: Misfit): Finding {
   const common = { severity: 'error', file: after.path, state: kind, offset: from, nextOffset: to } as const
-  return kind === 'overlap'
-    ? {
-        ...common,
-        problem: `offsets ${from} to ${to - 1} are in ${before.name} as well: the broker refuses this log`,
-        advice: 'run `ratatoskr log repair`: it sets aside the file that adds nothing',
-      }
-    : {
-        ...common,
-        problem: `offsets ${from} to ${to - 1} are in no file: the broker refuses this log`,
-        advice: 'put the missing file back, or accept the loss with `ratatoskr log repair --accept-loss`',
-      }
+  const advice = 'run `ratatoskr log repair`: it sets aside the file that adds nothing'
+  if (kind === 'overlap') {
+    const problem = `offsets ${from} to ${to - 1} are in ${before.name} as well: the broker refuses this log`
+    return { ...common, problem, advice }
+  }
+  if (kind === 'misnamed') {
+    const problem = `it begins with offset ${from}, which its name does not say, and records before it are lost: the broker refuses this log`
+    return { ...common, problem, advice }
+  }
+  return {
+    ...common,
+    problem: `offsets ${from} to ${to - 1} are in no file: the broker refuses this log`,
+    advice: 'put the missing file back, or accept the loss with `ratatoskr log repair --accept-loss`',
+  }
 }
 
 /** Logs that no topic of the state names. */

@@ -3,8 +3,15 @@
  * the log would find. What `ratatoskr log verify` and `log repair` decide by. Only reads.
  */
 import { basename } from 'node:path'
-import { type Checksum, type DiskFile, type FileSystem, recordCountOf } from 'ratatoskr/ports'
-import { systemCodeOf } from './file-system.ts'
+import {
+  baseOffsetOf,
+  batchHeaderBytes,
+  type Checksum,
+  type DiskFile,
+  type FileSystem,
+  recordCountOf,
+} from 'ratatoskr/ports'
+import { allocate, systemCodeOf } from './file-system.ts'
 import { readIndexFile } from './index-file.ts'
 import { isDeclaredLost } from './repair-loss.ts'
 import { baseOffsetOfName } from './segment.ts'
@@ -32,6 +39,8 @@ export interface SegmentReport {
   /** Where valid batches and gaps end: less than the size when the end is torn. */
   readonly validBytes: number
   readonly endOffset: number
+  /** What the first header in the file says, true or not; undefined when there is none, or zeros. */
+  readonly firstOffset: number | undefined
   readonly batches: number
   readonly records: number
   readonly gaps: readonly ReportedGap[]
@@ -44,8 +53,9 @@ export interface SegmentReport {
 
 /** Two segments that follow one another and do not fit: then the log is refused as a whole. */
 export interface Misfit {
-  readonly kind: 'overlap' | 'hole'
-  /** Offsets that are in both, or in none. */
+  /** `misnamed`: the later one begins with offsets of others, and records before it are lost: it is a copy. */
+  readonly kind: 'overlap' | 'hole' | 'misnamed'
+  /** Offsets that are in both, or in none, or from what the later one begins with to its name. */
   readonly from: number
   readonly to: number
   readonly before: SegmentReport
@@ -84,7 +94,15 @@ function misfitsOf(segments: readonly SegmentReport[]): Misfit[] {
   const misfits: Misfit[] = []
   for (let i = 1; i < segments.length; i++) {
     const [before, after] = [segments[i - 1], segments[i]]
-    if (before.unreadable !== undefined || before.endOffset === after.baseOffset) continue
+    if (before.unreadable !== undefined) continue
+    const first = after.firstOffset ?? after.baseOffset
+    const lostEnd = before.gaps.some(
+      (gap) => gap.offset < gap.endOffset && gap.endOffset === after.baseOffset,
+    )
+    if (lostEnd && first < after.baseOffset && first >= segments[0].baseOffset) {
+      misfits.push({ kind: 'misnamed', from: first, to: after.baseOffset, before, after })
+    }
+    if (before.endOffset === after.baseOffset) continue
     const from = Math.min(before.endOffset, after.baseOffset)
     const to = Math.max(before.endOffset, after.baseOffset)
     misfits.push({ kind: before.endOffset < after.baseOffset ? 'hole' : 'overlap', from, to, before, after })
@@ -132,6 +150,7 @@ async function inspectSegment(
       ...{ path, name, baseOffset, sizeBytes, ...counts, gaps },
       validBytes: found.end.position,
       endOffset: found.end.offset,
+      firstOffset: await firstOffsetOf(file),
       torn: found.torn,
       unreadable: undefined,
       index: indexState(hasIndex, index?.entries !== undefined, fits && knowsGaps),
@@ -150,11 +169,23 @@ async function inspectSegment(
         batches: 0,
         records: 0,
       },
-      ...{ gaps: [], torn: undefined, unreadable: code ?? 'unknown reason', index: 'ok' },
+      ...{
+        gaps: [],
+        torn: undefined,
+        unreadable: code ?? 'unknown reason',
+        index: 'ok',
+        firstOffset: undefined,
+      },
     }
   } finally {
     await file?.close()
   }
+}
+
+async function firstOffsetOf(file: DiskFile): Promise<number | undefined> {
+  const header = allocate(batchHeaderBytes)
+  const isThere = (await file.read(header, 0)) === header.length && header.some((byte) => byte !== 0)
+  return isThere ? baseOffsetOf(header) : undefined
 }
 
 function indexState(isThere: boolean, isWhole: boolean, fits: boolean): SegmentReport['index'] {
@@ -171,9 +202,10 @@ function withLostEnd(
   summary: { readonly sizeBytes: number; readonly endOffset: number } | undefined,
 ): SegmentScan {
   const concerns = summary !== undefined && summary.endOffset <= (limitOffset ?? Number.MAX_SAFE_INTEGER)
-  const wasLonger = concerns && summary.sizeBytes > sizeBytes
+  // Of the last segment the index also tells what was lost before it was written.
+  const wasLonger = concerns && (summary.sizeBytes > sizeBytes || limitOffset === undefined)
   if (!wasLonger && (limitOffset === undefined || sizeBytes > 0)) return scan
-  const endOffset = limitOffset ?? summary?.endOffset ?? 0
+  const endOffset = limitOffset ?? summary?.endOffset ?? scan.end.offset
   if (endOffset <= scan.end.offset) return scan
   const end = { position: sizeBytes, offset: endOffset }
   const gap = { ...scan.end, endPosition: sizeBytes, endOffset }

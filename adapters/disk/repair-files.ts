@@ -115,10 +115,10 @@ export class RepairFiles {
     const { path, baseOffset } = segment
     const index = new SparseIndex()
     let maxTimestampMs = -1
-    const scan = await this.#withFile(path, 'write', async (file) => {
+    await this.#withFile(path, 'write', async (file) => {
       await file.sync()
       const source = { file, sizeBytes: await file.size(), checksum: this.#checksum, baseOffset, limitOffset }
-      return scanSegment(
+      await scanSegment(
         source,
         { position: 0, offset: baseOffset },
         false,
@@ -131,8 +131,9 @@ export class RepairFiles {
         },
       )
     })
-    const { end, gaps } = scan
-    const summary = { baseOffset, endOffset: end.offset, sizeBytes: end.position, maxTimestampMs, gaps }
+    // What the end of the file has lost, only the present index tells.
+    const { endOffset, validBytes: sizeBytes, gaps } = segment
+    const summary = { baseOffset, endOffset, sizeBytes, maxTimestampMs, gaps }
     await writeIndexFile(
       this.#fileSystem,
       path.replace(/log$/, 'index'),

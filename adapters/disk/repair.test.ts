@@ -357,6 +357,33 @@ describe('what is lost', () => {
     expect(await errors()).toMatchObject([{ state: 'damaged', offset: 12 }])
   })
 
+  it('a damaged batch that nobody has accepted is known to the index from then on', async () => {
+    await flip((await segments())[1], 200)
+    expect(told(await repair())).toContain(`done: write index ${name(6).replace('log', 'index')}`)
+    expect(await withLog(async ({ damaged }) => damaged)).toEqual([{ from: 8, to: 10 }])
+  })
+
+  it('what a stop in order wrote about the files is gone when they are changed', async () => {
+    expect(await readdir(directory)).toContain('clean')
+    await unlink((await segments())[1])
+    await repair({ acceptLoss: true, dryRun: true })
+    expect(await readdir(directory)).toContain('clean')
+    await repair({ acceptLoss: true })
+    expect(await readdir(directory)).not.toContain('clean')
+  })
+
+  it('the end of the last segment is one that there is no place to write down', async () => {
+    const path = (await segments())[3]
+    const [, , third] = batchStarts(await readFile(path))
+    await truncate(path, third)
+    await unlink(join(directory, 'clean'))
+    expect(await errors()).toMatchObject([{ state: 'damaged', offset: 22, nextOffset: 24 }])
+    const [step] = await repair({ acceptLoss: true })
+    expect(step).toMatchObject({ result: 'not done', reason: expect.stringContaining('there is no place') })
+    expect((await stat(path)).size).toBe(third)
+    expect(await withLog(async (log) => [log.damaged, log.endOffset])).toEqual([[{ from: 22, to: 24 }], 24])
+  })
+
   it('a segment that ends early, or is empty, is one too', async () => {
     for (const size of [0, 130, 330]) {
       await fresh()
@@ -439,7 +466,7 @@ describe('whatever was done to a log', () => {
           ).catch(() => 'refused')
           await rm(directory, { recursive: true })
           directory = before
-          const isRefused = found.some(({ state }) => state === 'hole' || state === 'overlap')
+          const isRefused = found.some(({ state }) => ['hole', 'overlap', 'misnamed'].includes(state))
           const lost = found.some(
             ({ state, offset = 0, nextOffset = 0 }) => state === 'damaged' && nextOffset > offset,
           )

@@ -235,13 +235,19 @@ async function* acceptLosses(
   }
 }
 
-function conflictStep({ from, to, before, after }: Misfit, below: (path: string) => string): RepairStep {
+function conflictStep(
+  { kind, from, to, before, after }: Misfit,
+  below: (path: string) => string,
+): RepairStep {
   const [one, other] = [below(before.path), below(after.path)]
   return {
     action: 'set aside',
     file: other,
     result: 'not done',
-    reason: `offsets ${from} to ${to - 1} are in ${one} as well, and each has records that the other has not`,
+    reason:
+      kind === 'overlap'
+        ? `offsets ${from} to ${to - 1} are in ${one} as well, and each has records that the other has not`
+        : `it begins with offset ${from}, which its name does not say, and has records that no other file has`,
     advice: `look into both with \`ratatoskr log dump\`, then choose: --set-aside ${one} or --set-aside ${other}`,
   }
 }
@@ -267,14 +273,14 @@ async function withoutOverlaps(workshop: Workshop, folder: string): Promise<Reso
   const reasons = new Map<string, string>()
   for (;;) {
     const report = await inspectLog(inspection, folder, without)
-    const overlap = report.misfits.find(({ kind }) => kind === 'overlap')
+    const overlap = report.misfits.find(({ kind }) => kind !== 'hole')
     if (overlap === undefined) return { report, without, reasons, conflict: undefined }
     const redundant = await redundantOf(workshop, report, overlap, without)
     if (redundant === undefined) return { report, without, reasons, conflict: overlap }
     without.add(redundant.name)
     reasons.set(
       redundant.name,
-      `offsets ${overlap.from} to ${overlap.to - 1} are in other files as well; it adds nothing`,
+      `its records, offsets ${overlap.from} to ${overlap.to - 1} among them, are in other files as well; it adds nothing`,
     )
   }
 }
