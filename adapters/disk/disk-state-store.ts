@@ -127,9 +127,7 @@ export class DiskStateStore implements StateStore {
     if (copies.length === 0) return 0
     return new Promise((resolve, reject) => {
       this.#pending.push({ changes: copies, resolve, reject })
-      this.#writing ??= this.#writeAll().finally(() => {
-        this.#writing = undefined
-      })
+      this.#writing ??= this.#writeAll()
     })
   }
 
@@ -140,6 +138,8 @@ export class DiskStateStore implements StateStore {
       const group = this.#plan(this.#pending.splice(0))
       if (group.accepted.length > 0) await this.#writeGroup(group)
     }
+    // In the same turn in which nothing was left: what comes a turn later would wait for a writer that is gone.
+    this.#writing = undefined
   }
 
   /** Decides in order what of a group may be done; refuses the rest at once. */

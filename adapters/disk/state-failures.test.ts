@@ -2,6 +2,7 @@
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
+import { simulatedDisk } from 'ratatoskr/contract-tests'
 import type { StateStore } from 'ratatoskr/ports'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { diskStorage } from './index.ts'
@@ -226,4 +227,18 @@ describe('the file', () => {
       [path, copyOf(path)].map((file) => basename(file)).sort(),
     )
   })
+})
+
+it('a change that comes at any turn after another is written too', async () => {
+  const fileSystem = simulatedDisk({ delayTurnsMax: 0 })
+  const { state } = diskStorage({ directory, fileSystem }).open(nodePlatform({ logger: silentLogger }))
+  await state.start()
+  let settled = 0
+  for (let turns = 0; turns < 100; turns++) {
+    void state.put('a', bytes(turns))
+    for (let turn = 0; turn < turns; turn++) await undefined
+    void state.put('b', bytes(turns)).then(() => settled++)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(settled).toBe(turns + 1)
+  }
 })
