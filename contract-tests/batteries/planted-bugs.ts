@@ -19,10 +19,10 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'the ack comes before the sync',
-    batteries: ['simdisk', 'syscalls'],
+    batteries: ['simdisk'],
     file: 'adapters/disk/group-writer.ts',
-    find: '    await this.#syncFile(file)\n    this.#settleFirst(group.length - atOnce)',
-    replace: '    this.#settleFirst(group.length - atOnce)\n    await this.#syncFile(file)',
+    find: '    const ahead = this.#writeAhead(',
+    replace: '    for (const append of group) append.resolve()\n    const ahead = this.#writeAhead(',
   },
   {
     name: 'a refused sync is tried again',
