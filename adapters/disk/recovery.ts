@@ -4,10 +4,12 @@
  * a gap, and no file is changed for it. Files that contradict each other are refused, before anything is changed.
  */
 import type { DiskFile } from 'ratatoskr/ports'
-import { RatatoskrError } from 'ratatoskr/ports'
+import { baseOffsetOf, batchHeaderBytes, RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from './file-system.ts'
 import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
+import type { Place } from './segment-reader.ts'
+import type { SegmentScan } from './segment-scan.ts'
 import type { StoreContext } from './store-context.ts'
 
 const pieceBytes = 1024 * 1024
@@ -44,6 +46,7 @@ export async function recoverSegments(
   for (const [i, segment] of segments.entries()) {
     found.push(await recoverSegment(context, segment, bases[i + 1]))
   }
+  await assertNamedRightly(context, segments)
   assertContiguous(segments)
   for (const [i, segment] of segments.entries()) {
     if (i === segments.length - 1) {
@@ -117,17 +120,62 @@ async function recoverSegment(
   }
   const file = await fileSystem.open(segment.path, 'read')
   try {
-    const from = segment.sizeBytes
-    let { torn } = await segment.recover(file, size, endOffset)
-    if (from > 0 && segment.endOffset < (endOffset ?? 0)) {
-      // The index and the next segment do not agree on where this one ends: the file has the last word.
+    const from = { position: segment.sizeBytes, offset: segment.endOffset }
+    let scan = await segment.recover(file, size, endOffset)
+    // The file has the last word: over an index that does not agree with the next segment on where this one ends, and over
+    // one that ends in the midst of a batch.
+    const disagrees = segment.endOffset < (endOffset ?? 0)
+    if (from.position > 0 && (disagrees || (await goesOnWrongly(file, from, scan)))) {
       segment.forget()
-      torn = (await segment.recover(file, size, endOffset)).torn
+      scan = await segment.recover(file, size, endOffset)
     }
     if (isCut && endOffset !== undefined) segment.loseEnd(endOffset)
-    return { scannedBytes: size - from, torn }
+    return { scannedBytes: size - from.position, torn: scan.torn }
   } finally {
     await file.close()
+  }
+}
+
+/** True when what comes after the bytes that the index covers is neither a batch nor what is left of the one that must follow. */
+async function goesOnWrongly(
+  file: DiskFile,
+  from: Place,
+  { gaps, end, torn }: SegmentScan,
+): Promise<boolean> {
+  if (gaps[0]?.position === from.position) return true
+  if (torn === undefined || end.position !== from.position) return false
+  const found = await offsetAt(file, from.position)
+  return found !== undefined && found !== from.offset
+}
+
+/** The base offset in the header at a position; undefined when the file ends before, or has zeros there. */
+async function offsetAt(file: DiskFile, position: number): Promise<number | undefined> {
+  const bytes = allocate(batchHeaderBytes)
+  const isWhole = (await file.read(bytes, position)) === bytes.length && bytes.some((byte) => byte !== 0)
+  return isWhole ? baseOffsetOf(bytes) : undefined
+}
+
+/**
+ * A segment that begins with another offset than its name says is damaged, or a copy of another. It is a copy when records
+ * are missing right before it, too, and it begins with an offset that another segment holds.
+ * @throws RTK_STORE_CORRUPT
+ */
+async function assertNamedRightly({ fileSystem }: StoreContext, segments: readonly Segment[]): Promise<void> {
+  for (let i = 1; i < segments.length; i++) {
+    const before = segments[i - 1]
+    const { baseOffset, path } = segments[i]
+    const lostEnd = before.gaps.some(
+      ({ offset, endOffset }) => offset < endOffset && endOffset === baseOffset,
+    )
+    if (!lostEnd) continue
+    const file = await fileSystem.open(path, 'read')
+    const found = await offsetAt(file, 0).finally(() => file.close())
+    if (found === undefined || found >= baseOffset || found < segments[0].baseOffset) continue
+    throw new RatatoskrError(
+      'RTK_STORE_CORRUPT',
+      `the segment that is named ${baseOffset} begins with offset ${found}, and records before it are missing: it is a copy of another; run \`ratatoskr log verify\` to see the files, and put it elsewhere`,
+      { details: { offset: found, nextOffset: baseOffset } },
+    )
   }
 }
 
