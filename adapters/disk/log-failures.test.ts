@@ -1,5 +1,6 @@
 /** What a disk log does when the disk does not do what it is asked. */
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { ManualClock, sampleBatch } from 'ratatoskr/contract-tests'
 import {
@@ -189,6 +190,49 @@ describe('a failed sync', () => {
   })
 })
 
+describe('a descriptor whose sync failed', () => {
+  /** Every file has a place of its own in the pool, and hardly any may stay open: what is released may be closed at once. */
+  async function openTight(): Promise<PartitionLog> {
+    await store.stop()
+    const platform = nodePlatform({ clock, logger: silentLogger })
+    store = diskStorage({ directory, fileSystem: disk, hotBytesMax: 1, openFilesMax: 1 }).open(platform).logs
+    await store.start()
+    return openLog()
+  }
+
+  it.each([
+    ['of an append', async (log: PartitionLog) => append(log, 'fsync')],
+    [
+      'of the interval',
+      async (log: PartitionLog) => {
+        await append(log, 'interval')
+        await clock.advance(50)
+        await log.truncateBefore(0)
+      },
+    ],
+    ['of a cut', async (log: PartitionLog) => log.truncateAfter(1)],
+    ['of closing', async (log: PartitionLog) => append(log, 'os').then(() => log.close())],
+    [
+      'to make room for another file',
+      async (log: PartitionLog) => {
+        await append(log, 'os')
+        await log.read(0, 1)
+        await append(log, 'os').catch(() => undefined)
+      },
+    ],
+  ])('%s is never synced again, and never closed with another try', async (_, run) => {
+    const log = await openTight()
+    await append(log, 'fsync')
+    await append(log, 'fsync')
+    disk.calls.length = 0
+    disk.inject({ call: 'sync', suffix: '.log', code: 'EIO', times: 1 })
+    await run(log).catch(() => undefined)
+    await log.close()
+    const outcomes = disk.calls.filter(({ call, path }) => call === 'sync' && path.endsWith('.log'))
+    expect(outcomes.map(({ failed }) => failed)).toEqual([true])
+  })
+})
+
 describe('a failed write', () => {
   it('fails everything unsettled, and nothing of it is there when the log is opened again', async () => {
     const log = await openLog()
@@ -232,6 +276,42 @@ describe('a failed write', () => {
     const again = await openLog(200)
     expect(again.endOffset).toBe(7)
   })
+
+  it.each([
+    ['the directory of a new segment is synced', { call: 'syncDirectory', suffix: '/0' }],
+    ['the directory above a new log is synced', { call: 'syncDirectory', suffix: id.topicId }],
+  ] as const)('for lack of room while %s is taken back', async (_, { call, suffix }) => {
+    const log = await openLog(200)
+    disk.inject({ call, suffix, code: 'ENOSPC', times: 1 })
+    expect(await codesOf([append(log, 'fsync'), append(log, 'fsync')])).toEqual([
+      'RTK_STORE_FULL',
+      'RTK_STORE_FULL',
+    ])
+    expect({ end: log.endOffset, bytes: log.sizeBytes }).toEqual({ end: 0, bytes: 0 })
+    for (let i = 0; i < 5; i++) await append(log, 'fsync')
+    disk.inject({ call, suffix: '/0', code: 'ENOSPC', times: 1 })
+    expect(await codesOf([append(log, 'fsync', 300)])).toEqual(['RTK_STORE_FULL'])
+    for (let i = 0; i < 5; i++) await append(log, 'fsync')
+    await log.close()
+    expect((await openLog(200)).endOffset).toBe(10)
+  })
+
+  it.each(['open', 'write', 'rename'] as const)(
+    'of an index, at its %s, fails nothing, and leaves no half of it',
+    async (call) => {
+      const log = await openLog(200)
+      disk.inject({ call, suffix: '.index.tmp', code: 'ENOSPC' })
+      for (let i = 0; i < 8; i++) await append(log, 'fsync')
+      expect((await log.read(0, 1)).length).toBeGreaterThan(50)
+      await log.close()
+      const files = await readdir(join(directory, 'logs', id.topicId, '0'))
+      expect(files.every((name) => name.endsWith('.log'))).toBe(true)
+      const again = await openLog(200)
+      expect([again.startOffset, again.endOffset]).toEqual([0, 8])
+      for (let offset = 0; offset < 8; offset++)
+        expect((await again.read(offset, 1)).length).toBeGreaterThan(50)
+    },
+  )
 
   it('that cannot even be taken back ends the log', async () => {
     const log = await openLog()
