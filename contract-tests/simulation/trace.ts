@@ -1,5 +1,6 @@
 /** What a simulated disk was asked for: a list to assert on, and a hash that two runs of one seed must share. */
 import type { DiskCall } from './faults.ts'
+import { memoized } from './memo.ts'
 
 /** One call of a disk, after it took effect. */
 export interface TracedCall {
@@ -26,7 +27,7 @@ export class EventHash {
   }
 
   addText(text: string): void {
-    for (let at = 0; at < text.length; at++) this.addNumber(text.charCodeAt(at))
+    this.addNumber(numberOf(text))
   }
 
   addBytes(bytes: Uint8Array): void {
@@ -40,5 +41,11 @@ export class EventHash {
     return hex(this.#low) + hex(this.#high)
   }
 }
+
+const numberOf = memoized((text) => {
+  let number = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) number = Math.imul(number ^ text.charCodeAt(at), 0x01000193)
+  return number
+})
 
 const hex = (value: number): string => (value >>> 0).toString(16).padStart(8, '0')

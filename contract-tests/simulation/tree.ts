@@ -7,9 +7,14 @@
  */
 import { type DiskCall, systemError } from './faults.ts'
 import { FileImage } from './file-image.ts'
+import { memoized } from './memo.ts'
 import { DirectoryNode, type DiskNode, type Draw, FileNode, type Survival } from './nodes.ts'
 
 const rootId = 1
+
+const namesOf = memoized((path): readonly string[] =>
+  path.split('/').filter((name) => name !== '' && name !== '.'),
+)
 
 /** How much of a change that is not durable survives a power cut. */
 export interface CutRules {
@@ -80,12 +85,12 @@ export class DiskTree {
 
   /** Where a path leads. @throws ENOENT or ENOTDIR when its directory is none */
   find(path: string, call: DiskCall): Found {
-    const names = path.split('/').filter((name) => name !== '' && name !== '.')
-    const name = names.pop()
+    const names = namesOf(path)
+    const name = names[names.length - 1]
     if (name === undefined) return { directoryId: rootId, name: '', id: rootId }
     let directoryId = rootId
-    for (const part of names) {
-      const next = this.#directory(directoryId, call).entries.get(part)
+    for (let depth = 0; depth < names.length - 1; depth++) {
+      const next = this.#directory(directoryId, call).entries.get(names[depth])
       if (next === undefined) throw systemError('ENOENT', call)
       directoryId = next
     }
@@ -95,8 +100,7 @@ export class DiskTree {
   /** The node at a path; undefined when there is none. */
   lookUp(path: string): { readonly id: number; readonly node: DiskNode } | undefined {
     let id: number | undefined = rootId
-    for (const part of path.split('/')) {
-      if (part === '' || part === '.') continue
+    for (const part of namesOf(path)) {
       const node: DiskNode | undefined = this.#nodes.get(id)
       id = node?.kind === 'directory' ? node.entries.get(part) : undefined
       if (id === undefined) return undefined
@@ -111,8 +115,7 @@ export class DiskTree {
 
   makeDirectory(path: string, call: DiskCall): void {
     let id = rootId
-    for (const part of path.split('/')) {
-      if (part === '' || part === '.') continue
+    for (const part of namesOf(path)) {
       id = this.#directory(id, call).entries.get(part) ?? this.#add(id, part, new DirectoryNode(this.#owner))
     }
     this.#directory(id, call)
@@ -142,7 +145,7 @@ export class DiskTree {
     this.#settle(id, Number.POSITIVE_INFINITY)
   }
 
-  /** Forgets a file that no name leads to, now or on the medium. Only what programs see of it must be given up before. */
+  /** Size of a file as programs see it; 0 for what is none. */
   bytesOf(id: number): number {
     const node = this.#nodes.get(id)
     return node?.kind === 'file' ? node.cache.sizeBytes : 0
