@@ -174,9 +174,7 @@ function missing(owed: readonly Attempt[], found: FoundLog): string | undefined 
 }
 
 export function equal(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  if (a === undefined || b === undefined || a.length !== b.length) return false
-  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false
-  return true
+  return a !== undefined && b !== undefined && Buffer.compare(a, b) === 0
 }
 
 /** A value by its number, and its version. */
