@@ -1,8 +1,8 @@
 /**
- * The format on disk, held by files of format 1 that are kept in testing/golden: what is written today is the same to the
- * byte, and what was written then is read. See FORMAT.md. A new format gets files of its own beside these.
+ * The format on disk, held by files that are kept in testing/golden: what the first version wrote is read, and what is written
+ * today is the same to the byte. See FORMAT.md. Whatever changes it gets files of its own beside these.
  */
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +10,7 @@ import { testPlatform } from 'ratatoskr/contract-tests'
 import {
   BatchBuilder,
   messagesOf,
+  nextOffsetOf,
   type PartitionLog,
   parseUuid,
   type Stores,
@@ -21,6 +22,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { diskStorage } from './index.ts'
 
 const golden = fileURLToPath(new URL('testing/golden/format-1', import.meta.url))
+// Written by this test when RATATOSKR_WRITE_GOLDEN is 1: only when what is written is meant to change.
+const today = fileURLToPath(new URL('testing/golden/format-1-2', import.meta.url))
 const topicId = '6b1f5f3e-8a52-4a1d-9d0e-3f5b7c2a1e90'
 const segmentBytes = 1_000
 const platform = testPlatform()
@@ -72,6 +75,39 @@ async function write(path: string): Promise<void> {
   await stop(stores)
 }
 
+/** The same, and then a damaged batch, what was appended behind it, and a log of which a damaged segment was let go of. */
+async function writeToday(path: string): Promise<void> {
+  await write(path)
+  const builder = new BatchBuilder({ checksum: platform.checksum })
+  const add = async (log: PartitionLog, text: string): Promise<void> => {
+    builder.add({ payload: utf8(text.padEnd(300, '.')), timestampMs: 1_700_000_002_000 + log.endOffset })
+    await append(log, builder.build(), 1)
+  }
+  const damage = async (partition: number, base: number, at: number): Promise<void> => {
+    const name = `logs/${topicId}/${partition}/${String(base).padStart(20, '0')}.log`
+    const bytes = await readFile(join(path, name))
+    bytes[at] ^= 1
+    await writeFile(join(path, name), bytes)
+  }
+  const stores = await started(path)
+  const log = await stores.logs.openLog({ topicId, partition: 3 }, { segmentBytes })
+  await add(log, 'sixth')
+  await log.close()
+  await damage(3, 4, 80)
+  const damaged = await stores.logs.openLog({ topicId, partition: 3 }, { segmentBytes })
+  await expect(async () => damaged.read(4, 1)).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
+  await add(damaged, 'seventh, in a segment of its own')
+  await add(damaged, 'eighth')
+  const other = await stores.logs.openLog({ topicId, partition: 10 }, { segmentBytes })
+  for (const text of ['one', 'two', 'three', 'four']) await add(other, text)
+  await other.close()
+  await damage(10, 0, 70)
+  const again = await stores.logs.openLog({ topicId, partition: 10 }, { segmentBytes })
+  await expect(async () => again.read(0, 1)).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
+  expect(await again.truncateBefore(2)).toBe(2)
+  await stop(stores)
+}
+
 async function append(log: PartitionLog, batch: Uint8Array, records: number): Promise<void> {
   stampBatch(batch, log.endOffset, 0)
   await log.append(batch, log.endOffset, records, 'fsync')
@@ -89,15 +125,47 @@ async function files(path: string): Promise<Record<string, string>> {
 }
 
 describe('format 1', () => {
-  it('is written as it always was', async () => {
+  it("is written as it always was, but for what is today's own", async () => {
     await write(directory)
     const first = 'state/00000000000000000001'
     const then = await files(golden)
-    // The state had one copy then: the second is the same to the byte. Indexes are another version now, and
-    // a clean stop leaves a file of its own.
+    // The state had one copy then: the second is the same to the byte. Indexes are another version now, and a clean stop
+    // leaves a file of its own.
     const kept = (all: Record<string, string>) =>
       Object.fromEntries(Object.entries(all).filter(([name]) => name !== 'clean' && !name.endsWith('.index')))
     expect(kept(await files(directory))).toEqual({ ...kept(then), [`${first}.copy`]: then[`${first}.log`] })
+  })
+
+  it('is written by this version as these files are, to the byte', async () => {
+    await writeToday(directory)
+    if (process.env.RATATOSKR_WRITE_GOLDEN === '1') {
+      await rm(today, { recursive: true, force: true })
+      await cp(directory, today, { recursive: true, filter: (path) => !path.endsWith('ratatoskr.lock') })
+    }
+    expect(await files(directory)).toEqual(await files(today))
+  })
+
+  it.each([
+    ['after its clean stop', []],
+    ['after a crash', ['clean']],
+    ['without its indexes', ['clean', '.index']],
+  ])('is read as this version writes it, gaps and all, %s', async (_, missing) => {
+    await cp(today, directory, { recursive: true })
+    for (const name of Object.keys(await files(directory))) {
+      if (missing.some((ending) => name.endsWith(ending))) await rm(join(directory, name))
+    }
+    const stores = await started(directory)
+    const log = await stores.logs.openLog({ topicId, partition: 3 }, { segmentBytes })
+    expect([log.startOffset, log.stableOffset, log.damaged]).toEqual([0, 8, [{ from: 4, to: 5 }]])
+    await expect(async () => log.read(4, 1)).rejects.toMatchObject({
+      code: 'RTK_STORE_CORRUPT',
+      details: { offset: 4, nextOffset: 5 },
+    })
+    expect(await log.offsetForTime(1_700_000_000_600)).toBe(5)
+    for (const offset of [0, 3, 5, 6, 7])
+      expect(nextOffsetOf(await log.read(offset, 1))).toBeGreaterThan(offset)
+    expect((await stores.state.get('groups/a/0'))?.value).toEqual(utf8('1'))
+    await stop(stores)
   })
 
   it('is read: records, times, state', async () => {
