@@ -70,8 +70,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'what was taken back is not synced',
     batteries: ['simdisk'],
     file: 'adapters/disk/group-writer.ts',
-    find: 'if (this.#written !== undefined) this.#written.dirty = true',
-    replace: 'await Promise.resolve()',
+    find: 'this.#markDirty(file)\n        await file.file.truncate',
+    replace: 'await file.file.truncate',
   },
   {
     name: 'short writes go unnoticed',
@@ -79,13 +79,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'adapters/disk/file-system.ts',
     find: 'done += written',
     replace: 'done = bytes.length',
-  },
-  {
-    name: 'recovery leaves the torn end',
-    batteries: ['simdisk'],
-    file: 'adapters/disk/recovery.ts',
-    find: 'await file.truncate(sizeBytes)',
-    replace: 'await Promise.resolve(sizeBytes)',
   },
   {
     name: 'recovery does not sync what it found',
@@ -142,13 +135,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'adapters/disk/disk-log-store.ts',
     find: '    await fileSystem.syncDirectory(topicDirectory)\n    await fileSystem.syncDirectory(this.#trashPath)',
     replace: '    await Promise.resolve()',
-  },
-  {
-    name: 'the clean file is not removed before its use',
-    batteries: ['simdisk'],
-    file: 'adapters/disk/clean-file.ts',
-    find: '  await fileSystem.remove(path)\n  return logs',
-    replace: '  return logs',
   },
   {
     name: "the clean file's removal is not synced",
