@@ -1,14 +1,15 @@
 /** A storage that wraps another and fails on command: to see what a program does when its disk does not. */
-import type {
-  Durability,
-  LogId,
-  LogStore,
-  MaybePromise,
-  OffsetRange,
-  PartitionLog,
-  StateChange,
-  StateStore,
-  Storage,
+import {
+  type Durability,
+  isRatatoskrError,
+  type LogId,
+  type LogStore,
+  type MaybePromise,
+  type OffsetRange,
+  type PartitionLog,
+  type StateChange,
+  type StateStore,
+  type Storage,
 } from 'ratatoskr/ports'
 
 /** What is to go wrong; every function is asked at each call and may be replaced at any time. */
@@ -147,7 +148,8 @@ class FaultyLog implements PartitionLog {
       // The inner log takes the batch at once, so that the order of calls stays; only the acknowledgement is late.
       return held === undefined ? appended : Promise.all([held, appended]).then(() => undefined)
     } catch (error) {
-      this.#poison = { error }
+      // A full store has written nothing and goes on; every other failure ends the log, as the port demands.
+      if (!isRatatoskrError(error, 'RTK_STORE_FULL')) this.#poison = { error }
       throw error
     }
   }
