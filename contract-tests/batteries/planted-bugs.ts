@@ -67,13 +67,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'files.release(file)',
   },
   {
-    name: 'what was taken back is not synced',
-    batteries: ['simdisk'],
-    file: 'adapters/disk/group-writer.ts',
-    find: 'this.#markDirty(file)\n        await file.file.truncate',
-    replace: 'await file.file.truncate',
-  },
-  {
     name: 'short writes go unnoticed',
     batteries: ['simdisk', 'syscalls'],
     file: 'adapters/disk/file-system.ts',
