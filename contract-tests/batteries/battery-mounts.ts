@@ -91,7 +91,7 @@ export class Mounts implements Disposable {
   }
 }
 
-/** Makes a file that holds an empty file system. */
+/** Makes a file that holds an empty file system. Blocks of it that were never written take no room. */
 export function makeImage(
   file: string,
   kind: ImageKind,
@@ -100,12 +100,23 @@ export function makeImage(
 ): void {
   writeFileSync(file, '')
   truncateSync(file, megabytes * 1024 * 1024)
-  run(`mkfs.${kind}`, [
-    '-q',
-    ...(kind === 'ext4' ? ['-F', '-E', 'lazy_itable_init=0,nodiscard'] : []),
-    ...options,
-    file,
+  const quick = kind === 'ext4' ? ['-F', '-E', 'lazy_itable_init=0,nodiscard'] : []
+  run(`mkfs.${kind}`, ['-q', ...quick, ...options, file])
+}
+
+/**
+ * Makes an ext4 on a device that fails when it must keep more than fits below it. The journal and the tables have their room
+ * from the beginning, so that what fails is the data: with a journal that cannot be written the kernel reports some
+ * syncs as done that were not, to any program.
+ */
+export function makeFailingImage(file: string, megabytes: number): void {
+  makeImage(file, 'ext4', megabytes, [
+    '-E',
+    'lazy_itable_init=0,nodiscard,packed_meta_blocks=1',
+    '-N',
+    '2048',
   ])
+  run('fallocate', ['--length', '10m', file])
 }
 
 /** The file as it is at this moment. Only where blocks can be shared: the copy is made at once, and nothing is written meanwhile. */

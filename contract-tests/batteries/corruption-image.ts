@@ -119,7 +119,8 @@ function batchAround(offset: number, place: number, random: () => number): Uint8
     return batch
   })
   const size = inner.reduce((sum, { length }) => sum + length, 0)
-  const payload = new Uint8Array(size + 50)
+  // Nothing of it is zero, so that a file that was cut does not become whole again when it grows by zeros.
+  const payload = new Uint8Array(size + 50).fill(0x5a)
   let at = 20
   for (const batch of inner) {
     payload.set(batch, at)

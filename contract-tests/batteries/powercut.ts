@@ -18,7 +18,15 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Battery, batteryOptions, seededRandom } from './battery.ts'
-import { cloneFile, type ImageKind, Mounts, makeImage, missingFor, ownNamespace } from './battery-mounts.ts'
+import {
+  cloneFile,
+  type ImageKind,
+  Mounts,
+  makeFailingImage,
+  makeImage,
+  missingFor,
+  ownNamespace,
+} from './battery-mounts.ts'
 import { bugsOf } from './planted-bugs.ts'
 import { Writer } from './powercut-process.ts'
 import { machineMs } from './powercut-protocol.ts'
@@ -120,9 +128,9 @@ async function losesWithBug(
 
 /** Fills the device below a file system until fdatasync fails, then gives it room and looks what is there. */
 async function failOnce(mounts: Mounts, number: number): Promise<{ acked: number; codes: Set<string> }> {
-  const memory = mounts.tmpfs('small', '16m')
+  const memory = mounts.tmpfs('small', '24m')
   const image = join(memory, 'image')
-  makeImage(image, 'ext4', 96)
+  makeFailingImage(image, 96)
   let disk = mounts.image('failing', image, 'ext4')
   try {
     await using writer = await Writer.start(join(disk, 'data'), seed + number, undefined)
