@@ -62,8 +62,15 @@ export class BatchProbe {
     return (await this.#checksumOf(position + crcStart, endPosition)) === crc
   }
 
-  /** The first whole batch from a position on that `accepts` and has the right epoch. */
-  async findBatch(from: number, accepts: (head: BatchHead) => boolean): Promise<BatchHead | undefined> {
+  /**
+   * The first whole batch from a position on that `accepts` and has the right epoch.
+   * @param onBroken is called for those on the way that are not whole
+   */
+  async findBatch(
+    from: number,
+    accepts: (head: BatchHead) => boolean,
+    onBroken: (head: BatchHead) => void = () => {},
+  ): Promise<BatchHead | undefined> {
     const window = this.#window
     let position = from
     while (position + batchHeaderBytes <= this.#sizeBytes) {
@@ -74,7 +81,10 @@ export class BatchProbe {
       position += candidate - at
       if (candidate + batchHeaderBytes > window.bytes.length) continue
       const head = this.#headIn(candidate)
-      if (head.hasEpoch && accepts(head) && (await this.isWhole(head))) return head
+      if (head.hasEpoch && accepts(head)) {
+        if (await this.isWhole(head)) return head
+        onBroken(head)
+      }
       position++
     }
     return undefined

@@ -89,9 +89,11 @@ export async function adoptSegments(
     segment.adopt(summary)
     return segment
   })
-  const last = segments.at(-1)
-  if (last === undefined) return segments
-  return (await context.fileSystem.sizeOf(last.path)) === last.sizeBytes ? segments : undefined
+  // A file that has another size is not the one that was closed, whatever the note says of it.
+  for (const { path, sizeBytes } of segments) {
+    if ((await context.fileSystem.sizeOf(path)) !== sizeBytes) return undefined
+  }
+  return segments
 }
 
 /**
@@ -108,7 +110,9 @@ async function recoverSegment(
   const summary = (await readIndexFile(fileSystem, segment.indexPath, checksum, 'summary'))?.summary
   const concerns =
     summary?.baseOffset === segment.baseOffset &&
-    summary.endOffset <= (limitOffset ?? Number.MAX_SAFE_INTEGER)
+    summary.endOffset <= (limitOffset ?? Number.MAX_SAFE_INTEGER) &&
+    // A sealed segment that has grown since it was covered whole is not what was covered.
+    !(summary.endOffset === limitOffset && summary.sizeBytes < size)
   // Bytes that were synced once, or all of a sealed segment, are gone: that is damage.
   const isCut = (concerns && summary.sizeBytes > size) || (limitOffset !== undefined && size === 0)
   const endOffset = limitOffset ?? (isCut ? summary?.endOffset : undefined)

@@ -12,14 +12,14 @@
  *  3. Its header is plausible (magic 2, base offset E, records, a length). What lies exactly at P + length is next, when it
  *     is a batch or has the header of the one that must follow. Otherwise, when the CRC over [P + 21, Q) fits for a batch at
  *     Q that continues the offsets (or for the end of the file), only the length is damaged, and Q is next. Otherwise, when
- *     P + length is the end of the file or beyond it, this is a torn end. Otherwise a chain of batches after P + length is
- *     next; within the batch itself only an anchored one.
- *  4. Its header is not plausible: the first chain after it is next, if it is anchored or its offsets lead to one that is;
- *     without any anchored chain the first one, unless the header begins or ends in zeros, as blocks leave it that were
- *     never written.
+ *     nothing but zeros lies from P + length on, this is a torn end. Otherwise the first anchored chain after P + length is
+ *     next; or one that begins before and goes on beyond it, for then the length is not right.
+ *  4. Its header is not plausible: the first anchored chain after it is next.
  *
  * A chain is one valid batch or several in a row. It is anchored when it ends as a segment does: with the file, in zeros, or
- * at the header of the batch that must follow it. Batches within a payload are followed by the rest of the payload.
+ * at the header of the batch that must follow it. Batches within a payload are followed by the rest of the payload. A chain
+ * that is not anchored, between two places where the headers are damaged, may be either: rather than serve what may be a
+ * part of a payload, it is given up as a part of the gap.
  * What a damaged place leads to counts only when a valid batch comes in the end: so torn batches in a row are a torn end.
  */
 import type { DiskFile } from 'ratatoskr/ports'
@@ -57,13 +57,20 @@ export interface SegmentScan {
 /** Told of each valid batch: the bytes, where in them it begins, its position, and whether it is the first after a gap. */
 export type OnBatch = (bytes: Uint8Array, at: number, position: number, afterGap: boolean) => void
 
-/** Where a scan goes on. `certain`: the place follows a batch that is whole, so that no crash tore it. */
+/** Where a scan goes on. */
 interface Next extends Place {
-  readonly certain?: boolean
+  /** The place follows a batch that is whole, or was, so that no crash tore it: offsets below this are taken. */
+  readonly takenOffset?: number
 }
 
-/** More searching than this for chains that are not anchored is not worth it; and it bounds the time. */
-const chainsMax = 16
+/** Batches in a row. */
+interface Chain {
+  readonly start: Place
+  readonly end: Place
+}
+
+/** More searching than this for a chain that is anchored is not worth it; and it bounds the time. */
+const chainsMax = 64
 const relativeOffsetMax = 0xffff_ffff
 /** A base offset that is larger by more than this is damaged rather than right. */
 const doubtfulOffsetsMax = 65_536
@@ -85,12 +92,12 @@ export async function scanSegment(
   const probe = new BatchProbe(file, sizeBytes, checksum)
   let place: Place = from
   let damage: (Place & { readonly problem: string }) | undefined
-  let certainOffset: number | undefined
+  let takenOffset: number | undefined
   for (;;) {
     const run = await scanBatches(file, place, sizeBytes, checksum, (bytes, at, position) => {
       const afterGap = damage !== undefined
       if (damage !== undefined) gaps.push(gapOf(damage, { position, offset: baseOffsetOf(bytes, at) }))
-      damage = certainOffset = undefined
+      damage = takenOffset = undefined
       onBatch(bytes, at, position, afterGap)
     })
     place = { position: run.endPosition, offset: run.endOffset }
@@ -99,11 +106,11 @@ export async function scanSegment(
     const next = await nextPlace(probe, source, place)
     if (next === undefined) break
     place = next
-    if (next.certain === true) certainOffset = next.offset
+    takenOffset = next.takenOffset ?? takenOffset
   }
   if (damage === undefined) return { end: place, gaps, torn: undefined }
   const endOffset =
-    limitOffset ?? certainOffset ?? (damagedBefore || gaps.length > 0 ? damage.offset : undefined)
+    limitOffset ?? takenOffset ?? (damagedBefore || gaps.length > 0 ? damage.offset : undefined)
   if (endOffset === undefined || endOffset < damage.offset) {
     const { position, offset, problem } = damage
     return { end: { position, offset }, gaps, torn: problem }
@@ -126,7 +133,7 @@ async function nextPlace(probe: BatchProbe, source: ScanSource, at: Place): Prom
   if (head === undefined || (await probe.isZeroFrom(at.position))) return undefined
   if (await probe.isWhole(head)) return afterWhole(probe, source, at, head)
   if (isPlausible(head, at.offset)) return afterPlausible(probe, source, at, head)
-  return findChain(probe, source, at, at.position + 1, head.hasHole ? 'leading' : 'any')
+  return (await findChain(probe, source, at, at.position + 1))?.start
 }
 
 /** Rule 2: the batch is whole, but it is not the one that must be here. */
@@ -140,11 +147,12 @@ async function afterWhole(
   const followerIsWhole = follower !== undefined && (await probe.isWhole(follower))
   const { limitOffset } = source
   if (head.baseOffset > at.offset && head.hasEpoch && admits(source, at, head)) {
+    const isLast = head.endPosition === source.sizeBytes
     const agrees = followerIsWhole
       ? follower.baseOffset === head.nextOffset
       : limitOffset === undefined
         ? !differsInOneByte(head.baseOffset, at.offset)
-        : limitOffset === head.nextOffset
+        : isLast && limitOffset === head.nextOffset
     if (agrees) return { position: at.position, offset: head.baseOffset }
   }
   const position = head.endPosition
@@ -153,12 +161,14 @@ async function afterWhole(
   }
   const isCopy = head.baseOffset < at.offset && (await probe.isCopy(head, source.baseOffset))
   if (isCopy) return { position, offset: at.offset }
-  // It is not served, for its offset is in doubt; but if that should be right after all, its offsets are taken.
-  const isNear = head.baseOffset > at.offset && head.baseOffset - at.offset <= doubtfulOffsetsMax
-  const counted = isNear ? head.nextOffset : at.offset + head.records
-  const offset = Math.min(counted, limitOffset ?? counted)
+  const offset = Math.min(at.offset + head.records, limitOffset ?? Number.MAX_SAFE_INTEGER)
+  if (head.baseOffset > at.offset && head.baseOffset - at.offset <= doubtfulOffsetsMax) {
+    // It is not served, for its offset is in doubt. If that should be right after all, and nothing follows, it is taken.
+    return { position, offset: at.offset, takenOffset: head.nextOffset }
+  }
   // Zeros where the base offset must be are what a hole leaves that ends within the header.
-  return { position, offset, certain: head.baseOffset !== 0 || at.offset === 0 }
+  const isHole = head.baseOffset === 0 && at.offset !== 0
+  return { position, offset, ...(!isHole && { takenOffset: offset }) }
 }
 
 /** Rule 3: the header is what it must be, as far as can be told, and the batch is not whole. */
@@ -170,65 +180,76 @@ async function afterPlausible(
 ): Promise<Next | undefined> {
   const { endPosition: position, nextOffset } = head
   const follower = await probe.headAt(position)
-  if (follower !== undefined) {
-    const isWhole = await probe.isWhole(follower)
-    if (isWhole && follower.hasEpoch && follower.baseOffset > at.offset && admits(source, at, follower)) {
-      return { position, offset: follower.baseOffset }
-    }
-    if (isWhole || isPlausible(follower, nextOffset)) return { position, offset: nextOffset }
-  }
+  if (follower !== undefined && isPlausible(follower, nextOffset)) return { position, offset: nextOffset }
   const shortened = await probe.endByChecksum(head)
-  if (shortened !== undefined) return { position: shortened, offset: nextOffset, certain: true }
-  if (position === source.sizeBytes) return undefined
-  if (position > source.sizeBytes) {
-    // What was sealed was synced whole: a torn end is no explanation there.
-    return source.limitOffset === undefined
-      ? undefined
-      : findChain(probe, source, at, at.position + 1, 'anchored')
+  if (shortened !== undefined) return { position: shortened, offset: nextOffset, takenOffset: nextOffset }
+  if (follower !== undefined && (await probe.isWhole(follower))) {
+    const isLater = follower.hasEpoch && follower.baseOffset > at.offset && admits(source, at, follower)
+    return { position, offset: isLater ? follower.baseOffset : nextOffset }
   }
-  return (
-    (await findChain(probe, source, at, position, 'leading')) ??
-    findChain(probe, source, at, at.position + 1, 'anchored')
-  )
+  const { limitOffset, sizeBytes } = source
+  // What was sealed was synced whole: a torn end is no explanation there.
+  if (position >= sizeBytes && (limitOffset === undefined || position === sizeBytes)) return undefined
+  if (position < sizeBytes && (await probe.isZeroFrom(position))) return undefined
+  const inside = await findChain(probe, source, at, at.position + 1)
+  if (inside === undefined || inside.start.position >= position || inside.end.position > position) {
+    return inside?.start
+  }
+  return (await findChain(probe, source, at, position))?.start
 }
 
 /**
- * Rule 4: the first chain of batches from a position on that can be ours.
- * @param wanted `anchored`: no other; `leading`: or one whose offsets lead to one that is; `any`: or, without, the first
+ * The first anchored chain of batches from a position on that can be ours. When the one after it has offsets that it would
+ * leave behind, as when a block was written to a wrong place, the longer of the two counts.
  */
 async function findChain(
   probe: BatchProbe,
   source: ScanSource,
   at: Place,
   from: number,
-  wanted: 'anchored' | 'leading' | 'any',
-): Promise<Place | undefined> {
+): Promise<Chain | undefined> {
+  const first = await nextChain(probe, source, at, from)
+  if (first === undefined) return undefined
+  const second = await nextChain(probe, source, at, first.end.position)
+  if (second === undefined || second.start.offset >= first.end.offset) return first
+  return lengthOf(second) > lengthOf(first) ? second : first
+}
+
+const lengthOf = ({ start, end }: Chain): number => end.position - start.position
+
+async function nextChain(
+  probe: BatchProbe,
+  source: ScanSource,
+  at: Place,
+  from: number,
+): Promise<Chain | undefined> {
   const { file, sizeBytes, checksum, limitOffset } = source
-  let first: { readonly start: Place; readonly end: Place } | undefined
+  const broken: BatchHead[] = []
   let position = from
   for (let count = 0; count < chainsMax; count++) {
-    const head = await probe.findBatch(position, (candidate) => admits(source, at, candidate))
-    if (head === undefined) break
+    const head = await probe.findBatch(
+      position,
+      (candidate) => admits(source, at, candidate),
+      (one) => broken.push(one),
+    )
+    if (head === undefined) return undefined
     const start = { position: head.position, offset: head.baseOffset }
     const run = await scanBatches(file, start, sizeBytes, checksum, () => undefined)
     const end = { position: run.endPosition, offset: run.endOffset }
     const fits = limitOffset === undefined || end.offset <= limitOffset
-    if (fits && (await isAnchored(probe, source, end))) {
-      if (wanted === 'anchored' || first === undefined) return start
-      return first.end.offset <= start.offset ? first.start : start
-    }
-    if (fits) first ??= { start, end }
+    // What lies within a batch that is not whole may be of its payload.
+    const isWithin = broken.some((one) => one.endPosition > end.position && one.records >= 1)
+    if (fits && !isWithin && (await isAnchored(probe, source, end))) return { start, end }
     position = end.position
   }
-  if (limitOffset === undefined && wanted !== 'any') return undefined
-  return wanted === 'anchored' ? undefined : first?.start
+  return undefined
 }
 
 /** True when a segment may end there, or goes on there with the batch that must follow. */
 async function isAnchored(probe: BatchProbe, source: ScanSource, end: Place): Promise<boolean> {
   const { sizeBytes, limitOffset } = source
   const head = await probe.headAt(end.position)
-  if (head !== undefined && isPlausible(head, end.offset)) return true
+  if (head !== undefined && resemblesHeader(head, end.offset)) return true
   if (limitOffset !== undefined && end.offset !== limitOffset) return false
   if (end.position === sizeBytes) return true
   // A few zeros end many a payload: only where a header should be do they tell.
@@ -243,6 +264,10 @@ const isPlausible = (head: BatchHead, offset: number): boolean =>
   head.records >= 1 &&
   head.endPosition - head.position >= batchHeaderBytes &&
   head.endPosition - head.position < recordsPerBatchMax + lengthPrefixBytes
+
+/** True for a header with little damage: two of the three things that are known of it before are right. */
+const resemblesHeader = (head: BatchHead, offset: number): boolean =>
+  Number(head.hasMagic) + Number(head.hasEpoch) + Number(head.baseOffset === offset) >= 2
 
 /** True when a valid batch may come after a damaged place: no offset twice, none beyond what can lie between. */
 function admits({ baseOffset, limitOffset }: ScanSource, at: Place, head: BatchHead): boolean {
