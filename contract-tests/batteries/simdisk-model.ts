@@ -103,7 +103,8 @@ export class LogModel {
   reopenedWith(found: FoundLog): void {
     const kept = new Map(found.batches.map(({ base, bytes }) => [base, bytes]))
     this.attempts = this.attempts
-      .filter(({ base, bytes }) => equal(kept.get(base), bytes))
+      // Segments before its start may be there once more after a crash.
+      .filter(({ base, bytes }) => base < found.start || equal(kept.get(base), bytes))
       .map((one) => (one.status === 'acked' ? one : { ...one, status: 'acked', durability: 'os' }))
     this.startMax = found.start
     this.cutTo = Number.POSITIVE_INFINITY

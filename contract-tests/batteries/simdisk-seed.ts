@@ -4,6 +4,7 @@
  */
 import { ManualClock, type SimulatedDisk } from 'ratatoskr/contract-tests'
 import type { LogId, PartitionLog, Stores } from 'ratatoskr/ports'
+import { Dice } from './simdisk-dice.ts'
 import {
   type CrashFacts,
   type CrashKind,
@@ -24,7 +25,7 @@ import {
   stateValue,
   syncIntervalMs,
 } from './simdisk-storage.ts'
-import { Dice, Workload } from './simdisk-workload.ts'
+import { Workload } from './simdisk-workload.ts'
 
 export const crashNames = ['killed', 'power cut', 'in recovery', 'after recovery'] as const
 export type CrashName = (typeof crashNames)[number]

@@ -17,7 +17,7 @@ import {
 import type { FoundLog, FoundState } from './simdisk-model.ts'
 
 export const syncIntervalMs = 50
-export const checksum = nodeChecksum()
+const checksum = nodeChecksum()
 const directory = '/data'
 
 /** What differs from seed to seed. */

@@ -11,7 +11,7 @@ import {
   type StateChange,
   type Stores,
 } from 'ratatoskr/ports'
-import { seededRandom } from './battery.ts'
+import { Dice } from './simdisk-dice.ts'
 import { type Attempt, type FoundLog, LogModel, StateModel } from './simdisk-model.ts'
 import {
   batchOf,
@@ -23,28 +23,6 @@ import {
   settled,
   stateValue,
 } from './simdisk-storage.ts'
-
-/** Draws from a seed. */
-export class Dice {
-  readonly next: () => number
-
-  constructor(seed: number) {
-    this.next = seededRandom(seed)
-  }
-
-  /** A whole number of at least `from` and at most `to`. */
-  between(from: number, to: number): number {
-    return from + Math.floor(this.next() * (to - from + 1))
-  }
-
-  chance(probability: number): boolean {
-    return this.next() < probability
-  }
-
-  pick<T>(from: readonly T[]): T {
-    return from[Math.floor(this.next() * from.length)]
-  }
-}
 
 const logIds: readonly LogId[] = [
   { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 0 },
