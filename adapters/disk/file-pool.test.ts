@@ -86,6 +86,42 @@ it('never syncs what is discarded', async () => {
   await expect(written.file.size()).rejects.toMatchObject({ code: 'EBADF' })
 })
 
+it('never syncs a file again whose sync failed, whoever needs its place, and opens it anew for the next user', async () => {
+  const pool = new FilePool(disk, 2, new LogStoreTally())
+  const [a, b, c] = await paths(3)
+  const written = await pool.acquire(a, 'write')
+  written.dirty = true
+  pool.poison(written)
+  pool.release(written)
+  for (const other of [b, c]) pool.release(await pool.acquire(other, 'read'))
+  const again = await pool.acquire(a, 'write')
+  expect(again).not.toBe(written)
+  pool.release(again)
+  await pool.closeIdle()
+  expect(disk.calls.some(({ call }) => call === 'sync')).toBe(false)
+  await expect(written.file.size()).rejects.toMatchObject({ code: 'EBADF' })
+})
+
+it('lets as many be in use as may be open, and the others wait their turn', async () => {
+  const pool = new FilePool(disk, 2, new LogStoreTally())
+  const all = await paths(6)
+  let inUse = 0
+  let most = 0
+  await Promise.all(
+    all.map(async (path) => {
+      const file = await pool.acquire(path, 'read')
+      most = Math.max(most, ++inUse)
+      await file.file.size()
+      inUse--
+      pool.release(file)
+    }),
+  )
+  expect(most).toBe(2)
+  await expect(pool.acquire(join(directory, 'missing'), 'read')).rejects.toMatchObject({ code: 'ENOENT' })
+  await Promise.all([pool.acquire(all[0], 'read'), pool.acquire(all[1], 'read')])
+  expect(pool.size).toBe(2)
+})
+
 it('closes what was still in use when the pool was closed, and keeps files again afterwards', async () => {
   const pool = new FilePool(disk, 4, new LogStoreTally())
   const [a] = await paths(1)

@@ -313,6 +313,19 @@ describe('a failed write', () => {
     },
   )
 
+  it('for lack of room at a new segment, while all before it is let go of, keeps the file that holds the offset', async () => {
+    const log = await openLog(200)
+    await append(log, 'fsync')
+    await append(log, 'fsync')
+    disk.inject({ call: 'open', suffix: '02.log', code: 'ENOSPC', times: 1 })
+    const letGo = log.truncateBefore(2)
+    expect(await codesOf([append(log, 'fsync')])).toEqual(['RTK_STORE_FULL'])
+    expect(await letGo).toBe(1)
+    await log.close()
+    const again = await openLog(200)
+    expect([again.startOffset, again.endOffset]).toEqual([1, 2])
+  })
+
   it('that cannot even be taken back ends the log', async () => {
     const log = await openLog()
     await append(log, 'fsync')
