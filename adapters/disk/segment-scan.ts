@@ -153,11 +153,15 @@ async function afterWhole(
       : limitOffset === undefined
         ? !differsInOneByte(head.baseOffset, at.offset)
         : isLast && limitOffset === head.nextOffset
-    if (agrees) return { position: at.position, offset: head.baseOffset }
+    if (agrees && (await isChain(probe, source, at.position, head.baseOffset))) {
+      return { position: at.position, offset: head.baseOffset }
+    }
   }
   const position = head.endPosition
   if (followerIsWhole && follower.baseOffset >= at.offset && admits(source, at, follower)) {
-    return { position, offset: follower.baseOffset }
+    // A batch that was written to a wrong place ends anywhere, perhaps within a payload.
+    const { baseOffset } = follower
+    if (await isChain(probe, source, position, baseOffset)) return { position, offset: baseOffset }
   }
   const isCopy = head.baseOffset < at.offset && (await probe.isCopy(head, source.baseOffset))
   if (isCopy) return { position, offset: at.offset }
@@ -223,7 +227,7 @@ async function nextChain(
   at: Place,
   from: number,
 ): Promise<Chain | undefined> {
-  const { file, sizeBytes, checksum, limitOffset } = source
+  const { limitOffset } = source
   const broken: BatchHead[] = []
   let position = from
   for (let count = 0; count < chainsMax; count++) {
@@ -234,8 +238,7 @@ async function nextChain(
     )
     if (head === undefined) return undefined
     const start = { position: head.position, offset: head.baseOffset }
-    const run = await scanBatches(file, start, sizeBytes, checksum, () => undefined)
-    const end = { position: run.endPosition, offset: run.endOffset }
+    const end = await endOfRun(source, start)
     const fits = limitOffset === undefined || end.offset <= limitOffset
     // What lies within a batch that is not whole may be of its payload.
     const isWithin = broken.some((one) => one.endPosition > end.position && one.records >= 1)
@@ -243,6 +246,22 @@ async function nextChain(
     position = end.position
   }
   return undefined
+}
+
+/** True when an anchored chain begins at a place with an offset. */
+async function isChain(
+  probe: BatchProbe,
+  source: ScanSource,
+  position: number,
+  offset: number,
+): Promise<boolean> {
+  return isAnchored(probe, source, await endOfRun(source, { position, offset }))
+}
+
+/** Where the valid batches in a row end that begin at a place. */
+async function endOfRun({ file, sizeBytes, checksum }: ScanSource, start: Place): Promise<Place> {
+  const { endPosition, endOffset } = await scanBatches(file, start, sizeBytes, checksum, () => undefined)
+  return { position: endPosition, offset: endOffset }
 }
 
 /** True when a segment may end there, or goes on there with the batch that must follow. */

@@ -2,15 +2,20 @@
  * Opens a damaged data directory with the real store, reads it in every way, and says what is wrong with what came.
  *
  * A batch is intact when its bytes lie where they were, or where the mutation moved them to. An intact batch is owed, unless
- * it cannot be told from one within a payload: when the headers before and after its run of intact batches are both damaged.
+ * it cannot be told from one within a payload: when the headers before and after its run of intact batches are both damaged,
+ * or when the one before is, and something there looks like a header whose batch would hold all of the run.
  * What is not owed may be refused by its offsets, or be cut off with everything after it. Whatever is served equals the
  * original.
  */
 import { verifyDataDirectory } from 'ratatoskr/adapters/disk'
 import {
   batchHeaderBytes,
+  batchMagic,
+  batchSizeOf,
   isRatatoskrError,
   type LogStore,
+  leaderEpochOf,
+  magicOf,
   nextOffsetOf,
   type PartitionLog,
   stampBatch,
@@ -64,7 +69,7 @@ class Damaged {
     let begun = true
     for (const [place, batch] of batches.entries()) {
       if (batches[place - 1]?.file !== batch.file) {
-        for (const one of run) owed.add(one)
+        if (begun || !this.#isDoubtful(run)) for (const one of run) owed.add(one)
         run = []
         begun = true
       }
@@ -73,11 +78,11 @@ class Damaged {
         continue
       }
       const hasHeader = this.#hasHeader(batch)
-      if (begun || hasHeader) for (const one of run) owed.add(one)
+      if (begun || (hasHeader && !this.#isDoubtful(run))) for (const one of run) owed.add(one)
       run = []
       begun = hasHeader
     }
-    for (const one of run) owed.add(one)
+    if (begun || !this.#isDoubtful(run)) for (const one of run) owed.add(one)
     return owed
   }
 
@@ -85,6 +90,29 @@ class Damaged {
   #hasHeader({ file, position, bytes }: StoredBatch): boolean {
     const now = this.contents(file)?.subarray(position, position + batchHeaderBytes)
     return now?.length === batchHeaderBytes && Buffer.compare(now, bytes.subarray(0, batchHeaderBytes)) === 0
+  }
+
+  /**
+   * True when something before a run of intact batches looks like the header of one that holds all of it, or when a batch at
+   * least as long as it lies elsewhere than where it was, and its offsets leave no room for the run.
+   */
+  #isDoubtful(run: readonly StoredBatch[]): boolean {
+    const now = run.length > 0 ? this.contents(run[0].file) : undefined
+    if (now === undefined) return false
+    const [start, last] = [this.placeOf(run[0]) ?? 0, run[run.length - 1]]
+    const end = (this.placeOf(last) ?? 0) + last.bytes.length
+    for (let at = 0; at < start; at++) {
+      const isHeader = magicOf(now, at) === batchMagic && leaderEpochOf(now, at) === 0
+      if (isHeader && at + batchSizeOf(now, at) > end) return true
+    }
+    return this.#stray(run[0].file).some(({ bytes }) => bytes.length >= end - start)
+  }
+
+  /** Batches of a file that are whole, but elsewhere than where they were. */
+  #stray(file: string): StoredBatch[] {
+    const now = Buffer.from(this.contents(file) ?? [])
+    const all = this.#image.logs.flatMap(({ batches }) => batches.filter((batch) => batch.file === file))
+    return all.filter((batch) => this.placeOf(batch) === undefined && now.includes(batch.bytes))
   }
 
   get paths(): Set<string> {
