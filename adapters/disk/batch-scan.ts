@@ -18,6 +18,7 @@ import {
   leaderEpochOf,
   magicOf,
   nextOffsetOf,
+  RatatoskrError,
 } from 'ratatoskr/ports'
 import { allocate } from './file-system.ts'
 
@@ -32,6 +33,16 @@ export interface ScanResult {
   readonly endOffset: number
   /** Why they end before the file does; undefined when they do not. */
   readonly problem: string | undefined
+}
+
+/** @throws RTK_INVALID_ARGUMENT */
+export function assertEpoch(batch: Uint8Array): void {
+  const epoch = leaderEpochOf(batch)
+  if (epoch === leaderEpoch) return
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `this store keeps batches of leader epoch ${leaderEpoch} only, got ${epoch}`,
+  )
 }
 
 /** What is wrong with the batch at `at`; undefined when it is whole and valid. `limit` is where the bytes end. */

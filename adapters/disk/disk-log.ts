@@ -9,27 +9,23 @@ import {
   type BatchBytes,
   closedError,
   type Durability,
-  leaderEpochOf,
   type MaybePromise,
   maxTimestampOf,
   type OffsetRange,
   type PartitionLog,
   RatatoskrError,
 } from 'ratatoskr/ports'
-import { leaderEpoch } from './batch-scan.ts'
+import { assertEpoch } from './batch-scan.ts'
 import { GroupWriter } from './group-writer.ts'
 import { HotTail } from './hot-tail.ts'
 import type { IndexSummary } from './index-file.ts'
-import { reportGaps } from './recovery.ts'
 import { Segment } from './segment.ts'
+import { readExamined, reportGaps } from './segment-damage.ts'
 import { SegmentList } from './segment-list.ts'
 import type { Place } from './segment-reader.ts'
-import { isCorrupt, type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
+import { type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
 
 const noBytes = new Uint8Array(0)
-
-// A segment that is sound by examination and still fails to be read is being changed by somebody else.
-const readAttemptsMax = 3
 
 export interface DiskLogOptions {
   /** `<topic id>/<partition>`. */
@@ -140,7 +136,9 @@ export class DiskLog implements PartitionLog {
       for (const segment of this.#segments.all) {
         if (segment.maxTimestampMs < timestampMs || segment.baseOffset >= this.#stableOffset) continue
         const find = () => segment.offsetForTime(timestampMs, this.#stableOffset)
-        const found = await this.#examined(segment, find, (seen) => this.#examine(segment, seen))
+        const found = await readExamined(segment, segment.baseOffset, find, (seen) =>
+          this.#examine(segment, seen),
+        )
         if (found !== undefined) return found
       }
       return this.#stableOffset
@@ -194,8 +192,9 @@ export class DiskLog implements PartitionLog {
       assertReadable(offset, this.startOffset, this.#stableOffset)
       if (offset === this.#endOffset) return undefined
       const segment = this.#segments.holding(offset)
-      const place = await this.#examined(
+      const place = await readExamined(
         segment,
+        offset,
         async () => {
           await segment.loadIndex()
           return segment.placeOf(offset)
@@ -220,8 +219,9 @@ export class DiskLog implements PartitionLog {
       if (offset === this.#stableOffset) return noBytes
       const segment = this.#segments.holding(offset)
       this.#segments.assertUndamaged(offset)
-      return this.#examined(
+      return readExamined(
         segment,
+        offset,
         () => segment.read({ offset, limitOffset: this.#stableOffset, bytesMax }),
         async (seen) => {
           await this.#examine(segment, seen)
@@ -229,23 +229,6 @@ export class DiskLog implements PartitionLog {
         },
       )
     })
-  }
-
-  /** Runs a read; when it finds damage, has the segment examined, so that the damage is known, and runs it again. */
-  async #examined<T>(
-    segment: Segment,
-    read: () => Promise<T>,
-    examine: (examinationsSeen: number) => Promise<void>,
-  ): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      const { examinations } = segment
-      try {
-        return await read()
-      } catch (error) {
-        if (!isCorrupt(error) || attempt === readAttemptsMax) throw error
-      }
-      await examine(examinations)
-    }
   }
 
   /** Examines a segment, unless that was done since somebody saw its damage. */
@@ -415,14 +398,4 @@ export class DiskLog implements PartitionLog {
       await active.writeIndex()
     }
   }
-}
-
-/** @throws RTK_INVALID_ARGUMENT */
-function assertEpoch(batch: BatchBytes): void {
-  const epoch = leaderEpochOf(batch)
-  if (epoch === leaderEpoch) return
-  throw new RatatoskrError(
-    'RTK_INVALID_ARGUMENT',
-    `this store keeps batches of leader epoch ${leaderEpoch} only, got ${epoch}`,
-  )
 }

@@ -4,10 +4,11 @@
  * a gap, and no file is changed for it. Files that contradict each other are refused, before anything is changed.
  */
 import type { DiskFile } from 'ratatoskr/ports'
-import { baseOffsetOf, batchHeaderBytes, RatatoskrError } from 'ratatoskr/ports'
+import { baseOffsetOf, batchHeaderBytes, batchSizeOf, nextOffsetOf, RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from './file-system.ts'
 import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
+import { reportGaps } from './segment-damage.ts'
 import type { Place } from './segment-reader.ts'
 import type { SegmentScan } from './segment-scan.ts'
 import type { StoreContext } from './store-context.ts'
@@ -154,33 +155,44 @@ async function goesOnWrongly(
 
 /** The base offset in the header at a position; undefined when the file ends before, or has zeros there. */
 async function offsetAt(file: DiskFile, position: number): Promise<number | undefined> {
+  const bytes = await headerAt(file, position)
+  return bytes && baseOffsetOf(bytes)
+}
+
+async function headerAt(file: DiskFile, position: number): Promise<Uint8Array | undefined> {
   const bytes = allocate(batchHeaderBytes)
-  const isWhole = (await file.read(bytes, position)) === bytes.length && bytes.some((byte) => byte !== 0)
-  return isWhole ? baseOffsetOf(bytes) : undefined
+  const isThere = (await file.read(bytes, position)) === bytes.length && bytes.some((byte) => byte !== 0)
+  return isThere ? bytes : undefined
 }
 
 /**
- * A segment that begins with another offset than its name says is damaged, or a copy of another. It is a copy when records
- * are missing right before it, too, and it begins with an offset that another segment holds.
+ * A segment that begins with another offset than its name says is damaged, or a copy of another. It is a copy when it begins
+ * with an offset that another segment holds, and records are missing right before it or its second batch goes on from there.
  * @throws RTK_STORE_CORRUPT
  */
 async function assertNamedRightly({ fileSystem }: StoreContext, segments: readonly Segment[]): Promise<void> {
   for (let i = 1; i < segments.length; i++) {
-    const before = segments[i - 1]
-    const { baseOffset, path } = segments[i]
-    const lostEnd = before.gaps.some(
-      ({ offset, endOffset }) => offset < endOffset && endOffset === baseOffset,
-    )
-    if (!lostEnd) continue
+    const { baseOffset, gaps, path } = segments[i]
+    const before = segments[i - 1].gaps.at(-1)
+    const lostEnd = before?.endOffset === baseOffset && before.offset < baseOffset
+    if (!lostEnd && gaps.length === 0) continue
     const file = await fileSystem.open(path, 'read')
-    const found = await offsetAt(file, 0).finally(() => file.close())
+    const found = await offsetOfCopy(file, lostEnd).finally(() => file.close())
     if (found === undefined || found >= baseOffset || found < segments[0].baseOffset) continue
     throw new RatatoskrError(
       'RTK_STORE_CORRUPT',
-      `the segment that is named ${baseOffset} begins with offset ${found}, and records before it are missing: it is a copy of another; run \`ratatoskr log verify\` to see the files, and put it elsewhere`,
+      `the segment that is named ${baseOffset} holds records from ${found} on: it is a copy of another; run \`ratatoskr log verify\` to see the files, and put it elsewhere`,
       { details: { offset: found, nextOffset: baseOffset } },
     )
   }
+}
+
+/** The offset with which a file begins; undefined when its second batch does not go on from there, and that is asked for. */
+async function offsetOfCopy(file: DiskFile, lostEnd: boolean): Promise<number | undefined> {
+  const first = await headerAt(file, 0)
+  if (first === undefined || lostEnd) return first && baseOffsetOf(first)
+  const second = batchSizeOf(first) >= batchHeaderBytes ? await offsetAt(file, batchSizeOf(first)) : undefined
+  return second === nextOffsetOf(first) ? baseOffsetOf(first) : undefined
 }
 
 /** @throws RTK_STORE_CORRUPT */
@@ -249,12 +261,4 @@ async function writeAgain(file: DiskFile, from: number, to: number): Promise<voi
     // A file system that never overwrites needs room for it. Without any, the log is opened as it is: it can be read.
     if (!isFull(error)) throw error
   }
-}
-
-export function reportGaps({ logger }: StoreContext, { baseOffset, gaps }: Segment): void {
-  logger.error('a segment is damaged: what lies around it is served, and the file is kept', {
-    segment: baseOffset,
-    gaps: gaps.length,
-    first: gaps.slice(0, 10),
-  })
 }
