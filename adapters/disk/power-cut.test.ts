@@ -180,6 +180,8 @@ describe('after any power cut', () => {
     const failed = failing.append(sampleBatch({ baseOffset: 1 }), 1, 1, 'fsync')
     await expect(failed).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
     await failing.close()
+    disk.inject({ call: 'write', code: 'ENOSPC', times: 1 })
+    await expect(logs.openLog(id, { segmentBytes: 1000 })).rejects.toMatchObject({ code: 'RTK_STORE_FULL' })
     const log = await logs.openLog(id, { segmentBytes: 1000 })
     await log.append(sampleBatch({ baseOffset: 1, seed: 9 }), 1, 1, 'fsync')
     const after = storesOn(disk.powerCut({ survival: 'nothing' })).logs

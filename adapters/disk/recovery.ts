@@ -11,7 +11,7 @@ import { baseOffsetOfName, Segment } from './segment.ts'
 import { reportGaps } from './segment-damage.ts'
 import type { Place } from './segment-reader.ts'
 import type { SegmentScan } from './segment-scan.ts'
-import type { StoreContext } from './store-context.ts'
+import { type StoreContext, storeFull } from './store-context.ts'
 
 const pieceBytes = 1024 * 1024
 
@@ -258,7 +258,7 @@ async function writeAgain(file: DiskFile, from: number, to: number): Promise<voi
       position += count
     }
   } catch (error) {
-    // A file system that never overwrites needs room for it. Without any, the log is opened as it is: it can be read.
-    if (!isFull(error)) throw error
+    // A file system that never overwrites needs room for it: without any, nothing could be promised of what comes after.
+    throw isFull(error) ? storeFull(error) : error
   }
 }
