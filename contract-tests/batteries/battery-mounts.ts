@@ -58,11 +58,6 @@ export class Mounts implements Disposable {
     return this.#mount(name, ['-t', 'tmpfs', '-o', `size=${size},mode=700`, 'tmpfs'])
   }
 
-  /** Gives a file system in memory another size. */
-  resize(path: string, size: string): void {
-    run('mount', ['-o', `remount,size=${size}`, path])
-  }
-
   /** Mounts an image on a loop device of its own. @returns where it is */
   image(name: string, file: string, kind: ImageKind): string {
     // What is removed is given back to the file below. A copy of an xfs has the identity of its original, which may be
@@ -102,21 +97,6 @@ export function makeImage(
   truncateSync(file, megabytes * 1024 * 1024)
   const quick = kind === 'ext4' ? ['-F', '-E', 'lazy_itable_init=0,nodiscard'] : []
   run(`mkfs.${kind}`, ['-q', ...quick, ...options, file])
-}
-
-/**
- * Makes an ext4 on a device that fails when it must keep more than fits below it. The journal and the tables have their room
- * from the beginning, so that what fails is the data: with a journal that cannot be written the kernel reports some
- * syncs as done that were not, to any program.
- */
-export function makeFailingImage(file: string, megabytes: number): void {
-  makeImage(file, 'ext4', megabytes, [
-    '-E',
-    'lazy_itable_init=0,nodiscard,packed_meta_blocks=1',
-    '-N',
-    '2048',
-  ])
-  run('fallocate', ['--length', '10m', file])
 }
 
 /** The file as it is at this moment. Only where blocks can be shared: the copy is made at once, and nothing is written meanwhile. */

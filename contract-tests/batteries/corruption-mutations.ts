@@ -168,7 +168,8 @@ function duplicateSegment(image: Image, random: Random): Mutation {
     kind: 'segment doubled',
     what: `${nameOf(path)}: a copy under base offset ${copyBase}${files.size > 1 ? ', with its index' : ''}`,
     files,
-    refusal: 'must',
+    // With one batch alone, right behind the end, it may as well be a batch whose offset is damaged.
+    refusal: batchesIn(image, path).length > 1 ? 'must' : 'may',
   }
 }
 

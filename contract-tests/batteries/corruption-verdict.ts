@@ -93,8 +93,8 @@ class Damaged {
   }
 
   /**
-   * True when something before a run of intact batches looks like the header of one that holds all of it, or when a batch at
-   * least as long as it lies elsewhere than where it was, and its offsets leave no room for the run.
+   * True when something before a run of intact batches looks like the header of one that holds all of it, or when batches
+   * that are together as long as the run lie elsewhere than where they were: their offsets may leave no room for it.
    */
   #isDoubtful(run: readonly StoredBatch[]): boolean {
     const now = run.length > 0 ? this.contents(run[0].file) : undefined
@@ -105,7 +105,8 @@ class Damaged {
       const isHeader = magicOf(now, at) === batchMagic && leaderEpochOf(now, at) === 0
       if (isHeader && at + batchSizeOf(now, at) > end) return true
     }
-    return this.#stray(run[0].file).some(({ bytes }) => bytes.length >= end - start)
+    const strayBytes = this.#stray(run[0].file).reduce((sum, { bytes }) => sum + bytes.length, 0)
+    return strayBytes > 0 && strayBytes >= end - start
   }
 
   /** Batches of a file that are whole, but elsewhere than where they were. */
@@ -173,8 +174,10 @@ export async function judge(image: Image, mutation: Mutation, again: boolean): P
 async function findsProblems(disk: SimulatedDisk): Promise<boolean> {
   try {
     for await (const { severity, state } of verifyDataDirectory(root, platform.checksum, () => {}, disk)) {
-      // No topic of the images' state names their logs. A torn end is told, but as what a crash leaves.
-      if (severity === 'error' || state === 'torn') return true
+      // A torn end is told as what a crash leaves. That no topic of the images' state names their logs tells nothing.
+      if (severity === 'error' || severity === 'warning' || state === 'torn') {
+        if (state !== 'orphan') return true
+      }
     }
     return false
   } catch (error) {

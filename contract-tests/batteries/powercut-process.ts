@@ -40,13 +40,13 @@ const here = (name: string): string => fileURLToPath(new URL(name, import.meta.u
 
 export class Writer implements AsyncDisposable {
   readonly #acked: Acknowledgement[] = []
-  readonly refused: Extract<WriterEvent, { is: 'refused' }>[] = []
   readonly #changes: StateChange[] = []
   readonly #child: ChildProcess
   readonly #exited: Promise<unknown>
   readonly #ready = Promise.withResolvers<void>()
   readonly #asked: ((status: Status) => void)[] = []
   #errors = ''
+  #refused: string | undefined
 
   private constructor(directory: string, seed: number, plantedBug: string | undefined) {
     const planted: Record<string, string> = plantedBug === undefined ? {} : { RATATOSKR_PLANTED: plantedBug }
@@ -80,19 +80,10 @@ export class Writer implements AsyncDisposable {
     const answer = new Promise<Status>((resolve) => this.#asked.push(resolve))
     this.#child.stdin?.write('\n')
     const status = await Promise.race([answer, this.#exited.then(() => undefined)])
+    if (this.#refused !== undefined) throw new Error(`the writer was refused with ${this.#refused}`)
     if (status === undefined) throw new Error(`the writer ended by itself: ${this.#errors}`)
     const changes = this.#changes.map((change) => ({ ...change }))
     return { acked: [...this.#acked], changes, attempted: status.attempted, lateMs: status.lateMs }
-  }
-
-  /** Kills it. @returns all that it said, to its last word */
-  async kill(): Promise<Told> {
-    const before = await this.told()
-    await this[Symbol.asyncDispose]()
-    const attempted = Object.fromEntries(
-      Object.keys(before.attempted).map((name) => [name, Number.POSITIVE_INFINITY]),
-    )
-    return { ...before, acked: this.#acked, changes: this.#changes, attempted }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -109,7 +100,9 @@ export class Writer implements AsyncDisposable {
         this.#acked.push(event)
         return
       case 'refused':
-        this.refused.push(event)
+        // Nothing is broken here but the power: the disk takes everything.
+        this.#ready.reject(new Error(`the writer was refused with ${event.code}`))
+        this.#refused ??= event.code
         return
       case 'changing':
         this.#changes.push({ operation: event.operation, begunMs: event.atMs, doneMs: undefined })

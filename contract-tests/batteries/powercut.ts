@@ -8,8 +8,7 @@
  *
  * Nothing acknowledged at `fsync` may be missing; at `interval` nothing that was acknowledged longer than the interval
  * before; at `os` anything may be, but what is there must be right. A writer that does not sync must lose what it
- * acknowledged in at least 95 of 100 cuts. Then file systems whose device fails for real: it fills up below them, so that
- * fdatasync reports an error.
+ * acknowledged in at least 95 of 100 cuts.
  *
  * A device here keeps all that it was given, in order: one that loses what was not flushed is what the simulated disk is for.
  * Needs root, loop devices and xfsprogs; without, the cases are skipped.
@@ -18,15 +17,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Battery, batteryOptions, seededRandom } from './battery.ts'
-import {
-  cloneFile,
-  type ImageKind,
-  Mounts,
-  makeFailingImage,
-  makeImage,
-  missingFor,
-  ownNamespace,
-} from './battery-mounts.ts'
+import { cloneFile, type ImageKind, Mounts, makeImage, missingFor, ownNamespace } from './battery-mounts.ts'
 import { bugsOf } from './planted-bugs.ts'
 import { Writer } from './powercut-process.ts'
 import { machineMs } from './powercut-protocol.ts'
@@ -34,7 +25,7 @@ import { type Cut, type CutReport, dueAtCut, verifyStore } from './powercut-veri
 
 const kinds: readonly ImageKind[] = ['ext4', 'xfs']
 const cutsPerImage = 10
-const megabytes: Record<ImageKind, number> = { ext4: 128, xfs: 320 }
+const megabytes: Record<ImageKind, number> = { ext4: 256, xfs: 512 }
 const lossShareMin = 0.95
 
 const reason = (await ownNamespace()) ?? missingFor('ext4') ?? missingFor('xfs')
@@ -118,6 +109,8 @@ async function losesWithBug(
   let example = ''
   await cutOften(mounts, host, kind, cuts, bug, (result) => {
     if (!(result instanceof Error)) return
+    // Only a broken promise counts: the battery itself might fail as well.
+    if (!/broken promises|the state is/.test(result.message)) throw result
     lost++
     example ||= result.message.replace(/\s+/g, ' ').slice(0, 80)
   })
@@ -126,50 +119,8 @@ async function losesWithBug(
   return text
 }
 
-/** Fills the device below a file system until fdatasync fails, then gives it room and looks what is there. */
-async function failOnce(mounts: Mounts, number: number): Promise<{ acked: number; codes: Set<string> }> {
-  const memory = mounts.tmpfs('small', '24m')
-  const image = join(memory, 'image')
-  makeFailingImage(image, 96)
-  let disk = mounts.image('failing', image, 'ext4')
-  try {
-    await using writer = await Writer.start(join(disk, 'data'), seed + number, undefined)
-    const failures = () => writer.refused.filter(({ level }) => level === 'fsync')
-    for (const begunMs = machineMs(); failures().length < 50; await pause(10)) {
-      if (machineMs() - begunMs > 60_000) throw new Error('the device did not fail within 60 s')
-    }
-    const told = await writer.kill()
-    mounts.unmount(disk)
-    mounts.resize(memory, '200m')
-    disk = mounts.image('failing', image, 'ext4')
-    const never = { fromMs: Number.POSITIVE_INFINITY, toMs: Number.POSITIVE_INFINITY }
-    // What is not synced may be lost; what was acknowledged as synced, also after the failure, may not.
-    const { due } = await verifyStore(join(disk, 'data'), told, never, {
-      os: 0,
-      interval: 0,
-      fsync: never.fromMs,
-    })
-    return { acked: due, codes: new Set(failures().map(({ code }) => code)) }
-  } finally {
-    mounts.unmount(disk)
-    mounts.unmount(memory)
-  }
-}
-
-async function failOften(mounts: Mounts, times: number): Promise<string> {
-  const codes = new Set<string>()
-  let acked = 0
-  for (let i = 0; i < times; i++) {
-    const result = await failOnce(mounts, i)
-    acked += result.acked
-    for (const code of result.codes) codes.add(code)
-  }
-  return `${acked} acknowledged, none lost; refused with ${[...codes].sort().join(', ')}`
-}
-
 if (reason !== undefined) {
   for (const kind of kinds) battery.skip(`power cuts on ${kind}`, reason)
-  battery.skip('devices that fail at fdatasync', reason)
 } else {
   using mounts = new Mounts()
   const memory = mounts.tmpfs('memory', '1536m')
@@ -183,7 +134,5 @@ if (reason !== undefined) {
       await battery.run(`planted on ${kind}: ${name}`, () => losesWithBug(mounts, host, kind, bugCuts, name))
     }
   }
-  const failures = Math.ceil(rounds / 6)
-  await battery.run(`${failures} devices that fail at fdatasync`, () => failOften(mounts, failures))
 }
 await battery.finish()
