@@ -175,9 +175,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a write that failed is acknowledged',
     batteries: ['syscalls'],
     file: 'adapters/disk/group-writer.ts',
-    find: 'await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from)',
+    find: 'await writeAll(file, chunk.buffer.view(from, to), chunk.filePosition + from)',
     replace:
-      'await writeAll(file.file, chunk.buffer.view(from, to), chunk.filePosition + from).catch(() => undefined)',
+      'await writeAll(file, chunk.buffer.view(from, to), chunk.filePosition + from).catch(() => undefined)',
   },
   {
     name: 'reads check no CRC',
@@ -205,9 +205,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'the batch after a damaged one is dropped',
     batteries: ['corruption'],
     file: 'adapters/disk/segment-scan.ts',
-    find: 'if (isWhole || isPlausible(follower, nextOffset)) return { position, offset: nextOffset }',
+    find: 'if (follower !== undefined && isPlausible(follower, nextOffset)) return { position, offset: nextOffset }',
     replace:
-      'if (isWhole || isPlausible(follower, nextOffset)) return { position: follower.endPosition, offset: follower.nextOffset }',
+      'if (follower !== undefined && isPlausible(follower, nextOffset)) return { position: follower.endPosition, offset: follower.nextOffset }',
   },
   {
     name: 'an index is believed whatever its checksum',
