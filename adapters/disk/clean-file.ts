@@ -50,7 +50,7 @@ export function encodeClean(logs: CleanLogs, checksum: Checksum): Uint8Array {
 }
 
 /** What a clean file says; undefined when it is damaged or of a version that is not known. */
-export function decodeClean(bytes: Uint8Array, checksum: Checksum): CleanLogs | undefined {
+function decodeClean(bytes: Uint8Array, checksum: Checksum): CleanLogs | undefined {
   const end = bytes.length - crcBytes
   if (end < headerBytes) return undefined
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
