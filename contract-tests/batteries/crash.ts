@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { Battery, batteryOptions, seededRandom, summaryOf } from './battery.ts'
 import { CrashLane } from './crash-lane.ts'
 import { bugsOf } from './planted-bugs.ts'
-import { buildIsCurrent, type ServerOptions, ServerProcess } from './server-process.ts'
+import { buildIsCurrent, planted, type ServerOptions, ServerProcess } from './server-process.ts'
 
 const readyMsP99Max = 1_000
 const { rounds, seed, report, lanes: laneCount } = batteryOptions({ rounds: 100, lanes: 2 })
@@ -52,11 +52,8 @@ async function run(one: CrashLane, kills: number): Promise<string> {
 
 /** The planted bug must be found. */
 async function findBug(bug: string, number: number): Promise<string> {
-  const one = lane(`planted-${number}`, number, {
-    built: false,
-    nodeArgs: ['--import', fileURLToPath(new URL('plant.ts', import.meta.url))],
-    environment: { ...environment, RATATOSKR_PLANTED: bug },
-  })
+  const { environment: bugOnly, ...options } = planted(bug)
+  const one = lane(`planted-${number}`, number, { ...options, environment: { ...environment, ...bugOnly } })
   await using _lane = one
   const killsMax = 20
   while (one.kills < killsMax) {

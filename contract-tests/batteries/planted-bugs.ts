@@ -67,8 +67,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'files.release(file)',
   },
   {
+    name: 'a full disk ends the log',
+    batteries: ['full-disk'],
+    file: 'adapters/disk/group-writer.ts',
+    find: 'if (!isFull(error)) {',
+    replace: 'if (error !== undefined) {',
+  },
+  {
     name: 'short writes go unnoticed',
-    batteries: ['simdisk', 'syscalls'],
+    batteries: ['simdisk', 'syscalls', 'full-disk'],
     file: 'adapters/disk/file-system.ts',
     find: 'done += written',
     replace: 'done = bytes.length',

@@ -132,3 +132,10 @@ export function buildIsCurrent(): boolean {
     return false
   }
 }
+
+/** Options of a server that runs with a planted bug, which stands in the sources and not in the build. */
+export const planted = (bug: string) => ({
+  built: false,
+  nodeArgs: ['--import', fileURLToPath(new URL('plant.ts', import.meta.url))],
+  environment: { RATATOSKR_PLANTED: bug },
+})
