@@ -313,8 +313,8 @@ describe('files that contradict each other', () => {
     await restart()
     await expect(openLog()).rejects.toMatchObject({
       code: 'RTK_STORE_CORRUPT',
-      message: expect.stringMatching(/a file is missing.*ratatoskr log verify.*ratatoskr log repair/s),
-      details: { offset: 30, nextOffset: 900 },
+      message: expect.stringMatching(/is a copy of another.*ratatoskr log verify.*ratatoskr log repair/s),
+      details: { offset: 0, nextOffset: 900 },
     })
     expect((await stat(duplicate)).size).toBe(size)
     await unlink(duplicate)

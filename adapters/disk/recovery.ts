@@ -181,7 +181,7 @@ async function assertNamedRightly({ fileSystem }: StoreContext, segments: readon
     if (found === undefined || found >= baseOffset || found < segments[0].baseOffset) continue
     throw new RatatoskrError(
       'RTK_STORE_CORRUPT',
-      `the segment that is named ${baseOffset} holds records from ${found} on: it is a copy of another; run \`ratatoskr log verify\` to see the files, and put it elsewhere`,
+      `the segment that is named ${baseOffset} holds records from ${found} on: it is a copy of another; run \`ratatoskr log verify\` to see the files, and put it elsewhere or run \`ratatoskr log repair\``,
       { details: { offset: found, nextOffset: baseOffset } },
     )
   }

@@ -9,7 +9,7 @@
  *  1. Nothing but zeros to the end of the file, or less than a header: that is the end.
  *  2. The batch is whole by its CRC, and only what the CRC leaves out is wrong (base offset, epoch): its extent is known,
  *     and what follows it is next. When base offset and follower agree on a later offset, batches before it are missing.
- *  3. Its header is plausible (magic 2, base offset E, records, a length). What lies exactly at P + length is next, when it
+ *  3. Its header is plausible (magic 2, base offset E, epoch 0, records, a length). What lies exactly at P + length is next, when it
  *     is a batch or has the header of the one that must follow. Otherwise, when the CRC over [P + 21, Q) fits for a batch at
  *     Q that continues the offsets (or for the end of the file), only the length is damaged, and Q is next. Otherwise, when
  *     nothing but zeros lies from P + length on, this is a torn end. Otherwise the first anchored chain after P + length is
@@ -279,6 +279,7 @@ async function isAnchored(probe: BatchProbe, source: ScanSource, end: Place): Pr
 
 const isPlausible = (head: BatchHead, offset: number): boolean =>
   head.hasMagic &&
+  head.hasEpoch &&
   head.baseOffset === offset &&
   head.records >= 1 &&
   head.endPosition - head.position >= batchHeaderBytes &&
