@@ -1,4 +1,5 @@
 /** An embedded broker whose storage is measured: filled, stopped or killed, started again, kept busy. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createBroker, type EmbeddedBroker, type TopicConfig } from 'ratatoskr'
 import { silentLogger } from 'ratatoskr/adapters/node'
 import type { Durability, LogStoreCounters, Platform, Session, Storage, Stores } from 'ratatoskr/ports'
@@ -72,6 +73,8 @@ export interface Memory {
 }
 
 const MIB = 1024 * 1024
+/** A reader sends what it got over a network, too: 1 MiB each time is 100 MB/s and more for each reader. */
+const coldReadPauseMs = 5
 const anonymous = { transport: 'embedded', address: 'embedded', local: true, encrypted: false }
 let broker: EmbeddedBroker
 let stores: Stores
@@ -155,6 +158,7 @@ async function publishBatches({ coldReaders, ...load }: BatchLoad): Promise<Batc
       const { nextOffset } = await session.fetch(topic, { partition: 0, offset, bytesMax: MIB })
       readMs.push(performance.now() - beginMs)
       offset = nextOffset > coldEnd(shape) ? 0 : nextOffset
+      await sleep(coldReadPauseMs)
     }
   })
   const watch = delayWatch()
