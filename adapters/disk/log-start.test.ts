@@ -207,6 +207,16 @@ describe('after a crash', () => {
     },
   )
 
+  it('what was checked once is not read again after the next crash, though nothing was written since', async () => {
+    await append(await openLog(), 4, mib / 2, 'os')
+    await crash()
+    await openLog()
+    expect(bytesRead).toBeGreaterThan(2 * mib)
+    await crash()
+    expect((await openLog()).endOffset).toBe(4)
+    expect(bytesRead).toBe(0)
+  })
+
   it('a start says what it recovered, once', async () => {
     await append(await openLog(), 3, 100, 'os')
     await append(await openLog({ ...id, partition: 1 }), 3, 100, 'os')

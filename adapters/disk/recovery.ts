@@ -15,6 +15,9 @@ import { type StoreContext, storeFull } from './store-context.ts'
 
 const pieceBytes = 1024 * 1024
 
+// Reading less than this once more, should the broker be killed again, costs no more than an index does now.
+const rescanBytesMin = 1024 * 1024
+
 /** What opening a log took. */
 export interface RecoveredLog {
   /** In order; none for a log without files. */
@@ -241,7 +244,7 @@ async function settleEnd(context: StoreContext, segment: Segment, found: Found):
   } finally {
     await file.close()
   }
-  if (segment.gaps.length > 0) await segment.writeIndex()
+  if (segment.gaps.length > 0 || found.scannedBytes >= rescanBytesMin) await segment.writeIndex()
 }
 
 /**
