@@ -190,4 +190,25 @@ describe('after any power cut', () => {
     expect([again.startOffset, again.endOffset, again.damaged]).toEqual([0, 2, []])
     expect((await again.read(0, 1)).length).toBeGreaterThan(0)
   })
+
+  it('no batch is served at the offset that a hole left in its header', async () => {
+    const disk = simulatedDisk()
+    const { logs } = storesOn(disk)
+    await logs.start()
+    const log = await logs.openLog(id, { segmentBytes: 10_000 })
+    for (let i = 0; i < 4; i++) await log.append(sampleBatch({ baseOffset: i }), i, 1, 'fsync')
+    await logs.stop()
+    // All of it is zero up to the end of the last batch's base offset, which its checksum does not cover.
+    const after = disk.powerCut({ survival: 'nothing' })
+    const path = after.paths().find((name) => name.endsWith('.log') && name.includes('/logs/')) as string
+    const { length } = sampleBatch({ baseOffset: 3 })
+    after.damage(path, 0, new Uint8Array(3 * length + 8))
+    for (const name of after.paths()) if (/clean|index/.test(name)) await after.remove(name)
+    const again = storesOn(after).logs
+    await again.start()
+    const left = await again.openLog(id, { segmentBytes: 10_000 })
+    for (let offset = left.startOffset; offset < left.stableOffset; offset++) {
+      await expect(async () => left.read(offset, 1)).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
+    }
+  })
 })

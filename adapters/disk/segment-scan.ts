@@ -292,6 +292,8 @@ const resemblesHeader = (head: BatchHead, offset: number): boolean =>
 /** True when a valid batch may come after a damaged place: no offset twice, none beyond what can lie between. */
 function admits({ baseOffset, limitOffset }: ScanSource, at: Place, head: BatchHead): boolean {
   const between = Math.max(1, Math.floor((head.position - at.position) / batchHeaderBytes))
+  // Offset 0 is the first in a log; anywhere else it is the zeros of a hole that ends within the header.
+  if (head.baseOffset === 0 && head.position > 0) return false
   return (
     head.baseOffset >= at.offset &&
     head.baseOffset - at.offset <= between * recordsPerBatchMax &&
