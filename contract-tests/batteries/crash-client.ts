@@ -7,7 +7,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { type Client, connect, isRatatoskrError } from 'ratatoskr/client'
 import type { PublishReceipt } from 'ratatoskr/ports'
-import { readAll, type StoredMessage } from '../testing/chaos.ts'
+import type { StoredMessage } from '../testing/chaos.ts'
+import { readBack } from './battery-read.ts'
 
 // Each writer has one publish under way, so that its messages have an order even though it tries again.
 const writers = 6
@@ -51,7 +52,7 @@ export class LastingClient implements AsyncDisposable {
   async finish(reader: Client): Promise<number> {
     this.#over = true
     await Promise.all(this.#writers)
-    const stored = await readAll(reader, this.#topic)
+    const stored = await readBack(reader, this.#topic)
     const problems = [...this.#problems(stored)]
     if (problems.length === 0) return stored.length
     throw new Error(

@@ -9,7 +9,8 @@ import { createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Client, connect } from 'ratatoskr/client'
 import type { Durability } from 'ratatoskr/ports'
-import { assertPromises, type ProducerLog, readAll, Workload } from '../testing/chaos.ts'
+import { assertPromises, type ProducerLog, Workload } from '../testing/chaos.ts'
+import { readBack, tooLate } from './battery-read.ts'
 import { assertState, emptyState, observe, prepareState, StateChanger } from './battery-state.ts'
 import { LastingClient } from './crash-client.ts'
 import { type ServerOptions, ServerProcess } from './server-process.ts'
@@ -87,7 +88,7 @@ export class CrashLane implements AsyncDisposable {
   async #start(): Promise<ServerProcess> {
     const server = ServerProcess.spawn(await this.#serverOptions())
     try {
-      await Promise.race([server.ready, tooLate(30_000, 'the server is not ready after 30 s')])
+      await Promise.race([server.ready, tooLate(30_000, 'the server is not ready')])
     } catch (error) {
       await server[Symbol.asyncDispose]()
       throw error
@@ -116,7 +117,7 @@ export class CrashLane implements AsyncDisposable {
   async #verify(server: ServerProcess): Promise<void> {
     for (const [i, topic] of this.#topics.entries()) {
       await using client = await open(server, schemes[(i + this.#lives) % schemes.length])
-      const stored = await readAll(client, topic.name, topic.verified)
+      const stored = await readBack(client, topic.name, topic.verified)
       assertPromises(topic.fresh, stored)
       topic.fresh = []
       for (const { partition, offset } of stored) topic.verified.set(partition, offset + 1)
@@ -132,7 +133,7 @@ export class CrashLane implements AsyncDisposable {
   async #closeGeneration(server: ServerProcess): Promise<void> {
     await using client = await open(server, 'ws')
     for (const topic of this.#topics) {
-      const stored = await readAll(client, topic.name)
+      const stored = await readBack(client, topic.name)
       assertPromises(topic.logs, stored)
       this.stored += stored.length
       await client.deleteTopic(topic.name)
@@ -214,11 +215,6 @@ export class CrashLane implements AsyncDisposable {
 
 const open = (server: ServerProcess, scheme: string): Promise<Client> =>
   connect(server.urls[scheme], { reconnect: false, timeoutMs: 10_000 })
-
-async function tooLate(ms: number, problem: string): Promise<never> {
-  await pause(ms, undefined, { ref: false })
-  throw new Error(problem)
-}
 
 /**
  * A port that nobody listens on, below the range from which the system takes those of outgoing connections: one of those

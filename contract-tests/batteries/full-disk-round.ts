@@ -3,8 +3,9 @@ import { rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Client, connect, isRatatoskrError } from 'ratatoskr/client'
-import { assertPromises, readAll, Workload } from '../testing/chaos.ts'
+import { assertPromises, Workload } from '../testing/chaos.ts'
 import type { Mounts } from './battery-mounts.ts'
+import { readBack, tooLate } from './battery-read.ts'
 import { type ServerOptions, ServerProcess } from './server-process.ts'
 
 const schemes = ['grpc', 'ws', 'http']
@@ -13,6 +14,8 @@ const diskBytes = 48 * MIB
 /** What the ballast leaves: soon full, and too little for a segment. */
 const roomBytes = 3 * MIB
 const segmentBytes = 256 * 1024
+/** How long a producer's client tries again for itself before it tells that the disk is full. */
+const patienceMs = 300
 const resumeMsMax = 5_000
 
 export interface FullDiskOptions extends Pick<ServerOptions, 'built' | 'nodeArgs' | 'environment'> {
@@ -38,11 +41,13 @@ export class FullDisk implements AsyncDisposable {
     this.#path = mounts.tmpfs('disk', `${diskBytes}`)
   }
 
-  /** Fills the disk, looks what works, frees it, and asserts that nothing is lost. */
-  async round(): Promise<void> {
+  /**
+   * Fills the disk, looks what works, frees it, and asserts that nothing is lost.
+   * @param frees what makes room: that the ballast goes, or that a topic is deleted
+   */
+  async round(frees: 'ballast' | 'deletion'): Promise<void> {
     const number = this.#rounds++
     const kills = number % 3 === 2
-    const deletes = number % 2 === 1
     this.#server ??= await this.#start()
     const topic = `round-${number}`
     await using client = await this.#open('grpc')
@@ -51,16 +56,26 @@ export class FullDisk implements AsyncDisposable {
     this.#fill()
     // Sizes of their own in each round, so that the last write before the end is cut at any place.
     const load = new Workload(topic, 8, 500 + Math.floor(this.#options.random() * 8_000))
-    const producers = schemes.map((scheme) => load.produce(scheme, () => this.#open(scheme)))
+    const producers = schemes.map((scheme) => load.produce(scheme, () => this.#open(scheme, patienceMs)))
     try {
-      await until(() => refusals(load) >= 30, 30_000, 'nobody is refused although the disk is full')
+      await until(
+        () => {
+          assertRefusals(load, false)
+          return refusals(load) >= 24
+        },
+        20_000,
+        'nobody is refused although the disk is full',
+      )
       await this.#lookWhileFull(topic, victim)
       if (kills) await this.#killAndStart(load, topic)
       const begunMs = performance.now()
       const acked = load.ackedMore(1)
-      if (deletes) await this.#deleteVictim(victim)
+      if (frees === 'deletion') await this.#deleteVictim(victim)
       else this.#free()
-      await Promise.race([acked, tooLate(resumeMsMax)])
+      await Promise.race([
+        acked,
+        tooLate(resumeMsMax, 'too late: nothing was acknowledged although there was room'),
+      ])
       this.resumeMs.push(performance.now() - begunMs)
       this.#free()
       await pause(this.#options.random() * 200)
@@ -93,10 +108,10 @@ export class FullDisk implements AsyncDisposable {
     return ServerProcess.start({ directory: join(this.#path, 'data'), built, nodeArgs, environment })
   }
 
-  #open(scheme: string): Promise<Client> {
+  #open(scheme: string, timeoutMs = 10_000): Promise<Client> {
     const url = this.#server?.urls[scheme]
     if (url === undefined) return Promise.reject(new Error('the server is being started'))
-    return connect(url, { reconnect: false, timeoutMs: 10_000 })
+    return connect(url, { reconnect: false, timeoutMs })
   }
 
   /** A topic with a MiB in it, and a group that has not read it. */
@@ -126,7 +141,7 @@ export class FullDisk implements AsyncDisposable {
   async #lookWhileFull(topic: string, victim: string): Promise<void> {
     for (const scheme of schemes) {
       await using client = await this.#open(scheme)
-      await readAll(client, topic)
+      await readBack(client, topic)
       const found = await client.fetch(victim, { offset: 1, max: 3 })
       if (found.length === 0) throw new Error('broken promises: a fetch gives nothing while the disk is full')
     }
@@ -163,7 +178,7 @@ export class FullDisk implements AsyncDisposable {
     this.#server = server
     this.startMs.push(server.readyMs ?? 0)
     await using client = await this.#open('grpc')
-    assertPromises(load.logs, await readAll(client, topic))
+    assertPromises(load.logs, await readBack(client, topic))
     const had = refusals(load)
     await until(() => refusals(load) > had, 10_000, 'nobody is refused after the start on a full disk')
   }
@@ -179,14 +194,14 @@ export class FullDisk implements AsyncDisposable {
   /** Reads everything, before and after a start, and removes it. */
   async #verify(topic: string, load: Workload): Promise<void> {
     await using client = await this.#open('ws')
-    assertPromises(load.logs, await readAll(client, topic))
+    assertPromises(load.logs, await readBack(client, topic))
     await client.close()
     if (this.#options.random() < 0.5) {
       await this.#server?.crash()
       this.#server = await this.#start()
     }
     await using again = await this.#open('grpc')
-    const stored = await readAll(again, topic)
+    const stored = await readBack(again, topic)
     assertPromises(load.logs, stored)
     for (const { name } of await again.listTopics()) await again.deleteTopic(name)
   }
@@ -212,11 +227,6 @@ const codeOf = (error: unknown): string => (isRatatoskrError(error) ? error.code
 
 async function until(condition: () => boolean, ms: number, problem: string): Promise<void> {
   for (const begunMs = performance.now(); !condition(); await pause(5)) {
-    if (performance.now() - begunMs > ms) throw new Error(`too late: ${problem} after ${ms} ms`)
+    if (performance.now() - begunMs > ms) throw new Error(`too late: ${problem} for ${ms} ms`)
   }
-}
-
-async function tooLate(ms: number): Promise<never> {
-  await pause(ms, undefined, { ref: false })
-  throw new Error(`too late: nothing was acknowledged ${ms} ms after there was room`)
 }

@@ -22,10 +22,10 @@ const battery = new Battery(report)
 const random = seededRandom(seed)
 process.stdout.write(`full-disk: ${rounds} rounds, seed ${seed}\n`)
 
-async function fillAndFree(mounts: Mounts): Promise<string> {
+async function fillAndFree(mounts: Mounts, frees: 'ballast' | 'deletion', times: number): Promise<string> {
   await using disk = new FullDisk(mounts, { random, built: buildIsCurrent() })
-  for (let round = 0; round < rounds; round++) {
-    await disk.round().catch((error: Error) => {
+  for (let round = 0; round < times; round++) {
+    await disk.round(frees).catch((error: Error) => {
       throw new Error(`round ${round + 1}: ${error.message}`, { cause: error })
     })
   }
@@ -44,7 +44,7 @@ async function findBug(mounts: Mounts, bug: string): Promise<string> {
   await using disk = new FullDisk(mounts, { random, ...planted(bug) })
   const roundsMax = 6
   for (let round = 0; round < roundsMax; round++) {
-    const error = await disk.round().then(
+    const error = await disk.round('ballast').then(
       () => undefined,
       (failure: Error) => failure,
     )
@@ -60,7 +60,11 @@ if (reason !== undefined) {
   battery.skip('fill and free', reason)
 } else {
   using mounts = new Mounts()
-  await battery.run(`fill and free ${rounds} times`, () => fillAndFree(mounts))
+  await battery.run(`fill and free ${rounds} times`, () => fillAndFree(mounts, 'ballast', rounds))
+  const deletions = Math.ceil(rounds / 5)
+  await battery.run(`fill and free by deleting, ${deletions} times`, () =>
+    fillAndFree(mounts, 'deletion', deletions),
+  )
   for (const { name } of bugsOf('full-disk')) {
     await battery.run(`planted: ${name}`, () => findBug(mounts, name))
   }
