@@ -153,7 +153,7 @@ async function afterWhole(
       : limitOffset === undefined
         ? !differsInOneByte(head.baseOffset, at.offset)
         : isLast && limitOffset === head.nextOffset
-    if (agrees && (await isChain(probe, source, at.position, head.baseOffset))) {
+    if (agrees && (await isChain(probe, source, at, at.position))) {
       return { position: at.position, offset: head.baseOffset }
     }
   }
@@ -161,7 +161,7 @@ async function afterWhole(
   if (followerIsWhole && follower.baseOffset >= at.offset && admits(source, at, follower)) {
     // A batch that was written to a wrong place ends anywhere, perhaps within a payload.
     const { baseOffset } = follower
-    if (await isChain(probe, source, position, baseOffset)) return { position, offset: baseOffset }
+    if (await isChain(probe, source, at, position)) return { position, offset: baseOffset }
   }
   const isCopy = head.baseOffset < at.offset && (await probe.isCopy(head, source.baseOffset))
   if (isCopy) return { position, offset: at.offset }
@@ -188,8 +188,10 @@ async function afterPlausible(
   const shortened = await probe.endByChecksum(head)
   if (shortened !== undefined) return { position: shortened, offset: nextOffset, takenOffset: nextOffset }
   if (follower !== undefined && (await probe.isWhole(follower))) {
-    const isLater = follower.hasEpoch && follower.baseOffset > at.offset && admits(source, at, follower)
-    return { position, offset: isLater ? follower.baseOffset : nextOffset }
+    const { baseOffset } = follower
+    const isLater = follower.hasEpoch && baseOffset > at.offset && admits(source, at, follower)
+    if (!isLater) return { position, offset: nextOffset }
+    if (await isChain(probe, source, at, position)) return { position, offset: baseOffset }
   }
   const { limitOffset, sizeBytes } = source
   // What was sealed was synced whole: a torn end is no explanation there.
@@ -204,7 +206,7 @@ async function afterPlausible(
 
 /**
  * The first anchored chain of batches from a position on that can be ours. When the one after it has offsets that it would
- * leave behind, as when a block was written to a wrong place, the longer of the two counts.
+ * leave behind, as when a block was written to a wrong place, the one that leads on counts, and of equals the longer.
  */
 async function findChain(
   probe: BatchProbe,
@@ -216,7 +218,17 @@ async function findChain(
   if (first === undefined) return undefined
   const second = await nextChain(probe, source, at, first.end.position)
   if (second === undefined || second.start.offset >= first.end.offset) return first
+  const [isFirm, isFirmer] = [await leadsOn(probe, source, first), await leadsOn(probe, source, second)]
+  if (isFirm !== isFirmer) return isFirm ? first : second
   return lengthOf(second) > lengthOf(first) ? second : first
+}
+
+/** True when a chain ends with the file, or the header at its end leads to the one of the batch after that. */
+async function leadsOn(probe: BatchProbe, { sizeBytes }: ScanSource, { end }: Chain): Promise<boolean> {
+  const head = await probe.headAt(end.position)
+  if (head === undefined || !isPlausible(head, end.offset)) return end.position === sizeBytes
+  const follower = await probe.headAt(head.endPosition)
+  return head.endPosition === sizeBytes || (follower !== undefined && isPlausible(follower, head.nextOffset))
 }
 
 const lengthOf = ({ start, end }: Chain): number => end.position - start.position
@@ -240,22 +252,18 @@ async function nextChain(
     const start = { position: head.position, offset: head.baseOffset }
     const end = await endOfRun(source, start)
     const fits = limitOffset === undefined || end.offset <= limitOffset
-    // What lies within a batch that is not whole may be of its payload.
-    const isWithin = broken.some((one) => one.endPosition > end.position && one.records >= 1)
+    // What lies within a batch that is not whole, or most of it does, may be of its payload.
+    const middle = (start.position + end.position) / 2
+    const isWithin = broken.some((one) => one.endPosition > middle && one.records >= 1)
     if (fits && !isWithin && (await isAnchored(probe, source, end))) return { start, end }
     position = end.position
   }
   return undefined
 }
 
-/** True when an anchored chain begins at a place with an offset. */
-async function isChain(
-  probe: BatchProbe,
-  source: ScanSource,
-  position: number,
-  offset: number,
-): Promise<boolean> {
-  return isAnchored(probe, source, await endOfRun(source, { position, offset }))
+/** True when the chain that counts begins right at a position. */
+async function isChain(probe: BatchProbe, source: ScanSource, at: Place, position: number): Promise<boolean> {
+  return (await findChain(probe, source, at, position))?.start.position === position
 }
 
 /** Where the valid batches in a row end that begin at a place. */
