@@ -227,6 +227,7 @@ export class Workload {
       this.#append(key, level ?? this.#dice.pick(levels))
       if (this.#dice.chance(0.3)) await undefined
     }
+    if (level === 'interval' && this.#dice.chance(0.5)) await this.#pass(this.#dice.between(51, 120))
     if (this.#failedLogs.has(key)) await this.#closeOne(key)
   }
 
