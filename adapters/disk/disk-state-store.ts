@@ -20,11 +20,17 @@ import {
 } from 'ratatoskr/ports'
 import type { DataDirectory } from './data-directory.ts'
 import { isFull } from './file-system.ts'
+import type { SpaceReserve } from './space-reserve.ts'
 import type { StateFindings, StateLog } from './state-log.ts'
 import { storeFailed, storeFull } from './store-context.ts'
 
+/** Pause between tries to get the reserve back. */
+const reservePauseMs = 1_000
+
 interface PendingChange {
   readonly changes: readonly StateChange[]
+  /** It may spend the reserve. */
+  readonly frees: boolean
   resolve(version: number): void
   reject(error: unknown): void
 }
@@ -42,6 +48,7 @@ export class DiskStateStore implements StateStore {
   readonly name = 'disk'
   readonly supports: StateStoreSupports = Object.freeze({ durable: true })
   readonly #log: StateLog
+  readonly #reserve: SpaceReserve
   readonly #directory: DataDirectory
   readonly #clock: Clock
   readonly #logger: Logger
@@ -50,9 +57,11 @@ export class DiskStateStore implements StateStore {
   #open = false
   #pending: PendingChange[] = []
   #writing: Promise<void> | undefined
+  #reserveTriedMs = 0
 
-  constructor(log: StateLog, directory: DataDirectory, clock: Clock, logger: Logger) {
+  constructor(log: StateLog, reserve: SpaceReserve, directory: DataDirectory, clock: Clock, logger: Logger) {
     this.#log = log
+    this.#reserve = reserve
     this.#directory = directory
     this.#clock = clock
     this.#logger = logger
@@ -111,6 +120,8 @@ export class DiskStateStore implements StateStore {
     try {
       const findings = await this.#log.open(this.#table, this.#clock.now())
       if (findings !== undefined) this.#report(findings)
+      await this.#reserve.take()
+      this.#reserveTriedMs = this.#clock.monotonic()
       this.#open = true
     } catch (error) {
       this.#table.clear()
@@ -125,8 +136,9 @@ export class DiskStateStore implements StateStore {
     this.#assertOpen()
     const copies = copyChanges(changes)
     if (copies.length === 0) return 0
+    const frees = changes.some((change) => change.frees === true || change.value === undefined)
     return new Promise((resolve, reject) => {
-      this.#pending.push({ changes: copies, resolve, reject })
+      this.#pending.push({ changes: copies, frees, resolve, reject })
       this.#writing ??= this.#writeAll()
     })
   }
@@ -137,6 +149,7 @@ export class DiskStateStore implements StateStore {
     while (this.#pending.length > 0) {
       const group = this.#plan(this.#pending.splice(0))
       if (group.accepted.length > 0) await this.#writeGroup(group)
+      await this.#restoreReserve()
     }
     // In the same turn in which nothing was left: what comes a turn later would wait for a writer that is gone.
     this.#writing = undefined
@@ -180,13 +193,25 @@ export class DiskStateStore implements StateStore {
       }
     } catch (error) {
       const reason = await this.#recover(error)
-      for (const { pending } of accepted) pending.reject(reason)
+      const freeing = accepted.map(({ pending }) => pending).filter(({ frees }) => frees)
+      const retried = isFull(error) && freeing.length > 0 && (await this.#reserve.give()) ? freeing : []
+      for (const { pending } of accepted) if (!retried.includes(pending)) pending.reject(reason)
+      if (retried.length > 0) await this.#writeGroup(this.#plan(retried))
       return
     }
     for (const { pending, planned } of accepted) {
       this.#table.apply(planned)
       pending.resolve(planned[0].version)
     }
+  }
+
+  /** Writes the reserve again once there may be room for it; not at each change, for it costs a sync. */
+  async #restoreReserve(): Promise<void> {
+    if (this.#reserve.isHeld) return
+    const nowMs = this.#clock.monotonic()
+    if (nowMs - this.#reserveTriedMs < reservePauseMs) return
+    this.#reserveTriedMs = nowMs
+    await this.#reserve.take()
   }
 
   /** @returns true when the files were written anew, so that offsets have changed */

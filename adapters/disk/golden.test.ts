@@ -113,10 +113,12 @@ async function append(log: PartitionLog, batch: Uint8Array, records: number): Pr
   await log.append(batch, log.endOffset, records, 'fsync')
 }
 
-/** Every file below a directory with its bytes; the lock is no part of the format. */
+/** Every file below a directory with its bytes; the lock and the reserve are no part of the format. */
+const isFormat = (path: string): boolean => !/(^|[/])(ratatoskr[.]lock|reserve)$/.test(path)
+
 async function files(path: string): Promise<Record<string, string>> {
   const entries = await readdir(path, { recursive: true, withFileTypes: true })
-  const found = entries.filter((entry) => entry.isFile() && entry.name !== 'ratatoskr.lock')
+  const found = entries.filter((entry) => entry.isFile() && isFormat(entry.name))
   const read = found.map(async (entry) => {
     const file = join(entry.parentPath, entry.name)
     return [relative(path, file), (await readFile(file)).toString('hex')] as const
@@ -140,7 +142,7 @@ describe('format 1', () => {
     await writeToday(directory)
     if (process.env.RATATOSKR_WRITE_GOLDEN === '1') {
       await rm(today, { recursive: true, force: true })
-      await cp(directory, today, { recursive: true, filter: (path) => !path.endsWith('ratatoskr.lock') })
+      await cp(directory, today, { recursive: true, filter: isFormat })
     }
     expect(await files(directory)).toEqual(await files(today))
   })

@@ -13,6 +13,7 @@ import { HotBudget } from './hot-tail.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { Quarantine } from './quarantine.ts'
 import { ReservedFileSystem } from './reserved-file-system.ts'
+import { SpaceReserve } from './space-reserve.ts'
 import { StateLog } from './state-log.ts'
 import { IndexCache } from './store-context.ts'
 
@@ -36,6 +37,8 @@ export interface DiskStorageOptions {
   readonly hotBytesMax?: number
   /** Segment files open at once; what needs another waits. A few dozen descriptors come on top. Default 512. */
   readonly openFilesMax?: number
+  /** Bytes kept on the disk so that topics can still be deleted when it is full. Default 256 KiB. */
+  readonly reserveBytes?: number
   /** Another file system than the machine's own: for tests. */
   readonly fileSystem?: FileSystem
 }
@@ -51,6 +54,7 @@ export function diskStorage(options: DiskStorageOptions): Storage {
   const syncIntervalMs = wholeNumber('syncIntervalMs', options.syncIntervalMs ?? 50)
   const hotBytesMax = wholeNumber('hotBytesMax', options.hotBytesMax ?? 64 * 1024 * 1024)
   const openFilesMax = wholeNumber('openFilesMax', options.openFilesMax ?? 512)
+  const reserveBytes = wholeNumber('reserveBytes', options.reserveBytes ?? 256 * 1024)
   const inner = options.fileSystem ?? nodeFileSystem
   const path = resolve(options.directory)
   return {
@@ -77,7 +81,13 @@ export function diskStorage(options: DiskStorageOptions): Storage {
       }
       return {
         logs: new DiskLogStore(context, directory),
-        state: new DiskStateStore(new StateLog(fileSystem, `${path}/state`, checksum), directory, clock, log),
+        state: new DiskStateStore(
+          new StateLog(fileSystem, `${path}/state`, checksum),
+          new SpaceReserve(fileSystem, `${path}/reserve`, reserveBytes),
+          directory,
+          clock,
+          log,
+        ),
       }
     },
   }

@@ -69,7 +69,7 @@ interface LogPlan {
 const topic = (digit: string): string => `0${digit}0${digit}0${digit}0${digit}-1111-4111-8111-aaaaaaaaaaaa`
 
 export const openStores = (disk: SimulatedDisk): Stores =>
-  diskStorage({ directory: root, fileSystem: disk, hotBytesMax: 1 }).open(platform)
+  diskStorage({ directory: root, fileSystem: disk, hotBytesMax: 1, reserveBytes: 512 }).open(platform)
 
 function randomBytes(length: number, random: () => number): Uint8Array {
   return Uint8Array.from({ length }, () => Math.floor(random() * 256))

@@ -36,7 +36,10 @@ export function openStores(disk: SimulatedDisk, clock: ManualClock, shape: Stora
     logger: silentLogger,
   }
   const { openFilesMax, hotBytesMax } = shape
-  return diskStorage({ directory, fileSystem: disk, syncIntervalMs, openFilesMax, hotBytesMax }).open(
+  // A small reserve: writing a large one at each of a million starts is what the simulation would be busy with.
+  const reserveBytes = 512
+  const fileSystem = disk
+  return diskStorage({ directory, fileSystem, syncIntervalMs, openFilesMax, hotBytesMax, reserveBytes }).open(
     platform,
   )
 }

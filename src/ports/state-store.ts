@@ -22,6 +22,11 @@ export interface StateChange {
   readonly value: Uint8Array | undefined
   /** The version that the key must have now: 0 when it must not exist, `undefined` when it does not matter. */
   readonly expectedVersion?: number | undefined
+  /**
+   * True when space is freed because of this change, as it is by every deletion: a store without room lets it through for
+   * as long as what it keeps in reserve lasts.
+   */
+  readonly frees?: boolean | undefined
 }
 
 /** What a state store can do, frozen. */

@@ -164,9 +164,10 @@ export class TopicRegistry {
       const { hooks, state } = this.#parts
       const event = { topic: topic.text, topicId: topic.id, config: topic.config, principal }
       if (hooks.guards('topicDelete')) hooks.check('topicDelete', event)
-      topic.stateVersion = await fromStore(
-        state.put(key, encodeTopicRecord(topic.record({ deleting: true })), topic.stateVersion),
-      )
+      const value = encodeTopicRecord(topic.record({ deleting: true }))
+      // Deleting must work on a full disk: it is how people make room.
+      await fromStore(state.putMany([{ key, value, expectedVersion: topic.stateVersion, frees: true }]))
+      topic.stateVersion++
       topic.markDeleted()
       this.#topics.delete(key)
       this.#leftovers.set(key, topic)
