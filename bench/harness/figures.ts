@@ -9,7 +9,7 @@ export type Unit = 'MB/s' | 'MB' | 'ms' | 's' | '×' | '/s' | 'bytes' | 'acks/sy
 /** A bound that a figure's median is held to. */
 export type Asked = { readonly atLeast: number } | { readonly atMost: number }
 
-export interface Figure {
+interface Figure {
   readonly name: string
   readonly unit: Unit
   readonly median: number

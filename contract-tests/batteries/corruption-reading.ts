@@ -3,7 +3,7 @@ import { batchStarts, isRatatoskrError, nextOffsetOf, type PartitionLog } from '
 import type { StoredBatch, StoredLog } from './corruption-image.ts'
 
 /** A promise that was broken; the message says which. */
-export class BrokenPromise extends Error {}
+class BrokenPromise extends Error {}
 
 export function broken(what: string): never {
   throw new BrokenPromise(what)

@@ -10,7 +10,7 @@ export const logIds: Readonly<Record<string, LogId>> = {
 export const segmentBytes: Readonly<Record<string, number>> = { a: 700, b: 1 << 20, c: 700 }
 
 /** Bytes that follow from a number. */
-export function bytesOf(step: number, length: number): Uint8Array {
+function bytesOf(step: number, length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, at) => (step * 131 + at * 17 + (at >> 8)) & 0xff)
 }
 
