@@ -88,8 +88,15 @@ function zeroSector(image: Image, random: Random): Mutation {
   return changed('sector zeroed', path, bytes, `sector ${sector}`)
 }
 
+/**
+ * Not in a segment that ends torn: a part of the batch that nobody was promised would stand before those that count, and the
+ * batches in its payload could not be told from them.
+ */
 function swapSectors(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random, (one) => (image.files.get(one)?.length ?? 0) > 2 * sectorBytes)
+  const isTorn = (path: string): boolean =>
+    image.name === 'torn' && image.logs.some(({ batches }) => batches.at(-1)?.file === path)
+  const isFit = (path: string): boolean => (image.files.get(path)?.length ?? 0) > 2 * sectorBytes
+  const path = pickFile(image, random, (one) => isFit(one) && !isTorn(one))
   const bytes = contentsOf(image, path)
   const count = Math.floor(bytes.length / sectorBytes)
   const one = below(count, random)

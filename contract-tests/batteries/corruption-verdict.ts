@@ -3,7 +3,8 @@
  *
  * A batch is intact when its bytes lie where they were, or where the mutation moved them to. An intact batch is owed, unless
  * it cannot be told from one within a payload: when the headers before and after its run of intact batches are both damaged,
- * or when the one before is, and something there looks like a header whose batch would hold all of the run.
+ * or when the one before is, and something there looks like a header whose batch would hold all of the run, or a batch was
+ * written to a wrong place.
  * What is not owed may be refused by its offsets, or be cut off with everything after it. Whatever is served equals the
  * original.
  */
@@ -93,8 +94,8 @@ class Damaged {
   }
 
   /**
-   * True when something before a run of intact batches looks like the header of one that holds all of it, or when batches
-   * that are together as long as the run lie elsewhere than where they were: their offsets may leave no room for it.
+   * True when something before a run of intact batches looks like the header of one that holds all of it, or when a whole
+   * batch stands where it does not belong: it may be taken for right, and its offsets leave no room for the run.
    */
   #isDoubtful(run: readonly StoredBatch[]): boolean {
     const now = run.length > 0 ? this.contents(run[0].file) : undefined
@@ -105,15 +106,18 @@ class Damaged {
       const isHeader = magicOf(now, at) === batchMagic && leaderEpochOf(now, at) === 0
       if (isHeader && at + batchSizeOf(now, at) > end) return true
     }
-    const strayBytes = this.#stray(run[0].file).reduce((sum, { bytes }) => sum + bytes.length, 0)
-    return strayBytes > 0 && strayBytes >= end - start
+    return this.#hasStray(run[0].file)
   }
 
-  /** Batches of a file that are whole, but elsewhere than where they were. */
-  #stray(file: string): StoredBatch[] {
+  /** True when a batch stands whole in a file elsewhere than where it belongs, perhaps there as well. */
+  #hasStray(file: string): boolean {
     const now = Buffer.from(this.contents(file) ?? [])
     const all = this.#image.logs.flatMap(({ batches }) => batches.filter((batch) => batch.file === file))
-    return all.filter((batch) => this.placeOf(batch) === undefined && now.includes(batch.bytes))
+    return all.some((batch) => {
+      const place = this.placeOf(batch)
+      const first = now.indexOf(batch.bytes)
+      return first !== -1 && (first !== place || now.indexOf(batch.bytes, first + 1) !== -1)
+    })
   }
 
   get paths(): Set<string> {
