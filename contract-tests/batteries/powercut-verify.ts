@@ -2,7 +2,7 @@
 import { createBroker, type EmbeddedBroker } from 'ratatoskr'
 import { diskStorage } from 'ratatoskr/adapters/disk'
 import { silentLogger } from 'ratatoskr/adapters/node'
-import { type PublishReceipt, utf8Text } from 'ratatoskr/ports'
+import { isRatatoskrError, type Message, type PublishReceipt, utf8Text } from 'ratatoskr/ports'
 import { assertPromises, type ProducerLog, type StoredMessage } from '../testing/chaos.ts'
 import { assertState, emptyState, observe } from './battery-state.ts'
 import type { Acknowledgement, StateChange, Told } from './powercut-process.ts'
@@ -86,29 +86,49 @@ function logsOf(
   return [...logs.values()]
 }
 
-/** Everything that a topic holds. @throws Error when an offset is missing, or when a byte is wrong */
+/**
+ * Everything that a topic holds. What the store reports as damaged, so that it was lost, is passed over.
+ * @throws Error when an offset is missing without a word, or when a byte is wrong
+ */
 async function readTopic(broker: EmbeddedBroker, level: Level): Promise<StoredMessage[]> {
   const topic = topicOf(level)
-  const ends = await broker.offsets(topic, 'latest')
   const stored: StoredMessage[] = []
-  for (const { partition, offset: end } of ends) {
+  for (const { partition, offset: end } of await broker.offsets(topic, 'latest')) {
     let next = 0
     while (next < end) {
-      for (const message of await broker.fetch(topic, { partition, offset: next, max: 10_000 })) {
-        const { offset, id } = message
-        if (offset !== next)
-          throw new Error(`broken promises: ${topic}/${partition}: ${offset} instead of ${next}`)
-        const text = utf8Text(message.payload)
-        const [producer, sequence] = text.split(':', 2)
-        if (text !== textOf(producer, Number(sequence))) {
-          throw new Error(
-            `broken promises: ${topic}/${partition}/${offset} holds ${JSON.stringify(text.slice(0, 40))}`,
-          )
+      const found = await broker.fetch(topic, { partition, offset: next, max: 10_000 }).catch(afterDamage)
+      if (typeof found === 'number') {
+        next = found
+        continue
+      }
+      for (const message of found) {
+        if (message.offset !== next) {
+          throw new Error(`broken promises: ${topic}/${partition}: ${message.offset} instead of ${next}`)
         }
-        stored.push({ partition, offset, id, producer, sequence: Number(sequence) })
+        stored.push(storedMessage(topic, message))
         next++
       }
     }
   }
   return stored
+}
+
+/** Where reading goes on after damage. */
+function afterDamage(error: unknown): number {
+  if (isRatatoskrError(error, 'RTK_STORE_CORRUPT')) {
+    const { nextOffset } = error.details
+    if (typeof nextOffset === 'number') return nextOffset
+  }
+  throw error
+}
+
+function storedMessage(topic: string, { partition, offset, id, payload }: Message): StoredMessage {
+  const text = utf8Text(payload)
+  const [producer, sequence] = text.split(':', 2)
+  if (text !== textOf(producer, Number(sequence))) {
+    throw new Error(
+      `broken promises: ${topic}/${partition}/${offset} holds ${JSON.stringify(text.slice(0, 40))}`,
+    )
+  }
+  return { partition, offset, id, producer, sequence: Number(sequence) }
 }
