@@ -224,13 +224,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: '',
   },
   {
-    name: 'what an index says of its segment is believed whatever its checksum',
-    batteries: ['corruption'],
-    file: 'adapters/disk/index-file.ts',
-    find: 'if (view.getUint32(56) !== checksum(bytes.subarray(0, 56))) return undefined',
-    replace: '',
-  },
-  {
     name: 'the leader epoch is not checked',
     batteries: ['corruption'],
     file: 'adapters/disk/batch-scan.ts',
