@@ -21,6 +21,8 @@ import { type StoreContext, storeFailed } from './store-context.ts'
 
 // Thousands may be opened at once: what they hold meanwhile, descriptors among it, is bounded.
 const openingsMax = 64
+// One after the other, the listings of thousands of topics would be most of a start.
+const listingsMax = 64
 
 interface Entry {
   log: DiskLog | undefined
@@ -102,11 +104,11 @@ export class DiskLogStore implements LogStore {
   async *listLogs(): AsyncGenerator<LogId, void, undefined> {
     this.#assertStarted()
     const { fileSystem } = this.#context
-    for (const topicId of await fileSystem.list(this.#logs)) {
-      for (const name of await fileSystem.list(`${this.#logs}/${topicId}`)) {
-        const id = { topicId, partition: Number(name) }
-        if (isLogId(id, name)) yield id
-      }
+    const topicIds = await fileSystem.list(this.#logs)
+    for (let from = 0; from < topicIds.length; from += listingsMax) {
+      const some = topicIds.slice(from, from + listingsMax)
+      const names = await Promise.all(some.map((topicId) => fileSystem.list(`${this.#logs}/${topicId}`)))
+      yield* some.flatMap((topicId, i) => logsOf(topicId, names[i]))
     }
   }
 
@@ -204,7 +206,6 @@ export class DiskLogStore implements LogStore {
         log: key,
       })
     }
-    await this.#context.fileSystem.makeDirectory(directory)
     const { segments, scannedBytes } = await recoverSegments(this.#context, directory, parents)
     this.#report.add(scannedBytes)
     return segments
@@ -245,7 +246,10 @@ export class DiskLogStore implements LogStore {
 
 const keyOf = (id: LogId): string => `${id.topicId}/${id.partition}`
 
-/** True for directories that are logs of ours; anything else in there is left alone. */
+/** The logs among what a topic's directory holds; anything else in there is left alone. */
+const logsOf = (topicId: string, names: readonly string[]): LogId[] =>
+  names.map((name) => ({ topicId, partition: Number(name) })).filter((id, i) => isLogId(id, names[i]))
+
 function isLogId(id: LogId, name: string): boolean {
   try {
     assertLogId(id)

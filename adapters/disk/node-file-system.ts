@@ -3,7 +3,7 @@
  * their owner alone.
  */
 import fs from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { mkdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
 import { lockDirectory } from './directory-lock.ts'
@@ -20,10 +20,10 @@ export const nodeFileSystem: FileSystem = {
   open: openFile,
   makeDirectory,
   async list(path) {
-    return readdir(path).catch(unlessMissing([], 'ENOTDIR'))
+    return result<string[]>((done) => fs.readdir(path, done)).catch(unlessMissing([], 'ENOTDIR'))
   },
   async sizeOf(path) {
-    return (await stat(path)).size
+    return (await result<fs.Stats>((done) => fs.stat(path, done))).size
   },
   async remove(path) {
     await unlink(path).catch(unlessMissing(undefined))
@@ -33,11 +33,11 @@ export const nodeFileSystem: FileSystem = {
   },
   rename,
   async syncDirectory(path) {
-    const handle = await open(path, 'r')
+    const fd = await result<number>((done) => fs.open(path, O_RDONLY, done))
     try {
-      await handle.sync()
+      await result((done) => fs.fsync(fd, done))
     } finally {
-      await handle.close()
+      await result((done) => fs.close(fd, done))
     }
   },
   async lock(directory) {
@@ -78,13 +78,8 @@ function unlessMissing<T>(value: T, also = 'ENOENT'): (error: unknown) => T {
   }
 }
 
-function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
-  return new Promise((resolve, reject) => {
-    fs.open(path, flagsOf[mode], 0o600, (error, fd) => {
-      if (error) reject(error)
-      else resolve(new NodeFile(fd))
-    })
-  })
+async function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
+  return new NodeFile(await result<number>((done) => fs.open(path, flagsOf[mode], 0o600, done)))
 }
 
 /** A descriptor with the callback functions of node:fs: a FileHandle would make three more promises for each call. */
@@ -106,50 +101,38 @@ class NodeFile implements DiskFile {
   }
 
   #readSome(into: Uint8Array, from: number, position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.read(this.#fd, into, from, into.length - from, position, (error, count) => {
-        if (error) reject(error)
-        else resolve(count)
-      })
-    })
+    return result((done) => fs.read(this.#fd, into, from, into.length - from, position, done))
   }
 
   write(bytes: Uint8Array, position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.write(this.#fd, bytes, 0, bytes.length, position, (error, count) => {
-        if (error) reject(error)
-        else resolve(count)
-      })
-    })
+    return result((done) => fs.write(this.#fd, bytes, 0, bytes.length, position, done))
   }
 
   sync(): Promise<void> {
-    return settled((done) => fs.fdatasync(this.#fd, done))
+    return result((done) => fs.fdatasync(this.#fd, done))
   }
 
   truncate(sizeBytes: number): Promise<void> {
-    return settled((done) => fs.ftruncate(this.#fd, sizeBytes, done))
+    return result((done) => fs.ftruncate(this.#fd, sizeBytes, done))
   }
 
-  size(): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.fstat(this.#fd, (error, stats) => {
-        if (error) reject(error)
-        else resolve(stats.size)
-      })
-    })
+  async size(): Promise<number> {
+    return (await result<fs.Stats>((done) => fs.fstat(this.#fd, done))).size
   }
 
   close(): Promise<void> {
-    return settled((done) => fs.close(this.#fd, done))
+    return result((done) => fs.close(this.#fd, done))
   }
 }
 
-function settled(call: (done: (error: Error | null | undefined) => void) => void): Promise<void> {
+/** Makes a promise of a call with a callback. */
+function result<T = void>(
+  call: (done: (error: Error | null | undefined, value?: T) => void) => void,
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    call((error) => {
+    call((error, value) => {
       if (error) reject(error)
-      else resolve()
+      else resolve(value as T)
     })
   })
 }

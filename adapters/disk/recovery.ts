@@ -28,11 +28,15 @@ export interface RecoveredLog {
 
 /** How one segment was found. */
 interface Found {
+  readonly sizeBytes: number
   readonly scannedBytes: number
   readonly torn: string | undefined
+  /** The last segment's, open, when its end is to be settled. */
+  readonly file: DiskFile | undefined
 }
 
 /**
+ * Finds the segments of a log in its directory, which is made when it is not there.
  * @param parents the directories above the log's own, which a crash may have left as little durable as that
  * @throws RTK_STORE_CORRUPT when the files contradict each other
  */
@@ -41,17 +45,42 @@ export async function recoverSegments(
   directory: string,
   parents: readonly string[],
 ): Promise<RecoveredLog> {
-  const { fileSystem, indexes } = context
+  const { fileSystem } = context
   const names = await fileSystem.list(directory)
+  if (names.length === 0) await fileSystem.makeDirectory(directory)
   const bases = names.map(baseOffsetOfName).filter((base) => base !== undefined)
   bases.sort((a, b) => a - b)
   const segments = bases.map((base) => new Segment(context, directory, base, true))
+  const paths = new Set(names.map((name) => `${directory}/${name}`))
   const found: Found[] = []
-  for (const [i, segment] of segments.entries()) {
-    found.push(await recoverSegment(context, segment, bases[i + 1]))
+  try {
+    for (const [i, segment] of segments.entries()) {
+      found.push(await recoverSegment(context, segment, paths.has(segment.indexPath), bases[i + 1]))
+    }
+    await assertNamedRightly(context, segments)
+    assertContiguous(segments)
+    await settle(context, segments, found, directory, parents)
+  } finally {
+    await found.at(-1)?.file?.close()
   }
-  await assertNamedRightly(context, segments)
-  assertContiguous(segments)
+  for (const segment of segments) if (segment.gaps.length > 0) reportGaps(context, segment)
+  const known = new Set(segments.map((segment) => segment.indexPath))
+  for (const path of paths) {
+    const isStray = path.endsWith('.index') && !known.has(path)
+    if (isStray || path.endsWith(`.index${temporaryEnding}`)) await fileSystem.remove(path)
+  }
+  return { segments, scannedBytes: found.reduce((sum, { scannedBytes }) => sum + scannedBytes, 0) }
+}
+
+/** Makes durable what was found, and leaves the indexes that were missing. */
+async function settle(
+  context: StoreContext,
+  segments: readonly Segment[],
+  found: readonly Found[],
+  directory: string,
+  parents: readonly string[],
+): Promise<void> {
+  const { fileSystem, indexes } = context
   for (const [i, segment] of segments.entries()) {
     if (i === segments.length - 1) {
       await settleEnd(context, segment, found[i])
@@ -65,14 +94,6 @@ export async function recoverSegments(
       indexes.keep(segment)
     }
   }
-  for (const segment of segments) if (segment.gaps.length > 0) reportGaps(context, segment)
-  const known = new Set(segments.map((segment) => segment.indexPath))
-  for (const name of names) {
-    const path = `${directory}/${name}`
-    const isStray = name.endsWith('.index') && !known.has(path)
-    if (isStray || name.endsWith(`.index${temporaryEnding}`)) await fileSystem.remove(path)
-  }
-  return { segments, scannedBytes: found.reduce((sum, { scannedBytes }) => sum + scannedBytes, 0) }
 }
 
 /**
@@ -102,16 +123,19 @@ export async function adoptSegments(
 
 /**
  * Finds out what is in a segment: by its index as far as that goes, by reading the rest.
+ * @param hasIndex whether there is an index file
  * @param limitOffset where it must end; undefined for the last
  */
 async function recoverSegment(
   context: StoreContext,
   segment: Segment,
+  hasIndex: boolean,
   limitOffset: number | undefined,
 ): Promise<Found> {
   const { checksum, fileSystem } = context
   const size = await fileSystem.sizeOf(segment.path)
-  const summary = (await readIndexFile(fileSystem, segment.indexPath, checksum, 'summary'))?.summary
+  const index = hasIndex ? await readIndexFile(fileSystem, segment.indexPath, checksum, 'summary') : undefined
+  const summary = index?.summary
   const concerns =
     summary?.baseOffset === segment.baseOffset &&
     summary.endOffset <= (limitOffset ?? Number.MAX_SAFE_INTEGER) &&
@@ -122,11 +146,14 @@ async function recoverSegment(
   const endOffset = limitOffset ?? (isCut ? summary?.endOffset : undefined)
   if (concerns && !isCut) {
     segment.adopt(summary)
-    if (summary.sizeBytes === size && (limitOffset ?? summary.endOffset) === summary.endOffset) {
-      return { scannedBytes: 0, torn: undefined }
+    // An empty file may be one that was cut, and whose cut is not on the disk yet.
+    const isCovered = summary.sizeBytes === size && size > 0
+    if (isCovered && (limitOffset ?? summary.endOffset) === summary.endOffset) {
+      return { sizeBytes: size, scannedBytes: 0, torn: undefined, file: undefined }
     }
   }
-  const file = await fileSystem.open(segment.path, 'read')
+  const file = await fileSystem.open(segment.path, limitOffset === undefined ? 'write' : 'read')
+  let toSettle: DiskFile | undefined
   try {
     const from = { position: segment.sizeBytes, offset: segment.endOffset }
     let scan = await segment.recover(file, size, endOffset)
@@ -138,9 +165,10 @@ async function recoverSegment(
       scan = await segment.recover(file, size, endOffset)
     }
     if (isCut && endOffset !== undefined) segment.loseEnd(endOffset)
-    return { scannedBytes: size - from.position, torn: scan.torn }
+    if (limitOffset === undefined) toSettle = file
+    return { sizeBytes: size, scannedBytes: size - from.position, torn: scan.torn, file: toSettle }
   } finally {
-    await file.close()
+    if (toSettle === undefined) await file.close()
   }
 }
 
@@ -223,27 +251,20 @@ function assertContiguous(segments: readonly Segment[]): void {
  * before it is.
  */
 async function settleEnd(context: StoreContext, segment: Segment, found: Found): Promise<void> {
-  const { fileSystem, logger } = context
-  // An empty file may be one that was cut, and whose cut is not on the disk yet.
-  if (found.torn === undefined && found.scannedBytes === 0 && segment.sizeBytes > 0) return
-  const file = await fileSystem.open(segment.path, 'write')
-  try {
-    const size = await file.size()
-    if (found.torn !== undefined) {
-      const { endOffset, sizeBytes } = segment
-      logger.warn('the torn end of a log was cut off', {
-        endOffset,
-        bytes: size - sizeBytes,
-        problem: found.torn,
-      })
-      await file.truncate(sizeBytes)
-    }
-    await writeAgain(file, size - found.scannedBytes, segment.sizeBytes)
-    await file.sync()
-    context.tally.syncs++
-  } finally {
-    await file.close()
+  const { file, sizeBytes: size, torn } = found
+  if (file === undefined) return
+  if (torn !== undefined) {
+    const { endOffset, sizeBytes } = segment
+    context.logger.warn('the torn end of a log was cut off', {
+      endOffset,
+      bytes: size - sizeBytes,
+      problem: torn,
+    })
+    await file.truncate(sizeBytes)
   }
+  await writeAgain(file, size - found.scannedBytes, segment.sizeBytes)
+  await file.sync()
+  context.tally.syncs++
   if (segment.gaps.length > 0 || found.scannedBytes >= rescanBytesMin) await segment.writeIndex()
 }
 
