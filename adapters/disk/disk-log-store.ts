@@ -143,7 +143,7 @@ export class DiskLogStore implements LogStore {
     this.#context.files.keepOpen()
     try {
       await this.#context.fileSystem.reserve(`${this.#directory.path}/format.json`)
-      await this.#context.fileSystem.removeTree(this.#trashPath)
+      await this.#emptyTrash()
       await this.#context.fileSystem.makeDirectory(this.#trashPath)
       await this.#context.fileSystem.makeDirectory(this.#logs)
       await this.#takeClean()
@@ -229,6 +229,22 @@ export class DiskLogStore implements LogStore {
     await fileSystem.syncDirectory(topicDirectory)
     await fileSystem.syncDirectory(this.#trashPath)
     await fileSystem.removeTree(trash)
+  }
+
+  /**
+   * Removes what is left of deleted logs. Where a crash came before their renames were durable, those must be first: a power
+   * cut would else bring logs back without the files that were removed by then.
+   */
+  async #emptyTrash(): Promise<void> {
+    const { fileSystem } = this.#context
+    const trashed = await fileSystem.list(this.#trashPath)
+    if (trashed.length > 0) {
+      const topicIds = await fileSystem.list(this.#logs)
+      const concerned = topicIds.filter((topicId) => trashed.some((name) => name.startsWith(topicId)))
+      for (const topicId of concerned) await fileSystem.syncDirectory(`${this.#logs}/${topicId}`)
+      await fileSystem.syncDirectory(this.#trashPath)
+    }
+    await fileSystem.removeTree(this.#trashPath)
   }
 
   /** Runs one thing at a time for each log. */

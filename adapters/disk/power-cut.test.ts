@@ -92,6 +92,32 @@ describe('after a power cut that leaves only what was synced', () => {
     expect((await after.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(0)
   })
 
+  it('a log is all there, or gone, whose deletion a kill interrupted', async () => {
+    const disk = simulatedDisk()
+    const first = storesOn(disk).logs
+    await first.start()
+    const log = await first.openLog(id, { segmentBytes: 200 })
+    for (let i = 0; i < 3; i++)
+      await log.append(sampleBatch({ baseOffset: i, payloadBytes: 60 }), i, 1, 'fsync')
+    const killed: SimulatedDisk[] = []
+    disk.onCall = () => killed.push(disk.fork())
+    await first.deleteLog(id)
+    for (const left of killed) {
+      const cut: SimulatedDisk[] = []
+      left.onCall = () => {
+        for (let seed = 1; seed <= 8; seed++) cut.push(left.powerCut({ seed }))
+      }
+      await storesOn(left).logs.start()
+      for (const after of cut) {
+        const { logs } = storesOn(after)
+        await logs.start()
+        const { startOffset, endOffset } = await logs.openLog(id, { segmentBytes: 200 })
+        expect([startOffset, endOffset]).toEqual([0, endOffset === 0 ? 0 : 3])
+      }
+    }
+    expect(killed.length).toBeGreaterThan(5)
+  })
+
   it('a log is whole that went on after a cut that a kill interrupted', async () => {
     const disk = simulatedDisk()
     const first = storesOn(disk).logs
