@@ -147,7 +147,7 @@ export class DiskStateStore implements StateStore {
     // One turn of microtasks, so that what is asked together is written together.
     await Promise.resolve()
     while (this.#pending.length > 0) {
-      const group = this.#plan(this.#pending.splice(0))
+      const group = this.#plan(await this.#affordable(this.#pending.splice(0)))
       if (group.accepted.length > 0) await this.#writeGroup(group)
       await this.#restoreReserve()
     }
@@ -193,10 +193,8 @@ export class DiskStateStore implements StateStore {
       }
     } catch (error) {
       const reason = await this.#recover(error)
-      const freeing = accepted.map(({ pending }) => pending).filter(({ frees }) => frees)
-      const retried = isFull(error) && freeing.length > 0 && (await this.#reserve.give()) ? freeing : []
-      for (const { pending } of accepted) if (!retried.includes(pending)) pending.reject(reason)
-      if (retried.length > 0) await this.#writeGroup(this.#plan(retried))
+      const pending = accepted.map((one) => one.pending)
+      for (const one of isFull(error) ? await this.#writeFromReserve(pending) : pending) one.reject(reason)
       return
     }
     for (const { pending, planned } of accepted) {
@@ -205,7 +203,22 @@ export class DiskStateStore implements StateStore {
     }
   }
 
-  /** Writes the reserve again once there may be room for it; not at each change, for it costs a sync. */
+  /** Of changes for which there is no room, writes those that free space into what is kept for them. @returns the others */
+  async #writeFromReserve(pending: readonly PendingChange[]): Promise<readonly PendingChange[]> {
+    const freeing = pending.filter(({ frees }) => frees)
+    if (freeing.length === 0) return pending
+    const done = await this.#reserve.give(() => this.#writeGroup(this.#plan(freeing)))
+    return done ? pending.filter(({ frees }) => !frees) : pending
+  }
+
+  /** While the reserve is gone, only what frees space is let through; the rest is refused. */
+  async #affordable(pending: readonly PendingChange[]): Promise<readonly PendingChange[]> {
+    if (pending.every(({ frees }) => frees) || (await this.#reserve.isAffordable())) return pending
+    for (const one of pending) if (!one.frees) one.reject(storeFull(undefined))
+    return pending.filter(({ frees }) => frees)
+  }
+
+  /** Takes the reserve once there may be room for it; not at each change, for it costs a sync. */
   async #restoreReserve(): Promise<void> {
     if (this.#reserve.isHeld) return
     const nowMs = this.#clock.monotonic()

@@ -194,7 +194,7 @@ export class GroupWriter {
       const { count, failed } = this.#ahead
       this.#ahead = nothingAhead
       if (failed !== undefined) throw failed.error
-      await writeRuns(group.slice(count), file)
+      await this.#write(group.slice(count), file)
     } catch (error) {
       await this.#writeFailed(error, segment, file, start)
       return false
@@ -235,10 +235,20 @@ export class GroupWriter {
     if (this.#pending[count]?.segment !== this.#pending[0].segment) return
     const group = this.#groupFrom(count)
     try {
-      await writeRuns(group, file)
+      await this.#write(group, file)
       this.#ahead = { count: group.length }
     } catch (error) {
       this.#ahead = { count: 0, failed: { error } }
+    }
+  }
+
+  async #write(group: readonly PendingAppend[], file: PooledFile): Promise<void> {
+    const { reserve } = this.#context
+    if (!(await reserve.enter())) throw noRoom()
+    try {
+      await writeRuns(group, file)
+    } finally {
+      reserve.leave()
     }
   }
 
@@ -351,6 +361,9 @@ export class GroupWriter {
     })
   }
 }
+
+/** What is left of the disk is wanted for deletions: as good as full. */
+const noRoom = (): Error => Object.assign(new Error('room is kept for deletions'), { code: 'ENOSPC' })
 
 const positionOf = ({ chunk, from }: PendingAppend): number => chunk.filePosition + from
 

@@ -64,6 +64,7 @@ export function diskStorage(options: DiskStorageOptions): Storage {
       const directory = new DataDirectory(fileSystem, path)
       const log = logger.child({ component: 'disk' })
       const tally = new LogStoreTally()
+      const reserve = new SpaceReserve(fileSystem, `${path}/reserve`, reserveBytes)
       const files = new FilePool(fileSystem, openFilesMax, tally)
       fileSystem.onScarce = () => files.giveUpIdle()
       const context = {
@@ -74,6 +75,7 @@ export function diskStorage(options: DiskStorageOptions): Storage {
         indexFiles: new Gate(indexFilesMax),
         quarantine: new Quarantine(fileSystem, path),
         tally,
+        reserve,
         checksum,
         clock,
         logger: log,
@@ -83,7 +85,7 @@ export function diskStorage(options: DiskStorageOptions): Storage {
         logs: new DiskLogStore(context, directory),
         state: new DiskStateStore(
           new StateLog(fileSystem, `${path}/state`, checksum),
-          new SpaceReserve(fileSystem, `${path}/reserve`, reserveBytes),
+          reserve,
           directory,
           clock,
           log,

@@ -1,6 +1,6 @@
 /** Deleting works on a full disk: what is kept in reserve makes way for it, and only for it. */
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
-import { ManualClock, simulatedDisk } from 'ratatoskr/contract-tests'
+import { ManualClock, sampleBatch, simulatedDisk } from 'ratatoskr/contract-tests'
 import type { StateStore, Stores } from 'ratatoskr/ports'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { diskStorage } from './index.ts'
@@ -78,6 +78,42 @@ describe('on a full disk', () => {
     expect(done).toBeGreaterThan(reserveBytes / 2 / 400)
     expect(done).toBeLessThan(reserveBytes / 2 / 200)
     disk.capacityBytes = Number.POSITIVE_INFINITY
+    await state.put('topics/c', value)
+    expect(await reserve()).toBe(reserveBytes)
+  })
+
+  it('room that is freed goes to the reserve before anything else may take it', async () => {
+    const { logs } = stores
+    await logs.start()
+    const log = await logs.openLog(
+      { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 0 },
+      { segmentBytes: 1 << 20 },
+    )
+    const append = async (): Promise<void> => {
+      const batch = sampleBatch({ baseOffset: log.endOffset, payloadBytes: 100 })
+      await log.append(batch, log.endOffset, 1, 'fsync')
+    }
+    disk.capacityBytes = disk.usedBytes + 1_000
+    await append()
+    disk.capacityBytes = disk.usedBytes
+    await state.delete('topics/a')
+    disk.capacityBytes = disk.usedBytes + reserveBytes - 1
+    await expect(append()).rejects.toMatchObject(full)
+    await expect(state.put('topics/c', value)).rejects.toMatchObject(full)
+    await state.delete('topics/b')
+    disk.capacityBytes = disk.usedBytes + reserveBytes + 1_000
+    await append()
+    expect([await reserve(), log.stableOffset]).toEqual([reserveBytes, 2])
+    await logs.stop()
+  })
+
+  it('the reserve is tried for again when there was no room for it at the start', async () => {
+    await state.stop()
+    await disk.remove('/data/reserve')
+    disk.capacityBytes = disk.usedBytes + 1_000
+    await start()
+    disk.capacityBytes = Number.POSITIVE_INFINITY
+    await state.put('topics/c', value)
     await state.put('topics/c', value)
     expect(await reserve()).toBe(0)
     await clock.advance(1_000)

@@ -7,6 +7,7 @@ import type { HotBudget } from './hot-tail.ts'
 import type { Quarantine } from './quarantine.ts'
 import type { ReservedFileSystem } from './reserved-file-system.ts'
 import type { Segment } from './segment.ts'
+import type { SpaceReserve } from './space-reserve.ts'
 
 export interface StoreContext {
   readonly fileSystem: ReservedFileSystem
@@ -17,6 +18,7 @@ export interface StoreContext {
   readonly indexFiles: Gate
   readonly quarantine: Quarantine
   readonly tally: LogStoreTally
+  readonly reserve: SpaceReserve
   readonly checksum: Checksum
   readonly clock: Clock
   readonly logger: Logger
