@@ -19,7 +19,8 @@
  * A chain is one valid batch or several in a row. It is anchored when it ends as a segment does: with the file, in zeros, or
  * at the header of the batch that must follow it. Batches within a payload are followed by the rest of the payload. A chain
  * that is not anchored, between two places where the headers are damaged, may be either: rather than serve what may be a
- * part of a payload, it is given up as a part of the gap.
+ * part of a payload, it is given up as a part of the gap. So is one that lies within what looks like a batch that is not
+ * whole. Where anchored chains contradict each other, as when a block was written to a wrong place, see `findChain`.
  * What a damaged place leads to counts only when a valid batch comes in the end: so torn batches in a row are a torn end.
  */
 import type { DiskFile } from 'ratatoskr/ports'
@@ -71,6 +72,9 @@ interface Chain {
 
 /** More searching than this for a chain that is anchored is not worth it; and it bounds the time. */
 const chainsMax = 64
+const likelyBytesMax = 64 * 1024 * 1024
+/** Anchored chains that are weighed against each other. */
+const contradictionsMax = 16
 const relativeOffsetMax = 0xffff_ffff
 /** A base offset that is larger by more than this is damaged rather than right. */
 const doubtfulOffsetsMax = 65_536
@@ -201,26 +205,43 @@ async function afterPlausible(
   if (inside === undefined || inside.start.position >= position || inside.end.position > position) {
     return inside?.start
   }
-  return (await findChain(probe, source, at, position))?.start
+  return (await findChain(probe, source, at, at.position + 1, position))?.start
 }
 
 /**
- * The first anchored chain of batches from a position on that can be ours. When the one after it has offsets that it would
- * leave behind, as when a block was written to a wrong place, the one that leads on counts, and of equals the longer.
+ * The first chain of batches from a position on that counts, and begins at `startMin` or later. Blocks that were written to a wrong place make chains whose
+ * offsets contradict each other: those count that together have the most bytes while their offsets rise, and more if they
+ * lead on.
  */
 async function findChain(
   probe: BatchProbe,
   source: ScanSource,
   at: Place,
   from: number,
+  startMin = from,
 ): Promise<Chain | undefined> {
-  const first = await nextChain(probe, source, at, from)
-  if (first === undefined) return undefined
-  const second = await nextChain(probe, source, at, first.end.position)
-  if (second === undefined || second.start.offset >= first.end.offset) return first
-  const [isFirm, isFirmer] = [await leadsOn(probe, source, first), await leadsOn(probe, source, second)]
-  if (isFirm !== isFirmer) return isFirm ? first : second
-  return lengthOf(second) > lengthOf(first) ? second : first
+  const broken: BatchHead[] = []
+  const chains: { readonly chain: Chain; weight: number }[] = []
+  for (let position = from; chains.length < contradictionsMax; ) {
+    const chain = await nextChain(probe, source, at, position, broken)
+    if (chain === undefined) break
+    position = chain.end.position
+    if (chain.start.position < startMin) continue
+    const bytes = chain.end.position - chain.start.position
+    chains.push({ chain, weight: (await leadsOn(probe, source, chain)) ? bytes * 4 : bytes })
+  }
+  // From the last to the first: the best that can follow each.
+  let best = -1
+  for (let i = chains.length - 1; i >= 0; i--) {
+    let after = 0
+    for (let j = i + 1; j < chains.length; j++) {
+      const fits = chains[j].chain.start.offset >= chains[i].chain.end.offset
+      if (fits && chains[j].weight > after) after = chains[j].weight
+    }
+    chains[i].weight += after
+    if (best === -1 || chains[i].weight >= chains[best].weight) best = i
+  }
+  return chains[best]?.chain
 }
 
 /** True when a chain ends with the file, or the header at its end leads to the one of the batch after that. */
@@ -231,16 +252,15 @@ async function leadsOn(probe: BatchProbe, { sizeBytes }: ScanSource, { end }: Ch
   return head.endPosition === sizeBytes || (follower !== undefined && isPlausible(follower, head.nextOffset))
 }
 
-const lengthOf = ({ start, end }: Chain): number => end.position - start.position
-
+/** The next anchored chain. @param broken headers so far of batches that are not whole; more are added */
 async function nextChain(
   probe: BatchProbe,
   source: ScanSource,
   at: Place,
   from: number,
+  broken: BatchHead[],
 ): Promise<Chain | undefined> {
   const { limitOffset } = source
-  const broken: BatchHead[] = []
   let position = from
   for (let count = 0; count < chainsMax; count++) {
     const head = await probe.findBatch(
@@ -254,7 +274,7 @@ async function nextChain(
     const fits = limitOffset === undefined || end.offset <= limitOffset
     // What lies within a batch that is not whole, or most of it does, may be of its payload.
     const middle = (start.position + end.position) / 2
-    const isWithin = broken.some((one) => one.endPosition > middle && one.records >= 1)
+    const isWithin = broken.some((one) => one.endPosition > middle && isLikely(one))
     if (fits && !isWithin && (await isAnchored(probe, source, end))) return { start, end }
     position = end.position
   }
@@ -292,6 +312,10 @@ const isPlausible = (head: BatchHead, offset: number): boolean =>
   head.records >= 1 &&
   head.endPosition - head.position >= batchHeaderBytes &&
   head.endPosition - head.position < recordsPerBatchMax + lengthPrefixBytes
+
+/** False for a length that no batch has in practice: of a header that is none. */
+const isLikely = ({ position, endPosition, records }: BatchHead): boolean =>
+  records >= 1 && endPosition - position <= likelyBytesMax
 
 /** True for a header with little damage: two of the three things that are known of it before are right. */
 const resemblesHeader = (head: BatchHead, offset: number): boolean =>
