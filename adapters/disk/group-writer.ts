@@ -17,7 +17,7 @@ import type { StoreContext } from './store-context.ts'
 
 // What one sync makes durable: half of what is pending, so that the other half is written meanwhile; but never so little
 // that syncs cost more than they overlap, nor so much that the first of a group waits for long.
-const groupBytesMin = 1024 * 1024
+const groupBytesMin = 512 * 1024
 const groupBytesMax = 4 * 1024 * 1024
 
 /** An append that is not settled yet. Its bytes are in `chunk` from `from` to `to`. */
