@@ -1,5 +1,13 @@
 /** Checks of options that callers give. */
-import { quoteForMessage, RatatoskrError } from '../ports/index.ts'
+import {
+  type Durability,
+  durabilityLevels,
+  quoteForMessage,
+  RatatoskrError,
+  suggestion,
+  type TopicChanges,
+  topicConfigFields,
+} from '../ports/index.ts'
 
 /**
  * The number, when it is a whole one of at least `least`.
@@ -23,4 +31,41 @@ export function oneOf<T extends string>(name: string, value: T, allowed: readonl
     'RTK_INVALID_ARGUMENT',
     `${name} must be one of ${allowed.join(', ')}, got ${quoteForMessage(value)}`,
   )
+}
+
+/**
+ * The level, when there is one by that name: binary links have no word for others, and none would be asked for.
+ * @throws RTK_INVALID_ARGUMENT
+ */
+export const durabilityOf = (level: Durability | undefined): Durability | undefined =>
+  level === undefined ? undefined : oneOf('durability', level, durabilityLevels)
+
+/**
+ * The settings of a topic, when every link can carry them; their ranges and words are the broker's to check.
+ * @throws RTK_INVALID_ARGUMENT for fields that do not exist, and for numbers that are not whole
+ */
+export function topicSettings<T extends TopicChanges>(config: T): T {
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `a topic configuration is an object, got ${quoteForMessage(config)}`,
+    )
+  }
+  for (const [field, value] of Object.entries(config)) {
+    const name = topicConfigFields.find((known) => known === field)
+    if (name === undefined) {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `${quoteForMessage(field)} is no field of a topic configuration; ${suggestion(field, topicConfigFields)}`,
+      )
+    }
+    const isWord = name === 'durability' || name === 'retention'
+    if (value !== undefined && (isWord ? typeof value !== 'string' : !Number.isSafeInteger(value))) {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `${name} must be a ${isWord ? 'word' : 'whole number'}, got ${quoteForMessage(value)}`,
+      )
+    }
+  }
+  return config
 }

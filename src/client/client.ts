@@ -25,6 +25,7 @@ import {
 } from '../ports/index.ts'
 import { type BatchesOptions, BatchSubscription } from './batch-subscription.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
+import { durabilityOf, topicSettings } from './checks.ts'
 import type { ClientContext } from './context.ts'
 import type { Link } from './link.ts'
 import type { MessageToPublish, PublishCall } from './outgoing.ts'
@@ -87,7 +88,7 @@ export class Client implements AsyncDisposable {
     config: Partial<TopicConfig> = {},
     options?: ClientCallOptions,
   ): Promise<TopicCreated> {
-    return this.#read('createTopic', options, (link) => link.createTopic(topic, config))
+    return this.#read('createTopic', options, (link) => link.createTopic(topic, topicSettings(config)))
   }
 
   /** @throws RTK_TOPIC_NOT_FOUND */
@@ -111,7 +112,7 @@ export class Client implements AsyncDisposable {
 
   /** Changes what is given and leaves the rest. @throws RTK_INVALID_ARGUMENT when partitions would shrink */
   alterTopic(topic: string, changes: TopicChanges, options?: ClientCallOptions): Promise<TopicDescription> {
-    return this.#call('alterTopic', options, (link) => link.alterTopic(topic, changes))
+    return this.#call('alterTopic', options, (link) => link.alterTopic(topic, topicSettings(changes)))
   }
 
   /**
@@ -141,9 +142,8 @@ export class Client implements AsyncDisposable {
     batch: BatchBytes,
     options: PublishCall & ClientCallOptions = {},
   ): Promise<BatchReceipt> {
-    const { durability } = options
     return this.#call('publishBatch', options, (link, signal) =>
-      link.publishBatch(topic, partition, batch, { durability, signal }),
+      link.publishBatch(topic, partition, batch, { durability: durabilityOf(options.durability), signal }),
     )
   }
 

@@ -143,6 +143,47 @@ describe.each(links)('the client over %s', (_name, setup) => {
     expect(codes).toEqual(cases.map(([code]) => code))
   })
 
+  it('refuses a durability that there is not, before anything is sent', async () => {
+    await client.createTopic('orders')
+    const one = [{ payload: 'x' }]
+    for (const wrong of ['fsyncc', 5, ''] as unknown as readonly 'fsync'[]) {
+      const call = { durability: wrong }
+      const calls = [
+        () => client.publish('orders', 'x', call),
+        () => client.publishMany('orders', one, call),
+        () => client.publishBatch('orders', 0, batchOf('x'), call),
+        () => client.producer().addAll('orders', one, call),
+        async () => client.producer(call).publish('orders', 'x'),
+      ]
+      for (const made of calls) {
+        await expect(made()).rejects.toMatchObject({
+          code: 'RTK_INVALID_ARGUMENT',
+          message: expect.stringContaining('durability must be one of memory, os, interval, fsync, quorum'),
+        })
+      }
+    }
+    expect((await client.describeTopic('orders')).partitions[0].endOffset).toBe(0)
+  })
+
+  it('refuses settings of a topic that are no whole numbers, and names them', async () => {
+    await client.createTopic('orders')
+    const fields = ['partitions', 'retentionMs', 'retentionBytes', 'retentionMessages', 'segmentBytes']
+    for (const field of [...fields, 'messageBytesMax']) {
+      for (const wrong of [Number.NaN, 1.5, 'abc', '5', 5n, null, 2 ** 60]) {
+        const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining(field) }
+        await expect(client.createTopic('other', { [field]: wrong })).rejects.toMatchObject(refused)
+        await expect(client.alterTopic('orders', { [field]: wrong })).rejects.toMatchObject(refused)
+      }
+    }
+    for (const wrong of [{ durability: 5n }, { retention: 1 }, { other: 5n }, [], null, 'x']) {
+      const config = wrong as unknown as { partitions: number }
+      await expect(client.createTopic('other', config)).rejects.toMatchObject({
+        code: 'RTK_INVALID_ARGUMENT',
+      })
+    }
+    expect((await client.listTopics()).map(({ name }) => name)).toEqual(['orders'])
+  })
+
   it('keeps every field byte for byte', async () => {
     await client.createTopic('orders')
     const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)

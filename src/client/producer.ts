@@ -18,7 +18,7 @@ import {
   toRatatoskrError,
 } from '../ports/index.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
-import { wholeNumber } from './checks.ts'
+import { durabilityOf, wholeNumber } from './checks.ts'
 import type { Connection } from './connection.ts'
 import {
   asOutgoing,
@@ -98,7 +98,7 @@ export class Producer implements AsyncDisposable {
     this.#bufferBytesMax = wholeNumber('bufferBytesMax', options.bufferBytesMax ?? 32 * KIB * KIB, 1)
     this.#waitingMax = wholeNumber('waitingMax', options.waitingMax ?? 10_000, 0)
     this.#waits = options.whenFull !== 'reject'
-    this.#durability = options.durability
+    this.#durability = durabilityOf(options.durability)
     this.#timeoutMs = checkTimeoutMs(options.timeoutMs, context.timeoutMs)
     this.#senders = {
       connection,
@@ -188,6 +188,7 @@ export class Producer implements AsyncDisposable {
   ): Promise<BulkReceipt> {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options
     return withDeadline(this.#senders.clock, 'addAll', { signal, timeoutMs }, timeoutMs, async (aborted) => {
+      const durability = durabilityOf(options.durability) ?? this.#durability
       const bulk = new BulkPublish(this.#senders.clock)
       const sender = this.#topic(topic)
       const stopped = (): boolean => bulk.failure !== undefined || aborted.aborted
@@ -196,12 +197,12 @@ export class Producer implements AsyncDisposable {
         if (Symbol.asyncIterator in messages) {
           for await (const message of messages) {
             bulk.resumed()
-            if (!this.#addOfBulk(sender, message, bulk, options)) await this.#readyFor(sender)
+            if (!this.#addOfBulk(sender, message, bulk, durability)) await this.#readyFor(sender)
             if (stopped()) break
           }
         } else {
           for (const message of messages) {
-            if (!this.#addOfBulk(sender, message, bulk, options)) {
+            if (!this.#addOfBulk(sender, message, bulk, durability)) {
               await this.#readyFor(sender)
               bulk.resumed()
             }
@@ -251,7 +252,7 @@ export class Producer implements AsyncDisposable {
     const nowMs = this.#senders.clock.monotonic()
     const deadlineMs = nowMs + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
     sender.refresh(nowMs)
-    const durability = options.durability ?? this.#durability
+    const durability = durabilityOf(options.durability) ?? this.#durability
     if (sender.ready && this.#hasRoom) {
       this.#added(sender.add(message, owner, place, durability, deadlineMs))
       return
@@ -271,7 +272,7 @@ export class Producer implements AsyncDisposable {
   ): Promise<void> {
     const nowMs = this.#senders.clock.monotonic()
     const deadlineMs = nowMs + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
-    const durability = options.durability ?? this.#durability
+    const durability = durabilityOf(options.durability) ?? this.#durability
     sender.refresh(nowMs)
     let copied = false
     for (let place = 0; place < messages.length; place++) {
@@ -303,11 +304,10 @@ export class Producer implements AsyncDisposable {
     sender: TopicSender,
     message: MessageToPublish,
     bulk: BulkPublish,
-    options: PublishManyOptions,
+    durability: Durability | undefined,
   ): boolean {
     if (this.#closed !== undefined) throw this.#closed
     if (bulk.tick()) sender.refresh(bulk.monotonicMs)
-    const durability = options.durability ?? this.#durability
     const outgoing = asOutgoing(message)
     this.#added(sender.addOfBulk(outgoing, bulk, durability, bulk.monotonicMs + this.#timeoutMs))
     bulk.messageCount++

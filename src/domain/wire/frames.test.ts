@@ -35,6 +35,14 @@ const within = (frame: Uint8Array): Uint8Array => {
 }
 
 describe('frames', () => {
+  it('have no number for a durability that does not exist', () => {
+    for (const wrong of ['fsyncc', 5, null] as unknown as readonly 'fsync'[]) {
+      expect(() => encodeProduce(1, 'orders', 0, wrong, new Uint8Array())).toThrow(
+        /durability must be one of/,
+      )
+    }
+  })
+
   it('come back as they were: produce', () => {
     const topic = fc
       .string({ maxLength: 60 })

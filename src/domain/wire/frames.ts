@@ -26,8 +26,15 @@
  * A produce that fails is answered like any other request, by a JSON reply with its id.
  */
 import { readInt32, readInt64, readUint32, utf8, utf8Text, writeInt32, writeInt64 } from '../batch/bytes.ts'
-import { type Durability, durabilityNumber, durabilityOfNumber } from '../durability.ts'
+import {
+  type Durability,
+  durabilityLevels,
+  durabilityNumber,
+  durabilityOfNumber,
+  isDurability,
+} from '../durability.ts'
 import { RatatoskrError } from '../errors.ts'
+import { quoteForMessage } from '../names.ts'
 
 /** Bytes before a frame's body. */
 export const frameHeaderBytes = 32
@@ -88,7 +95,10 @@ export interface CreditFrame {
 /** Any frame, told apart by `kind`. */
 export type Frame = ProduceFrame | ProducedFrame | DeliverFrame | FetchedFrame | CreditFrame
 
-/** A produce frame with room for its batch copied in: clients send one buffer. */
+/**
+ * A produce frame with room for its batch copied in: clients send one buffer.
+ * @throws RTK_INVALID_ARGUMENT for a level that does not exist: its number would say that none is asked for
+ */
 export function encodeProduce(
   id: number,
   topic: string,
@@ -96,6 +106,12 @@ export function encodeProduce(
   durability: Durability | undefined,
   batch: Uint8Array,
 ): Uint8Array {
+  if (durability !== undefined && !isDurability(durability)) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `durability must be one of ${durabilityLevels.join(', ')}, got ${quoteForMessage(durability)}`,
+    )
+  }
   const name = utf8(topic)
   const frame = new Uint8Array(frameHeaderBytes + name.length + batch.length)
   const level = durability === undefined ? noDurability : durabilityNumber(durability)
