@@ -266,7 +266,10 @@ async function nextChain(
     const head = await probe.findBatch(
       position,
       (candidate) => admits(source, at, candidate),
-      (one) => broken.push(one),
+      (one) => {
+        // The header that is damaged may look like one when it is read a few bytes off.
+        if (one.position >= at.position + batchHeaderBytes) broken.push(one)
+      },
     )
     if (head === undefined) return undefined
     const start = { position: head.position, offset: head.baseOffset }
