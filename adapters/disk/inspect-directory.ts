@@ -266,7 +266,7 @@ function* segmentFindings(segment: SegmentReport, isLast: boolean, isRunning: bo
   if (torn !== undefined) {
     const advice = isRunning
       ? 'nothing: the broker is writing there'
-      : 'start the broker: it cuts the half-written end off; nothing acknowledged is in it'
+      : 'start the broker: it cuts this end off, which a crash leaves like that; without a crash, records are lost here: restore the file from a backup'
     const at = { position: segment.validBytes, problem: torn }
     yield { severity: 'info', file, state: 'torn', ...counts, ...at, advice }
   } else if (gaps.length === 0) {

@@ -315,6 +315,34 @@ describe('segments that have the same records', () => {
     expect(await readable()).toEqual(range(0, 24))
   })
 
+  it('only what is in such a conflict can be chosen, and before anything is changed', async () => {
+    const chosen = [`logs/${id.topicId}/0/${name(0)}`]
+    const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining(name(0)) }
+    const missing = [`logs/${id.topicId}/0/${name(7)}`]
+    await appendFile((await segments())[3], 'half a batch')
+    const before = await everything()
+    for (const dryRun of [true, false]) {
+      await expect(repair({ setAside: chosen, dryRun })).rejects.toMatchObject(refused)
+      await expect(repair({ setAside: missing, dryRun })).rejects.toMatchObject({
+        code: 'RTK_INVALID_ARGUMENT',
+      })
+    }
+    // Where one of two adds nothing, the other is not taken.
+    await copyFile((await segments())[0], join(logDirectory, name(3)))
+    await expect(repair({ setAside: chosen })).rejects.toMatchObject(refused)
+    await unlink(join(logDirectory, name(3)))
+    expect({ ...(await everything()), [directory]: '' }).toEqual({ ...before, [directory]: '' })
+    // And where there is something to decide, what has nothing to do with it is not taken.
+    await writeFile(
+      join(logDirectory, name(4)),
+      sampleBatch({ baseOffset: 4, count: 2, payloadBytes: 30, seed: 99 }),
+    )
+    await expect(
+      repair({ setAside: [`logs/${id.topicId}/0/${name(18)}`, `logs/${id.topicId}/0/${name(4)}`] }),
+    ).rejects.toMatchObject({ message: expect.stringContaining(name(18)) })
+    expect((await segments()).length).toBe(5)
+  })
+
   it('only a segment of the directory can be chosen', async () => {
     for (const path of ['format.json', `../logs/${id.topicId}/0/${name(0)}`, '/etc/passwd', 'logs']) {
       await expect(repair({ setAside: [path] })).rejects.toMatchObject({ code: 'RTK_INVALID_ARGUMENT' })

@@ -3,7 +3,7 @@
  * goes to `quarantine/`. What can be decided is done; where the files contradict each other so that somebody has to choose,
  * or where a loss has to be accepted, it says so and does nothing.
  */
-import { basename, relative, resolve } from 'node:path'
+import { basename, dirname, relative, resolve } from 'node:path'
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -38,9 +38,15 @@ import { StateLog } from './state-log.ts'
 export interface RepairOptions {
   /** Says what it would do, and touches nothing. */
   readonly dryRun: boolean
-  /** Declares what is lost as lost: then it is no error any more, and a missing segment keeps no log from opening. */
+  /**
+   * Declares what is lost as lost: then it is no error of a check any more, and a missing segment keeps no log from opening.
+   * A broker still says at each start which records it cannot serve.
+   */
   readonly acceptLoss: boolean
-  /** Segments to take away, as paths below the directory: the choice where two hold different records. */
+  /**
+   * Segments to take away, as paths below the directory: the choice where two hold different records, or of a file that
+   * cannot be read. Others are refused.
+   */
   readonly setAside: readonly string[]
 }
 
@@ -95,6 +101,7 @@ export async function* repairDataDirectory(
     nowMs: platform.clock.now(),
   }
   try {
+    await assertChoices(workshop)
     yield* repairState(workshop)
     const state = await inspectState(workshop.inspection, directory)
     for await (const folder of logFolders(fileSystem, directory)) {
@@ -174,7 +181,7 @@ async function* repairLog(
   const last = report.segments.at(-1)
   if (last?.torn !== undefined) {
     if (!options.dryRun) await files.cutEnd(last.path, last.validBytes)
-    const reason = `${last.torn}: ${last.sizeBytes - last.validBytes} bytes that nobody was promised`
+    const reason = `${last.torn}: ${last.sizeBytes - last.validBytes} bytes of no whole batch, kept aside`
     yield { action: 'cut end', file: below(last.path), result, reason }
   }
   if (!options.dryRun) report = await inspectLog({ ...inspection, onBytes: () => {} }, folder)
@@ -265,22 +272,49 @@ interface Resolution {
 /** Finds the files that make a log be refused, for their records are in others as well. */
 async function withoutOverlaps(workshop: Workshop, folder: string): Promise<Resolution> {
   const { inspection, options } = workshop
-  const chosen = options.setAside
-    .filter((path) => path.startsWith(`${folder}/`))
-    .map((path) => basename(path))
-  const names = new Set(await inspection.fileSystem.list(folder))
-  const without = new Set(chosen.filter((name) => names.has(name)))
+  const chosen = new Set(options.setAside)
+  const without = new Set<string>()
   const reasons = new Map<string, string>()
   for (;;) {
     const report = await inspectLog(inspection, folder, without)
-    const overlap = report.misfits.find(({ kind }) => kind !== 'hole')
-    if (overlap === undefined) return { report, without, reasons, conflict: undefined }
+    for (const { path, name, unreadable } of report.segments) {
+      if (unreadable !== undefined && chosen.has(path)) without.add(name)
+    }
+    const overlap = report.misfits.find(({ kind, after, before }) => {
+      return kind !== 'hole' && !without.has(after.name) && !without.has(before.name)
+    })
+    if (overlap === undefined) {
+      const left = without.size === 0 ? report : await inspectLog(inspection, folder, without)
+      return { report: left, without, reasons, conflict: undefined }
+    }
     const redundant = await redundantOf(workshop, report, overlap, without)
-    if (redundant === undefined) return { report, without, reasons, conflict: overlap }
-    without.add(redundant.name)
-    reasons.set(
-      redundant.name,
-      `its records, offsets ${overlap.from} to ${overlap.to - 1} among them, are in other files as well; it adds nothing`,
+    if (redundant !== undefined) {
+      without.add(redundant.name)
+      reasons.set(
+        redundant.name,
+        `its records, offsets ${overlap.from} to ${overlap.to - 1} among them, are in other files as well; it adds nothing`,
+      )
+      continue
+    }
+    const choice = [overlap.before, overlap.after].find(({ path }) => chosen.has(path))
+    if (choice === undefined) return { report, without, reasons, conflict: overlap }
+    without.add(choice.name)
+  }
+}
+
+/**
+ * Before anything is changed: what is healthy is not taken out of service because somebody mistook a name.
+ * @throws RTK_INVALID_ARGUMENT for a file about which there is nothing to decide
+ */
+async function assertChoices(workshop: Workshop): Promise<void> {
+  const { directory, options } = workshop
+  for (const folder of new Set(options.setAside.map((path) => dirname(path)))) {
+    const { without } = await withoutOverlaps(workshop, folder)
+    const needless = options.setAside.find((path) => dirname(path) === folder && !without.has(basename(path)))
+    if (needless === undefined) continue
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `${relative(directory, needless)} is not to be set aside: it can be read, and no other file has its offsets with other records; \`ratatoskr log repair --dry-run\` lists what is to be decided`,
     )
   }
 }

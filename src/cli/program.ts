@@ -155,9 +155,13 @@ function addFiles(program: Command): void {
     .option('--dry-run', 'say what it would do, and touch nothing')
     .option(
       '--accept-loss',
-      'take what is lost for lost: it is no error any more, and keeps no log from opening',
+      'take what is lost for lost: it is no error of a check any more, and keeps no log from opening; a broker still names it at its start',
     )
-    .option('--set-aside <file>', 'take this segment away, where two hold different records', collect)
+    .option(
+      '--set-aside <file>',
+      'take this segment away, where two hold different records or it cannot be read',
+      collect,
+    )
     .option('-o, --output <format>', 'table, json or ndjson', 'table')
     .action(async (directory, options) => (await import('./commands/log.ts')).repairLogs(directory, options))
   program
