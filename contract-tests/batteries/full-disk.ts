@@ -31,6 +31,10 @@ async function fillAndFree(mounts: Mounts, frees: 'ballast' | 'deletion', times:
   }
   await disk.finish()
   const { acked, refused, resumeMs, startMs } = disk
+  if (acked === 0 || refused === 0) {
+    throw new Error(`there was nothing to lose: ${acked} acknowledged, ${refused} refused`)
+  }
+  if (resumeMs.length < times) throw new Error(`publishing went on in ${resumeMs.length} of ${times} rounds`)
   const resume = summaryOf(resumeMs)
   if (resume.max > resumeMsMax) throw new Error(`publishing went on too late: ${resume.text}`)
   return (

@@ -17,7 +17,9 @@ export interface Cut {
 /** What was kept and lost; losses are those that the level allows. */
 export interface CutReport {
   /** Messages that had to be there. */
-  readonly due: number
+  readonly due: Readonly<Record<Level, number>>
+  /** Changes of the state that had to be there. */
+  readonly changesDue: number
   /** Acknowledged messages that are not there. */
   readonly lost: Readonly<Record<Level, number>>
   /** How long before the cut the oldest lost message of level `interval` was acknowledged; 0 when none was lost. */
@@ -44,7 +46,7 @@ export async function verifyStore(directory: string, told: Told, cut: Cut, dueMs
   await broker.start()
   const lost: Record<Level, number> = { os: 0, interval: 0, fsync: 0 }
   let intervalLostMs = 0
-  let due = 0
+  const due: Record<Level, number> = { os: 0, interval: 0, fsync: 0 }
   for (const level of levels) {
     const stored = await readTopic(broker, level)
     const found = new Set(stored.map(({ producer, sequence }) => `${producer}:${sequence}`))
@@ -52,24 +54,31 @@ export async function verifyStore(directory: string, told: Told, cut: Cut, dueMs
     const isDue = ({ atMs }: Acknowledgement) => atMs < dueMs[level]
     const acked = told.acked.filter((ack) => ack.level === level && ack.atMs < cut.fromMs)
     const gone = acked.filter((ack) => !isFound(ack))
-    due += acked.filter(isDue).length
+    due[level] = acked.filter(isDue).length
     lost[level] = gone.length
     if (level === 'interval') intervalLostMs = Math.max(0, ...gone.map(({ atMs }) => cut.fromMs - atMs))
     // Of what is not due, that which is there must be right as well.
     const expected = acked.filter((ack) => isDue(ack) || isFound(ack))
     assertPromises(logsOf(told.attempted, expected), stored)
   }
-  await verifyState(broker, told, cut)
+  const changesDue = await verifyState(broker, told, cut)
   // The store is whole: it goes on where it ended.
   for (const level of levels) await broker.publish(topicOf(level), 'after the cut')
-  return { due, lost, intervalLostMs }
+  return { due, changesDue, lost, intervalLostMs }
 }
 
-async function verifyState(broker: EmbeddedBroker, { changes }: Told, { fromMs, toMs }: Cut): Promise<void> {
+/** @returns how many changes had to be there */
+async function verifyState(
+  broker: EmbeddedBroker,
+  { changes }: Told,
+  { fromMs, toMs }: Cut,
+): Promise<number> {
   const isAcked = ({ doneMs }: StateChange) => doneMs !== undefined && doneMs < fromMs
   const uncertain = changes.filter((change) => change.begunMs < toMs && !isAcked(change))
   const operations = (of: readonly StateChange[]) => of.map(({ operation }) => operation)
-  assertState(emptyState(), operations(changes.filter(isAcked)), operations(uncertain), await observe(broker))
+  const acked = operations(changes.filter(isAcked))
+  assertState(emptyState(), acked, operations(uncertain), await observe(broker))
+  return acked.length
 }
 
 function logsOf(

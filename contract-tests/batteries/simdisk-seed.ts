@@ -34,6 +34,8 @@ export interface SeedResult {
   readonly seed: number
   readonly hash: string
   readonly calls: number
+  /** Appends that were acknowledged. */
+  readonly acked: number
   readonly crashes: Readonly<Record<CrashName, number>>
   /** What went wrong, with what led to it; undefined when nothing did. */
   readonly failure: string | undefined
@@ -67,10 +69,10 @@ const outcomesOfMoment = 3
 export async function runSeed(seed: number, crashesWanted: number): Promise<SeedResult> {
   const run = new SeedRun(seed, crashesWanted)
   const failure = await run.run().catch(textOfError)
-  const { hash, calls, crashes, lines } = run
+  const { hash, calls, acked, crashes, lines } = run
   const told =
     failure === undefined ? undefined : `${failure}\n${lines.map((line) => `    ${line}`).join('\n')}`
-  return { seed, hash, calls, crashes, failure: told }
+  return { seed, hash, calls, acked, crashes, failure: told }
 }
 
 /** An error with everything that it came from. */
@@ -89,6 +91,7 @@ class SeedRun {
   }
   hash = ''
   calls = 0
+  acked = 0
   lines: readonly string[] = []
   readonly #seed: number
   readonly #crashesWanted: number
@@ -111,6 +114,16 @@ class SeedRun {
     }
     await first.run()
     this.hash = first.disk.hash
+    const attempts = [...first.models.values()].flatMap((model) => model.attempts)
+    this.acked = attempts.filter(({ status }) => status === 'acked').length
+    if (this.calls === 0) throw new Error('a life without a call: there is nothing to crash')
+    // A short life has fewer moments than crashes are wanted: then it is lived again, and crashes with other luck.
+    do await this.#crashLife()
+    while (this.#count < this.#crashesWanted)
+    return undefined
+  }
+
+  async #crashLife(): Promise<void> {
     const { crashes, again } = await this.#crashing()
     if (again.disk.hash !== this.hash) {
       throw new Error(`the same seed gave two runs: ${this.hash} and ${again.disk.hash}`)
@@ -121,7 +134,6 @@ class SeedRun {
       this.lines = again.lines.slice(0, crash.lines)
       await this.#check(crash.crash)
     }
-    return undefined
   }
 
   get #count(): number {

@@ -11,7 +11,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { Battery } from './battery.ts'
+import { Battery, seedOf, wholeNumber } from './battery.ts'
 import { bugsOf } from './planted-bugs.ts'
 import type { HuntResult } from './simdisk-hunt.ts'
 import { type CrashName, crashNames, type SeedResult } from './simdisk-seed.ts'
@@ -30,10 +30,11 @@ const { values } = parseArgs({
     planted: { type: 'boolean' },
   },
 })
-const seeds = Number(values.seeds ?? 20_000)
-const crashesOfSeed = Math.ceil(Number(values.crashes ?? seeds * 50) / seeds)
-const firstSeed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 30))
-const workers = Number(values.workers ?? Math.max(1, Math.min(2, availableParallelism())))
+const seeds = wholeNumber('seeds', values.seeds ?? '20000')
+const crashesWanted = wholeNumber('crashes', values.crashes ?? `${seeds * 50}`)
+const crashesOfSeed = Math.ceil(crashesWanted / seeds)
+const firstSeed = seedOf(values.seed)
+const workers = wholeNumber('workers', values.workers ?? `${Math.min(2, availableParallelism())}`)
 const battery = new Battery(values.report)
 
 /** What all seeds came to. */
@@ -44,11 +45,13 @@ class Tally {
     'in recovery': 0,
     'after recovery': 0,
   }
+  acked = 0
   readonly #hashes = new Map<number, string>()
   failed: SeedResult | undefined
 
   add(result: SeedResult): void {
     for (const name of crashNames) this.crashes[name] += result.crashes[name]
+    this.acked += result.acked
     this.#hashes.set(result.seed, result.hash)
     if (result.failure === undefined || (this.failed?.seed ?? Number.POSITIVE_INFINITY) < result.seed) return
     this.failed = result
@@ -102,9 +105,16 @@ async function explore(): Promise<string> {
     const command = `npm run test:simdisk -- --seed ${seed} --seeds 1 --crashes ${crashesOfSeed}`
     throw new Error(`seed ${seed}: ${failure}\n  again with: ${command}`)
   }
+  if (tally.seeds < seeds || tally.total < crashesWanted) {
+    throw new Error(
+      `${tally.seeds} of ${seeds} seeds and ${tally.total} of ${crashesWanted} crashes were run`,
+    )
+  }
+  if (tally.acked === 0) throw new Error('no seed had anything acknowledged: there was nothing to lose')
   for (const name of crashNames) process.stdout.write(`      ${name.padEnd(20)} ${tally.crashes[name]}\n`)
   const rate = Math.round(tally.total / seconds)
-  return `${tally.seeds} seeds, ${tally.total} crashes, ${rate}/s on ${workers} threads, hash ${tally.hash}`
+  const asked = `${tally.total} crashes of the ${crashesWanted} that were asked for`
+  return `${tally.seeds} seeds with ${tally.acked} acknowledged appends, ${asked}, ${rate}/s on ${workers} threads, hash ${tally.hash}`
 }
 
 /** Runs seeds in a process of its own, with a bug in its storage, until one fails. */
@@ -136,7 +146,7 @@ async function mustBeClean(): Promise<string> {
 }
 
 process.stdout.write(
-  `simdisk: ${seeds} seeds from ${firstSeed}, ${crashesOfSeed} crashes each, ${workers} threads\n`,
+  `simdisk: ${crashesWanted} crashes of ${seeds} seeds from ${firstSeed}, ${crashesOfSeed} each, ${workers} threads\n`,
 )
 const clean = await battery.run('every promise kept', explore)
 if (clean && values.planted) {
