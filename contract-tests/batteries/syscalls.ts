@@ -12,7 +12,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Battery, seededRandom } from './battery.ts'
+import { Battery, seededRandom, seedOf, wholeNumber } from './battery.ts'
 import { bugsOf } from './planted-bugs.ts'
 import { type CallName, callNames, type Fault, runScript } from './syscalls-runs.ts'
 
@@ -24,8 +24,9 @@ const { values } = parseArgs({
     report: { type: 'string' },
   },
 })
-const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed)
-const lanes = Number(values.lanes)
+const rounds = values.rounds === 'all' ? Number.POSITIVE_INFINITY : wholeNumber('rounds', values.rounds)
+const seed = seedOf(values.seed)
+const lanes = wholeNumber('lanes', values.lanes)
 const battery = new Battery(values.report)
 const root = await mkdtemp(join(tmpdir(), 'ratatoskr-syscalls-'))
 const compileCache = join(root, 'compile-cache')
@@ -78,24 +79,18 @@ function sampleOf(faults: readonly Fault[], count: number): Fault[] {
 
 const kindOf = ({ call, what, forEver }: Fault): string => `${call}: ${what}${forEver ? ' for ever' : ''}`
 
-/** Runs faults in lanes. @returns what went wrong, by fault */
-async function runAll(
-  faults: readonly Fault[],
-  bug?: string,
-  stopAtFirst = false,
-): Promise<Map<Fault, readonly string[]>> {
-  const wrong = new Map<Fault, readonly string[]>()
+/** Runs faults in lanes until one is done. @param one runs one; true ends all lanes */
+async function runInLanes(faults: readonly Fault[], one: (fault: Fault) => Promise<boolean>): Promise<void> {
   const next = faults.values()
+  let isDone = false
   await Promise.all(
     Array.from({ length: lanes }, async () => {
       for (const fault of next) {
-        const { problems } = await run(fault, bug)
-        if (problems.length > 0) wrong.set(fault, problems)
-        if (stopAtFirst && wrong.size > 0) return
+        if (isDone) return
+        if (await one(fault)) isDone = true
       }
     }),
   )
-  return wrong
 }
 
 async function disturb(): Promise<void> {
@@ -104,15 +99,30 @@ async function disturb(): Promise<void> {
     await run()
     const result = await run()
     if (result.problems.length > 0) throw new Error(result.problems.join('; '))
+    if (result.history.acks === 0) throw new Error('nothing was acknowledged: there is nothing to lose')
     counts = result.counts
     const calls = callNames.filter((name) => counts.has(name)).map((name) => `${counts.get(name)} ${name}`)
     return `${result.history.acks} steps; ${calls.join(', ')}`
   })
   if (!undisturbed) return
   const all = faultsFor(counts)
-  const faults = values.rounds === 'all' ? all : sampleOf(all, Number(values.rounds))
+  const faults = sampleOf(all, rounds)
   process.stdout.write(`syscalls: ${faults.length} of ${all.length} faults in ${lanes} lanes, seed ${seed}\n`)
-  const wrong = await runAll(faults)
+  const wrong = new Map<Fault, readonly string[]>()
+  let acks = 0
+  let done = 0
+  await runInLanes(faults, async (fault) => {
+    const { problems, history } = await run(fault)
+    if (problems.length > 0) wrong.set(fault, problems)
+    acks += history.acks
+    done++
+    return false
+  })
+  await battery.run('all faults are run', async () => {
+    if (done < faults.length) throw new Error(`${done} of ${faults.length}`)
+    if (acks === 0) throw new Error('nothing was acknowledged in any run: there was nothing to lose')
+    return `${done} runs with ${acks} steps acknowledged`
+  })
   for (const [kind, group = []] of Object.entries(Object.groupBy(faults, kindOf))) {
     await battery.run(kind, async () => {
       const bad = group.filter((fault) => wrong.has(fault))
@@ -134,13 +144,25 @@ const suspects: Readonly<Record<string, (fault: Fault) => boolean>> = {
   'a write that failed is acknowledged': ({ call, what }) => call === 'pwrite64' && what === 'EIO',
 }
 
-/** The planted bug must be found by a sample of faults, undisturbed runs among them. */
+/**
+ * The planted bug must be found by a sample of faults, undisturbed runs among them. What is wrong without the bug as well
+ * finds nothing.
+ */
 async function findBug(bug: string, all: readonly Fault[]): Promise<string> {
   const { problems } = await run(undefined, bug)
   if (problems.length > 0) return `found undisturbed: ${problems[0].slice(0, 120)}`
-  const wrong = await runAll(sampleOf(all.filter(suspects[bug] ?? (() => true)), 150), bug, true)
-  for (const [fault, [first]] of wrong) return `found by ${textOf(fault)}: ${first.slice(0, 120)}`
-  throw new Error('not found in 150 faults')
+  let found: string | undefined
+  let falseAlarms = 0
+  await runInLanes(sampleOf(all.filter(suspects[bug] ?? (() => true)), 150), async (fault) => {
+    const { problems } = await run(fault, bug)
+    if (problems.length === 0) return false
+    const control = await run(fault)
+    if (control.problems.length > 0) falseAlarms++
+    else found ??= `found by ${textOf(fault)}: ${problems[0].slice(0, 120)}`
+    return found !== undefined
+  })
+  if (found !== undefined) return found
+  throw new Error(`not found in 150 faults, of which ${falseAlarms} go wrong without the bug as well`)
 }
 
 const version = spawnSync('strace', ['-V'])
