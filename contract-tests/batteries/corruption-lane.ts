@@ -1,11 +1,12 @@
 /**
  * One process of the corruption battery: makes the images of a seed and runs rounds on them, one after the other:
- * `node --conditions=source contract-tests/batteries/corruption-lane.ts SEED FROM TO`, without a parent to look at rounds
+ * `node --conditions=source contract-tests/batteries/corruption-lane.ts SEED FROM TO [BUG]`, without a parent to look at rounds
  * that failed. What it finds goes to the parent, which also sees by the silence when a round does not end.
  */
 import { seededRandom } from './battery.ts'
+import { focusOf } from './corruption-focus.ts'
 import { makeImages } from './corruption-image.ts'
-import { type MutationKind, mutate, mutationKinds } from './corruption-mutations.ts'
+import { type MutationKind, mutate } from './corruption-mutations.ts'
 import { judge, type Outcome } from './corruption-verdict.ts'
 
 /** What the lane tells of a round: that it begins, or how it ended. */
@@ -18,6 +19,7 @@ export interface LaneMessage {
 }
 
 const [seed, from, to] = process.argv.slice(2).map(Number)
+const { kinds, files } = focusOf(process.argv[5])
 const images = await makeImages(seed)
 const tell = (message: LaneMessage): void => {
   if (process.send !== undefined) process.send(message)
@@ -27,9 +29,9 @@ const tell = (message: LaneMessage): void => {
 
 for (let round = from; round < to; round++) {
   const random = seededRandom(seed ^ Math.imul(round + 1, 0x9e3779b1))
-  const kind = mutationKinds[round % mutationKinds.length]
+  const kind = kinds[round % kinds.length]
   const image = images[Math.floor(random() * images.length)]
-  const mutation = mutate(kind, image, random)
+  const mutation = mutate(kind, image, random, files)
   const about = { round, kind, what: `${image.name} image, ${mutation.what}` }
   tell(about)
   try {

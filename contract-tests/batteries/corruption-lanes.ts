@@ -31,6 +31,12 @@ export class Tally {
     counts?.set(outcome, (counts.get(outcome) ?? 0) + 1)
   }
 
+  /** Rounds that were run, failures among them. */
+  countOf(kind: MutationKind): number {
+    const right = [...(this.#counts.get(kind)?.values() ?? [])].reduce((sum, count) => sum + count, 0)
+    return right + this.failures.filter((failure) => failure.kind === kind).length
+  }
+
   /** Rounds of a kind by how they ended, as a line. */
   lineOf(kind: MutationKind): string {
     const counts = [...(this.#counts.get(kind) ?? [])].sort()
@@ -60,7 +66,7 @@ async function runProcess({ seed, from, to, bug }: LaneOptions, tally: Tally): P
   const planted = ['--import', fileURLToPath(new URL('plant.ts', import.meta.url))]
   const child = fork(
     fileURLToPath(new URL('corruption-lane.ts', import.meta.url)),
-    [seed, from, to].map(String),
+    [seed, from, to, ...(bug === undefined ? [] : [bug])].map(String),
     {
       execArgv: ['--conditions=source', ...(bug === undefined ? [] : planted)],
       env: { ...process.env, ...(bug !== undefined && { RATATOSKR_PLANTED: bug }) },

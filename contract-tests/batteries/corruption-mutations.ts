@@ -18,7 +18,9 @@ export interface Mutation {
 }
 
 type Random = () => number
-type Maker = (image: Image, random: Random) => Mutation
+type Test = (path: string) => boolean
+/** @param only the files that may be damaged; undefined for any */
+type Maker = (image: Image, random: Random, only?: Test) => Mutation
 
 export const mutationKinds = [
   'bit flipped',
@@ -41,11 +43,15 @@ const pick = <T>(items: readonly T[], random: Random): T => items[Math.floor(ran
 const below = (limit: number, random: Random): number => Math.floor(random() * limit)
 const nameOf = (path: string): string => path.slice(root.length + 1)
 
-const isSegment = (path: string): boolean => path.startsWith(`${root}/logs/`) && path.endsWith('.log')
-const isState = (path: string): boolean => path.startsWith(`${root}/state/`)
+const isSegment: Test = (path) => path.startsWith(`${root}/logs/`) && path.endsWith('.log')
+const isState: Test = (path) => path.startsWith(`${root}/state/`)
+const isIndex: Test = (path) => path.startsWith(`${root}/logs/`) && path.endsWith('.index')
+const fileTests = { segment: isSegment, state: isState, index: isIndex } as const
+
+export type FileKind = keyof typeof fileTests
 
 /** A file with something in it: mostly a segment, sometimes state, an index or another. */
-function pickFile(image: Image, random: Random, only?: (path: string) => boolean): string {
+function pickFile(image: Image, random: Random, only?: Test): string {
   const all = [...image.files].filter(([, bytes]) => bytes.length > 0).map(([path]) => path)
   const draw = random()
   const wanted = only ?? (draw < 0.75 ? isSegment : draw < 0.9 ? isState : () => true)
@@ -64,24 +70,24 @@ function changed(
   return { kind, what: `${nameOf(path)}: ${what}`, files: new Map([[path, bytes]]), ...more }
 }
 
-function flipBit(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random)
+function flipBit(image: Image, random: Random, only?: Test): Mutation {
+  const path = pickFile(image, random, only)
   const bytes = contentsOf(image, path)
   const [at, bit] = [below(bytes.length, random), below(8, random)]
   bytes[at] ^= 1 << bit
   return changed('bit flipped', path, bytes, `bit ${bit} of byte ${at}`)
 }
 
-function changeByte(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random)
+function changeByte(image: Image, random: Random, only?: Test): Mutation {
+  const path = pickFile(image, random, only)
   const bytes = contentsOf(image, path)
   const at = below(bytes.length, random)
   bytes[at] = (bytes[at] + 1 + below(255, random)) & 0xff
   return changed('byte changed', path, bytes, `byte ${at}`)
 }
 
-function zeroSector(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random)
+function zeroSector(image: Image, random: Random, only?: Test): Mutation {
+  const path = pickFile(image, random, only)
   const bytes = contentsOf(image, path)
   const sector = below(Math.ceil(bytes.length / sectorBytes), random)
   bytes.fill(0, sector * sectorBytes, (sector + 1) * sectorBytes)
@@ -92,11 +98,11 @@ function zeroSector(image: Image, random: Random): Mutation {
  * Not in a segment that ends torn: a part of the batch that nobody was promised would stand before those that count, and the
  * batches in its payload could not be told from them.
  */
-function swapSectors(image: Image, random: Random): Mutation {
+function swapSectors(image: Image, random: Random, only?: Test): Mutation {
   const isTorn = (path: string): boolean =>
     image.name === 'torn' && image.logs.some(({ batches }) => batches.at(-1)?.file === path)
   const isFit = (path: string): boolean => (image.files.get(path)?.length ?? 0) > 2 * sectorBytes
-  const path = pickFile(image, random, (one) => isFit(one) && !isTorn(one))
+  const path = pickFile(image, random, (one) => isFit(one) && !isTorn(one) && (only?.(one) ?? true))
   const bytes = contentsOf(image, path)
   const count = Math.floor(bytes.length / sectorBytes)
   const one = below(count, random)
@@ -107,8 +113,8 @@ function swapSectors(image: Image, random: Random): Mutation {
   return changed('sectors swapped', path, bytes, `sectors ${one} and ${other}`)
 }
 
-function truncate(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random)
+function truncate(image: Image, random: Random, only?: Test): Mutation {
+  const path = pickFile(image, random, only)
   const bytes = contentsOf(image, path)
   const batches = batchesIn(image, path)
   const atBoundary = batches.length > 0 && random() < 0.15
@@ -120,8 +126,8 @@ function truncate(image: Image, random: Random): Mutation {
   })
 }
 
-function extend(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random)
+function extend(image: Image, random: Random, only?: Test): Mutation {
+  const path = pickFile(image, random, only)
   const bytes = contentsOf(image, path)
   const count = 1 + below(random() < 0.5 ? 60 : 3000, random)
   const zeros = random() < 0.5
@@ -211,8 +217,8 @@ function damageLength(image: Image, random: Random): Mutation {
 }
 
 /** What is not a segment: gone, empty, cut, or full of garbage. */
-function damageOther(image: Image, random: Random): Mutation {
-  const path = pickFile(image, random, (one) => !isSegment(one))
+function damageOther(image: Image, random: Random, only?: Test): Mutation {
+  const path = pickFile(image, random, (one) => !isSegment(one) && (only?.(one) ?? true))
   const kind = 'other file damaged'
   const size = image.files.get(path)?.length ?? 0
   switch (below(4, random)) {
@@ -245,6 +251,6 @@ const makers: Readonly<Record<MutationKind, Maker>> = {
   'other file damaged': damageOther,
 }
 
-/** A mutation of one kind, as the random numbers have it. */
-export const mutate = (kind: MutationKind, image: Image, random: Random): Mutation =>
-  makers[kind](image, random)
+/** A mutation of one kind, as the random numbers have it. @param files what is damaged; undefined for any that the kind takes */
+export const mutate = (kind: MutationKind, image: Image, random: Random, files?: FileKind): Mutation =>
+  makers[kind](image, random, files && fileTests[files])
