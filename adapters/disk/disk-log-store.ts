@@ -14,6 +14,7 @@ import { type CleanLogs, encodeClean, takeCleanFile, writeCleanFile } from './cl
 import type { DataDirectory } from './data-directory.ts'
 import { DiskLog } from './disk-log.ts'
 import { Gate } from './gate.ts'
+import { standInForNoted } from './missing-files.ts'
 import { adoptSegments, recoverSegments } from './recovery.ts'
 import { RecoveryReport } from './recovery-report.ts'
 import type { Segment } from './segment.ts'
@@ -109,6 +110,7 @@ export class DiskLogStore implements LogStore {
       const some = topicIds.slice(from, from + listingsMax)
       const names = await Promise.all(some.map((topicId) => fileSystem.list(`${this.#logs}/${topicId}`)))
       yield* some.flatMap((topicId, i) => logsOf(topicId, names[i]))
+      for (const [i, topicId] of some.entries()) if (names[i].length === 0) await this.#dropTopic(topicId)
     }
   }
 
@@ -124,6 +126,7 @@ export class DiskLogStore implements LogStore {
     }).catch((error: unknown) => {
       throw storeFailed(error)
     })
+    await this.#dropTopic(id.topicId)
   }
 
   get #logs(): string {
@@ -197,15 +200,20 @@ export class DiskLogStore implements LogStore {
 
   /** The segments of a log: as they were noted when it was closed well, or as its files are found. */
   async #segmentsOf(key: string, directory: string, parents: readonly string[]): Promise<readonly Segment[]> {
-    const noted = this.#clean.get(key)
-    this.#clean.delete(key)
-    if (noted !== undefined) {
+    const noted = this.#clean.get(key) ?? []
+    if (noted.length > 0) {
       const adopted = await adoptSegments(this.#context, directory, noted).catch(() => undefined)
-      if (adopted !== undefined) return adopted
+      if (adopted !== undefined) {
+        this.#clean.delete(key)
+        return adopted
+      }
       this.#context.logger.warn('the files of a log are not those that were closed; they are checked', {
         log: key,
       })
+      await standInForNoted(this.#context, directory, noted)
     }
+    // Until here a failure leaves the note for the next try: nothing was written that it does not speak of.
+    this.#clean.delete(key)
     const { segments, scannedBytes } = await recoverSegments(this.#context, directory, parents)
     this.#report.add(scannedBytes)
     return segments
@@ -232,6 +240,20 @@ export class DiskLogStore implements LogStore {
   }
 
   /**
+   * Removes the directory of a topic without logs. A failure leaves an empty directory, which the next listing of the logs
+   * removes. Nothing of the topic is opened or deleted meanwhile: see `#exclusively`.
+   */
+  async #dropTopic(topicId: string): Promise<void> {
+    const isBusy = [...this.#busy.keys()].some((key) => key.startsWith(topicId))
+    if (isBusy || this.#started === undefined || !isTopicId(topicId)) return
+    const { fileSystem } = this.#context
+    const path = `${this.#logs}/${topicId}`
+    await this.#exclusively(topicId, async () => {
+      if ((await fileSystem.list(path)).length === 0) await fileSystem.removeTree(path)
+    }).catch(() => undefined)
+  }
+
+  /**
    * Removes what is left of deleted logs. Where a crash came before their renames were durable, those must be first: a power
    * cut would else bring logs back without the files that were removed by then.
    */
@@ -247,9 +269,9 @@ export class DiskLogStore implements LogStore {
     await fileSystem.removeTree(this.#trashPath)
   }
 
-  /** Runs one thing at a time for each log. */
+  /** Runs one thing at a time for each log, and for a topic's directory when nothing runs for any log in it. */
   async #exclusively<T>(key: string, run: () => Promise<T>): Promise<T> {
-    const before = this.#busy.get(key) ?? Promise.resolve()
+    const before = this.#busy.get(key) ?? this.#busy.get(topicIdOf(key)) ?? Promise.resolve()
     const mine = before.then(run, run)
     this.#busy.set(key, mine)
     try {
@@ -261,10 +283,13 @@ export class DiskLogStore implements LogStore {
 }
 
 const keyOf = (id: LogId): string => `${id.topicId}/${id.partition}`
+const topicIdOf = (key: string): string => key.slice(0, key.indexOf('/'))
 
 /** The logs among what a topic's directory holds; anything else in there is left alone. */
 const logsOf = (topicId: string, names: readonly string[]): LogId[] =>
   names.map((name) => ({ topicId, partition: Number(name) })).filter((id, i) => isLogId(id, names[i]))
+
+const isTopicId = (name: string): boolean => isLogId({ topicId: name, partition: 0 }, '0')
 
 function isLogId(id: LogId, name: string): boolean {
   try {

@@ -313,10 +313,10 @@ export class DiskLog implements PartitionLog {
     const gone = this.#segments.after(segment).toReversed()
     this.#cutMemory(segment, place)
     try {
-      await this.#removeFiles(gone)
-      // The index vouches for bytes that go: it must be gone first.
-      await segment.removeIndex()
+      // The indexes vouch for bytes that go: they must be gone first, or those would be taken for lost.
+      for (const one of [...gone, segment]) await one.removeIndex()
       await fileSystem.syncDirectory(this.#options.directory)
+      await this.#removeFiles(gone)
       const file = await files.acquire(segment.path, 'write')
       try {
         await file.file.truncate(place.position)

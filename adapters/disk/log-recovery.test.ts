@@ -74,6 +74,7 @@ const lastSegment = async (): Promise<string> => (await segments()).at(-1) as st
 
 /** Removes what vouches for the last segment, as if the store had been killed. */
 async function forgetCheckpoint(): Promise<void> {
+  await rm(join(directory, 'clean'), { force: true })
   await rm((await lastSegment()).replace('.log', '.index'), { force: true })
 }
 
@@ -240,6 +241,7 @@ describe('a sealed segment', () => {
 describe('the files of a log', () => {
   it('with a segment missing, refuse the log and name the gap', async () => {
     await write(30)
+    await rm(join(directory, 'clean'))
     await unlink((await segments())[2])
     await restart()
     await expect(openLog()).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
@@ -280,6 +282,7 @@ describe('the files of a log', () => {
 
   it('of a deletion that a crash interrupted are removed at the next start', async () => {
     await write(3)
+    await rm(join(directory, 'clean'))
     await nodeFileSystem.rename(logDirectory, join(directory, 'trash', 'half-deleted'))
     await restart()
     expect(await nodeFileSystem.list(join(directory, 'trash'))).toEqual([])

@@ -7,6 +7,7 @@ import type { DiskFile } from 'ratatoskr/ports'
 import { baseOffsetOf, batchHeaderBytes, batchSizeOf, nextOffsetOf, RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from './file-system.ts'
 import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
+import { standInForIndexed } from './missing-files.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
 import { reportGaps } from './segment-damage.ts'
 import type { Place } from './segment-reader.ts'
@@ -53,16 +54,19 @@ export async function recoverSegments(
   const segments = bases.map((base) => new Segment(context, directory, base, true))
   const paths = new Set(names.map((name) => `${directory}/${name}`))
   const found: Found[] = []
+  let stoodIn = false
   try {
     for (const [i, segment] of segments.entries()) {
       found.push(await recoverSegment(context, segment, paths.has(segment.indexPath), bases[i + 1]))
     }
     await assertNamedRightly(context, segments)
     assertContiguous(segments)
-    await settle(context, segments, found, directory, parents)
+    stoodIn = await standInForIndexed(context, directory, names, segments.at(-1)?.endOffset)
+    if (!stoodIn) await settle(context, segments, found, directory, parents)
   } finally {
     await found.at(-1)?.file?.close()
   }
+  if (stoodIn) return recoverSegments(context, directory, parents)
   for (const segment of segments) if (segment.gaps.length > 0) reportGaps(context, segment)
   const known = new Set(segments.map((segment) => segment.indexPath))
   for (const path of paths) {

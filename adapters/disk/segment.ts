@@ -14,6 +14,9 @@ import { corrupt, type StoreContext } from './store-context.ts'
 
 const stem = (baseOffset: number): string => String(baseOffset).padStart(20, '0')
 
+export const pathOfSegment = (directory: string, baseOffset: number): string =>
+  `${directory}/${stem(baseOffset)}.log`
+
 /** The base offset in a segment's file name; undefined for other files. */
 export function baseOffsetOfName(name: string): number | undefined {
   return /^\d{20}\.log$/.test(name) ? Number(name.slice(0, 20)) : undefined
@@ -62,7 +65,7 @@ export class Segment {
     this.#context = context
     this.baseOffset = baseOffset
     this.endOffset = baseOffset
-    this.path = `${directory}/${stem(baseOffset)}.log`
+    this.path = pathOfSegment(directory, baseOffset)
     this.indexPath = `${directory}/${stem(baseOffset)}.index`
     this.created = created
     this.#filed = this.#start
