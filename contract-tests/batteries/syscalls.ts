@@ -113,7 +113,11 @@ async function disturb(): Promise<void> {
   let done = 0
   await runInLanes(faults, async (fault) => {
     const { problems, history } = await run(fault)
-    if (problems.length > 0) wrong.set(fault, problems)
+    if (problems.length > 0) {
+      wrong.set(fault, problems)
+      // All faults take long: whoever ends the run before its table sees what was wrong by then.
+      process.stdout.write(`wrong after ${done} runs: ${textOf(fault)}: ${problems[0]}\n`)
+    }
     acks += history.acks
     done++
     return false
