@@ -126,8 +126,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'cutting a log leaves the index',
     batteries: ['simdisk'],
     file: 'adapters/disk/disk-log.ts',
-    find: '      // The index vouches for bytes that go: it must be gone first.\n      await segment.removeIndex()',
-    replace: '      // The index vouches for bytes that go: it must be gone first.',
+    find: 'for (const one of [...gone, segment]) await one.removeIndex()',
+    replace: 'for (const one of gone) await one.removeIndex()',
   },
   {
     name: 'a deletion is not synced',
