@@ -21,6 +21,7 @@ import {
 import type { DataDirectory } from './data-directory.ts'
 import { isFull } from './file-system.ts'
 import type { SpaceReserve } from './space-reserve.ts'
+import type { CopyFindings } from './state-copies.ts'
 import type { StateFindings, StateLog } from './state-log.ts'
 import { storeFailed, storeFull } from './store-context.ts'
 
@@ -249,9 +250,22 @@ export class DiskStateStore implements StateStore {
     return goesOn ? storeFull(error) : storeFailed(error)
   }
 
-  #report({ generation, copies, lost, full }: StateFindings): void {
-    const found = copies.map(({ path, ...rest }) => ({ file: basename(path), ...rest }))
-    const facts = { generation, copies: found, full }
+  #report({ generation, copies, hollow, lost, full }: StateFindings): void {
+    const named = (all: readonly CopyFindings[]) =>
+      all.map(({ path, ...rest }) => ({ file: basename(path), ...rest }))
+    const facts = { generation, copies: named(copies), full }
+    const aside = full ? 'go to quarantine once there is room' : 'are in quarantine'
+    if (hollow.length > 0) {
+      const outcome =
+        generation === undefined
+          ? `the state begins empty, and the files ${aside}: restore state/ from a backup if there were topics`
+          : `the generation before them counts, and the files ${aside}: changes since it was written are lost`
+      const files = hollow.map(({ path }) => basename(path)).join(', ')
+      this.#logger.error(`there is no whole change in ${files} of the state; ${outcome}`, {
+        ...facts,
+        hollow: named(hollow),
+      })
+    }
     const damaged = copies.some(({ state }) => state === 'damaged' || state === 'different')
     if (lost.length > 0) {
       this.#logger.error(
@@ -263,7 +277,7 @@ export class DiskStateStore implements StateStore {
         'a copy of the state is damaged; nothing is lost, and the damaged file is in quarantine',
         facts,
       )
-    } else {
+    } else if (copies.some(({ state }) => state !== 'ok')) {
       this.#logger.warn('a copy of the state was completed or cut to what counts, as after a crash', facts)
     }
   }

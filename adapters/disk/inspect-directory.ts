@@ -1,14 +1,6 @@
 /** Checks a whole data directory without owning it: what `ratatoskr log verify` is made of. Only reads. */
 import { basename, relative } from 'node:path'
-import {
-  type Checksum,
-  type DiskFile,
-  type FileSystem,
-  RatatoskrError,
-  RecordCursor,
-  StateTable,
-  utf8Text,
-} from 'ratatoskr/ports'
+import { type Checksum, type DiskFile, type FileSystem, RatatoskrError } from 'ratatoskr/ports'
 import { formatFileName, formatProblemOf } from './data-directory.ts'
 import { lockFileName, lockHolderOf } from './directory-lock.ts'
 import {
@@ -18,16 +10,10 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
+import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { baseOffsetOfName } from './segment.ts'
-import { changesOf } from './state-change.ts'
-import {
-  type CopyFindings,
-  copyEndings,
-  generationOf,
-  type MergedCopies,
-  mergeCopies,
-} from './state-copies.ts'
+import { generationOf } from './state-copies.ts'
 
 /** One thing that was found, as a row. */
 export interface Finding {
@@ -50,14 +36,6 @@ export interface Finding {
 
 /** How far a check is, in bytes of segments and state. */
 export type OnProgress = (doneBytes: number, totalBytes: number) => void
-
-/** What is in the state, as far as a check of files is concerned. */
-export interface InspectedState {
-  readonly generation: number
-  readonly merged: MergedCopies
-  /** Ids that the topics of the state name. */
-  readonly topicIds: ReadonlySet<string>
-}
 
 /**
  * Checks every file, one after the other; also while a broker runs on it.
@@ -136,76 +114,6 @@ async function* formatFindings(fileSystem: FileSystem, directory: string): Async
   if (problem === undefined) return
   const advice = `put back the ${formatFileName} that belongs to the data ({"format":1} for format 1), or use the version that wrote it`
   yield { severity: 'error', file: formatFileName, state: 'refused', problem, advice }
-}
-
-/** The newest generation of the state; undefined without one. */
-export async function inspectState(
-  inspection: Inspection,
-  directory: string,
-): Promise<InspectedState | undefined> {
-  const { fileSystem, checksum } = inspection
-  const folder = `${directory}/state`
-  // A broker that runs may begin a new generation and remove this one at any time.
-  for (let attempt = 0; ; attempt++) {
-    const generations = (await fileSystem.list(folder)).map((name) => generationOf(name) ?? 0)
-    const generation = Math.max(0, ...generations)
-    if (generation === 0) return undefined
-    const table = new StateTable()
-    const cursor = new RecordCursor()
-    const stem = `${folder}/${String(generation).padStart(20, '0')}`
-    const merged = await mergeCopies(fileSystem, stem, checksum, (bytes, at) =>
-      table.apply(changesOf(cursor, bytes, at)),
-    )
-    const isMoving = merged.lost.length > 0 || merged.copies.some(({ state }) => state === 'missing')
-    if (isMoving && attempt < 3) continue
-    for (const { sizeBytes } of merged.copies) inspection.onBytes(sizeBytes)
-    const topicIds = new Set<string>()
-    for (const { value } of table.list('topics/')) {
-      for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
-        topicIds.add(id)
-    }
-    return { generation, merged, topicIds }
-  }
-}
-
-const copyAdvice: Readonly<Record<CopyFindings['state'], string | undefined>> = {
-  ok: undefined,
-  torn: 'nothing: the broker cuts the unfinished change off; nobody was promised it',
-  behind: 'nothing: the broker completes it from the other copy',
-  missing: 'nothing: the broker makes it again from the other copy',
-  damaged:
-    'nothing now: the broker makes it again from the other copy and keeps this one aside; check the disk',
-  different: 'nothing now: the .log counts, and the broker keeps the .copy aside; check the disk',
-}
-
-function* stateFindings({ merged }: InspectedState, isRunning: boolean): Generator<Finding> {
-  const { copies, batches, endOffset, lost } = merged
-  const folder = copies[0].path.slice(0, -copyEndings[0].length)
-  for (const { path, state, sizeBytes, problem, position, offset } of copies) {
-    const place = { ...(problem !== undefined && { problem, position, offset }) }
-    const isMoving = isRunning && (state === 'torn' || state === 'behind')
-    const severity = state === 'ok' ? 'ok' : isMoving ? 'info' : 'warning'
-    const advice = copyAdvice[state]
-    yield {
-      severity,
-      file: path,
-      state,
-      sizeBytes,
-      batches,
-      records: endOffset,
-      ...place,
-      ...(advice && { advice }),
-    }
-  }
-  for (const { from, to } of lost) {
-    yield {
-      severity: 'error',
-      ...{ file: folder, state: 'lost', offset: from, nextOffset: to },
-      problem: 'both copies are damaged at the same place: changes of topics or committed offsets are lost',
-      advice:
-        'restore state/ from a backup; or start the broker: it keeps the rest, and the damaged files in quarantine',
-    }
-  }
 }
 
 /** The folders of logs, in no order. */

@@ -436,9 +436,9 @@ describe('what is lost', () => {
     await state.stop()
     for (const ending of ['log', 'copy']) {
       const path = join(directory, 'state', `00000000000000000001.${ending}`)
-      await flip(path, [...batchStarts(await readFile(path))][1] + 70)
+      await flip(path, [...batchStarts(await readFile(path))][2] + 70)
     }
-    expect(await errors()).toMatchObject([{ state: 'lost', offset: 1, nextOffset: 2 }])
+    expect(await errors()).toMatchObject([{ state: 'lost', offset: 2, nextOffset: 3 }])
     expect(told(await repair())).toEqual(['not done: write state state'])
     expect(told(await repair({ acceptLoss: true }))).toEqual(['done: write state state'])
     expect(await errors()).toEqual([])

@@ -18,7 +18,6 @@ import { allocate } from './file-system.ts'
 import {
   assertDataDirectory,
   formatProblem,
-  inspectState,
   logFolders,
   type OnProgress,
   orphanFindings,
@@ -30,6 +29,7 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
+import { inspectState } from './inspect-state.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { RepairFiles } from './repair-files.ts'
 import { scanSegment } from './segment-scan.ts'
@@ -136,19 +136,25 @@ function chosenFiles(directory: string, paths: readonly string[]): string[] {
 async function* repairState(workshop: Workshop): AsyncGenerator<RepairStep, void, undefined> {
   const { directory, inspection, options, nowMs } = workshop
   const found = await inspectState(inspection, directory)
-  if (found === undefined || found.merged.copies.every(({ state }) => state === 'ok')) return
-  const { copies, lost } = found.merged
-  const what = copies.map(({ path, state }) => `${basename(path)} is ${state}`).join(', ')
+  if (found === undefined) return
+  const { merged, hollow } = found
+  const copies = merged?.copies ?? []
+  if (hollow.length === 0 && copies.every(({ state }) => state === 'ok')) return
+  const files = hollow.flatMap((one) => one.copies.filter(({ state }) => state !== 'missing'))
+  const what = [
+    ...copies.map(({ path, state }) => `${basename(path)} is ${state}`),
+    ...files.map(({ path }) => `${basename(path)} holds no whole change`),
+  ].join(', ')
   const step = { action: 'write state', file: 'state', reason: what } as const
-  if (lost.length > 0 && !options.acceptLoss) {
-    const reason = `${what}; both copies are damaged at the same place`
+  if ((hollow.length > 0 || merged?.lost.length !== 0) && !options.acceptLoss) {
+    const reason = hollow.length > 0 ? what : `${what}; both copies are damaged at the same place`
     const advice = 'restore state/ from a backup, or give --accept-loss to go on with what is whole'
     yield { ...step, result: 'not done', reason, advice }
     return
   }
   if (!options.dryRun) {
     const log = new StateLog(inspection.fileSystem, `${directory}/state`, inspection.checksum)
-    await log.open(new StateTable(), nowMs)
+    await log.open(new StateTable(), nowMs, options.acceptLoss)
     await log.close()
   }
   yield { ...step, result: options.dryRun ? 'would do' : 'done' }

@@ -9,12 +9,17 @@ import {
   type Header,
   type PlannedChange,
   type RecordCursor,
+  type StateTable,
   stampBatch,
   utf8,
   utf8Text,
 } from 'ratatoskr/ports'
 
 const noBytes = new Uint8Array(0)
+const snapshotBatchBytes = 1024 * 1024
+
+/** Changes nothing: no key is empty, so there is none to delete. Earlier versions read it likewise. */
+const nothingChanged: PlannedChange = { key: '', value: undefined, version: 0 }
 
 /** Makes batches of changes. */
 export class ChangeEncoder {
@@ -59,4 +64,23 @@ function versionBytes(version: number): Uint8Array {
   const bytes = new Uint8Array(8)
   new DataView(bytes.buffer).setBigUint64(0, BigInt(version))
   return bytes
+}
+
+/**
+ * The whole table in portions that make batches of about 1 MiB. Never none: a file without a batch would not tell an empty
+ * table from one that is gone.
+ */
+export function* portionsOf(table: StateTable): Generator<readonly PlannedChange[], void, undefined> {
+  if (table.size === 0) yield [nothingChanged]
+  let portion: PlannedChange[] = []
+  let bytes = 0
+  for (const entry of table.list('')) {
+    portion.push(entry)
+    bytes += entry.key.length + entry.value.length
+    if (bytes < snapshotBatchBytes) continue
+    yield portion
+    portion = []
+    bytes = 0
+  }
+  if (portion.length > 0) yield portion
 }

@@ -94,7 +94,8 @@ async function merge(
       batches++
       continue
     }
-    if (!copies.some((copy) => copy.endsAt(position))) {
+    // A file that ends before its first change has lost it: no end that counts.
+    if (position === 0 || !copies.some((copy) => copy.endsAt(position))) {
       for (const copy of copies) copy.throwWhenUnreadable(position)
     }
     const next = await placeAfter(copies, position, offset)

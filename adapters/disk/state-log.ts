@@ -2,30 +2,33 @@
  * The files of the state store: one record batch for each change, in order, so that a change is whole or not there at all
  * (`state-change.ts`); each generation in two copies, so that damage to either loses nothing (`state-copies.ts`). A change
  * counts when both are synced. The table is written anew, to the next generation, when most of the files is history, when a
- * copy is damaged, and after a sync that failed.
+ * copy is damaged, and after a sync that failed. Which generation counts is for `state-generations.ts`.
  */
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Checksum, DiskFile, FileSystem, OffsetRange, PlannedChange, StateTable } from 'ratatoskr/ports'
-import { RecordCursor } from 'ratatoskr/ports'
+import { RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from './file-system.ts'
-import { ChangeEncoder, changesOf } from './state-change.ts'
+import { ChangeEncoder, portionsOf } from './state-change.ts'
+import { type CopyFindings, copyEndings, generationOf, type MergedCopies } from './state-copies.ts'
 import {
-  type CopyFindings,
-  copyEndings,
-  generationOf,
-  type MergedCopies,
-  mergeCopies,
-} from './state-copies.ts'
+  hasLogs,
+  isNewOfEarlierVersion,
+  readGenerations,
+  type StateReading,
+  stemOf,
+} from './state-generations.ts'
 
 // A rewrite costs a sync or two: not worth it before there is this much to win.
 const historyBytesMin = 256 * 1024
-const snapshotBatchBytes = 1024 * 1024
 const writeBytesMax = 1024 * 1024
 
 /** What was found at opening that a clean stop does not leave. */
 export interface StateFindings {
-  readonly generation: number
+  /** The one that counts; undefined when none does and the state is empty. */
+  readonly generation: number | undefined
   readonly copies: readonly CopyFindings[]
+  /** Files of newer generations in which there is no whole change. */
+  readonly hollow: readonly CopyFindings[]
   /** Changes that are damaged in both copies: their keys are as they were before, or gone. */
   readonly lost: readonly OffsetRange[]
   /** True when there was no room to write the state anew: the next change does that. */
@@ -65,35 +68,47 @@ export class StateLog {
   }
 
   /**
-   * Reads the newest generation into an empty table; mends what a crash or damage left of it.
+   * Reads the state into an empty table; mends what a crash or damage left of it.
+   * @param acceptLoss begins with an empty state where no file has a whole change, though there are logs
    * @returns what was not as it should be, if anything
+   * @throws RTK_STORE_CORRUPT when no file has a whole change and there are logs, all of whose topics would be gone; no file
+   *   is changed then
    */
-  async open(table: StateTable, nowMs: number): Promise<StateFindings | undefined> {
+  async open(table: StateTable, nowMs: number, acceptLoss = false): Promise<StateFindings | undefined> {
     this.#poisoned = false
     this.#older.clear()
     await this.#fileSystem.makeDirectory(this.#directory)
     // Names that an earlier process made may not be durable yet, though the files that they lead to are.
     await this.#fileSystem.syncDirectory(dirname(this.#directory))
     await this.#fileSystem.syncDirectory(this.#directory)
-    const [newest, ...older] = await this.#generations()
-    if (newest === undefined) {
+    this.#generation = await this.#newestGeneration()
+    if (this.#generation === 0) {
       await this.rewrite(table, nowMs)
       return undefined
     }
-    this.#generation = newest
-    const merged = await this.#replay(newest, older, table)
-    for (const generation of older) await this.#read(generation).then((one) => this.#noteOlder(one), ignored)
-    const { copies, lost } = merged
-    if (copies.every(({ state }) => state === 'ok' || state === 'torn')) {
-      await this.#goOn(merged, table)
+    const reading = await readGenerations(this.#fileSystem, this.#directory, this.#checksum, table)
+    if (reading.counts === undefined && !acceptLoss) await this.#assertNoLogs(reading)
+    for (const one of reading.older) this.#noteOlder(one)
+    // A state that is still empty is no damage.
+    const { counts = isNewOfEarlierVersion(reading) ? reading.hollow[0] : undefined } = reading
+    const hollow = reading.hollow.filter((one) => one !== counts)
+    const copies = counts?.copies ?? []
+    if (counts && hollow.length === 0 && copies.every(({ state }) => state === 'ok' || state === 'torn')) {
+      await this.#goOn(counts, table)
       await this.#clearOlder()
       if (copies.every(({ state }) => state === 'ok')) return undefined
-      return { generation: newest, copies, lost, full: false }
+      return { generation: counts.generation, copies, hollow: [], lost: counts.lost, full: false }
     }
-    this.#noteOlder(merged)
+    for (const one of counts ? [counts, ...hollow] : hollow) this.#noteOlder(one)
     const full = await this.rewrite(table, nowMs).then(() => false, trueWhenFull)
     if (full) await this.#syncAsTheyAre(copies)
-    return { generation: newest, copies, lost, full }
+    return {
+      generation: counts?.generation,
+      copies,
+      hollow: hollow.flatMap((one) => one.copies.filter(({ state }) => state !== 'missing')),
+      lost: counts?.lost ?? [],
+      full,
+    }
   }
 
   /** The bytes of one change at an offset. Changes must be encoded in the order in which they are written. */
@@ -161,7 +176,7 @@ export class StateLog {
    */
   async rewrite(table: StateTable, nowMs: number): Promise<void> {
     this.#generation++
-    const stem = this.#stemOf(this.#generation)
+    const stem = stemOf(this.#directory, this.#generation)
     const paths = copyEndings.map((ending) => stem + ending)
     const next = await this.#writeTable(paths, table, nowMs).catch(async (error: unknown) => {
       for (const path of paths) await this.#fileSystem.remove(`${path}.tmp`).catch(ignored)
@@ -256,26 +271,21 @@ export class StateLog {
     })
   }
 
-  /** Reads a generation into the table; what it lost is looked for in older ones that happen to be there. */
-  async #replay(newest: number, older: readonly number[], table: StateTable): Promise<MergedCopies> {
-    const merged = await this.#read(newest, table)
-    if (merged.lost.length === 0 || older.length === 0) return merged
-    table.clear()
-    for (const generation of older.toReversed()) await this.#read(generation, table).catch(ignored)
-    return this.#read(newest, table)
+  async #assertNoLogs({ hollow }: StateReading): Promise<void> {
+    if (!(await hasLogs(this.#fileSystem, this.#directory))) return
+    const names = hollow.map(({ generation }) => `state/${basename(stemOf('', generation))}`)
+    throw new RatatoskrError(
+      'RTK_STORE_CORRUPT',
+      `the state cannot be read: there is no whole change in ${names.join(', ')} (.log, .copy), and there are logs whose topics it would name. Nothing was changed. Restore state/ from a backup, or run \`ratatoskr log repair --accept-loss\` to set these files aside and begin with an empty state`,
+    )
   }
 
-  #read(generation: number, table?: StateTable): Promise<MergedCopies> {
-    const cursor = new RecordCursor()
-    return mergeCopies(this.#fileSystem, this.#stemOf(generation), this.#checksum, (bytes, at) => {
-      table?.apply(changesOf(cursor, bytes, at))
-    })
-  }
-
-  #noteOlder({ copies }: MergedCopies): void {
+  /** Files to let go of once a newer generation is there: what is damaged, or holds no change, may still be of use to somebody. */
+  #noteOlder({ copies, batches }: MergedCopies): void {
     for (const { path, state } of copies) {
       if (state === 'missing') continue
-      this.#older.set(path, state === 'damaged' || state === 'different' ? 'keep' : 'remove')
+      const keep = batches === 0 || state === 'damaged' || state === 'different'
+      this.#older.set(path, keep ? 'keep' : 'remove')
     }
   }
 
@@ -305,19 +315,15 @@ export class StateLog {
     return allOf(this.#copies.map(act))
   }
 
-  /** Generations that are there, newest first; what a rewrite that was interrupted left is removed. */
-  async #generations(): Promise<number[]> {
-    const found = new Set<number>()
+  /** The newest generation that is there, 0 without any; what a rewrite that was interrupted left is removed. */
+  async #newestGeneration(): Promise<number> {
+    let newest = 0
     for (const name of await this.#fileSystem.list(this.#directory)) {
       const generation = generationOf(name)
-      if (generation !== undefined) found.add(generation)
+      if (generation !== undefined) newest = Math.max(newest, generation)
       else if (name.endsWith('.tmp')) await this.#fileSystem.remove(`${this.#directory}/${name}`)
     }
-    return [...found].sort((a, b) => b - a)
-  }
-
-  #stemOf(generation: number): string {
-    return `${this.#directory}/${String(generation).padStart(20, '0')}`
+    return newest
   }
 }
 
@@ -374,19 +380,4 @@ function joined(parts: readonly Uint8Array[], sizeBytes: number): Uint8Array {
     at += part.length
   }
   return whole
-}
-
-/** The whole table in portions that make batches of about 1 MiB. */
-function* portionsOf(table: StateTable): Generator<readonly PlannedChange[], void, undefined> {
-  let portion: PlannedChange[] = []
-  let bytes = 0
-  for (const entry of table.list('')) {
-    portion.push(entry)
-    bytes += entry.key.length + entry.value.length
-    if (bytes < snapshotBatchBytes) continue
-    yield portion
-    portion = []
-    bytes = 0
-  }
-  if (portion.length > 0) yield portion
 }
