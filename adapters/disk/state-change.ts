@@ -18,7 +18,7 @@ import {
 const noBytes = new Uint8Array(0)
 const snapshotBatchBytes = 1024 * 1024
 
-/** Changes nothing: no key is empty, so there is none to delete. Earlier versions read it likewise. */
+/** Changes nothing: no key is empty, so there is none to delete. Earlier versions, which do not know it, see it so too. */
 const nothingChanged: PlannedChange = { key: '', value: undefined, version: 0 }
 
 /** Makes batches of changes. */
@@ -53,6 +53,7 @@ export function changesOf(cursor: RecordCursor, bytes: Uint8Array, at: number): 
       version = Number(view.getBigUint64(0))
     }
     const key = utf8Text(records.subarray(cursor.keyStart, cursor.keyEnd))
+    if (key === nothingChanged.key) continue
     const value =
       version === 0 ? undefined : new Uint8Array(records.subarray(cursor.valueStart, cursor.valueEnd))
     changes.push({ key, value, version })
