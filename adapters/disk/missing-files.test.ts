@@ -169,6 +169,22 @@ describe('after a clean stop', () => {
     await expectLost(0, records)
   })
 
+  it('a crash on the way never leaves a log that goes on where it had been', async () => {
+    await append(await openLog(), records)
+    const last = basename((await segments()).at(-1) as string)
+    await stopped(async () => {
+      await rm(join(logDirectory, last))
+      await rm(join(logDirectory, last.replace(/log$/, 'index')))
+    })
+    disk.inject({ call: 'open', suffix: last, code: 'EIO' })
+    await expect(openLog()).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
+    await killed()
+    await expect(openLog()).rejects.toMatchObject({
+      code: 'RTK_STORE_CORRUPT',
+      details: { offset: baseOf(last), nextOffset: records },
+    })
+  })
+
   it('a log without records that is gone is no loss', async () => {
     const log = await openLog()
     await append(log, records)
@@ -255,6 +271,32 @@ describe('the directory of a topic', () => {
       expect(await topics()).toEqual([id.topicId])
       await store.deleteLog(id)
     }
+  })
+
+  it('is not taken from under a log that is opened while it goes', async () => {
+    await append(await openLog(), 1)
+    let isOpen = false
+    let wasOpen: boolean | undefined
+    let opening: Promise<PartitionLog> | undefined
+    const removeTree = disk.removeTree.bind(disk)
+    disk.removeTree = async (path) => {
+      if (path.endsWith(`logs/${id.topicId}`)) {
+        opening = openLog(other)
+        void opening.then(() => {
+          isOpen = true
+        })
+        // Long enough for an opening that does not wait.
+        for (let i = 0; i < 50; i++) await readdir(directory)
+        wasOpen = isOpen
+      }
+      await removeTree(path)
+    }
+    await store.deleteLog(id)
+    expect(wasOpen).toBe(false)
+    const log = (await opening) as PartitionLog
+    await append(log, 1)
+    expect(await readable(log)).toEqual([0])
+    expect(await topics()).toEqual([id.topicId])
   })
 
   it('that was left empty goes when the logs are listed; what is not ours stays', async () => {
