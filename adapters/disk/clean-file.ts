@@ -112,7 +112,7 @@ export async function takeCleanFile(
   return logs
 }
 
-async function readCleanFile(
+export async function readCleanFile(
   fileSystem: FileSystem,
   path: string,
   checksum: Checksum,

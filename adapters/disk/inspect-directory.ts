@@ -1,6 +1,12 @@
 /** Checks a whole data directory without owning it: what `ratatoskr log verify` is made of. Only reads. */
 import { basename, relative } from 'node:path'
-import { type Checksum, type DiskFile, type FileSystem, RatatoskrError } from 'ratatoskr/ports'
+import {
+  type Checksum,
+  type DiskFile,
+  type FileSystem,
+  type OffsetRange,
+  RatatoskrError,
+} from 'ratatoskr/ports'
 import { formatFileName, formatProblemOf } from './data-directory.ts'
 import { lockFileName, lockHolderOf } from './directory-lock.ts'
 import {
@@ -10,6 +16,7 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
+import { missingOf, notedLogs } from './inspect-missing.ts'
 import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { baseOffsetOfName } from './segment.ts'
@@ -72,9 +79,12 @@ export async function* verifyDataDirectory(
   const state = await inspectState(inspection, directory)
   if (state !== undefined)
     for (const finding of stateFindings(state, holder !== undefined)) yield relativeTo(finding, below)
-  for await (const folder of logFolders(fileSystem, directory)) {
+  // A broker that runs has taken the note.
+  const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
+  for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
     const report = await settledLog(inspection, folder, holder !== undefined)
-    for (const finding of logFindings(report, holder !== undefined)) yield relativeTo(finding, below)
+    const missing = await missingOf(inspection, report, noted.get(folder))
+    for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
     yield* orphanFindings(report, state, below(folder))
   }
   yield* leftFindings(fileSystem, directory)
@@ -116,16 +126,21 @@ async function* formatFindings(fileSystem: FileSystem, directory: string): Async
   yield { severity: 'error', file: formatFileName, state: 'refused', problem, advice }
 }
 
-/** The folders of logs, in no order. */
+/** The folders of logs, in no order, and then those of the others that are not there. */
 export async function* logFolders(
   fileSystem: FileSystem,
   directory: string,
+  others: Iterable<string> = [],
 ): AsyncGenerator<string, void, undefined> {
+  const missing = new Set(others)
   for (const topic of await fileSystem.list(`${directory}/logs`)) {
     for (const partition of await fileSystem.list(`${directory}/logs/${topic}`)) {
-      yield `${directory}/logs/${topic}/${partition}`
+      const folder = `${directory}/logs/${topic}/${partition}`
+      missing.delete(folder)
+      yield folder
     }
   }
+  yield* missing
 }
 
 /** A log, looked at twice when something is wrong while a broker writes to it: what only moved is gone the second time. */
@@ -137,13 +152,25 @@ async function settledLog(inspection: Inspection, folder: string, isRunning: boo
 
 function* logFindings(
   { folder, segments, misfits, strangers }: LogReport,
+  missing: readonly OffsetRange[],
   isRunning: boolean,
 ): Generator<Finding> {
   for (const [i, segment] of segments.entries()) {
     yield* segmentFindings(segment, i === segments.length - 1, isRunning)
     for (const misfit of misfits) if (misfit.before === segment) yield misfitFinding(misfit)
   }
+  for (const { from, to } of missing) {
+    yield {
+      severity: 'error',
+      file: `${folder}/${String(from).padStart(20, '0')}.log`,
+      ...{ state: 'missing', offset: from, nextOffset: to },
+      problem: `offsets ${from} to ${to - 1} are in no file, and nobody has deleted them: the last stop or an index has noted them`,
+      advice:
+        'put the missing files back, from where they were moved to or from a backup, before a broker is started: it takes them for lost; or accept the loss with `ratatoskr log repair --accept-loss`',
+    }
+  }
   for (const name of strangers) {
+    if (missing.length > 0 && name.endsWith('.index')) continue
     const stray = /\.index(\.tmp)?$/.test(name)
     yield {
       severity: 'info',

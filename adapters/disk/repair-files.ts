@@ -8,6 +8,7 @@ import {
   maxTimestampOf,
   SparseIndex,
 } from 'ratatoskr/ports'
+import { type CleanLogs, encodeClean, writeCleanFile } from './clean-file.ts'
 import { allocate, writeAll } from './file-system.ts'
 import { encodeIndex, writeIndexFile } from './index-file.ts'
 import type { SegmentReport } from './inspect-log.ts'
@@ -20,12 +21,15 @@ export class RepairFiles {
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #checksum: Checksum
+  readonly #keptNotes: CleanLogs
   #begun = false
 
-  constructor(fileSystem: FileSystem, directory: string, checksum: Checksum) {
+  /** @param keptNotes what stays of the note of a clean stop when something is changed */
+  constructor(fileSystem: FileSystem, directory: string, checksum: Checksum, keptNotes: CleanLogs) {
     this.#fileSystem = fileSystem
     this.#directory = directory
     this.#checksum = checksum
+    this.#keptNotes = keptNotes
   }
 
   /** Moves a segment with its index to quarantine. */
@@ -109,6 +113,19 @@ export class RepairFiles {
     await this.#fileSystem.syncDirectory(folder)
   }
 
+  /** Makes segments without content, from the last to the first: a crash on the way never leaves a log that ends too early. */
+  async addEmptySegments(folder: string, baseOffsets: readonly number[]): Promise<void> {
+    await this.#begin()
+    await this.#fileSystem.makeDirectory(folder)
+    for (const one of [dirname(dirname(folder)), dirname(folder)]) await this.#fileSystem.syncDirectory(one)
+    for (const baseOffset of baseOffsets.toReversed()) {
+      const path = `${folder}/${String(baseOffset).padStart(20, '0')}.log`
+      const file = await this.#fileSystem.open(path, 'create')
+      await file.sync().finally(() => file.close())
+      await this.#fileSystem.syncDirectory(folder)
+    }
+  }
+
   /** Makes the index of a segment anew. */
   async writeIndex(segment: SegmentReport, limitOffset: number | undefined): Promise<void> {
     await this.#begin()
@@ -144,8 +161,12 @@ export class RepairFiles {
   /** Before the first change: what a stop in order wrote about the files is true no more. */
   async #begin(): Promise<void> {
     if (this.#begun) return
-    await this.#fileSystem.remove(`${this.#directory}/clean`)
-    await this.#fileSystem.syncDirectory(this.#directory)
+    if (this.#keptNotes.size > 0) {
+      await writeCleanFile(this.#fileSystem, this.#directory, encodeClean(this.#keptNotes, this.#checksum))
+    } else {
+      await this.#fileSystem.remove(`${this.#directory}/clean`)
+      await this.#fileSystem.syncDirectory(this.#directory)
+    }
     this.#begun = true
   }
 

@@ -354,6 +354,7 @@ describe('what is lost', () => {
   it('a missing segment is a loss that has to be accepted; then the log opens', async () => {
     await unlink((await segments())[1])
     expect(await errors()).toMatchObject([{ state: 'hole', offset: 6, nextOffset: 12 }])
+    await unlink(join(directory, 'clean'))
     await expect(readable()).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
     expect(told(await repair())).toContain(`not done: accept loss ${name(12)}`)
     expect((await errors()).length).toBe(1)
@@ -363,6 +364,44 @@ describe('what is lost', () => {
     expect(await readable()).toEqual([...range(0, 6), ...range(12, 24)])
     expect(await withLog(async ({ damaged }) => damaged)).toEqual([{ from: 6, to: 12 }])
     expect(await repair({ acceptLoss: true })).toEqual([])
+  })
+
+  it('segments at either end that are missing are told, and a loss that can be accepted', async () => {
+    const index = (base: number): string => name(base).replace('log', 'index')
+    const cases: [gone: string[], from: number, to: number, note: boolean][] = [
+      [[name(18), index(18)], 18, 24, true],
+      [[name(18)], 18, 24, false],
+      [[name(12), index(12), name(18), index(18)], 12, 24, true],
+      [[name(12), name(18)], 12, 24, false],
+      [[name(0), index(0)], 0, 6, true],
+      [[0, 6, 12, 18].flatMap((base) => [name(base), index(base)]), 0, 24, true],
+      [[0, 6, 12, 18].map(name), 0, 24, false],
+    ]
+    for (const [gone, from, to, note] of cases) {
+      await fresh()
+      for (const one of gone) await unlink(join(logDirectory, one))
+      if (!note) await unlink(join(directory, 'clean'))
+      const told = {
+        state: 'missing',
+        file: expect.stringContaining(name(from)),
+        problem: expect.stringContaining(`offsets ${from} to ${to - 1}`),
+        advice: expect.stringContaining('--accept-loss'),
+      }
+      expect(await errors()).toMatchObject([told])
+      // Whatever else is mended, this stays to be told until it is accepted.
+      await appendFile((await segments()).at(-1) ?? join(logDirectory, 'x'), 'half')
+      expect(await repair()).toContainEqual(
+        expect.objectContaining({ action: 'accept loss', result: 'not done', advice: expect.any(String) }),
+      )
+      expect(await errors()).toMatchObject([told])
+      expect((await repair({ acceptLoss: true, dryRun: true })).map(({ result }) => result)).not.toContain(
+        'not done',
+      )
+      await repair({ acceptLoss: true })
+      expect(await errors()).toEqual([])
+      expect(await readable()).toEqual(range(0, 24).filter((offset) => offset < from || offset >= to))
+      expect(await withLog(async ({ endOffset }) => endOffset)).toBe(24)
+    }
   })
 
   it('a damaged batch is a loss that can be accepted; the file is kept', async () => {
@@ -496,7 +535,8 @@ describe('whatever was done to a log', () => {
           directory = before
           const isRefused = found.some(({ state }) => ['hole', 'overlap', 'misnamed'].includes(state))
           const lost = found.some(
-            ({ state, offset = 0, nextOffset = 0 }) => state === 'damaged' && nextOffset > offset,
+            ({ state, offset = 0, nextOffset = 0 }) =>
+              ['damaged', 'missing'].includes(state) && nextOffset > offset,
           )
           expect(isRefused ? 'refused' : lost ? 'lost' : 'whole').toBe(outcome)
           const dry = told(await repair({ dryRun: true, acceptLoss: true }))

@@ -10,11 +10,13 @@ import {
   batchSizeOf,
   type Checksum,
   crcOf,
+  type OffsetRange,
   RatatoskrError,
   StateTable,
 } from 'ratatoskr/ports'
 import { locked, lockHolderOf } from './directory-lock.ts'
 import { allocate } from './file-system.ts'
+import type { IndexSummary } from './index-file.ts'
 import {
   assertDataDirectory,
   formatProblem,
@@ -29,6 +31,7 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
+import { doubtfulNotes, missingOf, notedLogs } from './inspect-missing.ts'
 import { inspectState } from './inspect-state.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { RepairFiles } from './repair-files.ts'
@@ -67,6 +70,8 @@ interface Workshop {
   readonly inspection: Inspection
   readonly files: RepairFiles
   readonly nowMs: number
+  /** What a clean stop has noted, by folder. */
+  readonly noted: ReadonlyMap<string, readonly IndexSummary[]>
 }
 
 /**
@@ -93,18 +98,23 @@ export async function* repairDataDirectory(
     onProgress(doneBytes, doneBytes)
   }
   const { checksum } = platform
-  const workshop: Workshop = {
-    directory,
-    options: { ...options, setAside },
-    inspection: { fileSystem, checksum, onBytes },
-    files: new RepairFiles(fileSystem, directory, checksum),
-    nowMs: platform.clock.now(),
-  }
+  const inspection = { fileSystem, checksum, onBytes }
   try {
+    const noted = await notedLogs(inspection, directory)
+    // As long as nobody has accepted that files are missing, what tells of them stays.
+    const keptNotes = options.acceptLoss ? new Map() : await doubtfulNotes(inspection, noted)
+    const workshop: Workshop = {
+      directory,
+      options: { ...options, setAside },
+      inspection,
+      files: new RepairFiles(fileSystem, directory, checksum, keptNotes),
+      nowMs: platform.clock.now(),
+      noted,
+    }
     await assertChoices(workshop)
     yield* repairState(workshop)
     const state = await inspectState(workshop.inspection, directory)
-    for await (const folder of logFolders(fileSystem, directory)) {
+    for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
       const report = yield* repairLog(workshop, folder)
       for (const { advice, problem: reason } of orphanFindings(report, state, '')) {
         yield {
@@ -165,7 +175,7 @@ async function* repairLog(
   workshop: Workshop,
   folder: string,
 ): AsyncGenerator<RepairStep, LogReport, undefined> {
-  const { directory, inspection, options, files } = workshop
+  const { directory, inspection, options, files, noted } = workshop
   const result = options.dryRun ? 'would do' : 'done'
   const below = (path: string): string => relative(directory, path)
   const { without, conflict, reasons, report: resolved } = await withoutOverlaps(workshop, folder)
@@ -182,6 +192,12 @@ async function* repairLog(
       result,
       reason: reasons.get(name) ?? 'it was chosen',
     }
+  }
+  // Without the files that were taken away the log may end earlier, and rightly so.
+  const missing = without.size > 0 ? [] : await missingOf(inspection, report, noted.get(folder))
+  for (const range of missing) yield* acceptMissing(workshop, report, range)
+  if (missing.length > 0 && options.acceptLoss && !options.dryRun) {
+    report = await inspectLog({ ...inspection, onBytes: () => {} }, folder)
   }
   yield* acceptLosses(workshop, report)
   const last = report.segments.at(-1)
@@ -203,6 +219,30 @@ async function* repairLog(
   return report
 }
 
+const acceptAdvice = { advice: 'restore the file from a backup, or give --accept-loss' }
+
+/** Empty segments hold the place of what is missing, so that no offset is given out again; then it is a loss like others. */
+async function* acceptMissing(
+  { directory, options, files }: Workshop,
+  { folder, segments }: LogReport,
+  { from, to }: OffsetRange,
+): AsyncGenerator<RepairStep, void, undefined> {
+  const file = relative(directory, `${folder}/${String(from).padStart(20, '0')}.log`)
+  const reason = `offsets ${from} to ${to - 1} are in no file, and nobody has deleted them`
+  const step = { action: 'accept loss', file, reason } as const
+  if (!options.acceptLoss) {
+    yield { ...step, result: 'not done', ...acceptAdvice }
+    return
+  }
+  const startOffset = segments.at(0)?.baseOffset ?? to
+  const bases = [
+    ...(from < startOffset ? [from] : []),
+    ...(to > startOffset || segments.length === 0 ? [to] : []),
+  ]
+  if (!options.dryRun) await files.addEmptySegments(folder, bases)
+  yield { ...step, result: options.dryRun ? 'would do' : 'done' }
+}
+
 /** What is lost, and where that can be written down. */
 async function* acceptLosses(
   workshop: Workshop,
@@ -210,13 +250,12 @@ async function* acceptLosses(
 ): AsyncGenerator<RepairStep, void, undefined> {
   const { directory, options, files } = workshop
   const result = options.dryRun ? 'would do' : 'done'
-  const accept = { advice: 'restore the file from a backup, or give --accept-loss' }
   for (const { kind, from, to, after } of report.misfits) {
     if (kind !== 'hole') continue
     const step = { action: 'accept loss', file: relative(directory, after.path) } as const
     const reason = `offsets ${from} to ${to - 1} before it are in no file`
     if (!options.acceptLoss) {
-      yield { ...step, result: 'not done', reason, ...accept }
+      yield { ...step, result: 'not done', reason, ...acceptAdvice }
       continue
     }
     if (!options.dryRun) await files.standIn(report.folder, from)
@@ -230,7 +269,7 @@ async function* acceptLosses(
     const step = { action: 'accept loss', file: relative(directory, segment.path) } as const
     const reason = `offsets ${ranges} are lost to damage`
     if (!options.acceptLoss) {
-      yield { ...step, result: 'not done', reason, ...accept }
+      yield { ...step, result: 'not done', reason, ...acceptAdvice }
       continue
     }
     const limitOffset = report.segments[i + 1]?.baseOffset
