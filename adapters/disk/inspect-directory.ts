@@ -9,6 +9,7 @@ import {
 } from 'ratatoskr/ports'
 import { formatFileName, formatProblemOf } from './data-directory.ts'
 import { lockFileName, lockHolderOf } from './directory-lock.ts'
+import { systemCodeOf } from './file-system.ts'
 import {
   type Inspection,
   inspectLog,
@@ -18,7 +19,7 @@ import {
 } from './inspect-log.ts'
 import { missingOf, notedLogs } from './inspect-missing.ts'
 import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
-import { nodeFileSystem } from './node-file-system.ts'
+import { coded, misplacedIn, tolerantFileSystem } from './misplaced.ts'
 import { baseOffsetOfName } from './segment.ts'
 import { generationOf } from './state-copies.ts'
 
@@ -48,16 +49,24 @@ export type OnProgress = (doneBytes: number, totalBytes: number) => void
  * Checks every file, one after the other; also while a broker runs on it.
  * @throws RTK_INVALID_ARGUMENT when it is no data directory
  */
-export async function* verifyDataDirectory(
+export const verifyDataDirectory = (
   directory: string,
   checksum: Checksum,
   onProgress: OnProgress = () => {},
-  fileSystem: FileSystem = nodeFileSystem,
+  fileSystem: FileSystem = tolerantFileSystem,
+): AsyncGenerator<Finding, void, undefined> => coded(check(directory, checksum, onProgress, fileSystem))
+
+async function* check(
+  directory: string,
+  checksum: Checksum,
+  onProgress: OnProgress,
+  fileSystem: FileSystem,
 ): AsyncGenerator<Finding, void, undefined> {
   await assertDataDirectory(fileSystem, directory)
   const below = (path: string): string => relative(directory, path)
   // Only on the machine's own files can another process hold them.
-  const holder = fileSystem === nodeFileSystem ? await lockHolderOf(directory) : undefined
+  const isOwn = fileSystem === tolerantFileSystem
+  const holder = isOwn ? await lockHolderOf(directory) : undefined
   if (holder !== undefined) {
     const advice = 'what it writes at this moment may show as an unfinished end'
     yield {
@@ -68,6 +77,10 @@ export async function* verifyDataDirectory(
       advice,
     }
   }
+  if (isOwn) {
+    for await (const { path, ...rest } of misplacedIn(directory))
+      yield { severity: 'error', file: below(path), state: 'misplaced', ...rest }
+  }
   yield* formatFindings(fileSystem, directory)
   const totalBytes = await bytesToCheck(fileSystem, directory)
   let doneBytes = 0
@@ -76,7 +89,11 @@ export async function* verifyDataDirectory(
     onProgress(doneBytes, Math.max(totalBytes, doneBytes))
   }
   const inspection: Inspection = { fileSystem, checksum, onBytes }
-  const state = await inspectState(inspection, directory)
+  // What cannot be opened is told of above.
+  const state = await inspectState(inspection, directory).catch((error: unknown) => {
+    if (!isOwn || systemCodeOf(error) === undefined) throw error
+    return undefined
+  })
   if (state !== undefined)
     for (const finding of stateFindings(state, holder !== undefined)) yield relativeTo(finding, below)
   // A broker that runs has taken the note.

@@ -9,9 +9,10 @@ import type { DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
 import { lockDirectory } from './directory-lock.ts'
 import { systemCodeOf } from './file-system.ts'
 
-const { O_CREAT, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
+const { O_CREAT, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
 const flagsOf: Readonly<Record<OpenMode, number>> = {
-  read: O_RDONLY,
+  // Without O_NONBLOCK opening a pipe waits for its other end; `size` refuses what is no file.
+  read: O_RDONLY | (O_NONBLOCK ?? 0),
   write: O_RDWR,
   create: O_RDWR | O_CREAT | O_TRUNC,
 }
@@ -117,7 +118,10 @@ class NodeFile implements DiskFile {
   }
 
   async size(): Promise<number> {
-    return (await result<fs.Stats>((done) => fs.fstat(this.#fd, done))).size
+    const found = await result<fs.Stats>((done) => fs.fstat(this.#fd, done))
+    if (found.isFile()) return found.size
+    const code = found.isDirectory() ? 'EISDIR' : 'EFTYPE'
+    throw Object.assign(new Error('it is no regular file'), { code })
   }
 
   close(): Promise<void> {

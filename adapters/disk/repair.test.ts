@@ -1,8 +1,10 @@
 /** What a check of a data directory finds, what a repair does about it, and that the store agrees with both. */
+import { execFileSync } from 'node:child_process'
 import {
   appendFile,
   copyFile,
   cp,
+  mkdir,
   readdir,
   readFile,
   rm,
@@ -482,6 +484,56 @@ describe('what is lost', () => {
     expect(told(await repair({ acceptLoss: true }))).toEqual(['done: write state state'])
     expect(await errors()).toEqual([])
     expect((await readdir(join(directory, 'quarantine/state'))).length).toBe(2)
+  })
+})
+
+describe('what is of another kind than it should be', () => {
+  const part = `logs/${id.topicId}/0`
+  const cases: [path: string, kind: 'file' | 'directory' | 'pipe'][] = [
+    [part, 'file'],
+    [`logs/${id.topicId}`, 'file'],
+    ['logs', 'file'],
+    ['state', 'file'],
+    ['quarantine', 'file'],
+    ['clean', 'directory'],
+    ['ratatoskr.lock', 'directory'],
+    [`${part}/${name(6)}`, 'directory'],
+    [`${part}/${name(6)}`, 'pipe'],
+    [`${part}/${name(6).replace('log', 'index')}`, 'directory'],
+    [`${part}/${name(6).replace('log', 'index')}`, 'pipe'],
+  ]
+  it.each(cases)('is told, and nothing hangs: %s is a %s', async (path, kind) => {
+    const whole = join(directory, path)
+    await rm(whole, { recursive: true, force: true })
+    if (kind === 'file') await writeFile(whole, 'hello')
+    else if (kind === 'directory') await mkdir(whole)
+    else execFileSync('mkfifo', [whole])
+    expect(await errors()).toContainEqual(
+      expect.objectContaining({ file: path, problem: expect.any(String), advice: expect.any(String) }),
+    )
+    for (const dryRun of [true, false]) {
+      expect(await repair({ dryRun })).toContainEqual(
+        expect.objectContaining({ action: 'put right', file: path, result: 'not done' }),
+      )
+    }
+  })
+
+  it('keeps the broker from starting with words that say so', async () => {
+    await rm(join(directory, 'state'), { recursive: true })
+    await writeFile(join(directory, 'state'), '')
+    await expect(open().state.start()).rejects.toMatchObject({
+      code: 'RTK_STORE_FAILED',
+      message: expect.stringContaining('log verify'),
+    })
+  })
+
+  it('a segment that cannot be read can be set aside', async () => {
+    const path = (await segments())[1]
+    await unlink(path)
+    await mkdir(path)
+    await repair({ setAside: [`${part}/${name(6)}`], acceptLoss: true })
+    expect(await errors()).toEqual([])
+    expect(await readable()).toEqual([...range(0, 6), ...range(12, 24)])
   })
 })
 

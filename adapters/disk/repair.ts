@@ -33,6 +33,7 @@ import {
 } from './inspect-log.ts'
 import { doubtfulNotes, missingOf, notedLogs } from './inspect-missing.ts'
 import { inspectState } from './inspect-state.ts'
+import { coded, misplacedIn } from './misplaced.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { RepairFiles } from './repair-files.ts'
 import { scanSegment } from './segment-scan.ts'
@@ -55,7 +56,14 @@ export interface RepairOptions {
 
 /** One thing that is done, would be done, or is not done for a reason. */
 export interface RepairStep {
-  readonly action: 'cut end' | 'write index' | 'set aside' | 'accept loss' | 'write state' | 'orphan'
+  readonly action:
+    | 'cut end'
+    | 'write index'
+    | 'set aside'
+    | 'accept loss'
+    | 'write state'
+    | 'put right'
+    | 'orphan'
   readonly file: string
   readonly result: 'done' | 'would do' | 'not done'
   readonly reason: string
@@ -74,18 +82,37 @@ interface Workshop {
   readonly noted: ReadonlyMap<string, readonly IndexSummary[]>
 }
 
+interface Tools {
+  readonly checksum: Checksum
+  readonly clock: { now(): number }
+}
+
 /**
  * Repairs, or says what it would do.
  * @throws RTK_STORE_LOCKED when a broker runs on it, RTK_INVALID_ARGUMENT, RTK_STORE_FORMAT_UNKNOWN
  */
-export async function* repairDataDirectory(
+export const repairDataDirectory = (
   directory: string,
-  platform: { readonly checksum: Checksum; readonly clock: { now(): number } },
+  platform: Tools,
   options: RepairOptions,
   onProgress: OnProgress = () => {},
+): AsyncGenerator<RepairStep, void, undefined> => coded(repair(directory, platform, options, onProgress))
+
+async function* repair(
+  directory: string,
+  platform: Tools,
+  options: RepairOptions,
+  onProgress: OnProgress,
 ): AsyncGenerator<RepairStep, void, undefined> {
   const fileSystem = nodeFileSystem
   await assertDataDirectory(fileSystem, directory)
+  let isMisplaced = false
+  for await (const { path, problem: reason, advice } of misplacedIn(directory)) {
+    isMisplaced = true
+    const step = { action: 'put right', file: relative(directory, path), result: 'not done', reason } as const
+    yield { ...step, advice: `${advice}; nothing else is repaired before that` }
+  }
+  if (isMisplaced) return
   const problem = await formatProblem(fileSystem, directory)
   if (problem !== undefined) throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', problem)
   const setAside = chosenFiles(directory, options.setAside)
@@ -198,6 +225,12 @@ async function* repairLog(
   for (const range of missing) yield* acceptMissing(workshop, report, range)
   if (missing.length > 0 && options.acceptLoss && !options.dryRun) {
     report = await inspectLog({ ...inspection, onBytes: () => {} }, folder)
+  }
+  for (const { path, unreadable } of report.segments) {
+    if (unreadable === undefined) continue
+    const advice = `check the disk, the file's rights and that it is a file; or take it away with --set-aside ${below(path)}`
+    const reason = `the file cannot be read (${unreadable})`
+    yield { action: 'put right', file: below(path), result: 'not done', reason, advice }
   }
   yield* acceptLosses(workshop, report)
   const last = report.segments.at(-1)

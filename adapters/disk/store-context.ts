@@ -2,6 +2,7 @@
 
 import { type Checksum, type Clock, type Logger, type LogStoreTally, RatatoskrError } from 'ratatoskr/ports'
 import type { FilePool } from './file-pool.ts'
+import { systemCodeOf } from './file-system.ts'
 import type { Gate } from './gate.ts'
 import type { HotBudget } from './hot-tail.ts'
 import type { Quarantine } from './quarantine.ts'
@@ -50,9 +51,25 @@ export class IndexCache {
   }
 }
 
+/** What is wrong with the directory rather than the disk, by the system's code. */
+const unusable: Readonly<Record<string, string>> = {
+  EACCES: 'may not be opened by the user who runs the broker',
+  EPERM: 'may not be changed by the user who runs the broker',
+  ENOTDIR: 'is a file where a directory belongs',
+  EEXIST: 'is a file where a directory belongs',
+  EISDIR: 'is a directory where a file belongs',
+  EFTYPE: 'is no regular file',
+}
+
 /** Makes any error of the file system one of ours; the original stays as cause and its path stays here. */
 export function storeFailed(error: unknown): RatatoskrError {
   if (error instanceof RatatoskrError) return error
+  const code = systemCodeOf(error)
+  const reason = code === undefined ? undefined : unusable[code]
+  if (reason !== undefined) {
+    const what = `something in the data directory ${reason} (${code}); stop the broker and run \`ratatoskr log verify\`, which names it`
+    return new RatatoskrError('RTK_STORE_FAILED', what, { cause: error })
+  }
   return new RatatoskrError(
     'RTK_STORE_FAILED',
     'the disk failed; what was not acknowledged is not stored, and the log must be opened again',
