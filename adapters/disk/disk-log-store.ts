@@ -180,11 +180,14 @@ export class DiskLogStore implements LogStore {
   async #openLog(key: string, options: OpenLogOptions): Promise<DiskLog> {
     const directory = `${this.#logs}/${key}`
     const parents = [directory.slice(0, directory.lastIndexOf('/')), this.#logs]
+    const doubtfulFrom = this.#doubtful.get(key)
+    const segments = await this.#segmentsOf(key, directory, parents)
+    if (doubtfulFrom !== undefined) for (const segment of segments) segment.hasFailed = true
     const log = new DiskLog(this.#context, {
       key,
       directory,
       segmentBytes: options.segmentBytes,
-      segments: await this.#segmentsOf(key, directory, parents),
+      segments,
       newDirectories: parents,
       onClose: (doubtfulFrom, segments) => {
         this.#open.delete(key)
@@ -192,7 +195,6 @@ export class DiskLogStore implements LogStore {
         if (segments !== undefined) this.#clean.set(key, segments)
       },
     })
-    const doubtfulFrom = this.#doubtful.get(key)
     if (doubtfulFrom !== undefined && doubtfulFrom < log.endOffset) await log.truncateAfter(doubtfulFrom)
     this.#doubtful.delete(key)
     return log

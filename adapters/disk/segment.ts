@@ -58,6 +58,11 @@ export class Segment {
   #loading: Promise<SparseIndex> | undefined
   /** What the index file covers, as far as this process knows; what it was asked to; and the end of the writers' line. */
   #indexedBytes = -1
+  /**
+   * A write or a sync of it failed in this process. On ext4 the blocks of such a write stay marked as never written, even when
+   * they are written again and synced, and what shares a block with them is lost when the file system is mounted again.
+   */
+  hasFailed = false
   #checkpointBytes = 0
   #writing: Promise<void> = Promise.resolve()
 
