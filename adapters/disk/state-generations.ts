@@ -26,7 +26,7 @@ export const stemOf = (directory: string, generation: number): string =>
   `${directory}/${String(generation).padStart(20, '0')}`
 
 /** The generations among the files of a directory, newest first. */
-export function generationsOf(names: readonly string[]): number[] {
+function generationsOf(names: readonly string[]): number[] {
   const found = new Set(names.map(generationOf).filter((generation) => generation !== undefined))
   return [...found].sort((a, b) => b - a)
 }

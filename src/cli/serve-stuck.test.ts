@@ -1,7 +1,7 @@
 /** `serve` where it cannot serve: a directory that is in use, and a start that never ends. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'ratatoskr/client'
@@ -53,10 +53,18 @@ describe.runIf(process.platform === 'linux')('a start that hangs', () => {
   const hang = async (): Promise<ServerProcess> => {
     const data = join(directory, 'data')
     await mkdir(data)
-    expect(spawnSync('sh', ['-c', 'mkfifo "$0"', join(data, 'format.json')]).status).toBe(0)
-    const server = ServerProcess.spawn({ directory: data, args: ['--set', 'limits.stopTimeoutMs=400'] })
+    const pipe = join(directory, 'pipe')
+    expect(spawnSync('sh', ['-c', 'mkfifo "$0"', pipe]).status).toBe(0)
+    const config = join(directory, 'stuck.config.js')
+    await writeFile(
+      config,
+      `import { open } from 'node:fs/promises'
+      export default { plugins: [{ name: 'stuck', setup: () => open(${JSON.stringify(pipe)}) }] }`,
+    )
+    const args = ['--config', config, '--set', 'limits.stopTimeoutMs=400']
+    const server = ServerProcess.spawn({ directory: data, args })
     server.ready.catch(() => undefined)
-    // The lock is taken right before the format is read.
+    // The directory is claimed before plugins are set up.
     await expect.poll(() => readdir(data), { timeout: 20_000 }).toContain('ratatoskr.lock')
     return server
   }

@@ -21,6 +21,7 @@ import {
   type TopicChanges,
   type TopicDescription,
 } from '../../ports/index.ts'
+import { topicSettings } from '../checks.ts'
 import type { LinkFetched } from '../link.ts'
 
 /** @throws RTK_INVALID_ARGUMENT for a level that does not exist: on the wire it would mean that none was asked for */
@@ -57,9 +58,9 @@ function policyFromProto(value: number): RetentionPolicy {
   throw malformed(`the broker named retention policy ${value}, which this client does not know`)
 }
 
-/** @throws RTK_INVALID_ARGUMENT for words that do not exist */
+/** @throws RTK_INVALID_ARGUMENT for fields and words that do not exist, which would be lost on the way without a word */
 export const configToProto = (config: TopicChanges): proto.TopicConfig => ({
-  ...config,
+  ...topicSettings(config),
   durability: durabilityToProto(config.durability),
   retention: policyToProto(config.retention),
 })
