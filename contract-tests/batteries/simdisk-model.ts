@@ -96,7 +96,9 @@ export class LogModel {
   }
 
   deleted(): void {
-    Object.assign(this, new LogModel(this.key))
+    // A fault that waits for a sync waits for that of the log made next under this name, too.
+    const { excusedUntil } = this
+    Object.assign(this, new LogModel(this.key), { excusedUntil })
   }
 
   /** The log was opened again after a failure and holds this: nothing else of before can come back. */
