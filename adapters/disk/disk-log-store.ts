@@ -251,7 +251,10 @@ export class DiskLogStore implements LogStore {
     const { fileSystem } = this.#context
     const path = `${this.#logs}/${topicId}`
     await this.#exclusively(topicId, async () => {
-      if ((await fileSystem.list(path)).length === 0) await fileSystem.removeTree(path)
+      if ((await fileSystem.list(path)).length > 0) return
+      // Fails where something else stands in the directory's place, which lists as empty, too: that is not ours to remove.
+      await fileSystem.makeDirectory(path)
+      await fileSystem.removeTree(path)
     }).catch(() => undefined)
   }
 

@@ -1,5 +1,5 @@
 /** What a disk log makes of files that are gone, though nobody let go of them: no offset is given out twice. */
-import { cp, mkdir, readdir, rm, truncate } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { sampleBatch } from 'ratatoskr/contract-tests'
@@ -306,5 +306,16 @@ describe('the directory of a topic', () => {
     await start()
     for await (const log of store.listLogs()) expect(log).toBeUndefined()
     expect(await topics()).toEqual(['mine'])
+  })
+})
+
+describe("what is not the store's own", () => {
+  it('a file in place of a topic directory is left where it is when logs are listed', async () => {
+    const file = join(directory, 'logs', '0b0b0b0b-2222-4222-9222-bbbbbbbbbbbb')
+    await writeFile(file, 'somebody else put this here')
+    const found: LogId[] = []
+    for await (const log of store.listLogs()) found.push(log)
+    expect(found).toEqual([])
+    expect(await readFile(file, 'utf8')).toBe('somebody else put this here')
   })
 })

@@ -33,7 +33,7 @@ export class SpaceReserve {
    * @returns false while room is wanted for the reserve
    */
   async enter(): Promise<boolean> {
-    if (!(await this.isAffordable())) return false
+    if (!(await this.isAffordable()) || this.#state === 'given') return false
     this.#writers++
     return true
   }
