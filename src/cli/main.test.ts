@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { startTestBroker } from 'ratatoskr/testing'
 import { expect, it } from 'vitest'
-import { runCommand } from '../../contract-tests/batteries/run-command.ts'
-import { cleanEnvironment, nodeArguments } from '../../contract-tests/batteries/server-process.ts'
+import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
+import { cleanEnvironment, nodeArguments } from '../../contract-tests/batteries/harness/server-process.ts'
 
 it.each([
   [0, 'config validate', 'the configuration is valid\n'],

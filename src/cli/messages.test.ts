@@ -6,12 +6,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runCommand } from '../../contract-tests/batteries/run-command.ts'
+import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
 import {
   cleanEnvironment,
   nodeArguments,
   ServerProcess,
-} from '../../contract-tests/batteries/server-process.ts'
+} from '../../contract-tests/batteries/harness/server-process.ts'
 
 const words = ['ask', 'Yggdrasil', 'æsir', '松鼠', '🐿️', '\t', '"quoted"', 'a\\nb', '\r', ' ']
 /** Lines of many lengths and scripts, empty ones among them, and one far longer than a pipe's buffer. */

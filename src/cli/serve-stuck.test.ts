@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'ratatoskr/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { runCommand } from '../../contract-tests/batteries/run-command.ts'
-import { ServerProcess } from '../../contract-tests/batteries/server-process.ts'
+import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
+import { ServerProcess } from '../../contract-tests/batteries/harness/server-process.ts'
 
 let directory: string
 beforeEach(async () => {

@@ -6,8 +6,8 @@ import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { type Client, connect } from 'ratatoskr/client'
 import { publishAndAssertDelivery, startTestBroker } from 'ratatoskr/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { runCommand } from '../../contract-tests/batteries/run-command.ts'
-import { ServerProcess } from '../../contract-tests/batteries/server-process.ts'
+import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
+import { ServerProcess } from '../../contract-tests/batteries/harness/server-process.ts'
 
 let directory: string
 beforeEach(async () => {

@@ -7,7 +7,7 @@ import { diskStorage } from 'ratatoskr/adapters/disk'
 import { type ClientMessage, connect, type Subscription } from 'ratatoskr/client'
 import { publishAndAssertDelivery, startTestBroker } from 'ratatoskr/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ServerProcess } from '../../contract-tests/batteries/server-process.ts'
+import { ServerProcess } from '../../contract-tests/batteries/harness/server-process.ts'
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, i) => `${i}`)
 

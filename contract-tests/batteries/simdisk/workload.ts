@@ -1,0 +1,425 @@
+/**
+ * A random life of a storage, every step of which follows from a seed: several logs of mixed durability, appends in flight
+ * together, small segments, truncates, deletes, state, full and failing disks, clean stops. Models note what was promised.
+ */
+import { type DiskFault, ManualClock, type SimulatedDisk, simulatedDisk } from 'ratatoskr/contract-tests'
+import {
+  type Durability,
+  isRatatoskrError,
+  type LogId,
+  type PartitionLog,
+  type StateChange,
+  type Stores,
+} from 'ratatoskr/ports'
+import { Dice } from './dice.ts'
+import { type Attempt, type FoundLog, LogModel, StateModel } from './model.ts'
+import {
+  batchOf,
+  keyOf,
+  openStores,
+  readLog,
+  readState,
+  type StorageShape,
+  settled,
+  stateValue,
+} from './storage.ts'
+
+const logIds: readonly LogId[] = [
+  { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 0 },
+  { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 1 },
+  { topicId: '0b0b0b0b-2222-4222-8222-bbbbbbbbbbbb', partition: 0 },
+]
+const stateKeys = ['a', 'b', 'c/d']
+const levels: readonly Durability[] = ['fsync', 'fsync', 'fsync', 'interval', 'os']
+
+const faultsAtHand: readonly DiskFault[] = [
+  { call: 'sync', code: 'EIO' },
+  { call: 'sync', code: 'ENOSPC' },
+  { call: 'write', code: 'EIO' },
+  { call: 'write', code: 'ENOSPC' },
+  { call: 'write', effect: 'short' },
+  { call: 'open', code: 'EMFILE' },
+  { call: 'open', code: 'ENOSPC' },
+  { call: 'open', code: 'EIO' },
+  { call: 'syncDirectory', code: 'EIO' },
+  { call: 'rename', code: 'EIO' },
+  { call: 'remove', code: 'EROFS' },
+  { call: 'truncate', code: 'EIO' },
+  { call: 'read', code: 'EIO' },
+  { call: 'close', code: 'EIO' },
+]
+
+/** How rough a seed's life is. */
+export type Weather = 'calm' | 'full' | 'failing'
+
+export class Workload {
+  readonly disk: SimulatedDisk
+  readonly clock = new ManualClock()
+  readonly shape: StorageShape
+  readonly weather: Weather
+  readonly models: ReadonlyMap<string, LogModel>
+  readonly state = new StateModel()
+  /**
+   * True once a sync may have failed and dropped what it did not write: what a killed process leaves in the cache then looks
+   * whole, and a later sync of it reports success without writing. A store in a new process cannot tell.
+   */
+  cacheMayLie = false
+  /** What was done, for a person to read when the seed fails. */
+  readonly lines: string[] = []
+  readonly #dice: Dice
+  readonly #open = new Map<string, PartitionLog>()
+  readonly #failedLogs = new Set<string>()
+  readonly #inFlight = new Set<Promise<unknown>>()
+  #stores: Stores
+  #started = false
+  #number = 0
+  #openChanges = 0
+
+  constructor(seed: number) {
+    const dice = new Dice(seed)
+    this.#dice = dice
+    this.disk = simulatedDisk({
+      seed,
+      sectorBytes: dice.pick([64, 512, 512]),
+      delayTurnsMax: dice.between(0, 3),
+      keepTrace: false,
+    })
+    this.shape = {
+      segmentBytes: dice.pick([250, 600, 1500, 100_000]),
+      openFilesMax: dice.pick([2, 4, 100]),
+      hotBytesMax: dice.pick([1, 40_000, 1_000_000]),
+    }
+    this.weather = dice.pick(['calm', 'full', 'failing'])
+    this.models = new Map(logIds.map((id) => [keyOf(id), new LogModel(keyOf(id))]))
+    this.#stores = openStores(this.disk, this.clock, this.shape)
+  }
+
+  /** Lives to the end. @throws Error when the storage breaks a promise while it runs */
+  async run(): Promise<void> {
+    await this.#start()
+    const steps = this.#dice.between(8, 18)
+    for (let step = 0; step < steps; step++) {
+      if (this.weather !== 'calm') this.#stir()
+      await this.#step()
+      if (this.#dice.chance(0.4)) await this.#arrive()
+    }
+    await this.#arrive()
+    this.#clear()
+    await this.#stop()
+  }
+
+  async #step(): Promise<void> {
+    const { logs } = { logs: [...this.#open.keys()] }
+    const at = this.#dice.next()
+    if (logs.length === 0 || at < 0.08) return this.#openOne()
+    const key = this.#dice.pick(logs)
+    if (at < 0.55) return this.#appendSome(key)
+    if (at < 0.73) return this.#changeState()
+    if (at < 0.79) return this.#pass(this.#dice.between(1, 120))
+    if (at < 0.83) return this.#truncateBefore(key)
+    if (at < 0.87) return this.#truncateAfter(key)
+    if (at < 0.91) return this.#closeOne(key)
+    if (at < 0.94) return this.#deleteOne(key)
+    if (at < 0.97) return this.#readOne(key)
+    await this.#stop()
+    await this.#start()
+  }
+
+  /** Makes the disk better or worse. */
+  #stir(): void {
+    if (this.#dice.chance(0.4)) this.#clear()
+    if (!this.#dice.chance(0.4)) return
+    if (this.weather === 'full' && this.#dice.chance(0.7)) {
+      const room = this.#dice.between(0, 700)
+      this.disk.capacityBytes = this.disk.usedBytes + room
+      this.#say(`room for ${room} bytes`)
+      return
+    }
+    const full = this.weather === 'full'
+    const fault = this.#dice.pick(
+      faultsAtHand.filter(({ code, effect }) => (full ? code === 'ENOSPC' || effect !== undefined : true)),
+    )
+    const nth = this.#dice.between(1, 4)
+    // A sync that nobody waits for may meet it, and then nobody is told: see to it that no deadline is held against that.
+    for (const model of this.models.values()) model.excusedUntil = Number.POSITIVE_INFINITY
+    this.disk.inject({ ...fault, nth, times: 1 })
+    if (fault.call === 'sync') this.cacheMayLie = true
+    this.#say(`${String(fault.call)} number ${nth} from here: ${fault.code ?? fault.effect}`)
+  }
+
+  #clear(): void {
+    this.disk.heal()
+    this.disk.capacityBytes = Number.POSITIVE_INFINITY
+    this.#say('the disk is well')
+  }
+
+  async #start(): Promise<void> {
+    this.#say('start')
+    for (let tries = 0; !this.#started; tries++) {
+      if (tries > 0) this.#clear()
+      if (tries > 2) throw new Error('the storage does not start on a disk that is well')
+      try {
+        await settled(this.#stores.state.start(), this.clock)
+        await settled(this.#stores.logs.start(), this.clock)
+        this.#started = true
+      } catch (error) {
+        this.#say(`start failed: ${codeOf(error)}`)
+        if (tries > 1) throw error
+        await settled(this.#stores.state.stop(), this.clock)
+      }
+    }
+    this.state.reopenedWith(await readState(this.#stores))
+    this.#openChanges = 0
+  }
+
+  async #stop(): Promise<void> {
+    this.#say('stop')
+    await this.#arrive()
+    await settled(this.#stores.logs.stop(), this.clock)
+    await settled(this.#stores.state.stop(), this.clock)
+    for (const key of this.#open.keys()) this.#failedLogs.add(key)
+    this.#open.clear()
+    this.#started = false
+    this.#stores = openStores(this.disk, this.clock, this.shape)
+  }
+
+  async #openOne(): Promise<void> {
+    const id = this.#dice.pick(logIds.filter((one) => !this.#open.has(keyOf(one))))
+    if (id !== undefined) await this.#openLog(id)
+  }
+
+  async #openLog(id: LogId): Promise<void> {
+    const key = keyOf(id)
+    const model = this.#modelOf(key)
+    const wasThere = model.mayExist
+    model.mayExist = true
+    try {
+      const log = await settled(this.#stores.logs.openLog(id, this.shape), this.clock)
+      this.#open.set(key, log)
+      this.#say(`open ${this.#short(key)}: ${log.startOffset} to ${log.endOffset}`)
+      if (wasThere) await this.#resync(key, log)
+    } catch (error) {
+      this.#say(`open ${this.#short(key)} failed: ${codeOf(error)}`)
+      if (codeOf(error) === 'RTK_STORE_CORRUPT') throw error
+    }
+  }
+
+  /** The process lives on: what was acknowledged is there, and what is there now is what there is from now on. */
+  async #resync(key: string, log: PartitionLog): Promise<void> {
+    const model = this.#modelOf(key)
+    let found: FoundLog
+    try {
+      found = await settled(readLog(log), this.clock)
+    } catch (error) {
+      if (codeOf(error) === 'RTK_STORE_CORRUPT') throw error
+      this.#clear()
+      found = await settled(readLog(log), this.clock)
+    }
+    const problem = model.check(found, { kind: 'kill', nowMs: this.clock.now(), syncIntervalMs: 0 })
+    if (problem !== undefined) throw new Error(`opened again, ${problem}`)
+    this.#failedLogs.delete(key)
+    model.reopenedWith(found)
+  }
+
+  async #appendSome(key: string): Promise<void> {
+    const level = this.#dice.chance(0.7) ? this.#dice.pick(levels) : undefined
+    for (let count = this.#dice.between(1, 4); count > 0; count--) {
+      this.#append(key, level ?? this.#dice.pick(levels))
+      if (this.#dice.chance(0.3)) await undefined
+    }
+    if (level === 'interval' && this.#dice.chance(0.5)) await this.#pass(this.#dice.between(51, 120))
+    if (this.#failedLogs.has(key)) await this.#closeOne(key)
+  }
+
+  #append(key: string, durability: Durability): void {
+    const log = this.#open.get(key)
+    if (log === undefined) return
+    const model = this.#modelOf(key)
+    const count = this.#dice.between(1, 3)
+    const base = log.endOffset
+    const payloadBytes = this.#dice.chance(0.1) ? this.#dice.between(400, 6000) : this.#dice.between(4, 150)
+    const allTold = model.attempts.every(({ status }) => status !== 'pending')
+    if (base !== model.end && allTold && !this.#failedLogs.has(key)) {
+      throw new Error(`the log ends at ${base}, expected ${model.end}`)
+    }
+    const bytes = batchOf(++this.#number, base, count, payloadBytes)
+    const attempt: Attempt = { base, end: base + count, bytes, durability, status: 'pending', ackedAtMs: 0 }
+    model.submitted(attempt)
+    this.#say(`append ${this.#short(key)} ${base}+${count} ${durability}, ${bytes.length} bytes`)
+    try {
+      const done = log.append(bytes, base, count, durability)
+      this.#track(Promise.resolve(done), (error) => this.#appended(key, attempt, error))
+    } catch (error) {
+      model.refused(attempt)
+      this.#refusal(key, error)
+    }
+  }
+
+  #appended(key: string, attempt: Attempt, error: unknown): void {
+    const model = this.#modelOf(key)
+    if (error === undefined) {
+      const before = model.attempts.find(({ status, end }) => status === 'pending' && end <= attempt.base)
+      if (before !== undefined) throw new Error(`${attempt.base} was acknowledged before ${before.base}`)
+      model.settled(attempt, 'acked', this.clock.now())
+      return
+    }
+    model.settled(attempt, codeOf(error) === 'RTK_STORE_FULL' ? 'full' : 'failed', 0)
+    this.#refusal(key, error)
+  }
+
+  #refusal(key: string, error: unknown): void {
+    const code = codeOf(error)
+    this.#say(`refused ${this.#short(key)}: ${code}`)
+    if (code === 'RTK_STORE_FULL') return
+    if (code !== 'RTK_STORE_FAILED') throw error
+    this.#failedLogs.add(key)
+  }
+
+  async #truncateBefore(key: string): Promise<void> {
+    const log = this.#open.get(key)
+    const model = this.#modelOf(key)
+    if (log === undefined) return
+    const offset = this.#dice.between(log.startOffset, log.stableOffset)
+    model.startMax = Math.max(model.startMax, offset)
+    this.#say(`truncate ${this.#short(key)} before ${offset}`)
+    try {
+      const start = await settled(log.truncateBefore(offset), this.clock)
+      if (start > offset || start !== log.startOffset) throw new Error(`truncated before ${offset}: ${start}`)
+      model.start = model.startMax = start
+    } catch (error) {
+      if (!isRatatoskrError(error)) throw error
+      this.#refusal(key, error)
+      await this.#closeOne(key)
+    }
+  }
+
+  async #truncateAfter(key: string): Promise<void> {
+    await this.#arrive()
+    const log = this.#open.get(key)
+    const model = this.#modelOf(key)
+    if (log === undefined || this.#failedLogs.has(key)) return
+    const acked = model.attempts.filter(({ status, base }) => status === 'acked' && base >= log.startOffset)
+    const offset = acked.length === 0 ? log.endOffset : this.#dice.pick(acked).base
+    model.cutTo = offset
+    this.#say(`truncate ${this.#short(key)} after ${offset}`)
+    try {
+      await settled(log.truncateAfter(offset), this.clock)
+      model.cut(offset)
+    } catch (error) {
+      if (!isRatatoskrError(error)) throw error
+      this.#say(`truncate failed: ${error.code}`)
+      this.#failedLogs.add(key)
+      await this.#closeOne(key)
+    }
+  }
+
+  async #closeOne(key: string): Promise<void> {
+    await this.#arrive()
+    const log = this.#open.get(key)
+    if (log === undefined) return
+    this.#say(`close ${this.#short(key)}`)
+    await settled(log.close(), this.clock)
+    this.#open.delete(key)
+    const id = logIds.find((one) => keyOf(one) === key)
+    if (id !== undefined && this.#dice.chance(0.8)) await this.#openLog(id)
+  }
+
+  async #deleteOne(key: string): Promise<void> {
+    await this.#arrive()
+    const model = this.#modelOf(key)
+    const id = logIds.find((one) => keyOf(one) === key) as LogId
+    model.deleting = true
+    for (let tries = 0; ; tries++) {
+      this.#say(`delete ${this.#short(key)}`)
+      try {
+        await settled(this.#stores.logs.deleteLog(id), this.clock)
+        break
+      } catch (error) {
+        this.#say(`delete failed: ${codeOf(error)}`)
+        if (tries > 1) throw error
+        this.#clear()
+      }
+    }
+    this.#open.delete(key)
+    this.#failedLogs.delete(key)
+    model.deleted()
+    if (this.#dice.chance(0.5)) await this.#openLog(id)
+  }
+
+  /** Reads beside everything else: what comes is what was acknowledged. */
+  async #readOne(key: string): Promise<void> {
+    await this.#arrive()
+    const log = this.#open.get(key)
+    if (log === undefined || this.#failedLogs.has(key)) return
+    try {
+      const found = await settled(readLog(log), this.clock)
+      const model = this.#modelOf(key)
+      const problem = model.check(found, { kind: 'kill', nowMs: this.clock.now(), syncIntervalMs: 0 })
+      if (problem !== undefined) throw new Error(`read while it runs, ${problem}`)
+    } catch (error) {
+      if (!isRatatoskrError(error) || error.code === 'RTK_STORE_CORRUPT') throw error
+      this.#say(`read failed: ${error.code}`)
+    }
+  }
+
+  #changeState(): void {
+    for (let count = this.#dice.between(1, 3); count > 0 && this.#openChanges < 6; count--) {
+      const many = this.#dice.chance(0.4)
+      const keys = many ? stateKeys.filter(() => this.#dice.chance(0.7)) : [this.#dice.pick(stateKeys)]
+      if (keys.length === 0) continue
+      const values = keys.map(() => ++this.#number)
+      const changes: StateChange[] = keys.map((key, i) => ({
+        key,
+        value: this.#dice.chance(0.2) ? undefined : stateValue(values[i], this.#dice.between(4, 300)),
+      }))
+      const transaction = this.state.submitted(changes, values)
+      this.#openChanges++
+      this.#say(`state ${changes.map(({ key, value }, i) => `${key}=${value && values[i]}`).join(' ')}`)
+      this.#track(this.#stores.state.putMany(changes), (error) => {
+        if (error === undefined) {
+          this.state.acked(transaction)
+          this.#openChanges = 0
+          return
+        }
+        this.#say(`state refused: ${codeOf(error)}`)
+        if (!isRatatoskrError(error)) throw error
+      })
+    }
+  }
+
+  async #pass(ms: number): Promise<void> {
+    this.#say(`${ms} ms pass`)
+    await this.clock.advance(ms)
+  }
+
+  #track(promise: Promise<unknown>, told: (error: unknown) => void): void {
+    const done = promise.then(
+      () => told(undefined),
+      (error: unknown) => told(error ?? new Error('refused without a reason')),
+    )
+    // Its failure is for whoever waits.
+    done.catch(() => undefined)
+    this.#inFlight.add(done)
+  }
+
+  /** Waits for everything in flight. */
+  async #arrive(): Promise<void> {
+    const all = [...this.#inFlight]
+    this.#inFlight.clear()
+    await settled(Promise.all(all), this.clock)
+  }
+
+  #modelOf(key: string): LogModel {
+    return this.models.get(key) as LogModel
+  }
+
+  #short(key: string): string {
+    return `${key[1]}${key.at(-1)}`
+  }
+
+  #say(line: string): void {
+    this.lines.push(`${this.clock.monotonic()} ms: ${line}`)
+  }
+}
+
+const codeOf = (error: unknown): string => (isRatatoskrError(error) ? error.code : String(error))
