@@ -95,7 +95,8 @@ async function* check(
     return undefined
   })
   if (state !== undefined)
-    for (const finding of stateFindings(state, holder !== undefined)) yield relativeTo(finding, below)
+    for (const finding of stateFindings(`${directory}/state`, state, holder !== undefined))
+      yield relativeTo(finding, below)
   // A broker that runs has taken the note.
   const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
   for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
@@ -292,7 +293,7 @@ export function* orphanFindings(
     ...{ file, state: 'orphan', records, problem: 'no topic of the state has this log' },
     advice:
       records > 0
-        ? 'if its topic was lost with the state, restore state/ from a backup; the broker leaves the log alone'
+        ? 'if its topic was lost with the state, restore state/ from a backup, or read its records with `ratatoskr log dump`; the broker leaves the log alone'
         : 'nothing: it is empty, and the broker removes it',
   }
 }

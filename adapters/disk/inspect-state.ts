@@ -17,7 +17,7 @@ export interface InspectedState {
   readonly topicIds: ReadonlySet<string>
 }
 
-/** What the state is worth; undefined when it has no file. */
+/** What the state is worth; undefined when it has no file, and there are no logs that it would name. */
 export async function inspectState(
   { fileSystem, checksum, onBytes }: Inspection,
   directory: string,
@@ -33,7 +33,7 @@ export async function inspectState(
     const hollow = reading.hollow.filter((one) => one !== merged)
     const isMoving = merged?.lost.length !== 0 || merged.copies.some(({ state }) => state === 'missing')
     if ((isMoving || hollow.length > 0) && attempt < 3) continue
-    if (merged === undefined && hollow.length === 0) return undefined
+    if (merged === undefined && hollow.length === 0 && !logs) return undefined
     for (const one of merged ? [merged, ...hollow] : hollow)
       for (const { sizeBytes } of one.copies) onBytes(sizeBytes)
     const topicIds = new Set<string>()
@@ -55,9 +55,27 @@ const copyAdvice: Readonly<Record<CopyFindings['state'], string | undefined>> = 
   different: 'nothing now: the .log counts, and the broker keeps the .copy aside; check the disk',
 }
 
-/** What a check says of the state. */
-export function* stateFindings(state: InspectedState, isRunning: boolean): Generator<Finding> {
+/**
+ * What a check says of the state.
+ * @param folder where it is
+ */
+export function* stateFindings(
+  folder: string,
+  state: InspectedState,
+  isRunning: boolean,
+): Generator<Finding> {
   const { merged, hollow } = state
+  if (merged === undefined && hollow.length === 0) {
+    yield {
+      severity: 'error',
+      ...{ file: folder, state: 'missing' },
+      problem:
+        'there is no file of the state, and there are logs whose topics it would name: the broker refuses to start',
+      advice:
+        'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`: it keeps the logs, which `ratatoskr log dump` reads',
+    }
+    return
+  }
   const advice =
     merged !== undefined
       ? 'restore state/ from a backup; or start the broker: the generation before this one counts, and it sets this file aside'

@@ -160,16 +160,20 @@ async function* repairState(workshop: Workshop): AsyncGenerator<RepairStep, void
   if (found === undefined) return
   const { merged, hollow } = found
   const copies = merged?.copies ?? []
-  if (hollow.length === 0 && copies.every(({ state }) => state === 'ok')) return
+  const isMissing = merged === undefined && hollow.length === 0
+  if (!isMissing && hollow.length === 0 && copies.every(({ state }) => state === 'ok')) return
   const files = hollow.flatMap((one) => one.copies.filter(({ state }) => state !== 'missing'))
-  const what = [
+  const parts = [
     ...copies.map(({ path, state }) => `${basename(path)} is ${state}`),
     ...files.map(({ path }) => `${basename(path)} holds no whole change`),
-  ].join(', ')
+  ]
+  const what = isMissing ? 'there is no file of the state, and there are logs' : parts.join(', ')
   const step = { action: 'write state', file: 'state', reason: what } as const
   if ((hollow.length > 0 || merged?.lost.length !== 0) && !options.acceptLoss) {
-    const reason = hollow.length > 0 ? what : `${what}; both copies are damaged at the same place`
-    const advice = 'restore state/ from a backup, or give --accept-loss to go on with what is whole'
+    const reason =
+      merged === undefined || hollow.length > 0 ? what : `${what}; both copies are damaged at the same place`
+    const advice =
+      'restore state/ from a backup, or give --accept-loss to go on with what is whole; logs whose topics are lost are kept'
     yield { ...step, result: 'not done', reason, advice }
     return
   }

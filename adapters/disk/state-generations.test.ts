@@ -1,5 +1,5 @@
 /** Which generation of the state counts: one without a whole change never does, and none is destroyed by the start. */
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import {
@@ -247,5 +247,55 @@ describe('the only generation', () => {
     expect(await errors()).toEqual([])
     const { found, lines } = await opened()
     expect([found, lines.map(({ level }) => level)]).toEqual([all, ['warn']])
+  })
+})
+
+describe('no generation at all', () => {
+  const removals: [what: string, remove: () => Promise<void>][] = [
+    ['without state/', () => rm(join(directory, 'state'), { recursive: true })],
+    [
+      'with an empty state/',
+      () => Promise.all(both(1).map((file) => rm(join(directory, 'state', file)))).then(),
+    ],
+    [
+      'with nothing but what a rewrite left',
+      async () => {
+        await rename(stateFile(1, 'log'), `${stateFile(2, 'log')}.tmp`)
+        await rm(stateFile(1, 'copy'))
+      },
+    ],
+  ]
+
+  it.each(removals)('%s lets no broker start that has logs, until that is accepted', async (_, remove) => {
+    await written()
+    await remove()
+    const before = await readdir(directory, { recursive: true })
+    expect(await errors()).toMatchObject([
+      { file: 'state', state: 'missing', advice: expect.stringContaining('log repair --accept-loss') },
+    ])
+    await expect(opened()).rejects.toMatchObject({
+      code: 'RTK_STORE_CORRUPT',
+      message: expect.stringContaining('log repair --accept-loss'),
+    })
+    expect(await repaired(false)).toEqual(['not done: write state', 'not done: orphan'])
+    const after = await readdir(directory, { recursive: true })
+    expect(after.filter((path) => path !== 'ratatoskr.lock').sort()).toEqual(
+      [...new Set([...before, 'state'])].sort(),
+    )
+    // The logs whose topics are gone stay where they are, and are told of.
+    expect(await repaired(true)).toEqual(['done: write state', 'not done: orphan'])
+    expect(await errors()).toEqual([])
+    expect(await opened()).toEqual({ found: {}, lines: [] })
+    expect(await readdir(join(directory, 'logs', topicId, '0'))).toContain(`${'0'.repeat(20)}.log`)
+  })
+
+  it('is a new directory where there are no segments, as a first start leaves it that was broken off', async () => {
+    await mkdir(join(directory, 'state'))
+    await mkdir(join(directory, 'logs', topicId, '0'), { recursive: true })
+    await writeFile(join(directory, 'format.json'), '{"format":1}')
+    await writeFile(`${stateFile(1, 'log')}.tmp`, 'half')
+    expect(await errors()).toEqual([])
+    expect(await opened()).toEqual({ found: {}, lines: [] })
+    expect(await inState()).toEqual(both(1))
   })
 })

@@ -11,10 +11,10 @@ import { allocate, isFull, writeAll } from './file-system.ts'
 import { ChangeEncoder, portionsOf } from './state-change.ts'
 import { type CopyFindings, copyEndings, generationOf, type MergedCopies } from './state-copies.ts'
 import {
+  type Generation,
   hasLogs,
   isNewOfEarlierVersion,
   readGenerations,
-  type StateReading,
   stemOf,
 } from './state-generations.ts'
 
@@ -71,23 +71,27 @@ export class StateLog {
    * Reads the state into an empty table; mends what a crash or damage left of it.
    * @param acceptLoss begins with an empty state where no file has a whole change, though there are logs
    * @returns what was not as it should be, if anything
-   * @throws RTK_STORE_CORRUPT when no file has a whole change and there are logs, all of whose topics would be gone; no file
-   *   is changed then
+   * @throws RTK_STORE_CORRUPT when no file has a whole change, or there is none, and there are logs, all of whose topics would
+   *   be gone; no file is changed then
    */
   async open(table: StateTable, nowMs: number, acceptLoss = false): Promise<StateFindings | undefined> {
     this.#poisoned = false
     this.#older.clear()
+    // Fails where something else stands in its place, which lists as empty.
     await this.#fileSystem.makeDirectory(this.#directory)
+    const names = await this.#fileSystem.list(this.#directory)
+    this.#generation = Math.max(0, ...names.map((name) => generationOf(name) ?? 0))
+    if (this.#generation === 0 && !acceptLoss) await this.#assertNoLogs([])
     // Names that an earlier process made may not be durable yet, though the files that they lead to are.
     await this.#fileSystem.syncDirectory(dirname(this.#directory))
     await this.#fileSystem.syncDirectory(this.#directory)
-    this.#generation = await this.#newestGeneration()
+    await this.#removeUnfinished(names)
     if (this.#generation === 0) {
       await this.rewrite(table, nowMs)
       return undefined
     }
     const reading = await readGenerations(this.#fileSystem, this.#directory, this.#checksum, table)
-    if (reading.counts === undefined && !acceptLoss) await this.#assertNoLogs(reading)
+    if (reading.counts === undefined && !acceptLoss) await this.#assertNoLogs(reading.hollow)
     for (const one of reading.older) this.#noteOlder(one)
     // A state that is still empty is no damage.
     const { counts = isNewOfEarlierVersion(reading) ? reading.hollow[0] : undefined } = reading
@@ -271,12 +275,17 @@ export class StateLog {
     })
   }
 
-  async #assertNoLogs({ hollow }: StateReading): Promise<void> {
+  /** @param hollow the generations that are there, none of which holds a whole change */
+  async #assertNoLogs(hollow: readonly Generation[]): Promise<void> {
     if (!(await hasLogs(this.#fileSystem, this.#directory))) return
     const names = hollow.map(({ generation }) => `state/${basename(stemOf('', generation))}`)
+    const what =
+      names.length > 0
+        ? `the state cannot be read: there is no whole change in ${names.join(', ')} (.log, .copy)`
+        : 'the state is missing: there is no file in state/'
     throw new RatatoskrError(
       'RTK_STORE_CORRUPT',
-      `the state cannot be read: there is no whole change in ${names.join(', ')} (.log, .copy), and there are logs whose topics it would name. Nothing was changed. Restore state/ from a backup, or run \`ratatoskr log repair --accept-loss\` to set these files aside and begin with an empty state`,
+      `${what}, and there are logs whose topics it would name. Nothing was changed. Restore state/ from a backup, or run \`ratatoskr log repair --accept-loss\` to begin with an empty state; it keeps the logs, which \`ratatoskr log dump\` reads`,
     )
   }
 
@@ -315,15 +324,10 @@ export class StateLog {
     return allOf(this.#copies.map(act))
   }
 
-  /** The newest generation that is there, 0 without any; what a rewrite that was interrupted left is removed. */
-  async #newestGeneration(): Promise<number> {
-    let newest = 0
-    for (const name of await this.#fileSystem.list(this.#directory)) {
-      const generation = generationOf(name)
-      if (generation !== undefined) newest = Math.max(newest, generation)
-      else if (name.endsWith('.tmp')) await this.#fileSystem.remove(`${this.#directory}/${name}`)
-    }
-    return newest
+  /** Removes what a rewrite that was interrupted left. */
+  async #removeUnfinished(names: readonly string[]): Promise<void> {
+    for (const name of names)
+      if (name.endsWith('.tmp')) await this.#fileSystem.remove(`${this.#directory}/${name}`)
   }
 }
 
