@@ -76,6 +76,10 @@ export const errorCodes = {
     'not-found',
     'The consumer group has neither members nor committed offsets on this topic.',
   ),
+  RTK_GROUP_MISMATCH: fact(
+    'conflict',
+    'The group exists as the other kind (stream or queue), or with other settings. Use another name, or alter the group.',
+  ),
   RTK_SUBSCRIPTION_NOT_FOUND: fact('not-found', 'No such subscription on this session; it may have ended.'),
   RTK_TOPIC_EXISTS: fact(
     'conflict',
@@ -92,7 +96,7 @@ export const errorCodes = {
   ),
   RTK_LEASE_LOST: fact(
     'conflict',
-    'The member no longer owns the partition. Its commits count no more; go on with the new assignment.',
+    'The lease on the message, or the partition, is held by another now, or by nobody. What was asked for changed nothing; go on with what is assigned or delivered next.',
   ),
   RTK_OFFSET_OUT_OF_RANGE: fact(
     'out-of-range',
