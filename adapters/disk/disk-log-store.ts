@@ -18,7 +18,7 @@ import { standInForNoted } from './missing-files.ts'
 import { adoptSegments, recoverSegments } from './recovery.ts'
 import { RecoveryReport } from './recovery-report.ts'
 import type { Segment } from './segment.ts'
-import { type StoreContext, storeFailed } from './store-context.ts'
+import { openFailed, type StoreContext, storeFailed } from './store-context.ts'
 
 // Thousands may be opened at once: what they hold meanwhile, descriptors among it, is bounded.
 const openingsMax = 64
@@ -42,7 +42,7 @@ export class DiskLogStore implements LogStore {
   readonly #context: StoreContext
   readonly #directory: DataDirectory
   readonly #open = new Map<string, Entry>()
-  /** Offsets from which on the files of a failed log hold what nobody was promised. */
+  /** Logs that failed, each with the offset from which on its files hold what nobody was promised. */
   readonly #doubtful = new Map<string, number>()
   /** What the files of logs hold that are not open and were closed well, in this run or the one before. */
   #clean: CleanLogs = new Map()
@@ -98,7 +98,7 @@ export class DiskLogStore implements LogStore {
       throw closedError('the disk store')
     } catch (error) {
       this.#open.delete(key)
-      throw storeFailed(error)
+      throw openFailed(error)
     }
   }
 
@@ -182,7 +182,6 @@ export class DiskLogStore implements LogStore {
     const parents = [directory.slice(0, directory.lastIndexOf('/')), this.#logs]
     const doubtfulFrom = this.#doubtful.get(key)
     const segments = await this.#segmentsOf(key, directory, parents)
-    if (doubtfulFrom !== undefined) for (const segment of segments) segment.hasFailed = true
     const log = new DiskLog(this.#context, {
       key,
       directory,
@@ -216,9 +215,16 @@ export class DiskLogStore implements LogStore {
     }
     // Until here a failure leaves the note for the next try: nothing was written that it does not speak of.
     this.#clean.delete(key)
-    const { segments, scannedBytes } = await recoverSegments(this.#context, directory, parents)
-    this.#report.add(scannedBytes)
-    return segments
+    const hasFailed = this.#doubtful.has(key)
+    try {
+      const { segments, scannedBytes } = await recoverSegments(this.#context, directory, parents, hasFailed)
+      this.#report.add(scannedBytes)
+      return segments
+    } catch (error) {
+      // It may have been a sync of the log.
+      if (!hasFailed) this.#doubtful.set(key, Number.MAX_SAFE_INTEGER)
+      throw error
+    }
   }
 
   /** Takes a log away with one rename, so that a crash leaves all of it or nothing; then removes the files. */

@@ -177,8 +177,8 @@ export class DiskLog implements PartitionLog {
   #segmentFor(batchBytes: number): Segment {
     const { active } = this.#segments
     const hasRoom = active.sizeBytes === 0 || active.sizeBytes + batchBytes <= this.#options.segmentBytes
-    // Behind damage nothing is written: a torn end would not be known from it. Nor behind what a failed write left.
-    const isSound = active.gaps.length === 0 && (!active.hasFailed || active.sizeBytes === 0)
+    // Behind damage nothing is written: a torn end would not be known from it.
+    const isSound = active.gaps.length === 0 && (!active.isSealed || active.sizeBytes === 0)
     if (hasRoom && isSound) return active
     const next = new Segment(this.#context, this.#options.directory, this.#endOffset, false)
     this.#segments.add(next)

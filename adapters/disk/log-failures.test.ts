@@ -61,27 +61,6 @@ const codesOf = async (promises: readonly Promise<unknown>[]): Promise<unknown[]
 const syncsOf = (suffix: string): number =>
   disk.calls.filter(({ call, path }) => call === 'sync' && path.endsWith(suffix)).length
 
-describe('after a failed sync', () => {
-  it('the log goes on in a new segment: blocks of the old one may be lost for good', async () => {
-    const names = async (): Promise<string[]> =>
-      (await readdir(join(directory, 'logs', id.topicId, '0'))).filter((name) => name.endsWith('.log'))
-    const log = await openLog()
-    await append(log, 'fsync')
-    disk.inject({ call: 'sync', suffix: '.log', code: 'EIO', times: 1 })
-    await expect(append(log, 'fsync')).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
-    await log.close()
-    const again = await openLog()
-    expect([again.endOffset, (await names()).length]).toEqual([1, 1])
-    await append(again, 'fsync')
-    await append(again, 'fsync')
-    expect([again.stableOffset, (await names()).length]).toEqual([3, 2])
-    // Opened once more, it goes on where it is.
-    await again.close()
-    await append(await openLog(), 'fsync')
-    expect((await names()).length).toBe(2)
-  })
-})
-
 describe('group commit', () => {
   it('one sync serves all appends that came while another was under way', async () => {
     const log = await openLog()

@@ -12,6 +12,7 @@ import { baseOffsetOfName, Segment } from './segment.ts'
 import { reportGaps } from './segment-damage.ts'
 import type { Place } from './segment-reader.ts'
 import type { SegmentScan } from './segment-scan.ts'
+import { finishTails, moveTail, unfinishedEnding } from './segment-tail.ts'
 import { type StoreContext, storeFull } from './store-context.ts'
 
 const pieceBytes = 1024 * 1024
@@ -31,6 +32,8 @@ export interface RecoveredLog {
 interface Found {
   readonly sizeBytes: number
   readonly scannedBytes: number
+  /** Everything before it was synced once. */
+  readonly from: Place
   readonly torn: string | undefined
   /** The last segment's, open, when its end is to be settled. */
   readonly file: DiskFile | undefined
@@ -39,16 +42,19 @@ interface Found {
 /**
  * Finds the segments of a log in its directory, which is made when it is not there.
  * @param parents the directories above the log's own, which a crash may have left as little durable as that
+ * @param hasFailed whether a write or a sync of the log failed in this process
  * @throws RTK_STORE_CORRUPT when the files contradict each other
  */
 export async function recoverSegments(
   context: StoreContext,
   directory: string,
   parents: readonly string[],
+  hasFailed = false,
 ): Promise<RecoveredLog> {
   const { fileSystem } = context
-  const names = await fileSystem.list(directory)
+  let names = await fileSystem.list(directory)
   if (names.length === 0) await fileSystem.makeDirectory(directory)
+  if (await finishTails(context, directory, names)) names = await fileSystem.list(directory)
   const bases = names.map(baseOffsetOfName).filter((base) => base !== undefined)
   bases.sort((a, b) => a - b)
   const segments = bases.map((base) => new Segment(context, directory, base, true))
@@ -62,16 +68,17 @@ export async function recoverSegments(
     await assertNamedRightly(context, segments)
     assertContiguous(segments)
     stoodIn = await standInForIndexed(context, directory, names, segments.at(-1)?.endOffset)
-    if (!stoodIn) await settle(context, segments, found, directory, parents)
+    if (!stoodIn) await settle(context, segments, found, directory, parents, hasFailed)
   } finally {
     await found.at(-1)?.file?.close()
   }
-  if (stoodIn) return recoverSegments(context, directory, parents)
+  if (stoodIn) return recoverSegments(context, directory, parents, hasFailed)
   for (const segment of segments) if (segment.gaps.length > 0) reportGaps(context, segment)
   const known = new Set(segments.map((segment) => segment.indexPath))
   for (const path of paths) {
     const isStray = path.endsWith('.index') && !known.has(path)
-    if (isStray || path.endsWith(`.index${temporaryEnding}`)) await fileSystem.remove(path)
+    const isUnfinished = path.endsWith(`.index${temporaryEnding}`) || path.endsWith(unfinishedEnding)
+    if (isStray || isUnfinished) await fileSystem.remove(path)
   }
   return { segments, scannedBytes: found.reduce((sum, { scannedBytes }) => sum + scannedBytes, 0) }
 }
@@ -79,15 +86,17 @@ export async function recoverSegments(
 /** Makes durable what was found, and leaves the indexes that were missing. */
 async function settle(
   context: StoreContext,
-  segments: readonly Segment[],
+  segments: Segment[],
   found: readonly Found[],
   directory: string,
   parents: readonly string[],
+  hasFailed: boolean,
 ): Promise<void> {
   const { fileSystem, indexes } = context
-  for (const [i, segment] of segments.entries()) {
+  for (const [i, segment] of [...segments].entries()) {
     if (i === segments.length - 1) {
-      await settleEnd(context, segment, found[i])
+      const tail = await settleEnd(context, segment, found[i], directory, hasFailed)
+      if (tail !== segment) segments.push(tail)
       // Segments that were removed, and not for good yet, would be back beside what is written from now on.
       await fileSystem.syncDirectory(directory)
       // Nothing is written to a segment before the names that lead to it are durable; to this one nothing was.
@@ -153,24 +162,27 @@ async function recoverSegment(
     // An empty file may be one that was cut, and whose cut is not on the disk yet.
     const isCovered = summary.sizeBytes === size && size > 0
     if (isCovered && (limitOffset ?? summary.endOffset) === summary.endOffset) {
-      return { sizeBytes: size, scannedBytes: 0, torn: undefined, file: undefined }
+      const from = { position: size, offset: segment.endOffset }
+      return { sizeBytes: size, scannedBytes: 0, from, torn: undefined, file: undefined }
     }
   }
   const file = await fileSystem.open(segment.path, limitOffset === undefined ? 'write' : 'read')
   let toSettle: DiskFile | undefined
   try {
-    const from = { position: segment.sizeBytes, offset: segment.endOffset }
+    let from = { position: segment.sizeBytes, offset: segment.endOffset }
+    const scannedBytes = size - from.position
     let scan = await segment.recover(file, size, endOffset)
     // The file has the last word: over an index that does not agree with the next segment on where this one ends, and over
     // one that ends in the midst of a batch.
     const disagrees = segment.endOffset < (endOffset ?? 0)
     if (from.position > 0 && (disagrees || (await goesOnWrongly(file, from, scan)))) {
       segment.forget()
+      from = { position: 0, offset: segment.baseOffset }
       scan = await segment.recover(file, size, endOffset)
     }
     if (isCut && endOffset !== undefined) segment.loseEnd(endOffset)
     if (limitOffset === undefined) toSettle = file
-    return { sizeBytes: size, scannedBytes: size - from.position, torn: scan.torn, file: toSettle }
+    return { sizeBytes: size, scannedBytes, from, torn: scan.torn, file: toSettle }
   } finally {
     if (toSettle === undefined) await file.close()
   }
@@ -252,11 +264,17 @@ function assertContiguous(segments: readonly Segment[]): void {
 
 /**
  * Cuts off the torn end of the last segment. Found after a crash, the rest may not be on the disk yet: nobody may read it
- * before it is.
+ * before it is. @returns the segment that is the last now
  */
-async function settleEnd(context: StoreContext, segment: Segment, found: Found): Promise<void> {
-  const { file, sizeBytes: size, torn } = found
-  if (file === undefined) return
+async function settleEnd(
+  context: StoreContext,
+  segment: Segment,
+  found: Found,
+  directory: string,
+  hasFailed: boolean,
+): Promise<Segment> {
+  const { file, sizeBytes: size, torn, from } = found
+  if (file === undefined) return segment
   if (torn !== undefined) {
     const { endOffset, sizeBytes } = segment
     context.logger.warn('the torn end of a log was cut off', {
@@ -266,22 +284,56 @@ async function settleEnd(context: StoreContext, segment: Segment, found: Found):
     })
     await file.truncate(sizeBytes)
   }
-  await writeAgain(file, size - found.scannedBytes, segment.sizeBytes)
-  await file.sync()
-  context.tally.syncs++
-  if (segment.gaps.length > 0 || found.scannedBytes >= rescanBytesMin) await segment.writeIndex()
+  let last = segment
+  // A damaged segment is kept as it is, and takes nothing any more.
+  if (segment.gaps.length > 0 || segment.sizeBytes <= from.position)
+    await writeAgain(context, file, from, segment)
+  else last = await moveFound(context, segment, file, from, directory, hasFailed)
+  if (last.gaps.length > 0 || found.scannedBytes >= rescanBytesMin) await last.writeIndex()
+  return last
+}
+
+/** Moves what was not synced to other blocks. @returns the segment that is the last now */
+async function moveFound(
+  context: StoreContext,
+  segment: Segment,
+  file: DiskFile,
+  from: Place,
+  directory: string,
+  hasFailed: boolean,
+): Promise<Segment> {
+  try {
+    return await moveTail(context, directory, segment, file, from)
+  } catch (error) {
+    if (!isFull(error)) throw error
+    // What a sync that failed has left here must not be built on.
+    if (hasFailed) throw storeFull(error)
+  }
+  // As a rule nothing failed in the process before: reads and deletions must not wait for room. What is written next goes to
+  // a new segment, so that at least that has blocks of its own.
+  await writeAgain(context, file, from, segment)
+  segment.isSealed = true
+  return segment
 }
 
 /**
- * Writes a part of a file with its own bytes. What was read may be in the kernel's memory alone: after a sync that failed,
- * in the process before, its pages count as clean, and a sync would report success and write nothing.
+ * Writes what was not synced with its own bytes, and syncs it. Where a sync failed in the process before, its pages count as
+ * clean, and a sync alone would write nothing.
  */
-async function writeAgain(file: DiskFile, from: number, to: number): Promise<void> {
-  const buffer = allocate(Math.max(0, Math.min(pieceBytes, to - from)))
+async function writeAgain(
+  context: StoreContext,
+  file: DiskFile,
+  from: Place,
+  { sizeBytes }: Segment,
+): Promise<void> {
+  const buffer = allocate(Math.max(0, Math.min(pieceBytes, sizeBytes - from.position)))
   try {
-    for (let position = from; position < to; ) {
-      const count = await file.read(buffer.subarray(0, Math.min(buffer.length, to - position)), position)
-      if (count === 0) return
+    for (let { position } = from; position < sizeBytes; ) {
+      const count = await file.read(
+        buffer.subarray(0, Math.min(buffer.length, sizeBytes - position)),
+        position,
+      )
+      if (count === 0) break
       await writeAll(file, buffer.subarray(0, count), position)
       position += count
     }
@@ -289,4 +341,6 @@ async function writeAgain(file: DiskFile, from: number, to: number): Promise<voi
     // A file system that never overwrites needs room for it: without any, nothing could be promised of what comes after.
     throw isFull(error) ? storeFull(error) : error
   }
+  await file.sync()
+  context.tally.syncs++
 }

@@ -46,6 +46,8 @@ export class Segment {
   maxTimestampMs = -1
   /** What is lost to damage, in order. A segment that has some takes no more batches. */
   gaps: readonly Gap[] = []
+  /** Takes no more batches, whatever room it has: its last blocks may not be what they seem. */
+  isSealed = false
   /** How often the whole file was examined since the log was opened. */
   examinations = 0
   readonly #context: StoreContext
@@ -58,11 +60,6 @@ export class Segment {
   #loading: Promise<SparseIndex> | undefined
   /** What the index file covers, as far as this process knows; what it was asked to; and the end of the writers' line. */
   #indexedBytes = -1
-  /**
-   * A write or a sync of it failed in this process. On ext4 the blocks of such a write stay marked as never written, even when
-   * they are written again and synced, and what shares a block with them is lost when the file system is mounted again.
-   */
-  hasFailed = false
   #checkpointBytes = 0
   #writing: Promise<void> = Promise.resolve()
 
@@ -96,6 +93,23 @@ export class Segment {
     this.sizeBytes = place.position
     this.endOffset = place.offset
     this.gaps = this.gaps.filter((gap) => gap.endPosition <= place.position && gap.endOffset <= place.offset)
+  }
+
+  /** Takes what lies behind a place out of the segment. The index file must cover what lies before. @returns a segment of it */
+  split(directory: string, from: Place): Segment {
+    const tail = new Segment(this.#context, directory, from.offset, true)
+    tail.sizeBytes = this.sizeBytes - from.position
+    tail.endOffset = this.endOffset
+    tail.maxTimestampMs = this.maxTimestampMs
+    const recent = this.#recent
+    for (let entry = 0; recent !== undefined && entry < recent.length; entry++) {
+      const offset = this.baseOffset + recent.offsetAt(entry) - from.offset
+      tail
+        .#indexInUse()
+        .addEntry(offset, recent.positionAt(entry) - from.position, recent.maxTimestampMsAt(entry))
+    }
+    this.cut(from)
+    return tail
   }
 
   /** Lets go of the index, to be read again when it is needed; unless its file does not cover all of the segment. */

@@ -30,26 +30,43 @@ export class FileNode {
   /** Sizes since the last sync, by number of operation; the first is the medium's. */
   #sizes: number[]
   #dirty: Map<number, PageVersion[]>
+  /**
+   * Places whose block was new when a sync failed: it stays marked as never written, whatever is written there and synced
+   * later, and reads as zeros when the power is back.
+   */
+  #unwritten: Set<number>
 
-  constructor(owner: object, cache: FileImage, medium: FileImage, sizes = [0], dirty = new Map()) {
+  constructor(
+    owner: object,
+    cache: FileImage,
+    medium: FileImage,
+    sizes = [0],
+    dirty = new Map(),
+    unwritten = new Set<number>(),
+  ) {
     this.owner = owner
     this.cache = cache
     this.medium = medium
     this.#sizes = sizes
     this.#dirty = dirty
+    this.#unwritten = unwritten
   }
 
   copy(owner: object): FileNode {
     const dirty = new Map<number, PageVersion[]>()
     for (const [place, versions] of this.#dirty) dirty.set(place, versions.slice())
-    return new FileNode(owner, this.cache.copy(), this.medium.copy(), this.#sizes.slice(), dirty)
+    const unwritten = new Set(this.#unwritten)
+    return new FileNode(owner, this.cache.copy(), this.medium.copy(), this.#sizes.slice(), dirty, unwritten)
   }
 
   write(bytes: Uint8Array, position: number): void {
     this.#note(this.cache.write(bytes, position))
   }
 
+  /** Blocks that are cut off are given back: what is written there later has others. */
   resize(sizeBytes: number): void {
+    const kept = Math.ceil(sizeBytes / this.cache.pageBytes)
+    for (const place of this.#unwritten) if (place >= kept) this.#unwritten.delete(place)
     this.#note(this.cache.resize(sizeBytes))
   }
 
@@ -70,16 +87,22 @@ export class FileNode {
 
   /** Everything that was written is on the medium. */
   sync(): void {
-    for (const place of this.#dirty.keys()) this.medium.pages[place] = this.cache.pages[place]
+    for (const place of this.#dirty.keys()) {
+      if (!this.#unwritten.has(place)) this.medium.pages[place] = this.cache.pages[place]
+    }
     this.medium.resize(this.cache.sizeBytes)
     this.#clean()
   }
 
   /**
    * What a failed sync does on Linux: the pages count as clean though only some of them reached the medium, and the next sync
-   * reports success. The size still gets there with it.
+   * reports success. The size still gets there with it. As on ext4, a new block whose write failed is lost for good, even
+   * when it is written again in place; one that was on the medium before is not.
    */
   syncFailed(draw: Draw, sectorBytes: number): void {
+    for (const place of this.#dirty.keys()) {
+      if (this.medium.pages[place] === undefined && draw() < 0.5) this.#unwritten.add(place)
+    }
     this.medium = this.#outcome('sectors', draw, sectorBytes)
     this.#clean()
     if (this.cache.sizeBytes !== this.medium.sizeBytes) this.#sizes.push(this.cache.sizeBytes)
@@ -89,6 +112,8 @@ export class FileNode {
   evict(): void {
     const pages = this.medium.pages.slice()
     for (const place of this.#dirty.keys()) pages[place] = this.cache.pages[place]
+    // Read again, a block is known to be unwritten, and the next write of it counts.
+    for (const place of this.#unwritten) if (!this.#dirty.has(place)) this.#unwritten.delete(place)
     const { sizeBytes } = this.cache
     this.cache = new FileImage(this.cache.pageBytes, pages, sizeBytes)
     this.cache.resize(sizeBytes)
@@ -134,6 +159,7 @@ export class FileNode {
     const operations = this.#sizes.length - 1
     const until = how === 'prefix' ? Math.floor(draw() * (operations + 1)) : operations
     for (const [place, versions] of this.#dirty) {
+      if (this.#unwritten.has(place)) continue
       image.pages[place] = this.#pageOf(how, versions, image.pages[place], until, draw, sectorBytes)
     }
     const sizeBytes =

@@ -232,6 +232,29 @@ describe('faults', () => {
     expect(disk.powerCut({ survival: 'nothing' }).contents('/d/f')).toEqual(bytes(4096, 2))
   })
 
+  it('a failed sync loses new blocks for good, until they are cut off; those that were there before it does not', async () => {
+    const seen = new Set<string>()
+    for (let seed = 1; seed < 40; seed++) {
+      const { disk, file } = await diskWithFile(4096, seed)
+      await file.write(bytes(8192, 2), 0)
+      disk.inject({ call: 'sync', code: 'EIO', times: 1 })
+      await expect(file.sync()).rejects.toMatchObject({ code: 'EIO' })
+      const again = await disk.open('/d/f', 'write')
+      await again.write(bytes(8192, 3), 0)
+      await again.sync()
+      const killed = disk.fork()
+      expect(killed.contents('/d/f')).toEqual(bytes(8192, 3))
+      const left = killed.powerCut().contents('/d/f')
+      expect(left.subarray(0, 4096)).toEqual(bytes(4096, 3))
+      seen.add(left.subarray(4096).join())
+      await again.truncate(4096)
+      await again.write(bytes(4096, 4), 4096)
+      await again.sync()
+      expect(disk.powerCut().contents('/d/f').subarray(4096)).toEqual(bytes(4096, 4))
+    }
+    expect(seen).toEqual(new Set([bytes(4096, 3).join(), bytes(4096, 0).join()]))
+  })
+
   it('a failed sync that keeps its pages may be tried again', async () => {
     const { disk, file } = await diskWithFile()
     await file.write(bytes(1000, 2), 0)

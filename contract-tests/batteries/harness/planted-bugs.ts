@@ -83,8 +83,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'recovery does not sync what it found',
     batteries: ['simdisk'],
-    file: 'adapters/disk/recovery.ts',
-    find: 'await file.sync()',
+    file: 'adapters/disk/segment-tail.ts',
+    find: 'await copy.sync()',
     replace: 'await Promise.resolve()',
   },
   {
@@ -105,7 +105,28 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'recovery trusts the cache after a failed sync',
     batteries: ['simdisk'],
     file: 'adapters/disk/recovery.ts',
-    find: 'await writeAgain(file, size - found.scannedBytes, segment.sizeBytes)',
+    find: 'else last = await moveFound(context, segment, file, from, directory, hasFailed)',
+    replace: 'else await file.sync()',
+  },
+  {
+    name: 'after a failed sync the end of a log is written again in place',
+    batteries: ['simdisk'],
+    file: 'adapters/disk/recovery.ts',
+    find: 'else last = await moveFound(context, segment, file, from, directory, hasFailed)',
+    replace: 'else await writeAgain(context, file, from, segment)',
+  },
+  {
+    name: 'the move of the end of a log is not finished after a kill',
+    batteries: ['simdisk'],
+    file: 'adapters/disk/recovery.ts',
+    find: 'if (await finishTails(context, directory, names)) names = await fileSystem.list(directory)',
+    replace: '',
+  },
+  {
+    name: 'the end of a log is moved and the segment before it not cut',
+    batteries: ['simdisk'],
+    file: 'adapters/disk/segment-tail.ts',
+    find: 'await file.truncate(place.position)',
     replace: 'await Promise.resolve()',
   },
   {
