@@ -44,7 +44,7 @@ export function formatProblemOf(bytes: Uint8Array): string | undefined {
   >
   if (format !== formatVersion) {
     const found = typeof format === 'number' ? String(format) : 'unreadable'
-    return `the data directory has format ${found}, this version knows format ${formatVersion}`
+    return `the data directory has format ${found}, this version knows format ${formatVersion}; use the version that wrote it`
   }
   // Each key that is ever added changes what the files mean, such as that they are encrypted.
   const [unknown] = Object.keys(others)

@@ -17,9 +17,9 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
-import { missingOf, notedLogs } from './inspect-missing.ts'
+import { missingOf, notedLogs, withoutExplainedHoles } from './inspect-missing.ts'
 import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
-import { coded, misplacedIn, tolerantFileSystem } from './misplaced.ts'
+import { coded, misplacedIn, tolerantFileSystem, unreadableSegment } from './misplaced.ts'
 import { baseOffsetOfName } from './segment.ts'
 import { generationOf } from './state-copies.ts'
 
@@ -79,7 +79,7 @@ async function* check(
   }
   if (isOwn) {
     for await (const { path, ...rest } of misplacedIn(directory))
-      yield { severity: 'error', file: below(path), state: 'misplaced', ...rest }
+      yield { file: below(path), state: 'misplaced', ...rest }
   }
   yield* formatFindings(fileSystem, directory)
   const totalBytes = await bytesToCheck(fileSystem, directory)
@@ -100,8 +100,9 @@ async function* check(
   // A broker that runs has taken the note.
   const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
   for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
-    const report = await settledLog(inspection, folder, holder !== undefined)
-    const missing = await missingOf(inspection, report, noted.get(folder))
+    const settled = await settledLog(inspection, folder, holder !== undefined)
+    const { report, holes } = withoutExplainedHoles(settled, noted.get(folder))
+    const missing = [...holes, ...(await missingOf(inspection, report, noted.get(folder)))]
     for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
     yield* orphanFindings(report, state, below(folder))
   }
@@ -141,7 +142,8 @@ async function* formatFindings(fileSystem: FileSystem, directory: string): Async
   const problem = await formatProblem(fileSystem, directory)
   if (problem === undefined) return
   const advice = `put back the ${formatFileName} that belongs to the data ({"format":1} for format 1), or use the version that wrote it`
-  yield { severity: 'error', file: formatFileName, state: 'refused', problem, advice }
+  const refused = `${problem}: the broker refuses to start`
+  yield { severity: 'error', file: formatFileName, state: 'refused', problem: refused, advice }
 }
 
 /** The folders of logs, in no order, and then those of the others that are not there. */
@@ -205,14 +207,7 @@ function* logFindings(
 function* segmentFindings(segment: SegmentReport, isLast: boolean, isRunning: boolean): Generator<Finding> {
   const { path: file, sizeBytes, batches, records, baseOffset, endOffset, gaps, torn, unreadable } = segment
   if (unreadable !== undefined) {
-    const advice = 'check the disk; copy the file to another one with a tool that goes on after errors'
-    yield {
-      severity: 'error',
-      file,
-      state: 'unreadable',
-      problem: `the file cannot be read (${unreadable})`,
-      advice,
-    }
+    yield { severity: 'error', file, state: 'unreadable', ...unreadableSegment(unreadable) }
     return
   }
   const counts = { sizeBytes, batches, records, offset: baseOffset, nextOffset: endOffset }
@@ -304,13 +299,13 @@ async function* leftFindings(fileSystem: FileSystem, directory: string): AsyncGe
   const inState = await fileSystem.list(`${directory}/quarantine/state`)
   for (const name of [...aside.filter((one) => one !== 'state'), ...inState.map((one) => `state/${one}`)]) {
     const file = `quarantine/${name}`
-    const sizeBytes = await fileSystem.sizeOf(`${directory}/${file}`)
+    const sizeBytes = await fileSystem.sizeOf(`${directory}/${file}`).catch(() => undefined)
     const advice = '`ratatoskr log dump` reads it; remove it when nobody needs it'
     yield {
       severity: 'info',
       file,
       state: 'set aside',
-      sizeBytes,
+      ...(sizeBytes !== undefined && { sizeBytes }),
       problem: 'a file that was damaged or not needed',
       advice,
     }

@@ -2,7 +2,7 @@
  * Looks into the files of one partition without owning them: reads every byte, believes no index, and tells what opening
  * the log would find. What `ratatoskr log verify` and `log repair` decide by. Only reads.
  */
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -157,7 +157,8 @@ async function inspectSegment(
     }
   } catch (error) {
     const code = systemCodeOf(error)
-    if (code === 'ENOENT') return undefined
+    const isGone = code === 'ENOENT' && !(await fileSystem.list(dirname(path))).includes(name)
+    if (isGone) return undefined
     return {
       ...{
         path,

@@ -5,7 +5,7 @@
 import type { OffsetRange } from 'ratatoskr/ports'
 import { type CleanLogs, readCleanFile } from './clean-file.ts'
 import { type IndexSummary, readIndexFile } from './index-file.ts'
-import type { Inspection, LogReport } from './inspect-log.ts'
+import type { Inspection, LogReport, Misfit } from './inspect-log.ts'
 import { baseOffsetOfName } from './segment.ts'
 
 /** What the note of a clean stop says, by folder; nothing when there is none that counts. */
@@ -56,6 +56,20 @@ export async function missingOf(
     missing.push({ from: last.endOffset, to: endOffset })
   }
   return missing
+}
+
+/** The report without holes that the note of a clean stop explains: the broker opens the log, and takes those for lost. */
+export function withoutExplainedHoles(
+  report: LogReport,
+  noted: readonly IndexSummary[] = [],
+): { readonly report: LogReport; readonly holes: readonly OffsetRange[] } {
+  const note = believed(noted, report.segments)
+  if (note === undefined) return { report, holes: [] }
+  const isExplained = ({ kind, from, to }: Misfit): boolean =>
+    kind === 'hole' && from >= note.from && to <= note.to
+  const misfits = report.misfits.filter((misfit) => !isExplained(misfit))
+  const holes = report.misfits.filter(isExplained).map(({ from, to }) => ({ from, to }))
+  return { report: { ...report, misfits }, holes }
 }
 
 /** What a note says of a log; undefined when somebody has put other files there since, of which it does not speak. */

@@ -80,11 +80,12 @@ export function* stateFindings(
     merged !== undefined
       ? 'restore state/ from a backup; or start the broker: the generation before this one counts, and it sets this file aside'
       : state.hasLogs
-        ? 'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`: the broker refuses to start until then'
+        ? 'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`, which keeps the logs'
         : 'restore state/ from a backup; or start the broker: it sets this file aside and begins with an empty state'
+  const isRefused = merged === undefined && state.hasLogs
+  const problem = `there is no whole change in this generation of the state, which no crash leaves${isRefused ? ': the broker refuses to start' : ''}`
   for (const { path: file, state: copyState, sizeBytes } of hollow.flatMap(({ copies }) => copies)) {
     if (copyState === 'missing') continue
-    const problem = 'there is no whole change in this generation of the state, which no crash leaves'
     yield { severity: 'error', file, state: 'damaged', sizeBytes, problem, advice }
   }
   if (merged !== undefined) yield* copyFindings(merged, isRunning)

@@ -10,12 +10,15 @@ import { lockDirectory } from './directory-lock.ts'
 import { systemCodeOf } from './file-system.ts'
 
 const { O_CREAT, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants
+// Without O_NONBLOCK opening a pipe or a device may wait for its other end.
+const always = O_NONBLOCK ?? 0
 const flagsOf: Readonly<Record<OpenMode, number>> = {
-  // Without O_NONBLOCK opening a pipe waits for its other end; `size` refuses what is no file.
-  read: O_RDONLY | (O_NONBLOCK ?? 0),
-  write: O_RDWR,
-  create: O_RDWR | O_CREAT | O_TRUNC,
+  read: always | O_RDONLY,
+  write: always | O_RDWR,
+  create: always | O_RDWR | O_CREAT | O_TRUNC,
 }
+/** What opening a socket, or a device without a driver, gives. */
+const noFileCodes = ['ENXIO', 'ENODEV', 'EOPNOTSUPP']
 
 export const nodeFileSystem: FileSystem = {
   open: openFile,
@@ -24,7 +27,7 @@ export const nodeFileSystem: FileSystem = {
     return result<string[]>((done) => fs.readdir(path, done)).catch(unlessMissing([], 'ENOTDIR'))
   },
   async sizeOf(path) {
-    return (await result<fs.Stats>((done) => fs.stat(path, done))).size
+    return sizeOfFile(await result<fs.Stats>((done) => fs.stat(path, done)))
   },
   async remove(path) {
     await unlink(path).catch(unlessMissing(undefined))
@@ -79,8 +82,29 @@ function unlessMissing<T>(value: T, also = 'ENOENT'): (error: unknown) => T {
   }
 }
 
+/** Opens regular files only: anything else would fail later, with errors that tell of a disk that is broken. */
 async function openFile(path: string, mode: OpenMode): Promise<DiskFile> {
-  return new NodeFile(await result<number>((done) => fs.open(path, flagsOf[mode], 0o600, done)))
+  const opening = result<number>((done) => fs.open(path, flagsOf[mode], 0o600, done))
+  const fd = await opening.catch((error: unknown) => {
+    throw noFileCodes.includes(systemCodeOf(error) ?? '') ? noFile('EFTYPE') : error
+  })
+  const file = new NodeFile(fd)
+  try {
+    await file.size()
+    return file
+  } catch (error) {
+    await file.close().catch(() => undefined)
+    throw error
+  }
+}
+
+const noFile = (code: 'EISDIR' | 'EFTYPE'): Error =>
+  Object.assign(new Error('it is no regular file'), { code })
+
+/** @throws EISDIR, EFTYPE for what is no regular file */
+function sizeOfFile(found: fs.Stats): number {
+  if (found.isFile()) return found.size
+  throw noFile(found.isDirectory() ? 'EISDIR' : 'EFTYPE')
 }
 
 /** A descriptor with the callback functions of node:fs: a FileHandle would make three more promises for each call. */
@@ -118,10 +142,7 @@ class NodeFile implements DiskFile {
   }
 
   async size(): Promise<number> {
-    const found = await result<fs.Stats>((done) => fs.fstat(this.#fd, done))
-    if (found.isFile()) return found.size
-    const code = found.isDirectory() ? 'EISDIR' : 'EFTYPE'
-    throw Object.assign(new Error('it is no regular file'), { code })
+    return sizeOfFile(await result<fs.Stats>((done) => fs.fstat(this.#fd, done)))
   }
 
   close(): Promise<void> {

@@ -17,7 +17,7 @@ import {
 import { type Inspection, inspectLog, type LogReport, type Misfit } from './inspect-log.ts'
 import { doubtfulNotes, missingOf, notedLogs } from './inspect-missing.ts'
 import { inspectState } from './inspect-state.ts'
-import { coded, misplacedIn } from './misplaced.ts'
+import { coded, misplacedIn, unreadableSegment } from './misplaced.ts'
 import { nodeFileSystem } from './node-file-system.ts'
 import { RepairFiles } from './repair-files.ts'
 import { assertChoices, withoutOverlaps } from './repair-overlaps.ts'
@@ -216,8 +216,8 @@ async function* repairLog(
   }
   for (const { path, unreadable } of report.segments) {
     if (unreadable === undefined) continue
-    const advice = `check the disk, the file's rights and that it is a file; or take it away with --set-aside ${below(path)}`
-    const reason = `the file cannot be read (${unreadable})`
+    const { problem: reason, advice: first } = unreadableSegment(unreadable)
+    const advice = `${first}; or take it away with --set-aside ${below(path)}`
     yield { action: 'put right', file: below(path), result: 'not done', reason, advice }
   }
   yield* acceptLosses(workshop, report)
