@@ -195,16 +195,20 @@ class SeedRun {
     disk: SimulatedDisk,
     { kind }: CrashFacts,
   ): () => { disk: SimulatedDisk; kind: CrashKind; call: number } | undefined {
-    const chosen = this.#dice.between(1, 60)
+    // What takes several steps on the disk has a rename or a cut among them: those moments are few.
+    const between = this.#dice.chance(0.4)
+    let left = this.#dice.between(1, between ? 8 : 60)
     const later: CrashKind = this.#dice.chance(0.3) ? 'kill' : 'power'
-    let copy: SimulatedDisk | undefined
+    let copy: { disk: SimulatedDisk; call: number } | undefined
     let call = 0
-    disk.onCall = () => {
-      if (++call === chosen) copy = this.#crashed(disk, later)
+    disk.onCall = (made) => {
+      call++
+      if (between && made !== 'rename' && made !== 'truncate') return
+      if (--left === 0) copy = { disk: this.#crashed(disk, later), call }
     }
     return () => {
       disk.onCall = undefined
-      return copy && { disk: copy, kind: kind === 'power' ? kind : later, call: chosen }
+      return copy && { ...copy, kind: kind === 'power' ? kind : later }
     }
   }
 

@@ -222,6 +222,8 @@ export class Workload {
   }
 
   async #appendSome(key: string): Promise<void> {
+    // Closing leaves an index: what follows is then the end of a segment that is known to be synced up to there.
+    if (this.#dice.chance(0.2)) await this.#closeOne(key)
     const level = this.#dice.chance(0.7) ? this.#dice.pick(levels) : undefined
     for (let count = this.#dice.between(1, 4); count > 0; count--) {
       this.#append(key, level ?? this.#dice.pick(levels))
