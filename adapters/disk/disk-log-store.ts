@@ -18,6 +18,7 @@ import { standInForNoted } from './missing-files.ts'
 import { adoptSegments, recoverSegments } from './recovery.ts'
 import { RecoveryReport } from './recovery-report.ts'
 import type { Segment } from './segment.ts'
+import { noteAccepted } from './segment-damage.ts'
 import { openFailed, type StoreContext, storeFailed } from './store-context.ts'
 
 // Thousands may be opened at once: what they hold meanwhile, descriptors among it, is bounded.
@@ -206,6 +207,7 @@ export class DiskLogStore implements LogStore {
       const adopted = await adoptSegments(this.#context, directory, noted).catch(() => undefined)
       if (adopted !== undefined) {
         this.#clean.delete(key)
+        for (const segment of adopted) await noteAccepted(this.#context, segment)
         return adopted
       }
       this.#context.logger.warn('the files of a log are not those that were closed; they are checked', {

@@ -101,6 +101,10 @@ export class DiskLog implements PartitionLog {
     return this.#segments.damaged
   }
 
+  get acceptedLosses(): readonly OffsetRange[] {
+    return this.#segments.acceptedLosses
+  }
+
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): Promise<void> {
     this.#assertOpen()
     if (this.#failure !== undefined) throw this.#failure
@@ -247,7 +251,7 @@ export class DiskLog implements PartitionLog {
     const end = this.#writer.writtenEnd(segment)
     await segment.examine(end)
     this.#segments.noteDamage()
-    if (segment.gaps.length > 0) reportGaps(this.#context, segment)
+    if (segment.gaps.length > 0) await reportGaps(this.#context, segment)
     // What a failed log has written is in doubt, and an index would vouch for it.
     if (this.#failure === undefined) await segment.writeIndex(end)
     if (segment !== this.#segments.active) this.#context.indexes.keep(segment)

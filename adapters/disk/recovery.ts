@@ -73,7 +73,7 @@ export async function recoverSegments(
     await found.at(-1)?.file?.close()
   }
   if (stoodIn) return recoverSegments(context, directory, parents, hasFailed)
-  for (const segment of segments) if (segment.gaps.length > 0) reportGaps(context, segment)
+  for (const segment of segments) if (segment.gaps.length > 0) await reportGaps(context, segment)
   const known = new Set(segments.map((segment) => segment.indexPath))
   for (const path of paths) {
     const isStray = path.endsWith('.index') && !known.has(path)

@@ -18,20 +18,37 @@ export function lossMark(sizeBytes: number): Uint8Array {
 /** Size of a file that stands for a segment which is lost as a whole. */
 export const lostSegmentBytes = mark.length * 2
 
+interface Extent {
+  readonly position: number
+  readonly endPosition: number
+}
+
 /** The text for a gap, in blocks with their positions. */
-export function* lossBlocks(gap: { readonly position: number; readonly endPosition: number }) {
+export function* lossBlocks(gap: Extent) {
   for (let position = gap.position; position < gap.endPosition; position += blockBytes) {
     yield { position, bytes: lossMark(Math.min(blockBytes, gap.endPosition - position)) }
   }
 }
 
-/** True when a gap holds that text and nothing else. */
+/** The first and the last of the blocks of a gap. */
+function* endBlocks({ position, endPosition }: Extent, count: number) {
+  yield* lossBlocks({ position, endPosition: position + blockBytes })
+  yield* lossBlocks({ position: position + (count - 1) * blockBytes, endPosition })
+}
+
+/**
+ * True when a gap holds that text and nothing else.
+ * @param looked how much of it is looked at: all of it, or, where a start must not wait for it, both ends
+ */
 export async function isDeclaredLost(
   file: DiskFile,
-  gap: { readonly position: number; readonly endPosition: number },
+  gap: Extent,
+  looked: 'whole' | 'ends' = 'whole',
 ): Promise<boolean> {
-  if (gap.endPosition === gap.position) return false
-  for (const { position, bytes } of lossBlocks(gap)) {
+  const count = Math.ceil((gap.endPosition - gap.position) / blockBytes)
+  if (count <= 0) return false
+  const blocks = looked === 'ends' && count > 2 ? endBlocks(gap, count) : lossBlocks(gap)
+  for (const { position, bytes } of blocks) {
     const found = allocate(bytes.length)
     if ((await file.read(found, position)) !== found.length) return false
     if (!bytes.every((byte, i) => byte === found[i])) return false

@@ -2,6 +2,7 @@
 import type { OffsetRange } from 'ratatoskr/ports'
 import type { Segment } from './segment.ts'
 import type { Place } from './segment-reader.ts'
+import type { Gap } from './segment-scan.ts'
 import { corrupt } from './store-context.ts'
 
 export class SegmentList {
@@ -13,7 +14,7 @@ export class SegmentList {
   constructor(segments: readonly Segment[]) {
     this.#segments = [...segments]
     for (const { sizeBytes } of segments) this.#sizeBytes += sizeBytes
-    this.#damaged = damagedIn(segments)
+    this.#damaged = offsetsOf(segments.map(({ gaps }) => gaps))
   }
 
   get all(): readonly Segment[] {
@@ -36,6 +37,12 @@ export class SegmentList {
   /** What is lost, in offsets; gaps side by side are one. */
   get damaged(): readonly OffsetRange[] {
     return this.#damaged
+  }
+
+  /** What of `damaged` somebody has accepted as lost. */
+  get acceptedLosses(): readonly OffsetRange[] {
+    const accepted = this.#segments.map((one) => one.gaps.filter((gap) => one.accepted.includes(gap)))
+    return offsetsOf(accepted)
   }
 
   add(segment: Segment): void {
@@ -95,7 +102,7 @@ export class SegmentList {
 
   /** Gathers what is lost: after a segment was examined. */
   noteDamage(): void {
-    this.#damaged = damagedIn(this.#segments)
+    this.#damaged = offsetsOf(this.#segments.map(({ gaps }) => gaps))
   }
 
   /** @throws RTK_STORE_CORRUPT when the record at an offset is known to be lost */
@@ -106,9 +113,9 @@ export class SegmentList {
   }
 }
 
-function damagedIn(segments: readonly Segment[]): readonly OffsetRange[] {
+function offsetsOf(gapsOfSegments: readonly (readonly Gap[])[]): readonly OffsetRange[] {
   const ranges: { from: number; to: number }[] = []
-  for (const { gaps } of segments) {
+  for (const gaps of gapsOfSegments) {
     for (const { offset, endOffset } of gaps) {
       const last = ranges.at(-1)
       if (last?.to === offset) last.to = endOffset

@@ -46,6 +46,8 @@ export class Segment {
   maxTimestampMs = -1
   /** What is lost to damage, in order. A segment that has some takes no more batches. */
   gaps: readonly Gap[] = []
+  /** Those of `gaps` that somebody has accepted as lost. */
+  accepted: readonly Gap[] = []
   /** Takes no more batches, whatever room it has: its last blocks may not be what they seem. */
   isSealed = false
   /** How often the whole file was examined since the log was opened. */

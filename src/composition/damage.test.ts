@@ -3,11 +3,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { EmbeddedBroker } from 'ratatoskr'
-import { diskStorage } from 'ratatoskr/adapters/disk'
+import { diskStorage, repairDataDirectory } from 'ratatoskr/adapters/disk'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
+import { nodePlatform } from 'ratatoskr/adapters/node'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { type Client, connect } from 'ratatoskr/client'
+import type { Logger } from 'ratatoskr/ports'
 import { startTestBroker } from 'ratatoskr/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -130,4 +132,33 @@ it('the broker is ready and degraded, and takes messages', async () => {
     ]),
   })
   expect((await broker.publish('orders', 'more')).offset).toBe(count)
+})
+
+it('a loss that was accepted is told once a start, and troubles nobody any more', async () => {
+  await broker.stop()
+  const options = { dryRun: false, acceptLoss: true, setAside: [] }
+  for await (const { result } of repairDataDirectory(directory, nodePlatform(), options)) {
+    expect(result).toBe('done')
+  }
+  // As after a crash, and as after a clean stop.
+  for (const levels of [['info'], []]) {
+    const told: string[] = []
+    const note = (level: string) => (message: string) => {
+      if (message.startsWith('a segment')) told.push(level)
+    }
+    const logger: Logger = {
+      ...{ debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
+      child: () => logger,
+    }
+    broker = await startTestBroker({
+      storage: diskStorage({ directory }),
+      platform: nodePlatform({ logger }),
+    })
+    expect(told).toEqual(levels)
+    expect(broker.health()).toMatchObject({ status: 'ok' })
+    const client = await broker.client()
+    expect((await client.describeTopic('orders')).partitions).toMatchObject([{ damaged: [lost] }])
+    await client.close()
+    if (levels.length > 0) await broker.stop()
+  }
 })

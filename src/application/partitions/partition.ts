@@ -106,7 +106,9 @@ export class Partition implements ReadablePartition {
 
   /** Health of a partition that serves though records of it are lost; the supervisor reports one that does not serve. */
   get trouble(): readonly ComponentHealth[] {
-    if (this.#log === undefined || this.damaged.length === 0) return []
+    if (this.#log === undefined) return []
+    // What was accepted is a part of what is damaged, so that counting tells whether anything else is.
+    if (offsetsIn(this.damaged) === offsetsIn(this.#log.acceptedLosses ?? [])) return []
     return [{ ...this.#supervisor.health, status: 'degraded', lastError: 'RTK_STORE_CORRUPT' }]
   }
 
@@ -422,3 +424,6 @@ export class Partition implements ReadablePartition {
 async function closeLog(log: PartitionLog): Promise<void> {
   await log.close()
 }
+
+const offsetsIn = (ranges: readonly OffsetRange[]): number =>
+  ranges.reduce((sum, { from, to }) => sum + to - from, 0)
