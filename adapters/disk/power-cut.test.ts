@@ -7,7 +7,7 @@ import {
   simulatedDisk,
   testPlatform,
 } from 'ratatoskr/contract-tests'
-import type { LogId, Stores } from 'ratatoskr/ports'
+import type { Durability, LogId, LogStore, PartitionLog, Stores } from 'ratatoskr/ports'
 import { describe, expect, it } from 'vitest'
 import { diskStorage } from './index.ts'
 
@@ -236,5 +236,125 @@ describe('after any power cut', () => {
     for (let offset = left.startOffset; offset < left.stableOffset; offset++) {
       await expect(async () => left.read(offset, 1)).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
     }
+  })
+})
+
+describe('what a log held unsynced when its sync failed', () => {
+  const append = (log: PartitionLog, level: Durability) =>
+    log.append(sampleBatch({ baseOffset: log.endOffset, payloadBytes: 3000 }), log.endOffset, 1, level)
+
+  /** A log whose first batches are synced, those up to 4 in the cache alone, and whose last sync has failed. */
+  async function failedLog(seed: number, synced: number): Promise<{ disk: SimulatedDisk; logs: LogStore }> {
+    const disk = simulatedDisk({ seed })
+    const { logs } = storesOn(disk)
+    await logs.start()
+    let log = await logs.openLog(id, { segmentBytes: 100_000 })
+    for (let i = 0; i < synced; i++) await append(log, 'fsync')
+    await log.close()
+    log = await logs.openLog(id, { segmentBytes: 100_000 })
+    while (log.endOffset < 4) await append(log, 'os')
+    disk.inject({ call: 'sync', path: '.log', code: 'EIO', times: 1 })
+    await expect(append(log, 'fsync')).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
+    await log.close()
+    return { disk, logs }
+  }
+
+  async function openOn(disk: SimulatedDisk): Promise<PartitionLog> {
+    const { logs } = storesOn(disk)
+    await logs.start()
+    return logs.openLog(id, { segmentBytes: 100_000 })
+  }
+
+  /** Everything from 0 to its end can be read. @returns where it ends */
+  async function endOf(log: PartitionLog): Promise<number> {
+    expect([log.startOffset, log.damaged]).toEqual([0, []])
+    for (let offset = 0; offset < log.stableOffset; offset++) {
+      expect((await log.read(offset, 1)).length).toBeGreaterThan(3000)
+    }
+    return log.endOffset
+  }
+
+  it.each([0, 2])(
+    'survives with what is acknowledged after it, behind %d that were synced',
+    async (synced) => {
+      for (let seed = 1; seed <= 12; seed++) {
+        const { disk, logs } = await failedLog(seed, synced)
+        const log = await logs.openLog(id, { segmentBytes: 100_000 })
+        expect(log.endOffset).toBe(4)
+        await append(log, 'fsync')
+        expect(await endOf(await openOn(disk.powerCut({ survival: 'nothing' })))).toBe(5)
+      }
+    },
+  )
+
+  it.each([0, 2])(
+    'survives a kill at every call of the next opening, behind %d that were synced',
+    async (synced) => {
+      const { disk, logs } = await failedLog(3, synced)
+      const killed: SimulatedDisk[] = []
+      const cut: SimulatedDisk[] = []
+      disk.onCall = () => {
+        killed.push(disk.fork())
+        for (let seed = 0; seed < 10; seed++) cut.push(disk.powerCut({ seed }))
+      }
+      await logs.openLog(id, { segmentBytes: 100_000 })
+      for (const left of killed) {
+        const log = await openOn(left)
+        // The process that comes after knows nothing of the sync, nor of what was refused with it.
+        expect(log.endOffset).toBeGreaterThanOrEqual(4)
+        const { endOffset } = log
+        await append(log, 'fsync')
+        expect(await endOf(await openOn(left.powerCut({ survival: 'nothing' })))).toBe(endOffset + 1)
+      }
+      for (const left of cut) expect(await endOf(await openOn(left))).toBeGreaterThanOrEqual(synced)
+      expect(killed.length).toBeGreaterThan(8)
+    },
+  )
+
+  it('is moved again as long as that fails, with nothing acknowledged and no descriptor synced twice', async () => {
+    for (const fault of [
+      { call: 'sync', code: 'EIO' },
+      { call: 'syncDirectory', code: 'EIO', path: '/0' },
+      { call: 'rename', code: 'EIO' },
+      { call: 'truncate', code: 'EIO' },
+      { call: 'write', code: 'ENOSPC' },
+    ] as const) {
+      for (let nth = 1; nth <= 3; nth++) {
+        const { disk, logs } = await failedLog(7, 2)
+        disk.inject({ ...fault, nth, times: 2 })
+        let log: PartitionLog | undefined
+        for (let tries = 0; log === undefined; tries++) {
+          expect(tries).toBeLessThan(4)
+          log = await logs.openLog(id, { segmentBytes: 100_000 }).catch((error: unknown) => {
+            expect(error).toMatchObject({ code: expect.stringMatching(/^RTK_STORE_(FAILED|FULL)$/) })
+            return undefined
+          })
+        }
+        disk.heal()
+        expect(log.endOffset).toBe(4)
+        await append(log, 'fsync')
+        expect(await endOf(log)).toBe(5)
+        expect(await endOf(await openOn(disk.powerCut({ survival: 'nothing' })))).toBe(5)
+        const failed = new Set<number | undefined>()
+        for (const { call, descriptor, result } of disk.trace) {
+          if (call !== 'sync') continue
+          expect(failed.has(descriptor)).toBe(false)
+          if (result !== 'ok') failed.add(descriptor)
+        }
+      }
+    }
+  })
+
+  it('is served by a new process on a full disk, and what comes next has blocks of its own', async () => {
+    const { disk } = await failedLog(3, 2)
+    const left = disk.fork()
+    left.capacityBytes = left.usedBytes
+    left.inject({ call: 'open', path: '.tail.tmp', code: 'ENOSPC' })
+    const log = await openOn(left)
+    const { endOffset } = log
+    expect(await endOf(log)).toBe(endOffset)
+    left.capacityBytes = Number.POSITIVE_INFINITY
+    await append(log, 'fsync')
+    expect(left.paths().filter((path) => path.includes('/logs/') && path.endsWith('.log')).length).toBe(2)
   })
 })

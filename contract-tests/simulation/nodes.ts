@@ -101,7 +101,8 @@ export class FileNode {
    */
   syncFailed(draw: Draw, sectorBytes: number): void {
     for (const place of this.#dirty.keys()) {
-      if (this.medium.pages[place] === undefined && draw() < 0.5) this.#unwritten.add(place)
+      const isNew = this.medium.pages[place] === undefined && this.cache.pages[place] !== undefined
+      if (isNew && draw() < 0.5) this.#unwritten.add(place)
     }
     this.medium = this.#outcome('sectors', draw, sectorBytes)
     this.#clean()
