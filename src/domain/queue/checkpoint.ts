@@ -1,0 +1,42 @@
+/**
+ * What is stored of a queue group's partition, so that its state outlives the broker: as a value, and as bytes.
+ *
+ * One version byte, then unsigned varints: floor, epoch, delivery bound, base time; the number of settled runs above the floor
+ * and for each the gap before it and its length; the number of tried runs and for each the gap before it, its
+ * length, attempts * 2 + failing, and due, first and last delivery time (0: none) less the base time.
+ */
+
+/** Most settled runs above the floor that are stored; the lease table hands out nothing fresh while there are more. */
+export const settledRunsMax = 65_536
+
+/** Most bytes that a checkpoint takes. */
+export const checkpointBytesMax = 512 * 1024
+
+/** Consecutive messages that were delivered before and are not settled, with everything about them equal. */
+export interface TriedRun {
+  readonly from: number
+  readonly to: number
+  /** Deliveries so far that count, at least 1; 0 only with `failing`. */
+  readonly attempts: number
+  /** Unix ms when they are due again; 0 when they are due, or were leased. */
+  readonly dueMs: number
+  /** Unix ms of the first and the last delivery; 0 without one. */
+  readonly firstAtMs: number
+  readonly lastAtMs: number
+  /** True: they are on their way to the dead letters. */
+  readonly failing: boolean
+}
+
+/** The state of one partition of a queue group, as it is stored. */
+export interface QueueCheckpoint {
+  /** Everything below is settled. */
+  readonly floor: number
+  /** No lease of a greater epoch was ever handed out: a table that begins from this checkpoint takes a greater one. */
+  readonly epoch: number
+  /** No offset from here on was ever delivered. */
+  readonly deliveryBound: number
+  /** Settled runs above the floor, ascending: from, to, from, to, ... */
+  readonly settled: readonly number[]
+  /** Ascending. */
+  readonly tried: readonly TriedRun[]
+}
