@@ -26,7 +26,7 @@ describe('npm run bench', () => {
     '%s reports in the form of the design',
     async (scenario) => {
       const file = join(directory, `${scenario}.json`)
-      const flags = ['--seconds', '1', '--runs', '1', '--directory', directory, '--json', file]
+      const flags = ['--seconds', '0.2', '--runs', '1', '--directory', directory, '--json', file]
       const { stdout } = await bench(scenario, ...flags)
       const report = JSON.parse(stdout)
       const latencyMs = {
@@ -62,19 +62,20 @@ describe('npm run bench', () => {
   )
 
   it.each([
-    ['durable-append', 'batches of 256 KiB: store / bare file as the batches'],
+    ['durable-append', 'batches of 256 KiB: store / bare file as the batches', '--seconds', '0.2'],
     ['disk-write', '16 KiB, fsync: broker'],
     ['single-acks', 'acknowledgements'],
     ['recovery', '2,000 messages of 1 KiB, after SIGKILL: broker ready'],
     ['disk-size', '100 B in batches of 100, after a clean stop: files / payload'],
     ['memory-size', 'growth of array buffers / payload'],
     ['many-topics', '20 topics, start after SIGKILL'],
-    ['event-loop', 'fsync, 4 readers of old data: delay p99'],
+    // As many as its readers of old data need.
+    ['event-loop', 'fsync, 4 readers of old data: delay p99', '--messages', '70000'],
     ['store-soak', 'slope of the heap'],
     ['checksum', "the platform's"],
-  ])('%s reports figures', { timeout: 60_000 }, async (scenario, figure) => {
-    const flags = ['--seconds', '1', '--runs', '1', '--messages', '2000', '--topics', '20']
-    const { stdout, stderr } = await bench(scenario, ...flags, '--directory', directory)
+  ])('%s reports figures', { timeout: 60_000 }, async (scenario, figure, ...more) => {
+    const flags = ['--seconds', '0.1', '--runs', '1', '--messages', '2000', '--topics', '20']
+    const { stdout, stderr } = await bench(scenario, ...flags, '--directory', directory, ...more)
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({ scenario, runs: expect.any(Number), machine: { node: process.version } })
     const found = report.figures.find(({ name }: { name: string }) => name === figure)
@@ -88,6 +89,7 @@ describe('npm run bench', () => {
     [['no-such-scenario'], 'there is no scenario no-such-scenario'],
     [[], 'name one scenario'],
     [['stream-memory-ws', '--runs', '0'], '--runs must be a whole number of at least 1, got 0'],
+    [['stream-memory-ws', '--seconds', '0'], '--seconds must be a number above 0, got 0'],
     [['stream-memory-ws', '--fast'], "Unknown option '--fast'"],
   ])('refuses %j with the usage and exit code 2', async (args, message) => {
     await expect(bench(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(message) })

@@ -32,7 +32,7 @@ scenarios:
 ${scenarios.map(({ name, about }) => `  ${name.padEnd(20)} ${about}`).join('\n')}
 
 flags:
-  --seconds N        length of each measured window (${flags.seconds.default})
+  --seconds N        length of each measured window, also a part of one second (${flags.seconds.default})
   --runs N           runs of each contestant, in turns; medians are reported (${flags.runs.default})
   --payload BYTES    payload of a message (${flags.payload.default})
   --batch BYTES      size at which a producer's batch is full (${flags.batch.default})
@@ -62,7 +62,7 @@ function parse(): Asked {
     json: values.json,
     check: values.check,
     options: {
-      seconds: wholeNumber('--seconds', values.seconds, 1),
+      seconds: secondsOf(values.seconds),
       runs: wholeNumber('--runs', values.runs, 1),
       payloadBytes: wholeNumber('--payload', values.payload, payloadBytesMin),
       batchBytes: wholeNumber('--batch', values.batch, 1024),
@@ -80,6 +80,12 @@ function wholeNumber(flag: string, text: string, min: number): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= min) return value
   throw new UsageError(`${flag} must be a whole number of at least ${min}, got ${text}`)
+}
+
+function secondsOf(text: string): number {
+  const value = Number(text)
+  if (Number.isFinite(value) && value > 0) return value
+  throw new UsageError(`--seconds must be a number above 0, got ${text}`)
 }
 
 async function main(): Promise<number> {

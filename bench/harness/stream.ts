@@ -12,7 +12,7 @@ export interface StreamPart {
   readonly setup: unknown
 }
 
-const warmUpMs = 1_000
+const warmUpMsMax = 1_000
 
 /** Runs a stream whose middle is started already. The consumer is started first, then the producer. */
 export async function runStream(
@@ -26,7 +26,7 @@ export async function runStream(
   }
   await consumer.process.ask('start', consumer.setup)
   await producer.process.ask('start', producer.setup)
-  await sleep(warmUpMs)
+  await sleep(Math.min(warmUpMsMax, seconds * 1_000))
   const measured = { broker: middle, producer: producer.process, consumer: consumer.process }
   await Promise.all(Object.values(measured).map((process) => process.ask('windowBegin')))
   await sleep(seconds * 1_000)

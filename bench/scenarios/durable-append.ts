@@ -16,7 +16,9 @@ const batchSizes = [64 * KIB, 256 * KIB, 1024 * KIB]
 const inFlight = 16
 /** What one contestant writes at most in a run: removed after it. */
 const bytesMax = 3 * 1024 ** 3
-const turns = 5
+const turnsMax = 5
+/** A shorter turn may end before the disk has synced anything. */
+const turnSecondsMin = 0.2
 const bytesPerMegabyte = 1e6
 
 export const durableAppend: Scenario = {
@@ -36,6 +38,7 @@ export const durableAppend: Scenario = {
 async function measure(figures: Figures, batchBytes: number, options: ScenarioOptions): Promise<void> {
   await using store = new BenchProcess('disk', { profileDirectory: options.profileDirectory })
   await using bare = new BenchProcess('disk')
+  const turns = Math.max(1, Math.min(turnsMax, Math.floor(options.seconds / turnSecondsMin)))
   const ours: AppendRate[] = []
   const byGroup: Amount[] = []
   const byBatch: Amount[] = []

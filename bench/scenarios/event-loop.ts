@@ -11,8 +11,8 @@ const levels = ['os', 'fsync'] as const
 const inFlight = 16
 const bytesMax = 4 * 1024 ** 3
 const bytesPerMegabyte = 1e6
-/** More than the store keeps in memory, so that its beginning is on disk only. */
-const coldMessages = 256 * 1024
+/** More than the store keeps in memory, so that its beginning is on disk only; less for a quick try, with `--messages`. */
+const coldMessagesMax = 256 * 1024
 
 export const eventLoop: Scenario = {
   name: 'event-loop',
@@ -36,7 +36,7 @@ async function measure(
   figures: Figures,
   directory: string,
   { durability, coldReaders }: Pick<BatchLoad, 'durability' | 'coldReaders'>,
-  { seconds, batchBytes, profileDirectory }: ScenarioOptions,
+  { seconds, batchBytes, messages, profileDirectory }: ScenarioOptions,
 ): Promise<void> {
   await using server = new BenchProcess('server', { profileDirectory })
   await server.ask('start', { storage: 'disk', directory } satisfies ServerSetup)
@@ -48,7 +48,7 @@ async function measure(
     recordsPerBatch: recordsFor(batchBytes, payloadBytes),
     inFlight,
   }
-  await server.ask('fill', { ...shape, messages: coldMessages } satisfies Fill)
+  await server.ask('fill', { ...shape, messages: Math.min(messages, coldMessagesMax) } satisfies Fill)
   const load: BatchLoad = { ...shape, seconds, bytesMax, durability, coldReaders }
   const rate = (await server.ask('batches', load)) as BatchRate
   await server.ask('stop')
