@@ -282,7 +282,11 @@ describe('what a log held unsynced when its sync failed', () => {
         const log = await logs.openLog(id, { segmentBytes: 100_000 })
         expect(log.endOffset).toBe(4)
         await append(log, 'fsync')
-        expect(await endOf(await openOn(disk.powerCut({ survival: 'nothing' })))).toBe(5)
+        const after = disk.powerCut({ survival: 'nothing' })
+        const segments = after.paths().filter((path) => /\/logs\/.*\.log$/.test(path))
+        const bytes = segments.reduce((sum, path) => sum + after.contents(path).length, 0)
+        expect([bytes, segments.length]).toEqual([log.sizeBytes, synced === 0 ? 1 : 2])
+        expect(await endOf(await openOn(after))).toBe(5)
       }
     },
   )
