@@ -110,7 +110,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'after a failed sync the end of a log is written again in place',
-    batteries: ['simdisk'],
+    batteries: ['simdisk', 'failing-device'],
     file: 'adapters/disk/recovery.ts',
     find: 'else last = await moveFound(context, segment, file, from, directory, hasFailed)',
     replace: 'else await writeAgain(context, file, from, segment)',

@@ -9,7 +9,14 @@ import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-export type BatteryName = 'crash' | 'powercut' | 'simdisk' | 'syscalls' | 'corruption' | 'full-disk'
+export type BatteryName =
+  | 'crash'
+  | 'powercut'
+  | 'simdisk'
+  | 'syscalls'
+  | 'corruption'
+  | 'full-disk'
+  | 'failing-device'
 
 export interface PlantedBug {
   /** What is wrong, in a few words: the name on the table. */
