@@ -15,6 +15,9 @@ import {
 import { leaderEpoch, nextCandidate, scanBatches, Window } from './batch-scan.ts'
 import { allocate } from './file-system.ts'
 
+/** A damaged length asks for any number of bytes in memory; a batch has not so many. */
+const probedBytesMax = 256 * 1024 * 1024
+
 /** What the header at a position says, true or not. */
 export interface BatchHead {
   readonly position: number
@@ -162,6 +165,7 @@ export class BatchProbe {
   /** The CRC-32C of a part of the file; undefined when it is not there, or when too much was computed already. */
   async #checksumOf(start: number, end: number): Promise<number | undefined> {
     const count = end - start
+    if (count > probedBytesMax) return undefined
     this.#checksumBytesLeft -= count
     if (this.#checksumBytesLeft < 0) return undefined
     const bytes = allocate(count)

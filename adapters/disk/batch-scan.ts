@@ -69,8 +69,19 @@ export function problemOf(
   return undefined
 }
 
-/** A part of a file in memory that moves along and grows to hold what is asked for. */
+/** True when a header is what must be there, as far as that is known before. */
+const isExpected = (bytes: Uint8Array, at: number, expectedOffset: number): boolean =>
+  magicOf(bytes, at) === batchMagic &&
+  baseOffsetOf(bytes, at) === expectedOffset &&
+  lastOffsetDeltaOf(bytes, at) >= 0 &&
+  leaderEpochOf(bytes, at) === leaderEpoch
+
+/**
+ * A part of a file in memory that moves along and grows to hold what is asked for. Its buffer is used again, for a file may be
+ * larger than the memory: whoever needs the bytes for longer than until the next `hold` copies them.
+ */
 export class Window {
+  #buffer: Uint8Array = new Uint8Array(0)
   readonly #file: DiskFile
   readonly #sizeBytes: number
   bytes: Uint8Array = new Uint8Array(0)
@@ -87,9 +98,11 @@ export class Window {
     const end = Math.min(position + count, this.#sizeBytes)
     if (position >= this.start && end <= this.start + this.bytes.length) return
     const wanted = Math.min(Math.max(count, windowBytes), this.#sizeBytes - position)
-    const buffer = allocate(Math.max(wanted, 0))
-    const read = await this.#file.read(buffer, position)
-    this.bytes = buffer.subarray(0, read)
+    if (wanted > this.#buffer.length) this.#buffer = allocate(wanted)
+    // While it is being filled, and after a failure, it holds nothing.
+    this.bytes = new Uint8Array(0)
+    const read = await this.#file.read(this.#buffer.subarray(0, Math.max(wanted, 0)), position)
+    this.bytes = this.#buffer.subarray(0, read)
     this.start = position
   }
 }
@@ -110,14 +123,21 @@ export async function scanBatches(
   while (position < sizeBytes) {
     await window.hold(position, batchHeaderBytes)
     let at = position - window.start
-    if (window.bytes.length - at >= batchHeaderBytes) {
+    let limit = window.bytes.length
+    if (limit - at >= batchHeaderBytes) {
       const size = batchSizeOf(window.bytes, at)
       if (size >= batchHeaderBytes && position + size <= sizeBytes) {
-        await window.hold(position, size)
-        at = position - window.start
+        if (isExpected(window.bytes, at, offset)) {
+          await window.hold(position, size)
+          at = position - window.start
+          limit = window.bytes.length
+        } else {
+          // It fails by its header: for a length that means nothing no memory is taken.
+          limit = at + sizeBytes - position
+        }
       }
     }
-    const problem = problemOf(window.bytes, at, window.bytes.length, offset, checksum)
+    const problem = problemOf(window.bytes, at, limit, offset, checksum)
     if (problem !== undefined) return { endPosition: position, endOffset: offset, problem }
     onBatch(window.bytes, at, position)
     offset = nextOffsetOf(window.bytes, at)

@@ -191,6 +191,15 @@ function* logFindings(
   }
   for (const name of strangers) {
     if (missing.length > 0 && name.endsWith('.index')) continue
+    if (/\.tail(\.tmp)?$/.test(name)) {
+      yield {
+        severity: 'info',
+        ...{ file: `${folder}/${name}`, state: 'unfinished' },
+        problem: 'the end of the log was being moved to a file of its own',
+        advice: 'nothing: the broker finishes that when it opens the log',
+      }
+      continue
+    }
     const stray = /\.index(\.tmp)?$/.test(name)
     yield {
       severity: 'info',

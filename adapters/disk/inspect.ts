@@ -11,6 +11,7 @@ import {
   RatatoskrError,
   RecordCursor,
 } from 'ratatoskr/ports'
+import { BatchProbe } from './batch-probe.ts'
 import { Window } from './batch-scan.ts'
 import { systemCodeOf } from './file-system.ts'
 import { nodeFileSystem } from './node-file-system.ts'
@@ -29,14 +30,15 @@ export type DumpedPart =
 
 /** What a file is by its name: also when it lies in quarantine, where names are longer. */
 interface BatchFileName {
-  readonly kind: 'segment' | 'state'
-  /** Offset of the first batch. */
+  /** `end`: what was cut off a segment. */
+  readonly kind: 'segment' | 'state' | 'end'
+  /** Offset of the first batch; of an end that was cut off, of the segment's. */
   readonly baseOffset: number
 }
 
 /** @throws RTK_INVALID_ARGUMENT for a name that no file of batches has */
 export function batchFileNameOf(path: string): BatchFileName {
-  const [, digits, ending] = /(\d{20})\.(log|copy)(?:\.\d+)?$/.exec(basename(path)) ?? []
+  const [, digits, ending, cut] = /(\d{20})\.(log|copy)(\.cut-at-\d+)?(?:\.\d+)?$/.exec(basename(path)) ?? []
   if (digits === undefined) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -44,7 +46,7 @@ export function batchFileNameOf(path: string): BatchFileName {
     )
   }
   if (ending === 'copy' || basename(dirname(path)) === 'state') return { kind: 'state', baseOffset: 0 }
-  return { kind: 'segment', baseOffset: Number(digits) }
+  return { kind: cut === undefined ? 'segment' : 'end', baseOffset: Number(digits) }
 }
 
 /**
@@ -57,20 +59,23 @@ export async function* dumpBatches(
   checksum: Checksum,
   { from = 0, to = Number.MAX_SAFE_INTEGER }: { readonly from?: number; readonly to?: number } = {},
 ): AsyncGenerator<DumpedPart, void, undefined> {
-  const { kind, baseOffset } = batchFileNameOf(path)
+  const { kind, baseOffset: ownBase } = batchFileNameOf(path)
   const file = await openToRead(path)
   try {
     const sizeBytes = await file.size()
     const limitOffset = kind === 'segment' ? await baseOfNext(path) : undefined
-    const source = { file, sizeBytes, checksum, baseOffset, limitOffset }
-    const { gaps, end, torn } = await scanSegment(
-      source,
-      { position: 0, offset: baseOffset },
-      false,
-      () => {},
-    )
+    // The first whole batch of an end says where it begins.
+    const first =
+      kind === 'end' ? await new BatchProbe(file, sizeBytes, checksum).findBatch(0, () => true) : undefined
+    const start = { position: first?.position ?? 0, offset: first?.baseOffset ?? ownBase }
+    const source = { file, sizeBytes, checksum, baseOffset: start.offset, limitOffset }
+    const { gaps, end, torn } = await scanSegment(source, start, false, () => {})
     const window = new Window(file, sizeBytes)
-    let position = 0
+    let { position } = start
+    if (position > 0) {
+      const { offset } = start
+      yield { kind: 'gap', position: 0, endPosition: position, offset, endOffset: offset }
+    }
     for (const gap of gaps) {
       yield* batchesIn(window, position, gap.position, { from, to })
       if (gap.endOffset > from && gap.offset < to) yield { kind: 'gap', ...gap }

@@ -5,6 +5,7 @@
  */
 import type { DiskFile } from 'ratatoskr/ports'
 import { baseOffsetOf, batchHeaderBytes, batchSizeOf, nextOffsetOf, RatatoskrError } from 'ratatoskr/ports'
+import { keepCutEnd } from './cut-end.ts'
 import { allocate, isFull, writeAll } from './file-system.ts'
 import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
 import { standInForIndexed } from './missing-files.ts'
@@ -282,6 +283,7 @@ async function settleEnd(
       bytes: size - sizeBytes,
       problem: torn,
     })
+    await keepCutEnd(context, segment, file, size)
     await file.truncate(sizeBytes)
   }
   let last = segment

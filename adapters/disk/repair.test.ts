@@ -638,6 +638,43 @@ describe('dumping a file', () => {
     expect(await dumped(path, { to: 19 })).toEqual([`batch at ${starts[0]}`])
   })
 
+  it('reads what a start has cut off the end, for there were whole batches in it', async () => {
+    const path = (await segments())[3]
+    const { size } = await stat(path)
+    const [old] = await segments()
+    await appendFile(path, Buffer.concat([Buffer.from('junk'), await readFile(old)]))
+    expect(await readable()).toEqual(range(0, 24))
+    expect((await stat(path)).size).toBe(size)
+    const kept = `${id.topicId}-0-${name(18)}.cut-at-${size}`
+    expect(await readdir(join(directory, 'quarantine'))).toEqual([kept])
+    const parts = await dumped(join(directory, 'quarantine', kept))
+    expect(parts).toEqual([
+      'gap 0 to 0',
+      ...[...batchStarts(await readFile(old))].map((at) => `batch at ${at + 4}`),
+    ])
+    // The same once more is kept once; an end without a whole batch is not kept.
+    await appendFile(path, Buffer.concat([Buffer.from('junk'), await readFile(old)]))
+    expect(await readable()).toEqual(range(0, 24))
+    await appendFile(path, (await readFile(old)).subarray(0, 100))
+    expect(await readable()).toEqual(range(0, 24))
+    expect(await readdir(join(directory, 'quarantine'))).toEqual([kept])
+  })
+
+  it('of zeros, however large, takes little memory', async () => {
+    const path = join(directory, name(0))
+    await writeFile(path, '')
+    await truncate(path, 1024 * 1024 * 1024)
+    const script = `
+      const { dumpBatches } = await import('ratatoskr/adapters/disk')
+      const { nodePlatform } = await import('ratatoskr/adapters/node')
+      for await (const part of dumpBatches(${JSON.stringify(path)}, nodePlatform().checksum)) console.log(part.kind)
+      console.log(process.resourceUsage().maxRSS)`
+    const options = ['--conditions=source', '--input-type=module', '-e', script]
+    const [kind, maxRssKilobytes] = execFileSync(process.execPath, options, { encoding: 'utf8' }).split('\n')
+    expect(kind).toBe('torn')
+    expect(Number(maxRssKilobytes)).toBeLessThan(160_000)
+  })
+
   it('reads what is in quarantine, and refuses other names', async () => {
     const kept = join(directory, `${id.topicId}-0-${name(6)}.2`)
     await copyFile((await segments())[1], kept)

@@ -211,6 +211,26 @@ describe('bytes that are more or fewer', () => {
     expect(scan).toMatchObject({ torn: undefined, end: { offset: endOf(batches) } })
   })
 
+  it('a stale copy of batches behind the end is none of the log: no offset is made up', async () => {
+    const whole = Buffer.concat(plain(6))
+    const chain: Uint8Array[] = []
+    let offset = 100
+    for (const batch of plain(4, 40)) {
+      stampBatch(batch, offset, 0)
+      offset += 1 + (chain.length % 3)
+      chain.push(batch)
+    }
+    for (const behind of [[], [new Uint8Array(500)], [new Uint8Array(30).fill(7)]]) {
+      const { scan, batches: found } = await scanned(Buffer.concat([whole, ...chain, ...behind]))
+      expect(scan).toMatchObject({
+        gaps: [],
+        end: { position: whole.length, offset: base + 12 },
+        torn: expect.any(String),
+      })
+      expect(found.size).toBe(6)
+    }
+  })
+
   it('zeros at the end are an end, in a segment that is written and in one that is sealed', async () => {
     const bytes = joined([...batches, new Uint8Array(5_000)])
     expect((await scanned(bytes)).scan).toMatchObject({ gaps: [], end: { offset: endOf(batches) } })

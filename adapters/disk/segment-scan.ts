@@ -9,6 +9,7 @@
  *  1. Nothing but zeros to the end of the file, or less than a header: that is the end.
  *  2. The batch is whole by its CRC, and only what the CRC leaves out is wrong (base offset, epoch): its extent is known,
  *     and what follows it is next. When base offset and follower agree on a later offset, batches before it are missing.
+ *     Several in a row with offsets that the log has had, where the log is written, are a stale copy and have no extent in it.
  *  3. Its header is plausible (magic 2, base offset E, epoch 0, records, a length). What lies exactly at P + length is next, when it
  *     is a batch or has the header of the one that must follow. Otherwise, when the CRC over [P + 21, Q) fits for a batch at
  *     Q that continues the offsets (or for the end of the file), only the length is damaged, and Q is next. Otherwise, when
@@ -107,7 +108,7 @@ export async function scanSegment(
     place = { position: run.endPosition, offset: run.endOffset }
     if (run.problem === undefined) break
     damage ??= { ...place, problem: run.problem }
-    const next = await nextPlace(probe, source, place)
+    const next = await nextPlace(probe, source, place, damage.position)
     if (next === undefined) break
     place = next
     takenOffset = next.takenOffset ?? takenOffset
@@ -131,11 +132,24 @@ const gapOf = (from: Place, to: Place): Gap => ({
   endOffset: to.offset,
 })
 
-/** Where to go on after a batch that is not valid; undefined when nothing comes. */
-async function nextPlace(probe: BatchProbe, source: ScanSource, at: Place): Promise<Next | undefined> {
+/**
+ * Where to go on after a batch that is not valid; undefined when nothing comes.
+ * @param damagedFrom where the last valid batch before it ends
+ */
+async function nextPlace(
+  probe: BatchProbe,
+  source: ScanSource,
+  at: Place,
+  damagedFrom: number,
+): Promise<Next | undefined> {
   const head = await probe.headAt(at.position)
   if (head === undefined || (await probe.isZeroFrom(at.position))) return undefined
-  if (await probe.isWhole(head)) return afterWhole(probe, source, at, head)
+  if (await probe.isWhole(head)) {
+    // At the start of a file they say that the file is a copy of another.
+    const foreignEnd = damagedFrom > 0 ? await endOfForeign(probe, source, at, head) : undefined
+    if (foreignEnd !== undefined) return { position: foreignEnd, offset: at.offset }
+    return afterWhole(probe, source, at, head)
+  }
   if (isPlausible(head, at.offset)) return afterPlausible(probe, source, at, head)
   return (await findChain(probe, source, at, at.position + 1))?.start
 }
@@ -177,6 +191,24 @@ async function afterWhole(
   // Zeros where the base offset must be are what a hole leaves that ends within the header.
   const isHole = head.baseOffset === 0 && at.offset !== 0
   return { position, offset, ...(!isHole && { takenOffset: offset }) }
+}
+
+/**
+ * Where batches end that go on from each other, at the end of what is written, with offsets that the log has had: a stale copy
+ * of others. No damage makes those of several batches in a row, so that they say nothing of offsets that were given out.
+ */
+async function endOfForeign(
+  probe: BatchProbe,
+  source: ScanSource,
+  at: Place,
+  { position, baseOffset: offset, endPosition, nextOffset, hasEpoch }: BatchHead,
+): Promise<number | undefined> {
+  if (source.limitOffset !== undefined || !hasEpoch || offset < 0 || offset >= at.offset) return undefined
+  const follower = await probe.headAt(endPosition)
+  // What goes on with the log belongs to it.
+  if (follower?.baseOffset !== nextOffset || nextOffset === at.offset) return undefined
+  const end = await endOfRun(source, { position, offset })
+  return end.position > endPosition && end.offset <= at.offset ? end.position : undefined
 }
 
 /** Rule 3: the header is what it must be, as far as can be told, and the batch is not whole. */

@@ -185,6 +185,7 @@ const damages: [what: string, damage: Damage, withNote: Verdict, withoutNote?: V
   ['a copy of a segment under another name', copied(segment(6), segment(8)), 'refused'],
   ['a copy in place of another segment', copied(segment(6), segment(12)), 'lost'],
   ['half a batch at the end', (at) => appendFile(at(segment(18)), 'half a batch'), 'whole'],
+  ['an old segment behind the end', appended(segment(18), segment(0)), 'whole'],
   ['damaged indexes', both(flip(segment(0, 'index'), 30), flip(segment(18, 'index'), 30)), 'whole'],
   ['no indexes', remove(...[0, 6, 12, 18].map((base) => segment(base, 'index'))), 'whole'],
   ['a damaged note', fill('clean', utf8('a note that is none')), 'whole'],
