@@ -234,10 +234,12 @@ describe('what costs nothing', () => {
   it('other files, trash and quarantine are told of', async () => {
     await writeFile(join(logDirectory, 'notes.txt'), '')
     await writeFile(join(logDirectory, '00000000000000000003.index'), '')
+    await writeFile(join(logDirectory, '00000000000000000020-100.tail'), '')
     await writeFile(join(directory, 'trash', 'old'), '')
     await repair()
     expect(await remarks()).toEqual([
       '00000000000000000003.index stray index',
+      '00000000000000000020-100.tail unfinished',
       'notes.txt no segment',
       'old deleted',
     ])

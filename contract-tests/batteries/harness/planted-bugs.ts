@@ -219,14 +219,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a scan gives up after the first gap',
     batteries: ['corruption'],
     file: 'adapters/disk/segment-scan.ts',
-    find: 'const next = await nextPlace(probe, source, place)',
-    replace: 'const next = gaps.length > 0 ? undefined : await nextPlace(probe, source, place)',
+    find: 'const next = await nextPlace(probe, source, place, damage.position)',
+    replace:
+      'const next = gaps.length > 0 ? undefined : await nextPlace(probe, source, place, damage.position)',
   },
   {
     name: 'all damage is taken for a torn end',
     batteries: ['corruption'],
     file: 'adapters/disk/segment-scan.ts',
-    find: 'const next = await nextPlace(probe, source, place)',
+    find: 'const next = await nextPlace(probe, source, place, damage.position)',
     replace: 'const next: Next | undefined = undefined',
   },
   {
