@@ -1,65 +1,16 @@
-/**
- * The one test of the one API: everything here runs over every link, against a real broker, with the same outcome.
- */
-
-import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
-import { grpcTransport } from 'ratatoskr/adapters/grpc'
-import { httpTransport } from 'ratatoskr/adapters/http'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
-import { silentLogger } from 'ratatoskr/adapters/node'
-import { webSocketTransport } from 'ratatoskr/adapters/websocket'
+/** The one test of the one API: everything here runs over every link, against a real broker, with the same outcome. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createBroker } from '../composition/create-broker.ts'
 import type { EmbeddedBroker } from '../composition/embedded-broker.ts'
-import { BatchBuilder, portableCrc32c, type Transport, utf8, utf8Text } from '../ports/index.ts'
+import { utf8Text } from '../ports/index.ts'
 import type { Client } from './client.ts'
-import type { ClientMessage } from './client-message.ts'
-import { connect } from './connect.ts'
-import type { Subscription } from './subscription.ts'
-
-interface Setup {
-  readonly transports: () => readonly Transport[]
-  readonly client: (broker: EmbeddedBroker) => Promise<Client>
-}
-
-const remote = (transport: () => Transport): Setup => ({
-  transports: () => [transport()],
-  client: (broker) => connect(broker.addresses[0].url, { platform: broker.platform }),
-})
-
-const links: readonly (readonly [name: string, setup: Setup])[] = [
-  ['embedded', { transports: () => [], client: (broker) => broker.client() }],
-  ['gRPC', remote(() => grpcTransport({ port: 0 }))],
-  ['WebSocket', remote(() => webSocketTransport({ port: 0 }))],
-  ['HTTP', remote(() => httpTransport({ port: 0 }))],
-]
-
-/** Takes that many messages, or fails with the test's own timeout. */
-async function take(subscription: Subscription, count: number): Promise<ClientMessage[]> {
-  const messages: ClientMessage[] = []
-  const iterator = subscription[Symbol.asyncIterator]()
-  while (messages.length < count) {
-    const { value, done } = await iterator.next()
-    if (done === true) break
-    messages.push(value)
-  }
-  return messages
-}
-
-const textsOf = (messages: readonly ClientMessage[]): string[] => messages.map((message) => message.text())
-const numbers = (count: number): string[] => Array.from({ length: count }, (_, i) => `${i}`)
+import { batchOf, links, numbers, startBroker, take } from './testing/every-link.ts'
 
 describe.each(links)('the client over %s', (_name, setup) => {
   let broker: EmbeddedBroker
   let client: Client
 
   beforeEach(async () => {
-    broker = await createBroker({
-      storage: memoryStorage(),
-      transports: setup.transports(),
-      platform: { logger: silentLogger },
-    })
-    await broker.start()
+    broker = await startBroker(setup.transports())
     client = await setup.client(broker)
   })
 
@@ -93,19 +44,6 @@ describe.each(links)('the client over %s', (_name, setup) => {
     const subscription = await client.subscribe('subscribed')
     await subscription.close()
     expect((await client.listTopics()).map((topic) => topic.name)).toEqual(['published', 'subscribed'])
-  })
-
-  it('keeps what comes while a group is away, and hands it out when it is back', async () => {
-    await client.createTopic('orders')
-    const live = await client.subscribe('orders')
-    const first = await client.subscribe('orders', { group: 'g' })
-    await first.close()
-    for (const text of numbers(100)) await client.publish('orders', text)
-    expect(textsOf(await take(live, 100))).toEqual(numbers(100))
-    const back = await client.subscribe('orders', { group: 'g', delivery: 'at-most-once' })
-    expect(textsOf(await take(back, 100))).toEqual(numbers(100))
-    expect((await client.describeGroup('orders', 'g')).partitions[0].committedOffset).toBe(100)
-    for (const subscription of [live, back]) await subscription.close()
   })
 
   it('reports the same errors', async () => {
@@ -275,140 +213,6 @@ describe.each(links)('the client over %s', (_name, setup) => {
     expect((await waiting).map((message) => utf8Text(message.payload))).toEqual(['late'])
   })
 
-  it('hands every message to every subscription, from where it asked for', async () => {
-    await client.createTopic('orders')
-    for (const [i, text] of numbers(10).entries())
-      await client.publish('orders', text, { timestampMs: 1_000 + i })
-    const froms = [
-      ['earliest', 0],
-      [{ offset: 4 }, 4],
-      [{ timestampMs: 1_007 }, 7],
-      [{ offsets: [{ partition: 0, offset: 9 }] }, 9],
-      ['latest', 10],
-      [undefined, 10],
-    ] as const
-    const subscriptions = await Promise.all(froms.map(([from]) => client.subscribe('orders', { from })))
-    await client.publish('orders', 'new')
-    for (const [i, [, start]] of froms.entries()) {
-      const messages = await take(subscriptions[i], 11 - start)
-      expect(messages.map((message) => message.offset)).toEqual(
-        Array.from({ length: 11 - start }, (_, offset) => start + offset),
-      )
-      await subscriptions[i].close()
-    }
-  })
-
-  it('calls handlers: returning acknowledges, throwing brings the message again', async () => {
-    await client.createTopic('orders')
-    const seen: string[] = []
-    const done = Promise.withResolvers<void>()
-    const subscription = await client.subscribe(
-      'orders',
-      async (message) => {
-        seen.push(`${message.text()}#${message.attempt}`)
-        if (message.text() === 'b' && message.attempt === 1) throw new Error('not yet')
-        if (message.text() === 'c') done.resolve()
-      },
-      { group: 'billing', retry: { baseMs: 1, maxMs: 1 } },
-    )
-    for (const text of ['a', 'b', 'c']) await client.publish('orders', text)
-    await done.promise
-    await subscription.close()
-    expect(seen).toEqual(['a#1', 'b#1', 'b#2', 'c#1'])
-    expect((await client.describeGroup('orders', 'billing')).partitions[0]).toMatchObject({
-      committedOffset: 3,
-      lag: 0,
-    })
-  })
-
-  it('goes on where the group has committed, and leaves unacknowledged messages to the next', async () => {
-    await client.createTopic('orders')
-    for (const text of numbers(6)) await client.publish('orders', text)
-    const first = await client.subscribe('orders', { group: 'g', ack: 'manual' })
-    for (const message of await first.take(4, { waitMs: 5_000 })) if (message.offset < 2) message.ack()
-    await first.close()
-    const second = await client.subscribe('orders', { group: 'g' })
-    expect(textsOf(await take(second, 4))).toEqual(['2', '3', '4', '5'])
-    await second.close()
-    expect(await client.listGroups('orders')).toEqual(['g'])
-    expect(await client.seek('orders', 'g', 'earliest')).toEqual([{ partition: 0, offset: 0 }])
-    await client.commit('orders', 'g', [{ partition: 0, offset: 5 }])
-    const third = await client.subscribe('orders', { group: 'g' })
-    expect(textsOf(await take(third, 1))).toEqual(['5'])
-    await third.close()
-    await client.deleteGroup('orders', 'g')
-    expect(await client.listGroups('orders')).toEqual([])
-  })
-
-  it('shares partitions among the members of a group', async () => {
-    await client.createTopic('orders', { partitions: 4 })
-    const seen: string[][] = [[], []]
-    const all = Promise.withResolvers<void>()
-    const members: Subscription[] = []
-    for (const own of seen) {
-      members.push(
-        await client.subscribe(
-          'orders',
-          (message) => {
-            own.push(message.text())
-            if (seen.flat().length === 40) all.resolve()
-          },
-          { group: 'g' },
-        ),
-      )
-    }
-    const description = await client.describeGroup('orders', 'g')
-    expect(description.members.map((member) => member.partitions.length)).toEqual([2, 2])
-    for (const [i, payload] of numbers(40).entries())
-      await client.publish('orders', payload, { partition: i % 4 })
-    await all.promise
-    for (const member of members) await member.close()
-    expect(seen.flat().sort()).toEqual(numbers(40).sort())
-    expect(seen.map((own) => own.length)).toEqual([20, 20])
-  })
-
-  it('reads whole batches, also from the middle of one', async () => {
-    await client.createTopic('orders')
-    await client.publishBatch('orders', 0, batchOf('a', 'b', 'c'))
-    const texts: string[] = []
-    for await (const batch of await client.batches('orders', { from: { offset: 1 } })) {
-      for (const record of batch.records()) {
-        texts.push(utf8Text(record.bytes.subarray(record.valueStart, record.valueEnd)))
-      }
-      if (texts.length === 2) break
-    }
-    expect(texts).toEqual(['b', 'c'])
-  })
-
-  it('reads compressed batches', async () => {
-    await client.createTopic('orders')
-    for (const compression of ['gzip', 'zstd'] as const) {
-      await using producer = client.producer({ compression })
-      await producer.publishMany('orders', [{ payload: compression }, { payload: compression.repeat(100) }])
-    }
-    const subscription = await client.subscribe('orders', { from: 'earliest' })
-    expect(textsOf(await take(subscription, 4))).toEqual([
-      'gzip',
-      'gzip'.repeat(100),
-      'zstd',
-      'zstd'.repeat(100),
-    ])
-    await subscription.close()
-  })
-
-  it('never has more on its way than the credit given, and loses nothing by it', async () => {
-    await client.createTopic('orders')
-    await using producer = client.producer({ batchBytesMax: 8_192 })
-    await producer.addAll(
-      'orders',
-      numbers(2_000).map((text) => ({ payload: text.padEnd(100, '.') })),
-    )
-    const subscription = await client.subscribe('orders', { from: 'earliest', prefetchBytes: 20_000 })
-    const messages = await take(subscription, 2_000)
-    expect(messages.map((message) => message.offset)).toEqual(Array.from({ length: 2_000 }, (_, i) => i))
-    await subscription.close()
-  })
-
   it('stores a partition in the order of publishing, however many batches are under way', async () => {
     await client.createTopic('orders')
     await using producer = client.producer({ batchBytesMax: 32_768, inFlightMax: 16 })
@@ -423,13 +227,6 @@ describe.each(links)('the client over %s', (_name, setup) => {
       Array.from({ length: count }, (_, i) => i),
     )
     await subscription.close()
-  })
-
-  it('ends a subscription whose topic is deleted', async () => {
-    await client.createTopic('orders')
-    const subscription = await client.subscribe('orders', () => {})
-    await client.deleteTopic('orders')
-    expect(await subscription.closed).toMatchObject({ code: 'RTK_TOPIC_DELETED' })
   })
 
   it('has deadlines and cancellation', async () => {
@@ -451,93 +248,6 @@ describe.each(links)('the client over %s', (_name, setup) => {
     await expect(client.subscribe('orders')).rejects.toMatchObject({ code: 'RTK_CLOSED' })
   })
 })
-
-/** A relay that can cut every connection that runs through it, as a broken network does. */
-async function relayTo(url: string) {
-  const { hostname, port } = new URL(url)
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    const upstream = createConnection({ host: hostname, port: Number(port) })
-    for (const [one, other] of [
-      [socket, upstream],
-      [upstream, socket],
-    ]) {
-      sockets.add(one)
-      one.on('error', () => {})
-      one.on('close', () => {
-        sockets.delete(one)
-        other.destroy()
-      })
-      one.pipe(other)
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const own = new URL(url)
-  own.port = `${(server.address() as AddressInfo).port}`
-  return {
-    url: own.href,
-    cut: () => {
-      for (const socket of sockets) socket.destroy()
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    },
-  }
-}
-
-describe.each(links.slice(1))('a client over %s whose connection breaks', (_name, { transports }) => {
-  it.each([undefined, 'billing'])('gets every message once and in order, in group %s', async (group) => {
-    const broker = await createBroker({
-      storage: memoryStorage(),
-      transports: transports(),
-      platform: { logger: silentLogger },
-    })
-    await broker.start()
-    await broker.createTopic('orders', { partitions: 2 })
-    const relay = await relayTo(broker.addresses[0].url)
-    const client = await connect(relay.url, {
-      platform: broker.platform,
-      reconnect: { baseMs: 5, maxMs: 20 },
-    })
-    const seen: string[][] = [[], []]
-    const all = Promise.withResolvers<void>()
-    let disconnects = 0
-    const subscription = await client.subscribe(
-      'orders',
-      (message) => {
-        seen[message.partition].push(message.text())
-        if (seen[0].length + seen[1].length >= 600) all.resolve()
-      },
-      {
-        group,
-        commitIntervalMs: 5,
-        onDisconnect: () => disconnects++,
-        onGap: (gap) => expect.unreachable(`${gap}`),
-      },
-    )
-    for (let round = 0; round < 6; round++) {
-      for (let i = 0; i < 100; i++) {
-        await broker.publish('orders', `${round * 50 + Math.floor(i / 2)}`, { partition: i % 2 })
-      }
-      if (round < 5) relay.cut()
-    }
-    await all.promise
-    expect(seen).toEqual([numbers(300), numbers(300)])
-    expect(disconnects).toBeGreaterThan(0)
-    expect((await client.publish('orders', 'still works')).durability).toBe('memory')
-    await subscription.close()
-    await client.close()
-    relay.close()
-    await broker.stop()
-  })
-})
-
-function batchOf(...texts: string[]): Uint8Array {
-  const builder = new BatchBuilder({ checksum: portableCrc32c })
-  for (const text of texts) builder.add({ payload: utf8(text), timestampMs: 1 })
-  return builder.build()
-}
 
 function damaged(batch: Uint8Array): Uint8Array {
   batch[batch.length - 1] ^= 1
