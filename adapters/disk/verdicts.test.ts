@@ -235,5 +235,7 @@ describe.each([
     expect(error).toBeInstanceOf(RatatoskrError)
     expect(error.message).toMatch(/log (verify|repair)|use the version/)
     expect(error.message).not.toContain('the disk failed')
+    // A publisher is told the code of what a log is refused with; others would be tried again.
+    if (errors.every(({ file }) => file.startsWith(part))) expect(error.code).toBe('RTK_STORE_CORRUPT')
   })
 })
