@@ -29,7 +29,7 @@ function placeOfTail(name: string): Place | undefined {
 }
 
 /**
- * Moves what a segment holds from a place on to other blocks, durably.
+ * Moves what a segment holds from a place on to other blocks. The directory is to be synced after it.
  * @param from a batch begins there; everything before it is synced
  * @param file the segment's; nothing of the kind failed on it
  * @returns the segment that is the last from now on: another one, unless `from` is the start
@@ -60,7 +60,6 @@ export async function moveTail(
     await fileSystem.rename(temporary, segment.path)
     // Whoever reads from now on reads the new file.
     await context.files.discard(segment.path)
-    await fileSystem.syncDirectory(directory)
     return segment
   }
   await fileSystem.rename(temporary, `${directory}/${nameOfTail(from)}`)
@@ -68,7 +67,7 @@ export async function moveTail(
   return segment.split(directory, from)
 }
 
-/** Finishes what a crash interrupted. @returns whether there was anything */
+/** Finishes what a crash interrupted, up to a sync of the directory. @returns whether there was anything */
 export async function finishTails(
   context: StoreContext,
   directory: string,
@@ -86,7 +85,7 @@ export async function finishTails(
   return found
 }
 
-/** Cuts the segment before, for good, and gives the tail its name. */
+/** Cuts the segment before, for good, and gives the tail its name, which is durable when the directory is synced. */
 async function finishTail(
   { fileSystem }: StoreContext,
   directory: string,
@@ -106,7 +105,6 @@ async function finishTail(
     }
   }
   await fileSystem.rename(`${directory}/${nameOfTail(place)}`, pathOfSegment(directory, place.offset))
-  await fileSystem.syncDirectory(directory)
 }
 
 async function copyBytes(file: DiskFile, into: DiskFile, from: number, to: number): Promise<void> {
