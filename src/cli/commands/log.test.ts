@@ -209,3 +209,34 @@ describe('log repair', () => {
     expect([code, stderr]).toEqual([6, expect.stringContaining(`process ${process.pid}`)])
   })
 })
+
+describe('a state that is gone', () => {
+  it('is an error until it is accepted; then a broker starts, and the logs can still be read', async () => {
+    await rm(join(data, 'state'), { recursive: true })
+    await expect(startBroker()).rejects.toMatchObject({ code: 'RTK_STORE_CORRUPT' })
+    const found = await run('verify', data, '-o', 'json')
+    expect([found.code, found.stdout.toString()]).toEqual([1, expect.stringContaining('--accept-loss')])
+    expect((await run('repair', data)).code).toBe(1)
+    expect((await run('repair', data, '--accept-loss')).code).toBe(0)
+    expect((await run('verify', data)).code).toBe(0)
+    const broker = await startBroker()
+    await broker.stop()
+    expect(jsonLines((await run('dump', segment, '--text')).stdout)).not.toEqual([])
+  })
+})
+
+describe('a file in place of a partition', () => {
+  it('is named by the check, and publishers are told a code and what to do', async () => {
+    const partition = dirname(segment)
+    await rm(partition, { recursive: true })
+    await writeFile(partition, 'hello')
+    const { code, stdout } = await run('verify', data, '-o', 'json')
+    expect([code, stdout.toString()]).toEqual([1, expect.stringContaining('the broker refuses this log')])
+    const broker = await startBroker()
+    await expect(Promise.resolve(broker.publish('orders', 'x'))).rejects.toMatchObject({
+      code: 'RTK_STORE_CORRUPT',
+      message: expect.stringContaining('ratatoskr log verify'),
+    })
+    await broker.stop()
+  })
+})
