@@ -23,6 +23,7 @@ import { Segment } from './segment.ts'
 import { readExamined, reportGaps } from './segment-damage.ts'
 import { SegmentList } from './segment-list.ts'
 import type { Place } from './segment-reader.ts'
+import { markFailure } from './segment-tail.ts'
 import { type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
 
 const noBytes = new Uint8Array(0)
@@ -53,6 +54,7 @@ export class DiskLog implements PartitionLog {
   #endOffset: number
   #closing: Promise<void> | undefined
   #failure: RatatoskrError | undefined
+  #marking: Promise<void> | undefined
   /** Counts what takes bytes away, so that a read that ran beside it knows. */
   #cuts = 0
   #commitQueued = false
@@ -372,6 +374,7 @@ export class DiskLog implements PartitionLog {
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = storeFailed(error)
+    this.#marking = markFailure(this.#context, this.#options.directory)
     this.#context.logger.error('a log failed and must be opened again', { error })
     this.#takeBack(this.#failure)
   }
@@ -383,6 +386,7 @@ export class DiskLog implements PartitionLog {
       await this.#leaveIndex()
       return true
     }).catch(() => false)
+    await this.#marking
     this.#writer.disarm()
     this.#tail.clear()
     const { active, all } = this.#segments

@@ -13,7 +13,7 @@ import { baseOffsetOfName, Segment } from './segment.ts'
 import { reportGaps } from './segment-damage.ts'
 import type { Place } from './segment-reader.ts'
 import type { SegmentScan } from './segment-scan.ts'
-import { finishTails, moveTail, unfinishedEnding } from './segment-tail.ts'
+import { failureMark, finishTails, markFailure, moveTail, unfinishedEnding } from './segment-tail.ts'
 import { type StoreContext, storeFull } from './store-context.ts'
 
 const pieceBytes = 1024 * 1024
@@ -27,6 +27,14 @@ export interface RecoveredLog {
   readonly segments: Segment[]
   /** Bytes of batches that were read and checked. */
   readonly scannedBytes: number
+}
+
+/** What is known of writes and syncs of the log that failed. */
+interface Failure {
+  /** In this process. */
+  readonly hasFailed: boolean
+  /** In this process, or in one before it. */
+  readonly isMarked: boolean
 }
 
 /** How one segment was found. */
@@ -56,6 +64,7 @@ export async function recoverSegments(
   let names = await fileSystem.list(directory)
   if (names.length === 0) await fileSystem.makeDirectory(directory)
   if (await finishTails(context, directory, names)) names = await fileSystem.list(directory)
+  const isMarked = names.includes(failureMark)
   const bases = names.map(baseOffsetOfName).filter((base) => base !== undefined)
   bases.sort((a, b) => a - b)
   const segments = bases.map((base) => new Segment(context, directory, base, true))
@@ -69,7 +78,7 @@ export async function recoverSegments(
     await assertNamedRightly(context, segments)
     assertContiguous(segments)
     stoodIn = await standInForIndexed(context, directory, names, segments.at(-1)?.endOffset)
-    if (!stoodIn) await settle(context, segments, found, directory, parents, hasFailed)
+    if (!stoodIn) await settle(context, segments, found, directory, parents, { hasFailed, isMarked })
   } finally {
     await found.at(-1)?.file?.close()
   }
@@ -91,15 +100,19 @@ async function settle(
   found: readonly Found[],
   directory: string,
   parents: readonly string[],
-  hasFailed: boolean,
+  failure: Failure,
 ): Promise<void> {
   const { fileSystem, indexes } = context
   for (const [i, segment] of [...segments].entries()) {
     if (i === segments.length - 1) {
-      const tail = await settleEnd(context, segment, found[i], directory, hasFailed)
+      const tail = await settleEnd(context, segment, found[i], directory, failure).catch(async (error) => {
+        if (!failure.isMarked) await markFailure(context, directory)
+        throw error
+      })
       if (tail !== segment) segments.push(tail)
       // Segments that were removed, and not for good yet, would be back beside what is written from now on.
       await fileSystem.syncDirectory(directory)
+      if (failure.isMarked) await fileSystem.remove(`${directory}/${failureMark}`)
       // Nothing is written to a segment before the names that lead to it are durable; to this one nothing was.
       if (segment.sizeBytes > 0) continue
       for (const path of parents) await fileSystem.syncDirectory(path)
@@ -272,7 +285,7 @@ async function settleEnd(
   segment: Segment,
   found: Found,
   directory: string,
-  hasFailed: boolean,
+  failure: Failure,
 ): Promise<Segment> {
   const { file, sizeBytes: size, torn, from } = found
   if (file === undefined) return segment
@@ -288,9 +301,9 @@ async function settleEnd(
   }
   let last = segment
   // A damaged segment is kept as it is, and takes nothing any more.
-  if (segment.gaps.length > 0 || segment.sizeBytes <= from.position)
-    await writeAgain(context, file, from, segment)
-  else last = await moveFound(context, segment, file, from, directory, hasFailed)
+  const isKept = segment.gaps.length > 0 || segment.sizeBytes <= from.position
+  if (isKept || !(failure.hasFailed || failure.isMarked)) await writeAgain(context, file, from, segment)
+  else last = await moveFound(context, segment, file, from, directory, failure)
   if (last.gaps.length > 0 || found.scannedBytes >= rescanBytesMin) await last.writeIndex()
   return last
 }
@@ -302,17 +315,17 @@ async function moveFound(
   file: DiskFile,
   from: Place,
   directory: string,
-  hasFailed: boolean,
+  failure: Failure,
 ): Promise<Segment> {
   try {
     return await moveTail(context, directory, segment, file, from)
   } catch (error) {
     if (!isFull(error)) throw error
     // What a sync that failed has left here must not be built on.
-    if (hasFailed) throw storeFull(error)
+    if (failure.hasFailed) throw storeFull(error)
   }
-  // As a rule nothing failed in the process before: reads and deletions must not wait for room. What is written next goes to
-  // a new segment, so that at least that has blocks of its own.
+  // A process that is new must not keep reads and deletions waiting for room. What is written next goes to a new segment, so
+  // that at least that has blocks of its own.
   await writeAgain(context, file, from, segment)
   segment.isSealed = true
   return segment

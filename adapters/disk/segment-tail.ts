@@ -19,6 +19,21 @@ const pieceBytes = 1024 * 1024
 /** What a crash may leave of an end that was being copied: the segment still has all of it. */
 export const unfinishedEnding = '.tail.tmp'
 
+/**
+ * Stands in the directory of a log from when a write or a sync of it failed until its end was moved. Never synced: it is for
+ * the next process, which finds in the kernel's memory what this one left there. After a power cut nothing reads otherwise
+ * than it is on the disk.
+ */
+export const failureMark = 'failed'
+
+export async function markFailure({ fileSystem, logger }: StoreContext, directory: string): Promise<void> {
+  try {
+    await (await fileSystem.open(`${directory}/${failureMark}`, 'create')).close()
+  } catch (error) {
+    logger.warn('a log failed, and that could not be noted for the next start', { error })
+  }
+}
+
 /** Where the segment before is to end, and with which offset the tail begins. */
 const nameOfTail = ({ offset, position }: Place): string =>
   `${String(offset).padStart(20, '0')}-${position}.tail`

@@ -83,8 +83,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'recovery does not sync what it found',
     batteries: ['simdisk'],
-    file: 'adapters/disk/segment-tail.ts',
-    find: 'await copy.sync()',
+    file: 'adapters/disk/recovery.ts',
+    find: 'await file.sync()',
     replace: 'await Promise.resolve()',
   },
   {
@@ -105,15 +105,22 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'recovery trusts the cache after a failed sync',
     batteries: ['simdisk'],
     file: 'adapters/disk/recovery.ts',
-    find: 'else last = await moveFound(context, segment, file, from, directory, hasFailed)',
-    replace: 'else await file.sync()',
+    find: 'else last = await moveFound(context, segment, file, from, directory, failure)',
+    replace: 'else await writeAgain(context, file, { ...from, position: segment.sizeBytes }, segment)',
   },
   {
     name: 'after a failed sync the end of a log is written again in place',
     batteries: ['simdisk', 'failing-device'],
     file: 'adapters/disk/recovery.ts',
-    find: 'else last = await moveFound(context, segment, file, from, directory, hasFailed)',
+    find: 'else last = await moveFound(context, segment, file, from, directory, failure)',
     replace: 'else await writeAgain(context, file, from, segment)',
+  },
+  {
+    name: 'a failed sync is not noted for the next process',
+    batteries: ['simdisk'],
+    file: 'adapters/disk/disk-log.ts',
+    find: 'this.#marking = markFailure(this.#context, this.#options.directory)',
+    replace: '',
   },
   {
     name: 'the move of the end of a log is not finished after a kill',
