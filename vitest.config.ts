@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 // Tests run from the sources: the `source` condition of package.json's exports names the .ts files,
@@ -16,6 +17,8 @@ export default defineConfig({
     restoreMocks: true,
     // One for each processor: many tests wait, for a disk or a process, and the runner itself does little.
     maxWorkers: availableParallelism(),
+    // For the processes that tests start: with it, each spares most of the time that it takes to load its modules.
+    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url)) },
     testTimeout: 20_000,
     hookTimeout: 20_000,
     coverage: {
