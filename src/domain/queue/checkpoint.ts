@@ -1,10 +1,4 @@
-/**
- * What is stored of a queue group's partition, so that its state outlives the broker: as a value, and as bytes.
- *
- * One version byte, then unsigned varints: floor, epoch, delivery bound, base time; the number of settled runs above the floor
- * and for each the gap before it and its length; the number of tried runs and for each the gap before it, its
- * length, attempts * 2 + failing, and due, first and last delivery time (0: none) less the base time.
- */
+/** What is stored of a queue group's partition, so that its state outlives the broker. As bytes: see checkpoint-codec.ts. */
 
 /** Most settled runs above the floor that are stored; the lease table hands out nothing fresh while there are more. */
 export const settledRunsMax = 65_536

@@ -1,0 +1,216 @@
+/**
+ * Checkpoints as bytes. A version byte, then unsigned varints:
+ *
+ *     floor, epoch, delivery bound, base time
+ *     number of settled runs, then of each: gap before it, length
+ *     number of tried runs, then of each: gap before it, length, attempts * 2 + failing,
+ *         due, first and last delivery time (0: none, otherwise one more than what they are after the base time)
+ *
+ * The first gap of each list counts from the floor.
+ */
+import { RatatoskrError } from '../errors.ts'
+import { checkpointBytesMax, type QueueCheckpoint, settledRunsMax, type TriedRun } from './checkpoint.ts'
+import { attemptsMask } from './pages.ts'
+
+const version = 1
+const settledBytesMax = checkpointBytesMax - 64 * 1024
+const headerBytesMax = 1 + 6 * 8
+const entryBytesMax = 6 * 8
+
+/**
+ * The bytes of a checkpoint, at most `checkpointBytesMax`. What would be more is left out so that nothing comes too early
+ * and nothing that is not settled counts as settled: settled runs beyond a bound are left out, the highest first (after a
+ * crash they would be delivered again); then the times of neighbours that were tried equally often become one (the
+ * latest due time), and at last the attempts of the highest offsets are left out.
+ */
+export function encodeCheckpoint(checkpoint: QueueCheckpoint): Uint8Array {
+  const { floor, epoch, deliveryBound, settled, tried } = checkpoint
+  const baseMs = baseTimeOf(tried)
+  const settledPart = new Part(settledBytesMax)
+  let at = floor
+  for (let i = 0; i < settled.length && settledPart.count < settledRunsMax; i += 2) {
+    if (!settledPart.add(settled[i] - at, settled[i + 1] - settled[i])) break
+    at = settled[i + 1]
+  }
+  const bytesLeft = checkpointBytesMax - headerBytesMax - settledPart.size
+  let triedPart = new Part(bytesLeft)
+  if (!addTried(triedPart, tried, floor, baseMs)) {
+    triedPart = new Part(bytesLeft)
+    addTried(triedPart, coarsened(tried), floor, baseMs)
+  }
+  const head = new Part(headerBytesMax)
+  head.add(version, floor, epoch, deliveryBound, baseMs, settledPart.count)
+  const middle = new Part(8)
+  middle.add(triedPart.count)
+  const parts = [head, settledPart, middle, triedPart]
+  const bytes = new Uint8Array(parts.reduce((sum, { size }) => sum + size, 0))
+  let end = 0
+  for (const part of parts) {
+    bytes.set(part.bytes, end)
+    end += part.size
+  }
+  return bytes
+}
+
+/**
+ * Reads a checkpoint.
+ * @throws RTK_STORE_CORRUPT for everything that `encodeCheckpoint` does not write
+ */
+export function decodeCheckpoint(bytes: Uint8Array): QueueCheckpoint {
+  if (bytes.length > checkpointBytesMax) throw corrupt(`it has ${bytes.length} bytes`)
+  const reader = new Reader(bytes)
+  const found = reader.next()
+  if (found !== version) throw corrupt(`version ${version} expected, got ${found}`)
+  const floor = reader.next()
+  const epoch = reader.next()
+  const deliveryBound = reader.next()
+  const baseMs = reader.next()
+  const settled = readSettled(reader, floor)
+  const tried = readTried(reader, floor, baseMs)
+  if (!reader.atEnd) throw corrupt('bytes are left after its end')
+  return { floor, epoch, deliveryBound, settled, tried }
+}
+
+function addTried(part: Part, tried: readonly TriedRun[], floor: number, baseMs: number): boolean {
+  const after = (timeMs: number): number => (timeMs === 0 ? 0 : timeMs - baseMs + 1)
+  let at = floor
+  for (const { from, to, attempts, failing, dueMs, firstAtMs, lastAtMs } of tried) {
+    const flags = attempts * 2 + (failing ? 1 : 0)
+    if (!part.add(from - at, to - from, flags, after(dueMs), after(firstAtMs), after(lastAtMs))) return false
+    at = to
+  }
+  return true
+}
+
+/** Neighbours that were tried equally often become one run. */
+function coarsened(tried: readonly TriedRun[]): TriedRun[] {
+  const runs: TriedRun[] = []
+  for (const run of tried) {
+    const last = runs.at(-1)
+    if (last?.to !== run.from || last.attempts !== run.attempts || last.failing !== run.failing)
+      runs.push(run)
+    else {
+      runs[runs.length - 1] = {
+        ...last,
+        to: run.to,
+        dueMs: Math.max(last.dueMs, run.dueMs),
+        firstAtMs: Math.min(last.firstAtMs, run.firstAtMs),
+        lastAtMs: Math.max(last.lastAtMs, run.lastAtMs),
+      }
+    }
+  }
+  return runs
+}
+
+function baseTimeOf(tried: readonly TriedRun[]): number {
+  let baseMs = Number.POSITIVE_INFINITY
+  for (const { dueMs, firstAtMs, lastAtMs } of tried) {
+    for (const timeMs of [dueMs, firstAtMs, lastAtMs]) if (timeMs > 0 && timeMs < baseMs) baseMs = timeMs
+  }
+  return baseMs === Number.POSITIVE_INFINITY ? 0 : baseMs
+}
+
+function readSettled(reader: Reader, floor: number): number[] {
+  const count = reader.next()
+  if (count > settledRunsMax) throw corrupt(`it has ${count} settled runs`)
+  const settled: number[] = []
+  let at = floor
+  for (let i = 0; i < count; i++) {
+    const from = safe(at + reader.next())
+    at = safe(from + positive(reader.next()))
+    settled.push(from, at)
+  }
+  return settled
+}
+
+function readTried(reader: Reader, floor: number, baseMs: number): TriedRun[] {
+  const count = reader.next()
+  const tried: TriedRun[] = []
+  const time = (): number => {
+    const after = reader.next()
+    return after === 0 ? 0 : safe(baseMs + after - 1)
+  }
+  let at = floor
+  for (let i = 0; i < count; i++) {
+    const from = safe(at + reader.next())
+    at = safe(from + positive(reader.next()))
+    const flags = reader.next()
+    if (flags === 0 || flags > attemptsMask * 2 + 1) throw corrupt(`attempts ${flags} in it`)
+    const [dueMs, firstAtMs, lastAtMs] = [time(), time(), time()]
+    const attempts = Math.floor(flags / 2)
+    tried.push({ from, to: at, attempts, failing: flags % 2 === 1, dueMs, firstAtMs, lastAtMs })
+  }
+  return tried
+}
+
+/** Entries of varints, up to a number of bytes. */
+class Part {
+  count = 0
+  size = 0
+  readonly #sizeMax: number
+  #buffer = new Uint8Array(256)
+
+  constructor(sizeMax: number) {
+    this.#sizeMax = sizeMax
+  }
+
+  get bytes(): Uint8Array {
+    return this.#buffer.subarray(0, this.size)
+  }
+
+  /** Adds one entry. @returns false, and nothing is added, when there is no room */
+  add(...values: readonly number[]): boolean {
+    if (this.#buffer.length < this.size + entryBytesMax) {
+      const grown = new Uint8Array(this.#buffer.length * 2)
+      grown.set(this.#buffer)
+      this.#buffer = grown
+    }
+    let end = this.size
+    for (const value of values) {
+      let rest = value
+      for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#buffer[end++] = (rest % 0x80) | 0x80
+      this.#buffer[end++] = rest
+    }
+    if (end > this.#sizeMax) return false
+    this.size = end
+    this.count++
+    return true
+  }
+}
+
+class Reader {
+  readonly #bytes: Uint8Array
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  get atEnd(): boolean {
+    return this.#at === this.#bytes.length
+  }
+
+  next(): number {
+    let value = 0
+    for (let scale = 1; scale <= 2 ** 49; scale *= 0x80) {
+      const byte = this.#bytes[this.#at++]
+      if (byte === undefined) throw corrupt('it ends too early')
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) return safe(value)
+    }
+    throw corrupt('a number in it is too long')
+  }
+}
+
+function safe(value: number): number {
+  if (value <= Number.MAX_SAFE_INTEGER) return value
+  throw corrupt('a number in it is too large')
+}
+
+function positive(value: number): number {
+  if (value > 0) return value
+  throw corrupt('a run in it is empty')
+}
+
+const corrupt = (what: string): RatatoskrError =>
+  new RatatoskrError('RTK_STORE_CORRUPT', `the stored checkpoint of a queue group cannot be read: ${what}`)

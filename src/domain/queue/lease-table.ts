@@ -1,0 +1,467 @@
+/**
+ * The leases of one partition of a queue group: see lease-types.ts for what each method does. This is where the parts work
+ * together: states of messages, deliveries that are out, what is ready, and the order of keys.
+ */
+import type { QueueCheckpoint } from './checkpoint.ts'
+import { settledRunsMax } from './checkpoint.ts'
+import { collectRuns } from './checkpoint-of-table.ts'
+import { Deliveries } from './deliveries.ts'
+import { KeyOrder } from './key-order.ts'
+import type {
+  FailedMessage,
+  LeaseTableApi,
+  LeaseTableOptions,
+  Loss,
+  ReadyRun,
+  SettleCounts,
+  SettleKind,
+} from './lease-types.ts'
+import { MessageEnds } from './message-ends.ts'
+import { MessageStates } from './message-states.ts'
+import { attemptsMask, delayed, failing, leased, none, pageOffsets, seenFlag, waiting } from './pages.ts'
+import { RangeHeap } from './range-heap.ts'
+import { ReadyQueue } from './ready-queue.ts'
+import { RestoredState } from './restored-state.ts'
+
+const placeMask = pageOffsets - 1
+const TWO_31 = 0x8000_0000
+const TWO_32 = 0x1_0000_0000
+const deliveryBoundStepDefault = 10_000
+
+/** The state of one partition of a queue group. */
+export class LeaseTable implements LeaseTableApi {
+  readonly #ordered: boolean
+  readonly #boundStep: number
+  readonly #states: MessageStates
+  readonly #deliveries = new Deliveries()
+  readonly #order: KeyOrder
+  readonly #ready: ReadyQueue
+  readonly #delays = new RangeHeap()
+  readonly #ends: MessageEnds
+  #restored: RestoredState
+  #epoch: number
+  #counter = 0
+  #deliveryBound = 0
+  /** Below it, messages may have been delivered without that being known. */
+  #doubtBound: number
+
+  constructor({ ordered, epoch, start, retriesMax, restored, deliveryBoundStep }: LeaseTableOptions) {
+    this.#ordered = ordered
+    this.#boundStep = deliveryBoundStep ?? deliveryBoundStepDefault
+    this.#epoch = epoch
+    this.#states = new MessageStates(ordered, restored?.floor ?? start)
+    this.#order = new KeyOrder(this.#states.pages)
+    this.#ready = new ReadyQueue(ordered, this.#states, this.#deliveries)
+    this.#ends = new MessageEnds(
+      {
+        ordered,
+        states: this.#states,
+        deliveries: this.#deliveries,
+        order: this.#order,
+        ready: this.#ready,
+        delays: this.#delays,
+      },
+      retriesMax,
+    )
+    this.#restored = new RestoredState(restored)
+    this.#doubtBound = restored?.deliveryBound ?? 0
+  }
+
+  get retriesMax(): number {
+    return this.#ends.retriesMax
+  }
+
+  set retriesMax(retriesMax: number) {
+    this.#ends.retriesMax = retriesMax
+  }
+
+  get floor(): number {
+    return this.#states.floor
+  }
+
+  get nextOffset(): number {
+    return this.#states.nextOffset
+  }
+
+  get unsettled(): number {
+    const { waiting, leased, delayed, failing } = this.#states
+    return waiting + leased + delayed + failing
+  }
+
+  get waiting(): number {
+    return this.#states.waiting
+  }
+
+  get leased(): number {
+    return this.#states.leased
+  }
+
+  get delayed(): number {
+    return this.#states.delayed
+  }
+
+  get failing(): number {
+    return this.#states.failing
+  }
+
+  get runs(): number {
+    return this.#states.runs + this.#restored.runs
+  }
+
+  get changes(): number {
+    return this.#ends.changes
+  }
+
+  get deliveryBound(): number {
+    return this.#deliveryBound
+  }
+
+  get needsBound(): boolean {
+    return this.#deliveryBound - this.#ready.freshAt < this.#boundStep / 2
+  }
+
+  get nextDueMs(): number {
+    return Math.min(this.#deliveries.nextDeadlineMs, this.#delays.topKey)
+  }
+
+  admit(to: number, keyHashes?: Int32Array, settledRanges: readonly number[] = []): void {
+    const states = this.#states
+    const from = states.nextOffset
+    let range = 0
+    while (states.nextOffset < to) {
+      const at = states.nextOffset
+      while (range < settledRanges.length && settledRanges[range + 1] <= at) range += 2
+      const inRange = range < settledRanges.length && settledRanges[range] <= at
+      const settledTo = Math.max(this.#restored.settledUntil(at), inRange ? settledRanges[range + 1] : at)
+      if (settledTo > at) states.admitSettled(Math.min(to, settledTo))
+      else states.admitWaiting(Math.min(to, this.#restored.nextSettled, settledRanges[range] ?? to))
+    }
+    if (this.#ordered && keyHashes !== undefined) {
+      for (let at = from; at < to; at++) {
+        const hash = keyHashes[at - from]
+        if (hash !== 0 && states.of(at) === waiting) this.#order.append(at, hash)
+      }
+    }
+    this.#restoreTried(from, to)
+    this.#ends.changes++
+  }
+
+  next(member: number, countMax: number, nowMs: number): ReadyRun | undefined {
+    if (this.#delays.topKey <= nowMs) this.#ends.endDelays(nowMs)
+    const limit = Math.min(this.#states.nextOffset, this.#deliveryBound)
+    const from = this.#ready.first(member, this.runs < settledRunsMax ? limit : 0)
+    if (from === none || countMax < 1) return undefined
+    let end = Math.min(limit, from + countMax)
+    if (from < this.#doubtBound) end = Math.min(end, this.#doubtBound)
+    const to = this.#ready.endOfRun(from, end, member)
+    const tries = this.#states.pages.of(from).attempts[from & placeMask]
+    return {
+      from,
+      to,
+      attempt: (tries & attemptsMask) + 1,
+      redelivered: (tries & seenFlag) !== 0 || from < this.#doubtBound,
+    }
+  }
+
+  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number): number {
+    const states = this.#states
+    if (from >= to || from < states.floor || to > states.nextOffset || to > this.#deliveryBound) return 0
+    if (this.#ready.endOfRun(from, to, member) !== to) return 0
+    const lease = this.#nextLease()
+    const tries = states.pages.of(from).attempts[from & placeMask] & attemptsMask
+    const attempt = Math.min(tries + 1, attemptsMask)
+    const slot = this.#deliveries.add(lease, member, from, to, attempt, nowMs, nowMs + leaseMs)
+    states.move(from, to, waiting, leased)
+    for (let at = from; at < to; ) {
+      const page = states.pages.of(at)
+      const end = Math.min(to, page.base + pageOffsets)
+      page.attempts.fill(attempt | seenFlag, at - page.base, end - page.base)
+      page.slots.fill(slot, at - page.base, end - page.base)
+      at = end
+    }
+    this.#ready.leased(from, to, member)
+    this.#ends.hold(member, to - from)
+    return lease
+  }
+
+  attemptOf(lease: number): number {
+    const slot = this.#deliveries.find(lease)
+    return slot === -1 ? 0 : this.#deliveries.attempts[slot]
+  }
+
+  settle(
+    kind: SettleKind,
+    lease: number,
+    from: number,
+    to: number,
+    nowMs: number,
+    delayMs = 0,
+  ): SettleCounts {
+    const counts = this.#eachHeld(lease, from, to, (slot, first, end) => {
+      this.#ends.end(kind, slot, first, end, nowMs, delayMs)
+    })
+    this.#finish()
+    return counts
+  }
+
+  ackUpTo(member: number, to: number, nowMs: number): number {
+    const { members } = this.#deliveries
+    let count = 0
+    const end = Math.min(to, this.#states.nextOffset)
+    for (let at = this.#states.floor; at < end; ) {
+      const page = this.#states.pages.at(at)
+      if (page === undefined) {
+        at = at - (at % pageOffsets) + pageOffsets
+        continue
+      }
+      const slot = page.slots[at & placeMask]
+      const first = at
+      at = page.states[at & placeMask] === leased ? this.#endOfHeld(slot, at, end) : at + 1
+      if (page.states[first & placeMask] !== leased || members[slot] !== member) continue
+      this.#ends.end('ack', slot, first, at, nowMs, 0)
+      count += at - first
+    }
+    this.#finish()
+    return count
+  }
+
+  extend(lease: number, from: number, to: number, untilMs: number): SettleCounts {
+    const deliveries = this.#deliveries
+    let part = none
+    return this.#eachHeld(lease, from, to, (slot, first, end) => {
+      if (end - first === deliveries.left[slot]) {
+        deliveries.setDeadline(slot, untilMs)
+        return
+      }
+      if (part === none) part = deliveries.split(deliveries.parents[slot], first, end, untilMs)
+      deliveries.move(slot, part, first, end)
+      for (let at = first; at < end; at++) this.#states.pages.of(at).slots[at & placeMask] = part
+    })
+  }
+
+  holds(lease: number, offset: number): boolean {
+    const page = this.#states.pages.at(offset)
+    if (page === undefined || page.states[offset & placeMask] !== leased) return false
+    return this.#deliveries.leases[page.slots[offset & placeMask]] === lease
+  }
+
+  heldBy(member: number): number {
+    return this.#ends.heldBy(member)
+  }
+
+  expire(nowMs: number): number {
+    const deliveries = this.#deliveries
+    let count = 0
+    while (deliveries.nextDeadlineMs <= nowMs) {
+      const slot = deliveries.first
+      this.#eachOfSlot(slot, (first, end) => {
+        count += end - first
+        this.#ends.tell(slot, first, end, 'timeout')
+        this.#ends.lose(slot, first, end, 'timeout')
+      })
+    }
+    this.#finish()
+    return count + this.#ends.endDelays(nowMs)
+  }
+
+  leave(member: number): number {
+    const { parents, members, left, used } = this.#deliveries
+    let count = 0
+    for (let slot = 0; slot < used; slot++) {
+      if (parents[slot] === -1 || members[slot] !== member || left[slot] === 0) continue
+      this.#eachOfSlot(slot, (first, end) => {
+        count += end - first
+        this.#ends.lose(slot, first, end, 'left')
+      })
+    }
+    this.#finish()
+    this.#ready.leave(member)
+    return count
+  }
+
+  seek(offset: number): void {
+    const { parents, left, used } = this.#deliveries
+    for (let slot = 0; slot < used; slot++) {
+      if (parents[slot] === -1 || left[slot] === 0) continue
+      this.#eachOfSlot(slot, (first, end) => this.#ends.tell(slot, first, end, 'seek'))
+    }
+    this.#doubtBound = Math.max(this.#doubtBound, this.#ready.freshAt)
+    this.#states.reset(offset)
+    this.#deliveries.clear()
+    this.#order.clear()
+    this.#ready.clear(offset)
+    this.#delays.clear()
+    this.#ends.clear()
+    this.#restored = new RestoredState(undefined)
+  }
+
+  skip(from: number, to: number): number {
+    return this.#eachIdle(from, to, (first, end, state) => this.#ends.settle(first, end, state))
+  }
+
+  fail(from: number, to: number): number {
+    return this.#eachIdle(from, to, (first, end, state) => this.#ends.failIdle(first, end, state))
+  }
+
+  takeFailing(): readonly FailedMessage[] {
+    return this.#ends.takeFailing()
+  }
+
+  buried(offset: number): boolean {
+    if (!this.#isFailing(offset)) return false
+    this.#ends.settle(offset, offset + 1, failing)
+    return true
+  }
+
+  buryAgain(offset: number): void {
+    if (this.#isFailing(offset)) this.#ends.report(offset, offset + 1, 'restored', 0)
+  }
+
+  takeLosses(): readonly Loss[] {
+    return this.#ends.takeLosses()
+  }
+
+  checkpoint(): QueueCheckpoint {
+    const { settled: runs, tried } = collectRuns(this.#states, this.#deliveries, this.#delays)
+    this.#restored.appendTo(runs, tried, this.#states.nextOffset)
+    return {
+      floor: this.#states.floor,
+      // The next epoch is taken when the counter is used up: it must be stored by then.
+      epoch: this.#counter < TWO_31 ? this.#epoch : this.#epoch + 1,
+      deliveryBound: Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + this.#boundStep),
+      settled: runs,
+      tried,
+    }
+  }
+
+  stored({ deliveryBound }: QueueCheckpoint): void {
+    this.#deliveryBound = Math.max(this.#deliveryBound, deliveryBound)
+  }
+
+  /** Visits the messages of a range that a lease holds, as runs of one slot each. */
+  #eachHeld(
+    lease: number,
+    from: number,
+    to: number,
+    visit: (slot: number, first: number, end: number) => void,
+  ): SettleCounts {
+    const deliveries = this.#deliveries
+    const whole = deliveries.find(lease)
+    if (whole === none) return { settled: 0, repeated: 0, lost: Math.max(1, to - from) }
+    const first = Math.max(from, deliveries.froms[whole])
+    const end = Math.min(to, deliveries.tos[whole])
+    const inside = Math.max(0, end - first)
+    let held = 0
+    let repeated = 0
+    let lost = from === 0 ? 0 : Math.max(0, to - from) - inside
+    for (let at = first; at < end; ) {
+      const page = this.#states.pages.at(at)
+      const slot =
+        page !== undefined && page.states[at & placeMask] === leased ? page.slots[at & placeMask] : none
+      if (slot !== none && deliveries.parents[slot] === whole) {
+        const runEnd = this.#endOfHeld(slot, at, end)
+        visit(slot, at, runEnd)
+        held += runEnd - at
+        at = runEnd
+      } else {
+        if (deliveries.wasLost(whole, at)) lost++
+        else repeated++
+        at++
+      }
+    }
+    return { settled: held, repeated, lost }
+  }
+
+  /** Visits the messages that a slot holds, as runs. */
+  #eachOfSlot(slot: number, visit: (first: number, end: number) => void): void {
+    const { froms, tos, left } = this.#deliveries
+    let remaining = left[slot]
+    const end = tos[slot]
+    for (let at = froms[slot]; remaining > 0 && at < end; ) {
+      const page = this.#states.pages.at(at)
+      if (page?.states[at & placeMask] !== leased || page.slots[at & placeMask] !== slot) {
+        at++
+        continue
+      }
+      const runEnd = this.#endOfHeld(slot, at, end)
+      remaining -= runEnd - at
+      visit(at, runEnd)
+      at = runEnd
+    }
+  }
+
+  /** The end of the run of messages from `from` on, one that the slot holds, before `limit`. */
+  #endOfHeld(slot: number, from: number, limit: number): number {
+    const { froms, tos, left } = this.#deliveries
+    // All of the delivery is still held, in one piece.
+    if (left[slot] === tos[slot] - froms[slot]) return Math.min(limit, tos[slot])
+    let at = from
+    while (at < limit) {
+      const page = this.#states.pages.at(at)
+      if (page === undefined) return at
+      const end = Math.min(limit, page.base + pageOffsets) - page.base
+      let place = at - page.base
+      while (place < end && page.states[place] === leased && page.slots[place] === slot) place++
+      at = page.base + place
+      if (place < end) return at
+    }
+    return at
+  }
+
+  /** Visits what of a range waits or is delayed, as runs of one state. */
+  #eachIdle(from: number, to: number, visit: (first: number, end: number, state: number) => void): number {
+    const states = this.#states
+    const end = Math.min(to, states.nextOffset)
+    let count = 0
+    for (let at = Math.max(from, states.floor); at < end; ) {
+      const state = states.of(at)
+      const first = at++
+      if (state !== waiting && state !== delayed) continue
+      while (at < end && states.of(at) === state) at++
+      visit(first, at, state)
+      count += at - first
+    }
+    return count
+  }
+
+  #restoreTried(from: number, to: number): void {
+    const { pages } = this.#states
+    for (const run of this.#restored.triedIn(from, to)) {
+      for (let at = run.from; at < run.to; at++) {
+        const page = pages.at(at)
+        const place = at & placeMask
+        if (page?.states[place] !== waiting) continue
+        page.attempts[place] = run.attempts | seenFlag
+        page.times ??= new Float64Array(2 * pageOffsets)
+        page.times[place] = run.firstAtMs
+        page.times[place + pageOffsets] = run.lastAtMs
+        if (run.failing) {
+          this.#states.move(at, at + 1, waiting, failing)
+          this.#ends.report(at, at + 1, 'restored', 0)
+        } else if (run.dueMs > 0) {
+          this.#states.move(at, at + 1, waiting, delayed)
+          this.#delays.push(run.dueMs, at, at + 1)
+        }
+      }
+    }
+  }
+
+  #nextLease(): number {
+    if (++this.#counter === TWO_32) {
+      this.#epoch++
+      this.#counter = 1
+    }
+    return this.#epoch * TWO_32 + this.#counter
+  }
+
+  #isFailing(offset: number): boolean {
+    const { floor, nextOffset } = this.#states
+    return offset >= floor && offset < nextOffset && this.#states.of(offset) === failing
+  }
+
+  /** At the end of each call that ends leases. */
+  #finish(): void {
+    this.#ends.flush()
+    if (this.#states.leased === 0) this.#deliveries.shrink()
+  }
+}

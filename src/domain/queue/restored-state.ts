@@ -1,0 +1,59 @@
+/** What a checkpoint says of messages that have not been admitted yet, as admission reaches them. */
+import type { QueueCheckpoint, TriedRun } from './checkpoint.ts'
+
+/** The part of a checkpoint that is still ahead. */
+export class RestoredState {
+  readonly #settled: readonly number[]
+  readonly #tried: readonly TriedRun[]
+  #settledAt = 0
+  #triedAt = 0
+
+  constructor(checkpoint: QueueCheckpoint | undefined) {
+    this.#settled = checkpoint?.settled ?? []
+    this.#tried = checkpoint?.tried ?? []
+  }
+
+  /** Settled runs that are ahead, or begun. */
+  get runs(): number {
+    return (this.#settled.length - this.#settledAt) / 2
+  }
+
+  /** The end of the settled run that `offset` is in; `offset` when it is in none. Ask with ascending offsets. */
+  settledUntil(offset: number): number {
+    while (this.#settledAt < this.#settled.length && this.#settled[this.#settledAt + 1] <= offset) {
+      this.#settledAt += 2
+    }
+    const inside = this.#settledAt < this.#settled.length && this.#settled[this.#settledAt] <= offset
+    return inside ? this.#settled[this.#settledAt + 1] : offset
+  }
+
+  /** Where the next settled run begins, after `settledUntil` with the same offset. */
+  get nextSettled(): number {
+    return this.#settled[this.#settledAt] ?? Number.POSITIVE_INFINITY
+  }
+
+  /** The tried runs, or their parts, in [from, to); each is given once. Ask with ascending ranges. */
+  *triedIn(from: number, to: number): Generator<TriedRun, void, undefined> {
+    for (; this.#triedAt < this.#tried.length; this.#triedAt++) {
+      const run = this.#tried[this.#triedAt]
+      if (run.from >= to) return
+      if (run.to > from) yield { ...run, from: Math.max(run.from, from), to: Math.min(run.to, to) }
+      if (run.to > to) return
+    }
+  }
+
+  /** Adds what is from `offset` on to a checkpoint. */
+  appendTo(settled: number[], tried: TriedRun[], offset: number): void {
+    for (let i = this.#settledAt; i < this.#settled.length; i += 2) {
+      const from = Math.max(offset, this.#settled[i])
+      const to = this.#settled[i + 1]
+      if (from >= to) continue
+      if (settled.length > 0 && settled[settled.length - 1] === from) settled[settled.length - 1] = to
+      else settled.push(from, to)
+    }
+    for (let i = this.#triedAt; i < this.#tried.length; i++) {
+      const run = this.#tried[i]
+      if (run.to > offset) tried.push({ ...run, from: Math.max(run.from, offset) })
+    }
+  }
+}
