@@ -21,6 +21,7 @@ import { missingOf, notedLogs, withoutExplainedHoles } from './inspect-missing.t
 import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
 import { coded, misplacedIn, tolerantFileSystem, unreadableSegment } from './misplaced.ts'
 import { baseOffsetOfName } from './segment.ts'
+import { failureMark } from './segment-tail.ts'
 import { generationOf } from './state-copies.ts'
 
 /** One thing that was found, as a row. */
@@ -191,6 +192,15 @@ function* logFindings(
   }
   for (const name of strangers) {
     if (missing.length > 0 && name.endsWith('.index')) continue
+    if (name === failureMark) {
+      yield {
+        severity: 'info',
+        ...{ file: `${folder}/${name}`, state: 'failed' },
+        problem: 'a write or a sync of the log failed: check the disk',
+        advice: 'nothing: the broker writes the end of the log to other blocks when it opens it',
+      }
+      continue
+    }
     if (/\.tail(\.tmp)?$/.test(name)) {
       yield {
         severity: 'info',

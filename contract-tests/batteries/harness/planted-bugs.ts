@@ -123,13 +123,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: '',
   },
   {
-    name: 'the move of the end of a log is not finished after a kill',
-    batteries: ['simdisk'],
-    file: 'adapters/disk/recovery.ts',
-    find: 'if (await finishTails(context, directory, names)) names = await fileSystem.list(directory)',
-    replace: '',
-  },
-  {
     name: 'the end of a log is moved and the segment before it not cut',
     batteries: ['simdisk'],
     file: 'adapters/disk/segment-tail.ts',
