@@ -32,7 +32,7 @@ export class Deliveries {
   #places = new Int32Array(slotsMin)
   #heap = new Int32Array(slotsMin)
   #heapSize = 0
-  /** Open addressing by the low bits of the lease: slot + 1, 0 for none. At most half full. */
+  /** Open addressing by lease: slot + 1, 0 for none. At most half full. */
   #index = new Int32Array(slotsMin * 2)
   #free: number[] = []
   readonly #remembered = new Int32Array(rememberedMax).fill(-1)
@@ -53,7 +53,7 @@ export class Deliveries {
   /** The whole delivery of a lease, also when it is over but remembered; -1 when it is not known. */
   find(lease: number): number {
     const mask = this.#index.length - 1
-    for (let at = lease & mask; ; at = (at + 1) & mask) {
+    for (let at = this.#home(lease); ; at = (at + 1) & mask) {
       const slot = this.#index[at] - 1
       if (slot === -1 || this.leases[slot] === lease) return slot
     }
@@ -221,9 +221,14 @@ export class Deliveries {
     for (let slot = 0; slot < this.used; slot++) if (this.parents[slot] === slot) this.#enter(slot)
   }
 
+  /** Leases follow each other: scattered over the index, so that they do not make one long row, which is slow to take out of. */
+  #home(lease: number): number {
+    return Math.imul(lease | 0, 0x9e3779b1) >>> (Math.clz32(this.#index.length) + 1)
+  }
+
   #enter(slot: number): void {
     const mask = this.#index.length - 1
-    let at = this.leases[slot] & mask
+    let at = this.#home(this.leases[slot])
     while (this.#index[at] !== 0) at = (at + 1) & mask
     this.#index[at] = slot + 1
   }
@@ -232,10 +237,10 @@ export class Deliveries {
   #leave(slot: number): void {
     const index = this.#index
     const mask = index.length - 1
-    let hole = this.leases[slot] & mask
+    let hole = this.#home(this.leases[slot])
     while (index[hole] !== slot + 1) hole = (hole + 1) & mask
     for (let at = (hole + 1) & mask; index[at] !== 0; at = (at + 1) & mask) {
-      const home = this.leases[index[at] - 1] & mask
+      const home = this.#home(this.leases[index[at] - 1])
       if (((at - home) & mask) < ((at - hole) & mask)) continue
       index[hole] = index[at]
       hole = at
