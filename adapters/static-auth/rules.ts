@@ -26,6 +26,7 @@ const allActions = Object.keys({
   'group:describe': true,
   'group:consume': true,
   'group:seek': true,
+  'group:configure': true,
   'broker:describe': true,
 } satisfies Record<Action, true>) as readonly Action[]
 

@@ -4,6 +4,7 @@
  */
 import { RatatoskrError } from '../domain/errors.ts'
 import { defaultNamespace } from '../domain/names.ts'
+import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
 import { defaultTopicConfig, parseTopicConfig } from '../domain/topic-config.ts'
 import type {
   BrokerFacade,
@@ -16,12 +17,16 @@ import type {
   Session,
 } from '../ports/index.ts'
 import { type BrokerOptions, type BrokerSettings, completeSettings } from './broker-options.ts'
+import { TopicDeadLetters } from './dead-letters/dead-letters.ts'
 import { brokerHealth, type LifeState } from './health.ts'
 import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
 import { BuilderPool } from './partitions/accumulator.ts'
+import { ProducerIds } from './producers/producer-ids.ts'
+import { ProducerStore } from './producers/producer-store.ts'
 import { Publisher } from './publish/publisher.ts'
 import { PublishTraffic } from './publish/traffic.ts'
 import { Retention } from './retention.ts'
+import { Scheduler } from './schedule/scheduler.ts'
 import { SessionTable } from './session-table.ts'
 import { brokerStats } from './stats.ts'
 import { StorageRoom } from './storage-room.ts'
@@ -44,8 +49,10 @@ export class Broker implements Component {
   readonly #lifecycle: Lifecycle
   readonly #supervision: Supervision
   readonly #retention: Retention
+  readonly #scheduler: Scheduler
   readonly #sessions: SessionTable
   readonly #room: StorageRoom
+  readonly #producerIds: ProducerIds
   #runners: readonly TransportRunner[] = []
   #life: LifeState = 'stopped'
   #startedAtMs = 0
@@ -62,6 +69,7 @@ export class Broker implements Component {
       metrics.counter('ratatoskr.component.restarts', { kind: name.slice(0, name.indexOf(' ')) }).add(1),
     )
     this.#room = new StorageRoom(platform)
+    this.#producerIds = new ProducerIds(storage.state)
     const offer = new DurabilityOffer(storage.logs.supports.durability)
     const defaults = parseTopicConfig(
       this.#settings.topicDefaults,
@@ -69,6 +77,7 @@ export class Broker implements Component {
       limits,
     )
     offer.levelFor(defaults.durability)
+    const expansion = { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax }
     this.#topics = new TopicRegistry({
       store: storage.logs,
       state: storage.state,
@@ -81,16 +90,20 @@ export class Broker implements Component {
       traffic: this.#traffic,
       supervision: this.#supervision,
       builders: new BuilderPool(platform.checksum),
-      expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
+      expansion,
       verifyRecords: this.#settings.verifyRecords,
       room: this.#room,
+      producers: new ProducerStore(storage.state, platform.logger),
     })
+    this.#scheduler = new Scheduler({ platform, limits, topics: this.#topics, state: storage.state, offer, expansion })
+    delivery.useDeadLetters(new TopicDeadLetters({ topics: this.#topics, platform, expansion }))
     this.#retention = new Retention({
       platform,
       intervalMs: this.#settings.retentionIntervalMs,
       timeIndex: storage.logs.supports.timeIndex,
-      topics: () => this.#topics.list(),
-      expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
+      // The scheduler lets go of its log itself: what expires in it is none of its concern.
+      topics: () => this.#topics.list().filter(({ ref }) => !isHiddenTopic(ref)),
+      expansion,
       owedFrom: (topic, partition) => delivery.owedFrom(topic, partition),
     })
     this.#sessions = new SessionTable({
@@ -101,12 +114,14 @@ export class Broker implements Component {
       limits,
       context: {
         topics: this.#topics,
-        publisher: new Publisher({ hooks, platform, limits, offer, traffic: this.#traffic }),
+        publisher: new Publisher({ hooks, platform, limits, offer, traffic: this.#traffic, scheduler: this.#scheduler, expansion }),
         delivery,
+        scheduler: this.#scheduler,
         hooks,
         limits,
         autoCreateTopics: this.#settings.autoCreateTopics,
         stats: () => this.stats(),
+        producerIds: this.#producerIds,
       },
     })
     this.facade = Object.freeze({
@@ -167,7 +182,7 @@ export class Broker implements Component {
 
   health(): Health {
     const transports = this.#runners.map((runner) => runner.health)
-    const troubled = [...this.#supervision.troubled, ...this.#room.trouble]
+    const troubled = [...this.#supervision.troubled, ...this.#room.trouble, ...this.#options.delivery.trouble]
     for (const topic of this.#topics.list()) {
       troubled.push(...topic.trouble)
       for (const partition of topic.partitions) troubled.push(...partition.trouble)
@@ -180,13 +195,18 @@ export class Broker implements Component {
     const stopping = (): RatatoskrError =>
       new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; retry after a pause')
     return [
-      { name: 'state store', start: () => storage.state.start(), stop: () => storage.state.stop() },
+      { name: 'state store', start: () => this.#startState(), stop: () => storage.state.stop() },
       { name: 'log store', start: () => storage.logs.start(), stop: () => storage.logs.stop() },
       { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
       { name: 'delivery', start: () => delivery.start(), stop: () => delivery.stop(stopping()) },
       { name: 'topic clean-up', start: () => this.#topics.cleanUp(), stop: () => {} },
       { name: 'plugins', start: () => plugins.start(), stop: () => plugins.stop() },
       { name: 'retention', start: () => this.#retention.start(), stop: () => this.#retention.stop() },
+      {
+        name: 'scheduled messages',
+        start: () => this.#scheduler.start(),
+        stop: () => this.#scheduler.stop(),
+      },
       { name: 'sessions', start: () => this.#sessions.accept(), stop: () => this.#sessions.close() },
       {
         name: 'transports',
@@ -194,6 +214,11 @@ export class Broker implements Component {
         stop: (deadlineMs) => this.#stopTransports(deadlineMs),
       },
     ]
+  }
+
+  async #startState(): Promise<void> {
+    this.#producerIds.reset()
+    await this.#options.storage.state.start()
   }
 
   async #start(): Promise<void> {

@@ -11,8 +11,11 @@ type MethodNames<T> = {
   [Name in keyof T]-?: T[Name] extends (...args: never[]) => unknown ? Name : never
 }[keyof T]
 
-/** Everything a session can be asked to do, but for ending itself. */
-export type Operation = Exclude<MethodNames<Session>, 'close'>
+/**
+ * Everything a session can be asked to do, but for ending itself, and for a producer id, which is of no use to whoever may
+ * not publish.
+ */
+export type Operation = Exclude<MethodNames<Session>, 'close' | 'initProducer'>
 
 /** Asked of the topic; and of the group too when the call names one, or of each group that would be listed. */
 interface TopicPermission {
@@ -44,6 +47,8 @@ export const operationPermissions = {
   publish: { topic: 'topic:publish' },
   publishMany: { topic: 'topic:publish' },
   publishBatch: { topic: 'topic:publish' },
+  cancelScheduled: { topic: 'topic:publish' },
+  listScheduled: { topic: 'topic:describe' },
   subscribe: { topic: 'topic:consume', group: 'group:consume' },
   subscribeMessages: { topic: 'topic:consume', group: 'group:consume' },
   fetch: { topic: 'topic:consume' },
@@ -54,6 +59,15 @@ export const operationPermissions = {
   deleteGroup: { topic: 'topic:consume', group: 'group:seek' },
   describeGroup: { topic: 'topic:describe', group: 'group:describe' },
   listGroups: { topic: 'topic:describe', eachGroup: 'group:describe' },
+  consume: { topic: 'topic:consume', group: 'group:consume' },
+  take: { topic: 'topic:consume', group: 'group:consume' },
+  settle: { topic: 'topic:consume', group: 'group:consume' },
+  heartbeat: { topic: 'topic:consume', group: 'group:consume' },
+  leaveQueue: { topic: 'topic:consume', group: 'group:consume' },
+  createQueue: { topic: 'topic:consume', group: 'group:configure' },
+  alterQueue: { topic: 'topic:consume', group: 'group:configure' },
+  pauseQueue: { topic: 'topic:consume', group: 'group:configure' },
+  describeQueue: { topic: 'topic:describe', group: 'group:describe' },
   brokerStats: { broker: 'broker:describe' },
 } as const satisfies Record<Operation, Permission>
 

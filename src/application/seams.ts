@@ -9,22 +9,34 @@ import type {
   BatchSink,
   CallOptions,
   CommitRequest,
+  ComponentHealth,
+  ConsumeOptions,
+  DeadLetterReason,
   FetchedBatch,
   FetchRequest,
   GroupDescription,
   GroupFetchRequest,
   GuardEvents,
+  LeasedSubscription,
+  LeaseProof,
+  LeaseSink,
   MaybePromise,
   MessageSink,
   ObserverEvents,
   OffsetRange,
   PartitionOffset,
   Principal,
+  QueueConfig,
+  QueueDescription,
   RatatoskrError,
   SeekRequest,
+  SettleRequest,
+  SettleResult,
   StartPosition,
   SubscribeOptions,
   Subscription,
+  Taken,
+  TakeRequest,
 } from '../ports/index.ts'
 
 /** A partition as readers see it. Offsets are live and synchronous. */
@@ -99,14 +111,80 @@ export interface Delivery {
   /** Live subscriptions on a topic, pushed ones and polling members together. */
   subscriberCount(topic: LiveTopic): number
   readonly totals: DeliveryTotals
+  readonly queues: Queues
+  /** What of it is not well. */
+  readonly trouble: readonly ComponentHealth[]
   /** Ends a topic's subscriptions with `reason` and forgets its groups and their stored offsets. */
   topicDeleted(topic: LiveTopic, reason: RatatoskrError): Promise<void>
   /** Removes the stored offsets of topics that are gone, of those for which `isGone` says so. Failures are reported and left. */
   forgetTopics(isGone: (topicId: string) => boolean): Promise<void>
+  /** Where dead letters go from now on. Asked for once: what publishes them knows delivery, and is made after it. */
+  useDeadLetters(deadLetters: DeadLetters): void
   /** Loads what groups had committed. */
   start(): Promise<void>
   /** Ends every subscription with `reason` and stores what was committed. */
   stop(reason: RatatoskrError): Promise<void>
+}
+
+/** Queue groups: as `QueueSession` in the ports, with names and permissions checked. */
+export interface Queues {
+  consume(
+    topic: LiveTopic,
+    options: ConsumeOptions,
+    sink: LeaseSink,
+    who: Subscriber,
+  ): Promise<LeasedSubscription>
+  take(topic: LiveTopic, request: TakeRequest, who: Subscriber, call?: CallOptions): Promise<Taken>
+  settle(topic: LiveTopic, request: SettleRequest): MaybePromise<readonly SettleResult[]>
+  heartbeat(topic: LiveTopic, group: string, member: string): void
+  leave(topic: LiveTopic, group: string, member: string): void
+  create(
+    topic: LiveTopic,
+    group: string,
+    config: Partial<QueueConfig> | undefined,
+    from: StartPosition | undefined,
+  ): Promise<QueueDescription>
+  alter(topic: LiveTopic, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription>
+  describe(topic: LiveTopic, group: string): Promise<QueueDescription>
+  pause(
+    topic: LiveTopic,
+    group: string,
+    paused: boolean,
+    partitions: readonly number[] | undefined,
+  ): Promise<void>
+  /** True while a member of the group holds the message with this very lease: what a publish that carries it is let in by. */
+  holdsLease(topic: LiveTopic, proof: LeaseProof): boolean
+}
+
+/** A message that a queue group gave up, and what is known of it. */
+export interface DeadLetter {
+  readonly topic: LiveTopic
+  readonly group: string
+  readonly partition: number
+  readonly offset: number
+  readonly reason: DeadLetterReason
+  /** What the last member that had it said; empty when nothing. */
+  readonly error: string
+  /** How often it was delivered. */
+  readonly attempts: number
+  /** When it was delivered for the first and the last time, Unix milliseconds; undefined when that is not known any more. */
+  readonly firstAtMs: number | undefined
+  readonly lastAtMs: number | undefined
+  /** Whole batches, one of which holds the message. */
+  readonly bytes: BatchBytes
+  /** The group's settings for dead letters. */
+  readonly config: Pick<QueueConfig, 'deadLetterTopic' | 'deadLetterRetentionMs'>
+}
+
+/** Where messages go that were given up. */
+export interface DeadLetters {
+  /**
+   * Stores a message as a dead letter, as durably as the dead letter topic promises. Only then may the message be settled;
+   * whoever calls tries again for as long as it rejects.
+   * @returns the topic that it is stored in; undefined when the group's dead letters are dropped
+   * @throws what kept it from being stored
+   */
+  bury(letter: DeadLetter): Promise<string | undefined>
 }
 
 export interface DeliveryTotals {

@@ -1,10 +1,19 @@
-/** The subscriptions of one session: counted, bounded, and ended with it. */
+/** The subscriptions of one session, of either kind: counted, bounded, and ended with it. */
 import { RatatoskrError } from '../domain/errors.ts'
-import type { SinkEvents, Subscription } from '../ports/index.ts'
+
+/** What all kinds of sink have in common. */
+interface Endable {
+  ended(reason: RatatoskrError | undefined): void
+}
+
+/** What all kinds of subscription have in common. */
+interface Closable {
+  close(): Promise<void>
+}
 
 export class SessionSubscriptions {
   readonly #max: number
-  readonly #open = new Set<Subscription>()
+  readonly #open = new Set<Closable>()
   #opening = 0
   #closed = false
 
@@ -20,10 +29,10 @@ export class SessionSubscriptions {
    * Opens a subscription on a sink that tells this session when it ended.
    * @throws RTK_LIMIT_EXCEEDED, RTK_CLOSED when the session was closed meanwhile, what `open` throws
    */
-  async add<Sink extends SinkEvents & { deliver: unknown }>(
+  async add<Sink extends Endable, Opened extends Closable>(
     sink: Sink,
-    open: (sink: Sink) => Promise<Subscription>,
-  ): Promise<Subscription> {
+    open: (sink: Sink) => Promise<Opened>,
+  ): Promise<Opened> {
     if (this.#open.size + this.#opening >= this.#max) {
       throw new RatatoskrError(
         'RTK_LIMIT_EXCEEDED',
@@ -31,7 +40,7 @@ export class SessionSubscriptions {
       )
     }
     let ended = false
-    let subscription: Subscription | undefined
+    let subscription: Opened | undefined
     const watched = watchEnd(sink, () => {
       ended = true
       if (subscription !== undefined) this.#open.delete(subscription)
@@ -58,17 +67,23 @@ export class SessionSubscriptions {
   }
 }
 
+/** What sinks may be called with. */
+const sinkMethods = ['deliver', 'lost', 'assigned'] as const
+
 /** The same sink, whose end is noticed. Its own methods are called on itself, so that class instances work. */
-function watchEnd<Sink extends SinkEvents & { deliver: unknown }>(sink: Sink, onEnd: () => void): Sink {
-  const watched: SinkEvents & { deliver: unknown } = {
-    deliver: (sink.deliver as (...args: unknown[]) => unknown).bind(sink),
-    ended: (reason) => {
+function watchEnd<Sink extends Endable>(sink: Sink, onEnd: () => void): Sink {
+  const methods = sink as Sink &
+    Partial<Record<(typeof sinkMethods)[number], (...args: unknown[]) => unknown>>
+  const watched: Record<string, unknown> = {
+    ended: (reason: RatatoskrError | undefined) => {
       onEnd()
-      sink.ended(reason)
+      return sink.ended(reason)
     },
   }
-  if (sink.assigned !== undefined) watched.assigned = (partitions) => sink.assigned?.(partitions)
-  return watched as Sink
+  for (const name of sinkMethods) {
+    watched[name] = methods[name]?.bind(sink)
+  }
+  return watched as unknown as Sink
 }
 
 export const sessionClosedError = (): RatatoskrError =>

@@ -5,7 +5,7 @@ import { impliedBy, type Operation, operationPermissions } from './permissions.t
 import { BrokerBench, batchOf, codeOf, message, settled } from './testing/broker-bench.ts'
 import { AppendGate } from './testing/log-store-double.ts'
 
-const sink = { deliver: (): void => {}, ended: (): void => {} }
+const sink = { deliver: (): void => {}, ended: (): void => {}, lost: (): void => {} }
 const fromStart = { position: 'earliest' } as const
 
 /** How each operation is called, on a topic and a group that may not exist. */
@@ -31,8 +31,30 @@ const calls: Record<Operation, (session: Session, topic: string) => unknown> = {
   deleteGroup: (session, topic) => session.deleteGroup(topic, 'billing'),
   describeGroup: (session, topic) => session.describeGroup(topic, 'billing'),
   listGroups: (session, topic) => session.listGroups(topic),
+  consume: (session, topic) => session.consume(topic, { group: 'billing' }, sink),
+  take: (session, topic) => session.take(topic, { group: 'billing' }),
+  settle: (session, topic) => session.settle(topic, { group: 'billing', settlements: [] }),
+  heartbeat: (session, topic) => session.heartbeat(topic, 'billing', 'worker'),
+  leaveQueue: (session, topic) => session.leaveQueue(topic, 'billing', 'worker'),
+  createQueue: (session, topic) => session.createQueue(topic, 'billing'),
+  alterQueue: (session, topic) => session.alterQueue(topic, 'billing', {}),
+  describeQueue: (session, topic) => session.describeQueue(topic, 'billing'),
+  pauseQueue: (session, topic) => session.pauseQueue(topic, 'billing', true),
   brokerStats: (session) => session.brokerStats(),
 }
+
+/** Those that are about queue groups; the others are about stream groups, if about any. */
+const queueOperations: ReadonlySet<string> = new Set([
+  'consume',
+  'take',
+  'settle',
+  'heartbeat',
+  'leaveQueue',
+  'createQueue',
+  'alterQueue',
+  'describeQueue',
+  'pauseQueue',
+])
 
 /** The actions that an operation asks for before it does anything; lists only leave out what they may not name. */
 const actionsOf = (operation: Operation): readonly Action[] => {
@@ -101,7 +123,10 @@ describe('permissions', () => {
     const bench = new BrokerBench()
     const owner = await bench.start()
     await owner.createTopic('there')
-    if (operation !== 'subscribe' && operation !== 'subscribeMessages') {
+    if (queueOperations.has(operation)) {
+      if (operation !== 'consume' && operation !== 'take')
+        await owner.take('there', { group: 'billing', member: 'worker' })
+    } else if (operation !== 'subscribe' && operation !== 'subscribeMessages') {
       await owner.commit('there', { group: 'billing', offsets: [{ partition: 0, offset: 0 }] })
     }
     const session = await bench.connect('alice')

@@ -10,8 +10,10 @@ import {
   formatTopicRef,
   isReservedTopicName,
   parseTopicRef,
+  quoteForMessage,
   type TopicRef,
 } from '../domain/names.ts'
+import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
 import type { TopicChanges, TopicConfig, TopicDescription, TopicStats } from '../domain/topic.ts'
 import type {
   BatchBytes,
@@ -20,30 +22,46 @@ import type {
   BrokerStats,
   CallOptions,
   CommitRequest,
+  ConsumeOptions,
   FetchedBatch,
   FetchRequest,
   Grants,
   GroupDescription,
   GroupFetchRequest,
+  LeasedSubscription,
+  LeaseProof,
+  LeaseSink,
   MaybePromise,
   MessageSink,
   PartitionOffset,
   Principal,
+  ProducerIdentity,
   PublishOptions,
   PublishReceipt,
   PublishResult,
+  QueueConfig,
+  QueueDescription,
   Resource,
+  ScheduledPage,
+  ScheduledRequest,
   SeekRequest,
   Session,
+  SettleRequest,
+  SettleResult,
   StartPosition,
   SubscribeOptions,
   Subscription,
+  Taken,
+  TakeRequest,
   TopicCreated,
 } from '../ports/index.ts'
 import { cancellable, throwIfAborted } from './calls.ts'
 import { isPromise } from './maybe-promise.ts'
 import { type GroupOperation, PermissionCheck, type TopicOperation, topicResource } from './permissions.ts'
+import type { ProducerIds } from './producers/producer-ids.ts'
 import type { Publisher } from './publish/publisher.ts'
+import type { Scheduler } from './schedule/scheduler.ts'
+import { cancelScheduled, listScheduled } from './schedule/session-calls.ts'
 import type { Delivery, Hooks, Subscriber } from './seams.ts'
 import { SessionSubscriptions, sessionClosedError } from './session-subscriptions.ts'
 import { topicStats } from './stats.ts'
@@ -54,7 +72,9 @@ import { type TopicRegistry, topicNotFound } from './topics/topic-registry.ts'
 export interface SessionContext {
   readonly topics: TopicRegistry
   readonly publisher: Publisher
+  readonly producerIds: ProducerIds
   readonly delivery: Delivery
+  readonly scheduler: Scheduler
   readonly hooks: Hooks
   readonly limits: Limits
   readonly autoCreateTopics: boolean
@@ -108,7 +128,9 @@ export class BrokerSession implements Session {
 
   async listTopics(): Promise<readonly TopicDescription[]> {
     this.#assertOpen()
-    const visible = this.#context.topics.list().filter((topic) => this.#permissions.lists(topic.ref))
+    const visible = this.#context.topics
+      .list()
+      .filter(({ ref }) => !isHiddenTopic(ref) && this.#permissions.lists(ref))
     return visible.map((topic) => topic.describe()).sort(byName)
   }
 
@@ -146,6 +168,11 @@ export class BrokerSession implements Session {
     )
   }
 
+  async initProducer(): Promise<ProducerIdentity> {
+    this.#assertOpen()
+    return { producerId: await this.#context.producerIds.next(), epoch: 0 }
+  }
+
   publishBatch(
     topic: string,
     partition: number,
@@ -155,6 +182,16 @@ export class BrokerSession implements Session {
     return this.#publishing('publishBatch', topic, options, (live) =>
       this.#context.publisher.publishBatch(live, partition, batch, options, this.principal),
     )
+  }
+
+  async cancelScheduled(topic: string, id: string): Promise<boolean> {
+    const live = this.#existing('cancelScheduled', topic)
+    assertClientMayChange(live.ref)
+    return cancelScheduled(this.#context.scheduler, live, id)
+  }
+
+  async listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage> {
+    return listScheduled(this.#context.scheduler, this.#existing('listScheduled', topic), request)
   }
 
   async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {
@@ -213,6 +250,61 @@ export class BrokerSession implements Session {
     return this.#context.delivery.deleteGroup(this.#existingGroup('deleteGroup', topic, group), group)
   }
 
+  async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
+    const live = await this.#enterSubscribe('consume', topic, options)
+    return this.#subscriptions.add(sink, (watched) =>
+      this.#context.delivery.queues.consume(live, options, watched, this.#who),
+    )
+  }
+
+  async take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
+    throwIfAborted(call?.signal)
+    const live = await this.#enterSubscribe('take', topic, request)
+    return this.#context.delivery.queues.take(live, request, this.#who, call)
+  }
+
+  settle(topic: string, request: SettleRequest): MaybePromise<readonly SettleResult[]> {
+    return this.#context.delivery.queues.settle(this.#existingGroup('settle', topic, request.group), request)
+  }
+
+  heartbeat(topic: string, group: string, member: string): void {
+    this.#context.delivery.queues.heartbeat(this.#existingGroup('heartbeat', topic, group), group, member)
+  }
+
+  leaveQueue(topic: string, group: string, member: string): void {
+    this.#context.delivery.queues.leave(this.#existingGroup('leaveQueue', topic, group), group, member)
+  }
+
+  async createQueue(
+    topic: string,
+    group: string,
+    config?: Partial<QueueConfig>,
+    from?: StartPosition,
+  ): Promise<QueueDescription> {
+    const live = this.#existingGroup('createQueue', topic, group)
+    return this.#context.delivery.queues.create(live, group, config, from)
+  }
+
+  async alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+    const live = this.#existingGroup('alterQueue', topic, group)
+    return this.#context.delivery.queues.alter(live, group, changes)
+  }
+
+  async describeQueue(topic: string, group: string): Promise<QueueDescription> {
+    const live = this.#existingGroup('describeQueue', topic, group)
+    return this.#context.delivery.queues.describe(live, group)
+  }
+
+  async pauseQueue(
+    topic: string,
+    group: string,
+    paused: boolean,
+    partitions?: readonly number[],
+  ): Promise<void> {
+    const live = this.#existingGroup('pauseQueue', topic, group)
+    return this.#context.delivery.queues.pause(live, group, paused, partitions)
+  }
+
   async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {
     return this.#context.delivery.offsets(this.#existing('offsets', topic), position)
   }
@@ -266,7 +358,11 @@ export class BrokerSession implements Session {
     return named
   }
 
-  async #enterSubscribe(operation: GroupOperation, text: string, options: SubscribeOptions): Promise<Topic> {
+  async #enterSubscribe(
+    operation: GroupOperation,
+    text: string,
+    options: Pick<SubscribeOptions, 'group' | 'member'>,
+  ): Promise<Topic> {
     const named = this.#enter(operation, text)
     if (options.group !== undefined) this.#checkGroup(operation, named.ref, options.group)
     if (options.member !== undefined) assertLabel('member', options.member)
@@ -299,6 +395,7 @@ export class BrokerSession implements Session {
   }
 
   #live(named: NamedTopic): Topic | undefined {
+    if (isHiddenTopic(named.ref)) return undefined
     if (named.topic === undefined || named.topic.deleted) named.topic = this.#context.topics.get(named.ref)
     return named.topic
   }
@@ -314,6 +411,16 @@ export class BrokerSession implements Session {
     return named.topic
   }
 
+  /** Runs a publish only while the lease is held: asked in the same turn in which the publish gets its place. */
+  #leased<T>(proof: LeaseProof, run: (topic: Topic) => MaybePromise<T>): (topic: Topic) => MaybePromise<T> {
+    return (topic) => {
+      const source = this.#context.topics.get(parseTopicRef(proof.topic, this.principal.namespace))
+      if (source === undefined || !this.#context.delivery.queues.holdsLease(source, proof))
+        throw leaseLost(proof)
+      return run(topic)
+    }
+  }
+
   #publishing<T>(
     operation: TopicOperation,
     text: string,
@@ -324,10 +431,17 @@ export class BrokerSession implements Session {
     throwIfAborted(signal)
     const named = this.#enterPublish(operation, text)
     const live = this.#live(named)
-    const result = live === undefined ? this.#ensured(named).then(run) : run(live)
+    const leased = options?.lease === undefined ? run : this.#leased(options.lease, run)
+    const result = live === undefined ? this.#ensured(named).then(leased) : leased(live)
     return signal !== undefined && isPromise(result) ? cancellable(result as Promise<T>, signal) : result
   }
 }
+
+const leaseLost = ({ topic, group, partition, offset, lease }: LeaseProof): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_LEASE_LOST',
+    `lease ${lease} of group ${quoteForMessage(group)} does not hold message ${partition}:${offset} of ${quoteForMessage(topic)} any more; nothing was published`,
+  )
 
 function byName(one: TopicDescription, other: TopicDescription): number {
   const [a, b] = [formatTopicRef(one), formatTopicRef(other)]

@@ -20,7 +20,7 @@ const roles = {
   publisher: ['topic:publish'],
   consumer: ['topic:consume', 'group:consume', 'group:describe', 'topic:describe'],
   viewer: ['topic:list', 'topic:describe', 'group:describe', 'broker:describe'],
-  operator: ['topic:create', 'topic:alter', 'topic:delete', 'topic:consume', 'group:seek'],
+  operator: ['topic:create', 'topic:alter', 'topic:delete', 'topic:consume', 'group:seek', 'group:configure'],
   nobody: [],
 } satisfies Record<string, string[]>
 

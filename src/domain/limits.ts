@@ -47,7 +47,7 @@ export interface Limits {
   readonly requestsInFlightMax: number
   /** How long a fetch may wait for messages. */
   readonly fetchWaitMsMax: number
-  /** A polling group member that is silent for longer is evicted: `SUBSCRIBER_TIMEOUT`. */
+  /** A group member that has to give signs of life and is silent for longer is evicted: `SUBSCRIBER_TIMEOUT`. */
   readonly memberTimeoutMs: number
   /** Default deadline of a client's call. */
   readonly callTimeoutMs: number
@@ -57,6 +57,20 @@ export interface Limits {
   readonly jsonDepthMax: number
   /** A committed offset's metadata string, in bytes of UTF-8. */
   readonly commitMetadataBytesMax: number
+  /** Idempotent producers that a partition remembers, at most 10,000; beyond it the one that was silent longest is forgotten. */
+  readonly producersPerPartitionMax: number
+  /** An idempotent producer that is silent for longer is forgotten. */
+  readonly producerExpiryMs: number
+  /** Message ids that a topic with `dedupWindowMs` remembers; beyond it the oldest are forgotten early. */
+  readonly dedupIdsPerTopicMax: number
+  /** Members of one queue group. */
+  readonly queueMembersMax: number
+  /** Settlements of one call. */
+  readonly settlementsPerCallMax: number
+  /** Why a message was given up, as its dead letter says it, in bytes of UTF-8: what is longer is cut. */
+  readonly settleReasonBytesMax: number
+  /** Messages that wait for their time to be delivered, all topics together. */
+  readonly scheduledMessagesMax: number
   /** An observer of a plugin that fails so often in a row is unhooked. */
   readonly observerFailuresMax: number
   /** How long a plugin's queues may take to drain at stop, and then its `close`, before each is given up. */
@@ -87,11 +101,18 @@ export const defaultLimits: Limits = Object.freeze({
   subscriptionsPerSessionMax: 1_024,
   requestsInFlightMax: 10_000,
   fetchWaitMsMax: 60_000,
-  memberTimeoutMs: 30_000,
+  memberTimeoutMs: 5_000,
   callTimeoutMs: 5_000,
   stopTimeoutMs: 10_000,
   jsonDepthMax: 32,
   commitMetadataBytesMax: 4_096,
+  producersPerPartitionMax: 10_000,
+  producerExpiryMs: 7 * 24 * 60 * 60 * 1_000,
+  dedupIdsPerTopicMax: 1_000_000,
+  queueMembersMax: 10_000,
+  settlementsPerCallMax: 100_000,
+  settleReasonBytesMax: 1_024,
+  scheduledMessagesMax: 1_000_000,
   observerFailuresMax: 10,
   pluginCloseTimeoutMs: 2_500,
 })

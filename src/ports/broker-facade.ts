@@ -13,6 +13,7 @@ import type { TopicChanges, TopicConfig, TopicDescription, TopicStats } from '..
 import type { MaybePromise } from './component.ts'
 import type { BatchBytes, LogStoreCounters } from './log-store.ts'
 import type { Platform } from './platform.ts'
+import type { LeaseProof, QueueSession } from './queue.ts'
 import type { Authenticator, Credentials, Peer, Principal } from './security.ts'
 
 /** The broker, as transports and plugins see it. */
@@ -40,7 +41,7 @@ export interface CallOptions {
  * Every method throws or rejects with a RatatoskrError; RTK_PERMISSION_DENIED comes before RTK_TOPIC_NOT_FOUND, so that
  * nobody learns of topics he may not see. After `close` everything rejects with RTK_CLOSED.
  */
-export interface Session {
+export interface Session extends QueueSession {
   readonly id: string
   readonly principal: Principal
 
@@ -80,9 +81,16 @@ export interface Session {
     options?: PublishOptions,
   ): Promise<readonly PublishResult[]>
   /**
+   * Allocates an id to number batches with, so that one which is sent again is not stored again: batches carry it with the
+   * epoch and, for each partition, the sequence of their first record, from 0 on. Needs no permission: publishing does.
+   * @throws RTK_STORE_FULL, RTK_STORE_FAILED
+   */
+  initProducer(): Promise<ProducerIdentity>
+  /**
    * Publishes record batches as they are: the hot path. `batch` is one or more whole batches, back to back, that belong
    * to the broker from here on: base offset and leader epoch (the bytes outside the CRC) are written into them.
-   * @throws RTK_BATCH_MALFORMED, RTK_BATCH_CRC_MISMATCH, RTK_BATCH_TOO_LARGE, RTK_PARTITION_NOT_FOUND, …
+   * @throws RTK_BATCH_MALFORMED, RTK_BATCH_CRC_MISMATCH, RTK_BATCH_TOO_LARGE, RTK_PARTITION_NOT_FOUND,
+   *   RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED, …
    */
   publishBatch(
     topic: string,
@@ -90,6 +98,15 @@ export interface Session {
     batch: BatchBytes,
     options?: PublishOptions,
   ): MaybePromise<BatchReceipt>
+
+  /**
+   * Takes back a message that waits for its time (`deliverAtMs`, `delayMs`).
+   * @returns false when there is none of this id: it never was, or is delivered, or is being delivered at this moment
+   * @throws RTK_TOPIC_NOT_FOUND, RTK_INVALID_ARGUMENT when the id is no UUID, RTK_UNAVAILABLE, RTK_STORE_FAILED
+   */
+  cancelScheduled(topic: string, id: string): Promise<boolean>
+  /** The messages of a topic that wait for their time. @throws RTK_TOPIC_NOT_FOUND, RTK_INVALID_ARGUMENT, RTK_UNAVAILABLE */
+  listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage>
 
   /**
    * Starts a subscription that pushes whole batches while it has credit. They are as they are stored: expired messages are
@@ -149,6 +166,17 @@ export interface TopicCreated {
 export interface PublishOptions extends CallOptions {
   /** More than the topic's own level, for this publish. @throws RTK_DURABILITY_UNAVAILABLE when the store cannot */
   readonly durability?: Durability | undefined
+  /**
+   * The lease of a message that this publish is the work of: refused when it is not held any more, so that who has lost it
+   * cannot write. @throws RTK_LEASE_LOST
+   */
+  readonly lease?: LeaseProof | undefined
+}
+
+/** What an idempotent producer names itself by in its batches. */
+export interface ProducerIdentity {
+  readonly producerId: number
+  readonly epoch: number
 }
 
 /** Where a message is stored, and how safely. */
@@ -156,8 +184,12 @@ export interface PublishReceipt {
   readonly id: string
   readonly partition: number
   readonly offset: number
-  /** The level that was reached before this receipt was given. */
+  /** The level that was reached before this receipt was given; of a duplicate what is known of the first. */
   readonly durability: Durability
+  /** True when a message of this id was stored within the topic's `dedupWindowMs`: this is the place of that one. */
+  readonly duplicate?: boolean | undefined
+  /** When it will be delivered, Unix milliseconds, when it waits for that: then partition and offset are -1. */
+  readonly deliverAtMs?: number | undefined
 }
 
 /** What became of one message of many: its receipt, or why it was not stored. */
@@ -166,10 +198,52 @@ export type PublishResult = PublishReceipt | { readonly error: RatatoskrError }
 /** Where the records of published batches are stored, and how safely. */
 export interface BatchReceipt {
   readonly partition: number
-  /** Offset of the first record. */
+  /**
+   * Offset of the first record, and the others follow; of the first that was stored now when some were duplicates. Of several
+   * batches of which only some were sent before it is the first one's, and the records need not stand together.
+   */
   readonly baseOffset: number
+  /** Records that were published, duplicates among them. */
   readonly recordCount: number
   readonly durability: Durability
+  /** True when nothing was stored, since all of it was before: the same batch of an idempotent producer, or the same ids. */
+  readonly duplicate?: boolean | undefined
+  /**
+   * Records that were not stored, because a message of their id was within the topic's `dedupWindowMs`, in order. The others
+   * stand one after the other from `baseOffset` on.
+   */
+  readonly duplicates?: readonly DuplicateRecord[] | undefined
+}
+
+/** A record that was published before, and where. */
+export interface DuplicateRecord {
+  /** Its place among the records of the publish, from 0. */
+  readonly index: number
+  readonly partition: number
+  readonly offset: number
+}
+
+/** Which of the messages that wait for their time to list. */
+export interface ScheduledRequest {
+  /** Messages to list, at most 1,000; 100 by default. */
+  readonly limit?: number | undefined
+  /** `next` of the page before. */
+  readonly after?: string | undefined
+}
+
+/** A message that waits for its time. */
+export interface ScheduledMessage {
+  readonly id: string
+  readonly deliverAtMs: number
+  /** Key, headers and payload together. */
+  readonly sizeBytes: number
+}
+
+/** Messages that wait for their time, those that are due first at first. */
+export interface ScheduledPage {
+  readonly messages: readonly ScheduledMessage[]
+  /** Where the next page begins; undefined when this is the last. */
+  readonly next?: string | undefined
 }
 
 /** Where to begin reading. */

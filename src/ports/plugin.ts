@@ -16,6 +16,7 @@ import type { MaybePromise } from './component.ts'
 import type { BatchBytes } from './log-store.ts'
 import type { Metrics } from './metrics.ts'
 import type { Logger, Random } from './platform.ts'
+import type { DeadLetterReason, LeaseLossReason } from './queue.ts'
 import type { Peer, Principal } from './security.ts'
 
 /** What an application gives in `createBroker({ plugins })`. */
@@ -71,8 +72,14 @@ export interface ObserverEvents {
   publishFailed: PublishFailedEvent
   /** A batch was handed to a subscriber. */
   messageDelivered: MessageDeliveredEvent
-  /** A group committed: everything of the partition below `offset` is done. */
+  /** A stream group committed, or members of a queue group acknowledged: messages of the partition are done. */
   messageAcked: MessageAckedEvent
+  /** Members gave messages of a queue group back as failed; they come again. */
+  messageRetried: MessageRetriedEvent
+  /** Leases on messages of a queue group were lost: the messages come again elsewhere. */
+  messageLeaseLost: MessageLeaseLostEvent
+  /** A message of a queue group was given up, and is stored as a dead letter, or dropped where there is no topic for them. */
+  deadLettered: DeadLetteredEvent
   subscriberJoined: SubscriberEvent
   subscriberLeft: SubscriberLeftEvent
   /** A subscriber's sink failed, or its batch could not be decoded; the subscription is over. */
@@ -137,12 +144,54 @@ export interface MessageDeliveredEvent {
   readonly sizeBytes: number
 }
 
-/** A commit of a group, in one partition. */
+/** Messages of one partition that a group is done with. */
 export interface MessageAckedEvent {
   readonly topic: string
   readonly partition: number
   readonly group: string
+  /** The offset after them. */
   readonly offset: number
+  /** For queue groups: the first of them. Stream groups are done with everything below `offset`. */
+  readonly fromOffset?: number | undefined
+}
+
+/** Messages of one partition whose handling failed, and that come again. */
+export interface MessageRetriedEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly group: string
+  /** Offsets from this one up to, without, `toOffset`. */
+  readonly fromOffset: number
+  readonly toOffset: number
+  /** The delivery that failed, from 1. */
+  readonly attempt: number
+  /** What the member gave as the reason. */
+  readonly reason: string | undefined
+}
+
+/** Leases that ended before their messages were settled. */
+export interface MessageLeaseLostEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly group: string
+  /** Offsets from this one up to, without, `toOffset`. */
+  readonly fromOffset: number
+  readonly toOffset: number
+  readonly reason: LeaseLossReason
+  /** Who held them. */
+  readonly member: string
+}
+
+/** A message that was given up. */
+export interface DeadLetteredEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly group: string
+  readonly offset: number
+  readonly reason: DeadLetterReason
+  readonly attempts: number
+  /** Where it is stored; undefined when it was dropped. */
+  readonly deadLetterTopic: string | undefined
 }
 
 /** A subscription, and whose it is. */

@@ -108,6 +108,9 @@ export interface LeaseSink {
 /** Why leases are lost: the ack timeout, an earlier message of the key that failed, a seek of the group, or a partition that moves. */
 export type LeaseLossReason = 'timeout' | 'order' | 'seek' | 'moved'
 
+/** Why a message was given up: its retries are used up, a member said so, or it expired. */
+export type DeadLetterReason = 'retries' | 'terminated' | 'expired'
+
 /** A member that is pushed to. */
 export interface LeasedSubscription {
   readonly id: string

@@ -47,6 +47,7 @@ export type Action =
   | 'group:describe'
   | 'group:consume'
   | 'group:seek'
+  | 'group:configure'
   | 'broker:describe'
 
 /** What an action is done to. Lists are filtered: `topic:list` is asked for each topic. */

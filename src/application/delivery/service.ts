@@ -6,6 +6,7 @@ import type {
   BatchSink,
   CallOptions,
   CommitRequest,
+  ComponentHealth,
   FetchedBatch,
   FetchRequest,
   GroupDescription,
@@ -23,7 +24,8 @@ import type {
 import { RatatoskrError } from '../../ports/index.ts'
 import { GroupService, subscriberEvent } from '../groups/group-service.ts'
 import { OffsetStore, type StoredGroups } from '../groups/offset-store.ts'
-import type { Delivery, DeliveryTotals, Hooks, LiveTopic, Subscriber } from '../seams.ts'
+import { makeQueues, type QueueParts } from '../queues/index.ts'
+import type { DeadLetters, Delivery, DeliveryTotals, Hooks, LiveTopic, Queues, Subscriber } from '../seams.ts'
 import { Admission } from './admission.ts'
 import { Cursor } from './cursor.ts'
 import type { PartitionFeed } from './feed.ts'
@@ -54,6 +56,7 @@ class DeliveryService implements Delivery {
   readonly #runner: Runner
   readonly #offsets: OffsetStore
   readonly #groups: GroupService
+  readonly #queues: QueueParts
   readonly #topics = new Map<string, TopicState>()
   /** Feeds that hold what they read last. */
   #readFeeds: PartitionFeed[] = []
@@ -70,24 +73,48 @@ class DeliveryService implements Delivery {
     this.#offsets = new OffsetStore(stateStore, platform.logger)
     const { clock, random } = platform
     this.#groups = new GroupService({ clock, random, limits, admission: this.#admission })
+    this.#queues = makeQueues({
+      platform,
+      limits,
+      hooks,
+      stateStore,
+      admission: this.#admission,
+      runner: this.#runner,
+      state: (topic) => this.#state(topic),
+    })
+  }
+
+  get queues(): Queues {
+    return this.#queues.service
   }
 
   get totals(): DeliveryTotals {
     return this.#admission.totals
   }
 
+  get trouble(): readonly ComponentHealth[] {
+    return this.#queues.service.trouble
+  }
+
+  useDeadLetters(deadLetters: DeadLetters): void {
+    this.#queues.useDeadLetters(deadLetters)
+  }
+
   async start(): Promise<void> {
     this.#stored = await this.#offsets.load()
+    await this.#queues.start()
     this.#stopReason = undefined
   }
 
   async stop(reason: RatatoskrError): Promise<void> {
     this.#stopReason = reason
+    const queuesStored = this.#queues.stop()
     for (const state of this.#topics.values()) state.close(reason)
     this.#topics.clear()
     this.#stored.clear()
     this.#runner.stop()
     await this.#offsets.idle()
+    await queuesStored
   }
 
   subscribe(
@@ -137,7 +164,10 @@ class DeliveryService implements Delivery {
     group: string,
     request: SeekRequest,
   ): Promise<readonly PartitionOffset[]> {
-    return await this.#groups.seek(this.#state(topic), group, request)
+    const state = this.#state(topic)
+    const queue = state.queues.get(group)
+    if (queue !== undefined) return await this.#queues.service.seek(state, queue, request)
+    return await this.#groups.seek(state, group, request)
   }
 
   async listGroups(topic: LiveTopic): Promise<readonly string[]> {
@@ -149,7 +179,10 @@ class DeliveryService implements Delivery {
   }
 
   async deleteGroup(topic: LiveTopic, group: string): Promise<void> {
-    await this.#groups.delete(this.#state(topic), group)
+    const state = this.#state(topic)
+    const queue = state.queues.get(group)
+    if (queue !== undefined) await this.#queues.service.delete(state, queue)
+    else await this.#groups.delete(state, group)
   }
 
   async offsets(topic: LiveTopic, position: StartPosition): Promise<readonly PartitionOffset[]> {
@@ -169,9 +202,11 @@ class DeliveryService implements Delivery {
     state.close(reason)
     this.#topics.delete(topic.id)
     await Promise.all([...state.groups.values()].map((group) => group.forget()))
+    await this.#queues.forgetTopic(topic.id)
   }
 
   async forgetTopics(isGone: (topicId: string) => boolean): Promise<void> {
+    await this.#queues.forgetTopics(isGone)
     const gone = [...this.#stored.keys()].filter(isGone)
     for (const topicId of gone) {
       this.#stored.delete(topicId)
@@ -191,6 +226,7 @@ class DeliveryService implements Delivery {
       state = new TopicState(topic, host, this.#stored.get(topic.id))
       this.#stored.delete(topic.id)
       this.#topics.set(topic.id, state)
+      this.#queues.restore(state)
     }
     return state
   }

@@ -1,8 +1,9 @@
 /** What delivery knows of one topic while the topic lives: who reads it, in which groups, and who waits for it. */
-import type { RatatoskrError } from '../../ports/index.ts'
+import { RatatoskrError } from '../../ports/index.ts'
 import { Group, type GroupHost } from '../groups/group.ts'
 import type { StoredGroups } from '../groups/offset-store.ts'
 import type { PollingMember } from '../groups/polling-member.ts'
+import type { QueueGroup } from '../queues/queue-group.ts'
 import type { LiveTopic } from '../seams.ts'
 import { Cursor } from './cursor.ts'
 import { type FeedHost, PartitionFeed } from './feed.ts'
@@ -21,6 +22,9 @@ export class TopicState {
   readonly growing = new Set<PushSubscription>()
   readonly pollers = new Set<PollingMember>()
   readonly groups = new Map<string, Group>()
+  readonly queues = new Map<string, QueueGroup>()
+  /** Names of queue groups that are being made. */
+  readonly making = new Set<string>()
   readonly waits: Waits
   /** Why no more may come in, once the topic is deleted or the broker stops. */
   closeReason: RatatoskrError | undefined
@@ -41,7 +45,24 @@ export class TopicState {
   }
 
   get subscriberCount(): number {
-    return this.subscriptions.size + this.pollers.size
+    let count = this.subscriptions.size + this.pollers.size
+    for (const queue of this.queues.values()) count += queue.memberCount
+    return count
+  }
+
+  /** Groups of both kinds. */
+  get groupCount(): number {
+    return this.groups.size + this.queues.size + this.making.size
+  }
+
+  /** @throws RTK_GROUP_MISMATCH when there is a group of this name that is of the other kind */
+  assertGroupIs(kind: 'stream' | 'queue', name: string): void {
+    const other = kind === 'queue' ? this.groups.has(name) : this.queues.has(name) || this.making.has(name)
+    if (!other) return
+    throw new RatatoskrError(
+      'RTK_GROUP_MISMATCH',
+      `${name} is a ${kind === 'queue' ? 'stream' : 'queue'} group of ${this.topic.text}, not a ${kind} group; use another name`,
+    )
   }
 
   feed(index: number): PartitionFeed {
@@ -67,6 +88,8 @@ export class TopicState {
     for (const group of this.groups.values()) group.disband()
     for (const subscription of [...this.subscriptions]) subscription.end(reason)
     for (const poller of [...this.pollers]) poller.end(reason)
+    for (const queue of this.queues.values()) queue.close()
+    for (const queue of this.queues.values()) for (const member of [...queue.members]) member.end(reason)
     this.waits.fail(reason)
   }
 
@@ -101,6 +124,7 @@ export class TopicState {
 
   #partitionsAdded(): void {
     for (const group of this.groups.values()) group.partitionsAdded()
+    for (const queue of this.queues.values()) queue.partitionsAdded()
     for (const subscription of [...this.growing]) {
       const cursors = [...subscription.cursors]
       for (let index = cursors.length; index < this.topic.partitions.length; index++) {

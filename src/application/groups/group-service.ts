@@ -172,7 +172,7 @@ export class GroupService {
   }
 
   list(state: TopicState): readonly string[] {
-    return [...state.groups.keys()].sort()
+    return [...state.groups.keys(), ...state.queues.keys()].sort()
   }
 
   /** The least that one of the groups owes from; undefined when there is none. */
@@ -180,6 +180,10 @@ export class GroupService {
     let least: number | undefined
     for (const group of state.groups.values()) {
       const offset = group.owedFrom(partition)
+      if (least === undefined || offset < least) least = offset
+    }
+    for (const queue of state.queues.values()) {
+      const offset = queue.owedFrom(partition)
       if (least === undefined || offset < least) least = offset
     }
     return least
@@ -248,8 +252,9 @@ export class GroupService {
     if (state.closeReason !== undefined) throw state.closeReason
     const group = state.groups.get(name)
     if (group !== undefined) return group
+    state.assertGroupIs('stream', name)
     const { groupsPerTopicMax } = this.#host.limits
-    if (state.groups.size >= groupsPerTopicMax) {
+    if (state.groupCount >= groupsPerTopicMax) {
       throw new RatatoskrError(
         'RTK_LIMIT_EXCEEDED',
         `${state.topic.text} has ${groupsPerTopicMax} groups, the most allowed (groupsPerTopicMax)`,
@@ -293,6 +298,7 @@ export const subscriberEvent = (
 function existing(state: TopicState, name: string): Group {
   const group = state.groups.get(name)
   if (group !== undefined) return group
+  state.assertGroupIs('stream', name)
   throw new RatatoskrError('RTK_GROUP_NOT_FOUND', `${state.topic.text} has no group ${name}`)
 }
 

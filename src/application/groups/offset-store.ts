@@ -1,10 +1,11 @@
 /**
  * Where groups stand, in the state store: one entry a topic, group and partition, `groups/<topicId>/<group>/<partition>`,
- * whose value is JSON. Writes go out one `putMany` at a time, and what is asked for while one is under way goes with the
- * next: commits of one event-loop turn share a write, and later commits of a partition never overtake earlier ones.
+ * whose value is JSON. Commits of one event-loop turn share a write, and later commits of a partition never overtake
+ * earlier ones.
  */
 import type { Logger, StateChange, StateStore } from '../../ports/index.ts'
-import { toRatatoskrError, utf8, utf8Text } from '../../ports/index.ts'
+import { utf8, utf8Text } from '../../ports/index.ts'
+import { StateWrites } from '../state-writes.ts'
 
 /** A partition's committed offset, as stored. */
 export interface CommittedPosition {
@@ -29,13 +30,12 @@ export const offsetKey = (topicId: string, group: string, partition: number): st
 export class OffsetStore {
   readonly #store: StateStore
   readonly #logger: Logger
-  #pending = new Map<string, Uint8Array | undefined>()
-  #nextWrite: Promise<void> | undefined
-  #lastWrite: Promise<void> = Promise.resolve()
+  readonly #writes: StateWrites
 
   constructor(store: StateStore, logger: Logger) {
     this.#store = store
     this.#logger = logger
+    this.#writes = new StateWrites(store)
   }
 
   /** Everything stored, by topic id. Entries that cannot be read are reported and left alone. */
@@ -59,12 +59,7 @@ export class OffsetStore {
 
   /** Stores a position, or forgets it. Settles with the write that it went out with. */
   put(key: string, position: CommittedPosition | undefined): Promise<void> {
-    this.#pending.set(key, position && utf8(JSON.stringify(position)))
-    if (this.#nextWrite === undefined) {
-      this.#nextWrite = this.#writeAfter(this.#lastWrite)
-      this.#lastWrite = this.#nextWrite.catch(() => {}) // whoever asked for it is told
-    }
-    return this.#nextWrite
+    return this.#writes.put(key, position && utf8(JSON.stringify(position)))
   }
 
   /** Removes all that is stored of a topic, what cannot be read included. A failure is reported; the next start tries again. */
@@ -90,20 +85,7 @@ export class OffsetStore {
 
   /** Settles when everything asked for so far was tried. */
   idle(): Promise<void> {
-    return this.#lastWrite
-  }
-
-  async #writeAfter(lastWrite: Promise<void>): Promise<void> {
-    await lastWrite
-    const changes: StateChange[] = []
-    for (const [key, value] of this.#pending) changes.push({ key, value })
-    this.#pending = new Map()
-    this.#nextWrite = undefined
-    try {
-      await this.#store.putMany(changes)
-    } catch (error) {
-      throw toRatatoskrError(error, 'RTK_STORE_FAILED')
-    }
+    return this.#writes.idle()
   }
 }
 

@@ -162,6 +162,7 @@ export class TopicDouble implements LiveTopic {
       segmentBytes: 1_000_000,
       durability: 'memory',
       messageBytesMax: 1_000_000,
+      dedupWindowMs: 0,
     }
     for (let i = 0; i < partitions; i++) this.partitions.push(new PartitionDouble(i))
   }

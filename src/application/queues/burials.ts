@@ -1,0 +1,185 @@
+/**
+ * The messages of one partition of a queue group that are on their way to the dead letters: one after the other, each tried
+ * again until it is stored. Its source is settled only then, so that it is never dropped on the way.
+ */
+import type { FailedMessage } from '../../domain/queue/lease-types.ts'
+import {
+  backoffDelayMs,
+  type DeadLetterReason,
+  type RatatoskrError,
+  toRatatoskrError,
+  utf8,
+  utf8Text,
+} from '../../ports/index.ts'
+import { nextReadable } from '../gaps.ts'
+import type { PartitionHost } from './partition-host.ts'
+import type { QueuePartition } from './queue-partition.ts'
+
+const backoff = { baseMs: 100, maxMs: 30_000 }
+/** Messages that are stored side by side: one at a time would wait for the medium each time. */
+const atOnce = 16
+
+interface Letter extends FailedMessage {
+  readonly error: string
+}
+
+export class Burials {
+  /** What the settlement said that is being carried out: the reason of those messages that fail with it. */
+  reason: string | undefined
+  readonly #partition: QueuePartition
+  readonly #host: PartitionHost
+  readonly #afterwards: () => void
+  #waiting: Letter[] = []
+  #underWay = 0
+  #failures = 0
+  #timer: Disposable | undefined
+  #closed = false
+
+  /** @param afterwards to be called when the lease table was changed */
+  constructor(partition: QueuePartition, host: PartitionHost, afterwards: () => void) {
+    this.#partition = partition
+    this.#host = host
+    this.#afterwards = afterwards
+  }
+
+  add(failed: readonly FailedMessage[]): void {
+    const said = this.reason === undefined ? '' : cutText(this.reason, this.#host.limits.settleReasonBytesMax)
+    for (const one of failed) this.#waiting.push({ ...one, error: said || errorOf(one) })
+    this.#goOn()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.[Symbol.dispose]()
+    this.#waiting = []
+  }
+
+  #goOn(): void {
+    while (!this.#closed && this.#timer === undefined && this.#underWay < atOnce) {
+      const letter = this.#waiting.shift()
+      if (letter === undefined) return
+      this.#underWay++
+      void this.#bury(letter)
+    }
+  }
+
+  async #bury(letter: Letter): Promise<void> {
+    let storedIn: string | undefined
+    try {
+      const bytes = await this.#read(letter)
+      if (bytes !== undefined) storedIn = await this.#store(letter, bytes)
+    } catch (error) {
+      this.#underWay--
+      this.#failed(letter, toRatatoskrError(error))
+      return
+    }
+    this.#underWay--
+    if (this.#closed) return
+    this.#failures = 0
+    const wasFailing = this.#partition.table?.buried(letter.offset) ?? false
+    if (wasFailing) this.#tell(letter, storedIn)
+    this.#afterwards()
+    this.#partition.schedule()
+    this.#goOn()
+  }
+
+  /** The batch that holds the message; undefined when it is lost. */
+  async #read({ offset }: Letter): Promise<Uint8Array | undefined> {
+    const { log } = this.#partition
+    if (log.state === 'online' && offset < log.startOffset) return this.#gone(offset)
+    try {
+      return await log.read(offset, 1)
+    } catch (error) {
+      if (nextReadable(error, offset) !== undefined) return this.#gone(offset)
+      throw error
+    }
+  }
+
+  #gone(offset: number): undefined {
+    this.#host.skipped(1)
+    this.#host.logger.error(
+      'a message on its way to the dead letters is lost: its log does not have it any more',
+      {
+        topic: this.#host.topic.text,
+        group: this.#host.group,
+        partition: this.#partition.index,
+        offset,
+      },
+    )
+  }
+
+  async #store(letter: Letter, bytes: Uint8Array): Promise<string | undefined> {
+    const { topic, group, config, deadLetters } = this.#host
+    return await deadLetters.bury({
+      topic,
+      group,
+      partition: this.#partition.index,
+      offset: letter.offset,
+      reason: reasonOf(letter),
+      error: letter.error,
+      attempts: letter.attempts,
+      firstAtMs: letter.firstAtMs || undefined,
+      lastAtMs: letter.lastAtMs || undefined,
+      bytes,
+      config,
+    })
+  }
+
+  #failed(letter: Letter, error: RatatoskrError): void {
+    if (this.#closed) return
+    this.#waiting.unshift(letter)
+    if (this.#timer !== undefined) return
+    const { topic, group, logger, clock, random } = this.#host
+    const pauseMs = backoffDelayMs(this.#failures++, backoff, random.next())
+    logger.warn('a dead letter could not be stored; it is kept and tried again', {
+      topic: topic.text,
+      group,
+      partition: this.#partition.index,
+      offset: letter.offset,
+      pauseMs,
+      error,
+    })
+    this.#timer = clock.after(pauseMs, () => {
+      this.#timer = undefined
+      this.#goOn()
+    })
+  }
+
+  #tell(letter: Letter, deadLetterTopic: string | undefined): void {
+    const { hooks, topic, group } = this.#host
+    if (!hooks.observes('deadLettered')) return
+    hooks.emit('deadLettered', {
+      topic: topic.text,
+      partition: this.#partition.index,
+      group,
+      offset: letter.offset,
+      reason: reasonOf(letter),
+      attempts: letter.attempts,
+      deadLetterTopic,
+    })
+  }
+}
+
+const reasonOf = ({ cause }: FailedMessage): DeadLetterReason =>
+  cause === 'expired' ? 'expired' : cause === 'terminate' ? 'terminated' : 'retries'
+
+/** What is said of a message whose members said nothing. */
+function errorOf({ cause }: FailedMessage): string {
+  switch (cause) {
+    case 'timeout':
+      return 'not settled within the ack timeout'
+    case 'left':
+      return 'the member that had it is gone'
+    default:
+      return ''
+  }
+}
+
+/** As much of a text as fits, in whole characters. */
+function cutText(text: string, bytesMax: number): string {
+  const bytes = utf8(text)
+  if (bytes.length <= bytesMax) return text
+  let end = bytesMax
+  while (end > 0 && (bytes[end] & 0xc0) === 0x80) end--
+  return utf8Text(bytes.subarray(0, end))
+}

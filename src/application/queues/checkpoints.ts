@@ -1,0 +1,171 @@
+/**
+ * Stores what queue groups have come to: every partition that has changed, at most once in its group's interval, many with
+ * one write. Partitions that cannot go on before they are stored are stored at once. What fails is tried again.
+ */
+import { type ComponentHealth, type Platform, toRatatoskrError } from '../../ports/index.ts'
+import type { QueuePartition } from './queue-partition.ts'
+import type { QueueStore } from './queue-store.ts'
+
+/** Whose checkpoint it is. */
+export interface CheckpointSource {
+  readonly topicId: string
+  readonly group: string
+  readonly intervalMs: number
+}
+
+const retryMsMin = 100
+const retryMsMax = 5_000
+
+interface Dirty {
+  readonly source: CheckpointSource
+  dueMs: number
+}
+
+export class Checkpoints {
+  readonly #store: QueueStore
+  readonly #platform: Platform
+  readonly #dirty = new Map<QueuePartition, Dirty>()
+  #timer: Disposable | undefined
+  #timerDueMs = Number.POSITIVE_INFINITY
+  #writing: Promise<void> | undefined
+  #retryMs = retryMsMin
+  #lastError: string | undefined
+  #queued = false
+  #stopped = false
+
+  constructor(store: QueueStore, platform: Platform) {
+    this.#store = store
+    this.#platform = platform
+  }
+
+  /** Health, while checkpoints cannot be stored. */
+  get trouble(): readonly ComponentHealth[] {
+    if (this.#lastError === undefined) return []
+    return [{ name: 'queue checkpoints', status: 'restarting', restarts: 0, lastError: this.#lastError }]
+  }
+
+  /** The partition has something to store. */
+  mark(partition: QueuePartition, source: CheckpointSource, urgent: boolean): void {
+    const nowMs = this.#platform.clock.monotonic()
+    const dueMs = urgent ? nowMs : nowMs + source.intervalMs
+    const known = this.#dirty.get(partition)
+    if (known === undefined) this.#dirty.set(partition, { source, dueMs })
+    else if (dueMs < known.dueMs) known.dueMs = dueMs
+    else return
+    if (urgent) this.#soon()
+    else this.#arm(dueMs)
+  }
+
+  /** The partition is gone: nothing of it is stored any more. */
+  forget(partition: QueuePartition): void {
+    this.#dirty.delete(partition)
+  }
+
+  /** Stores everything that has changed. @throws what the state store throws */
+  async flush(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing.catch(() => {})
+    await this.#write(Number.POSITIVE_INFINITY)
+  }
+
+  /** Stores everything, and nothing after it. @throws what the state store throws */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+    this.#timerDueMs = Number.POSITIVE_INFINITY
+    await this.flush()
+    this.#dirty.clear()
+  }
+
+  /** Goes on after a stop. */
+  start(): void {
+    this.#stopped = false
+  }
+
+  /** What one event-loop turn makes urgent goes with one write. */
+  #soon(): void {
+    if (this.#queued || this.#stopped) return
+    this.#queued = true
+    queueMicrotask(() => {
+      this.#queued = false
+      this.#run()
+    })
+  }
+
+  #arm(dueMs: number): void {
+    if (this.#stopped || dueMs >= this.#timerDueMs) return
+    this.#timer?.[Symbol.dispose]()
+    this.#timerDueMs = dueMs
+    const delayMs = Math.max(0, dueMs - this.#platform.clock.monotonic())
+    this.#timer = this.#platform.clock.after(delayMs, () => {
+      this.#timer = undefined
+      this.#timerDueMs = Number.POSITIVE_INFINITY
+      this.#run()
+    })
+  }
+
+  #run(): void {
+    if (this.#writing !== undefined || this.#stopped) return // the write's end looks again
+    this.#write(this.#platform.clock.monotonic()).then(
+      () => this.#armNext(),
+      () => this.#armNext(), // it is reported, and due again
+    )
+  }
+
+  #armNext(): void {
+    const nowMs = this.#platform.clock.monotonic()
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const { dueMs } of this.#dirty.values()) nextMs = Math.min(nextMs, dueMs)
+    if (nextMs <= nowMs) this.#soon()
+    else if (nextMs !== Number.POSITIVE_INFINITY) this.#arm(nextMs)
+  }
+
+  #write(untilMs: number): Promise<void> {
+    const writing = this.#writeDue(untilMs).finally(() => {
+      if (this.#writing === writing) this.#writing = undefined
+    })
+    this.#writing = writing
+    return writing
+  }
+
+  async #writeDue(untilMs: number): Promise<void> {
+    const writes: { readonly partition: QueuePartition; readonly dirty: Dirty; stored(): void }[] = []
+    const puts: Promise<void>[] = []
+    for (const [partition, dirty] of this.#dirty) {
+      if (dirty.dueMs > untilMs) continue
+      this.#dirty.delete(partition)
+      const found = partition.checkpoint()
+      if (found === undefined) continue
+      const { topicId, group } = dirty.source
+      writes.push({ partition, dirty, stored: found.stored })
+      puts.push(this.#store.putCheckpoint(topicId, group, partition.index, found.checkpoint))
+    }
+    if (puts.length === 0) return
+    try {
+      await Promise.all(puts)
+    } catch (error) {
+      this.#failed(writes, error)
+      throw error
+    }
+    this.#retryMs = retryMsMin
+    this.#lastError = undefined
+    for (const { stored } of writes) stored()
+  }
+
+  #failed(
+    writes: readonly { readonly partition: QueuePartition; readonly dirty: Dirty }[],
+    thrown: unknown,
+  ): void {
+    const error = toRatatoskrError(thrown, 'RTK_STORE_FAILED')
+    const dueMs = this.#platform.clock.monotonic() + this.#retryMs
+    for (const { partition, dirty } of writes) this.#dirty.set(partition, { ...dirty, dueMs })
+    if (this.#lastError === undefined) {
+      this.#platform.logger.error(
+        'what queue groups have come to cannot be stored; trying again, and a crash until then delivers more messages twice',
+        { partitions: writes.length, error },
+      )
+    }
+    this.#lastError = error.code
+    this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax)
+  }
+}

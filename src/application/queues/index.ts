@@ -1,0 +1,102 @@
+/** Queue groups: leased messages, each settled by whoever it was leased to. */
+import type { Limits, Platform, StateStore } from '../../ports/index.ts'
+import { RatatoskrError } from '../../ports/index.ts'
+import type { Admission } from '../delivery/admission.ts'
+import type { Runner } from '../delivery/runner.ts'
+import type { TopicState } from '../delivery/topic-state.ts'
+import type { DeadLetters, Hooks, LiveTopic } from '../seams.ts'
+import { Checkpoints } from './checkpoints.ts'
+import { Liveness } from './liveness.ts'
+import { QueueService } from './queue-service.ts'
+import { QueueStore, type StoredQueues } from './queue-store.ts'
+import { Windows } from './windows.ts'
+
+export interface QueueDependencies {
+  readonly platform: Platform
+  readonly limits: Limits
+  readonly hooks: Hooks
+  readonly stateStore: StateStore
+  readonly admission: Admission
+  readonly runner: Runner
+  state(topic: LiveTopic): TopicState
+}
+
+/** Queue groups as the broker's delivery drives them. */
+export interface QueueParts {
+  readonly service: QueueService
+  useDeadLetters(deadLetters: DeadLetters): void
+  /** Loads what is stored. */
+  start(): Promise<void>
+  /** Stores what has changed; from the call on nothing more is. @throws what the state store throws */
+  stop(): Promise<void>
+  /** Gives a topic the groups that it had. */
+  restore(state: TopicState): void
+  forgetTopic(topicId: string): Promise<void>
+  forgetTopics(isGone: (topicId: string) => boolean): Promise<void>
+}
+
+/** Until the broker says where dead letters go, they wait. */
+const nowhere: DeadLetters = {
+  bury: () => Promise.reject(new RatatoskrError('RTK_UNAVAILABLE', 'there is no place for dead letters yet')),
+}
+
+export function makeQueues(dependencies: QueueDependencies): QueueParts {
+  const { platform, limits, hooks, stateStore, admission, runner } = dependencies
+  const { clock, logger, random, checksum, compression } = platform
+  const store = new QueueStore(stateStore, logger)
+  const checkpoints = new Checkpoints(store, platform)
+  const windows = new Windows(clock)
+  const startMs = Math.floor(clock.now() - clock.monotonic())
+  let deadLetters = nowhere
+  let stored = new Map<string, StoredQueues>()
+  const service = new QueueService({
+    limits,
+    logger,
+    admission,
+    store,
+    checkpoints,
+    liveness: new Liveness(clock, logger, limits.memberTimeoutMs),
+    shared: {
+      clock,
+      random,
+      logger,
+      hooks,
+      limits,
+      runner,
+      checksum,
+      expansion: { codecs: compression, bytesMax: limits.expandedBatchBytesMax },
+      deadLetters: { bury: (letter) => deadLetters.bury(letter) },
+      nowMs: () => startMs + Math.floor(clock.monotonic()),
+      msUntil: (timeMs) => Math.max(0, timeMs - startMs - clock.monotonic()),
+      windowFilled: (partition) => windows.filled(partition),
+      skipped: (records) => admission.skipped(records),
+    },
+    state: dependencies.state,
+  })
+  return {
+    service,
+    useDeadLetters(given) {
+      deadLetters = given
+    },
+    async start() {
+      stored = await store.load(clock.now())
+      checkpoints.start()
+    },
+    async stop() {
+      await checkpoints.stop()
+      stored.clear()
+      await store.idle()
+    },
+    restore(state) {
+      service.restore(state, stored.get(state.topic.id) ?? new Map())
+      stored.delete(state.topic.id)
+    },
+    forgetTopic: (topicId) => store.removeTopic(topicId),
+    async forgetTopics(isGone) {
+      for (const topicId of [...stored.keys()].filter(isGone)) {
+        stored.delete(topicId)
+        await store.removeTopic(topicId)
+      }
+    },
+  }
+}

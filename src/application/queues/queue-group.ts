@@ -1,0 +1,376 @@
+/**
+ * A queue group on one topic: its settings, its members, and which of them may be given what. What is leased is known by
+ * its partitions.
+ */
+import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import type { Loss } from '../../domain/queue/lease-types.ts'
+import type {
+  LeaseProof,
+  LeaseRange,
+  OffsetRange,
+  PartitionOffset,
+  QueueConfig,
+  QueueDescription,
+  Settlement,
+  SettleResult,
+} from '../../ports/index.ts'
+import { RatatoskrError } from '../../ports/index.ts'
+import type { LiveTopic } from '../seams.ts'
+import { Ownership } from './ownership.ts'
+import type { PartitionHost, QueueShared } from './partition-host.ts'
+import { beginAt } from './positions.ts'
+import type { QueueMember } from './queue-member.ts'
+import { QueuePartition } from './queue-partition.ts'
+import type { QueueRecord } from './queue-store.ts'
+import { TakingMember } from './taking-member.ts'
+
+/** What a group needs beside what all share. */
+export interface GroupHost {
+  readonly topic: LiveTopic
+  readonly shared: QueueShared
+  /** Stores the group's settings. */
+  store(record: QueueRecord): Promise<void>
+  /** The partition has something to store: now, or within the group's interval. */
+  dirty(partition: QueuePartition, urgent: boolean): void
+  /** Checkpoints of this partition are written no more. */
+  forget(partition: QueuePartition): void
+  /** Told once for each gap of the topic's logs. */
+  gap(partition: number, gap: OffsetRange): void
+}
+
+export class QueueGroup {
+  readonly name: string
+  readonly partitions: QueuePartition[] = []
+  readonly #host: GroupHost
+  readonly #partitionHost: PartitionHost
+  readonly #members = new Map<string, QueueMember>()
+  readonly #byNumber = new Map<number, QueueMember>()
+  /** Members that may be given something in a group where anyone may be, who waits longest first. */
+  readonly #turns = new Set<QueueMember>()
+  /** Partitions that found nobody to give to. */
+  #hungry = new Set<QueuePartition>()
+  readonly #ownership: Ownership
+  #record: QueueRecord
+  #leased = 0
+
+  /** @param checkpoints what was stored of its partitions; those without begin with their first message */
+  constructor(
+    name: string,
+    record: QueueRecord,
+    checkpoints: ReadonlyMap<number, QueueCheckpoint>,
+    host: GroupHost,
+  ) {
+    this.name = name
+    this.#record = record
+    this.#host = host
+    this.#ownership = new Ownership(this.partitions)
+    this.#partitionHost = this.#makePartitionHost()
+    this.#addPartitions(checkpoints)
+  }
+
+  get config(): QueueConfig {
+    return this.#record.config
+  }
+
+  get record(): QueueRecord {
+    return this.#record
+  }
+
+  get memberCount(): number {
+    return this.#members.size
+  }
+
+  get members(): Iterable<QueueMember> {
+    return this.#members.values()
+  }
+
+  /** True while a partition reads what it may give. */
+  get reading(): boolean {
+    return this.partitions.some((partition) => partition.reading)
+  }
+
+  member(name: string): QueueMember | undefined {
+    return this.#members.get(name)
+  }
+
+  /** Begins work, with the first member. Idempotent. */
+  start(): void {
+    for (const partition of this.partitions) partition.start()
+  }
+
+  /** Ends work at once: whoever calls ends its members. */
+  close(): void {
+    for (const partition of this.partitions) {
+      this.#host.forget(partition)
+      partition.close()
+    }
+  }
+
+  /** Takes a member in. Whoever had its name is out, with RTK_LEASE_LOST. */
+  join(member: QueueMember): void {
+    const replaced = this.#members.get(member.name)
+    if (replaced !== undefined) {
+      replaced.end(
+        new RatatoskrError('RTK_LEASE_LOST', `another consumer joined ${this.name} as ${member.name}`),
+      )
+    }
+    this.#members.set(member.name, member)
+    this.#byNumber.set(member.number, member)
+    this.start()
+    this.#rebalance(member)
+  }
+
+  /** Forgets a member; what it holds comes again. */
+  leave(member: QueueMember): void {
+    if (this.#members.get(member.name) !== member) return
+    this.#members.delete(member.name)
+    this.#byNumber.delete(member.number)
+    this.#turns.delete(member)
+    if (this.#members.size === 0) this.#used()
+    for (const partition of this.partitions) partition.leave(member)
+    this.#rebalance()
+    this.#feedAll()
+  }
+
+  /** A member may be given something. */
+  ready(member: QueueMember): void {
+    if (this.#members.get(member.name) !== member) return
+    this.#turns.add(member)
+    this.#feedAll()
+  }
+
+  partitionsAdded(): void {
+    const before = this.partitions.length
+    this.#addPartitions(new Map())
+    if (this.#members.size > 0) this.start()
+    if (this.partitions.length > before) this.#rebalance()
+  }
+
+  settle(settlements: readonly Settlement[]): readonly SettleResult[] {
+    return settlements.map((one) => {
+      const { settled, lost } = this.partitions[one.partition].settle(one)
+      if (lost === 0) return undefined
+      return new RatatoskrError(
+        'RTK_LEASE_LOST',
+        `${lost} of ${settled + lost} messages of partition ${one.partition} are not held with lease ${one.lease} any more`,
+        { details: { partition: one.partition, from: one.from, to: one.to, lease: one.lease, settled } },
+      )
+    })
+  }
+
+  holds({ partition, lease, offset }: LeaseProof): boolean {
+    return this.partitions[partition]?.holds(lease, offset) ?? false
+  }
+
+  /** Goes on at these offsets; whoever calls stores it. */
+  seek(offsets: readonly PartitionOffset[]): void {
+    for (const { partition, offset } of offsets) this.partitions[partition].seek(offset)
+  }
+
+  /** @throws RTK_GROUP_MISMATCH, what the state store throws */
+  async configure(config: QueueConfig): Promise<void> {
+    if (config.sharing !== this.config.sharing && this.#members.size > 0) {
+      throw new RatatoskrError(
+        'RTK_GROUP_MISMATCH',
+        `the group ${this.name} has members, who share as ${this.config.sharing}; close them to change that`,
+      )
+    }
+    await this.#change({ config })
+    for (const partition of this.partitions) partition.configured()
+    this.#feedAll()
+  }
+
+  /** @throws what the state store throws */
+  async pause(paused: boolean, partitions: readonly number[] | undefined): Promise<void> {
+    if (partitions === undefined) {
+      await this.#change({ paused, pausedPartitions: [] })
+    } else {
+      const named = new Set(partitions)
+      const others = this.#record.pausedPartitions.filter((one) => !named.has(one))
+      await this.#change({ pausedPartitions: paused ? [...others, ...named] : others })
+    }
+    this.#applyPauses()
+    for (const partition of this.partitions) partition.schedule()
+  }
+
+  /** The first offset of a partition that the group has still to finish. */
+  owedFrom(index: number): number {
+    return this.partitions[index].owedFrom
+  }
+
+  describe(): QueueDescription {
+    const partitions = this.partitions.map((partition) => partition.describe())
+    return {
+      topic: this.#host.topic.text,
+      group: this.name,
+      state: this.#members.size === 0 ? 'empty' : 'stable',
+      paused: this.#record.paused,
+      config: this.config,
+      members: [...this.#members.values()].map((member) => ({
+        member: member.name,
+        partitions: this.#ownership.of(member),
+        inFlight: this.partitions.reduce((sum, partition) => sum + partition.heldBy(member), 0),
+      })),
+      partitions,
+      lag: partitions.reduce((sum, { lag }) => sum + lag, 0),
+    }
+  }
+
+  #addPartitions(checkpoints: ReadonlyMap<number, QueueCheckpoint>): void {
+    const { topic } = this.#host
+    for (let index = this.partitions.length; index < topic.partitions.length; index++) {
+      const log = topic.partitions[index]
+      const begin = checkpoints.get(index) ?? beginAt(log.startOffset)
+      this.partitions.push(new QueuePartition(log, begin, this.#partitionHost))
+    }
+    this.#applyPauses()
+  }
+
+  #applyPauses(): void {
+    const { paused, pausedPartitions } = this.#record
+    for (const partition of this.partitions) {
+      partition.paused = paused || pausedPartitions.includes(partition.index)
+    }
+  }
+
+  async #change(changes: Partial<QueueRecord>): Promise<void> {
+    const record = { ...this.#record, ...changes }
+    await this.#host.store(record)
+    this.#record = record
+  }
+
+  /** Remembers when it was used last. What is lost of that only lets the group live longer. */
+  #used(): void {
+    const usedAtMs = this.#host.shared.clock.now()
+    this.#change({ usedAtMs }).catch((error) =>
+      this.#host.shared.logger.warn('when a queue group was used last was not stored', {
+        group: this.name,
+        cause: error,
+      }),
+    )
+  }
+
+  #rebalance(joined?: QueueMember): void {
+    if (this.config.sharing !== 'partitioned') {
+      joined?.assigned(this.partitions.map(({ index }) => index))
+      return
+    }
+    this.#told(this.#ownership.share([...this.#members.values()]), joined)
+    for (const partition of this.partitions) partition.schedule()
+  }
+
+  #told(changed: ReadonlySet<QueueMember>, joined?: QueueMember): void {
+    for (const member of joined === undefined ? changed : new Set([...changed, joined])) {
+      if (this.#members.get(member.name) === member) member.assigned(this.#ownership.of(member))
+    }
+  }
+
+  #feedAll(): void {
+    const hungry = this.#hungry
+    if (hungry.size === 0) return
+    this.#hungry = new Set()
+    for (const partition of hungry) partition.schedule()
+  }
+
+  *#takers(partition: QueuePartition): Generator<QueueMember, void, undefined> {
+    const { sharing } = this.config
+    if (sharing === 'partitioned') {
+      const { owner, moving } = partition
+      if (owner?.ready === true && !moving) yield owner
+      return
+    }
+    for (const member of this.#turns) {
+      if (!member.ready) {
+        this.#turns.delete(member) // it comes back when it is
+        continue
+      }
+      yield member
+      if (sharing === 'shared') return // what is not for this one is for nobody
+    }
+  }
+
+  #leasedChanged(partition: QueuePartition, by: number): void {
+    const { inFlightMax } = this.config
+    const wasFull = this.#leased >= inFlightMax
+    this.#leased += by
+    if (partition.moving && by < 0) {
+      const changed = this.#ownership.drained(partition)
+      if (changed.size > 0) {
+        this.#told(changed)
+        partition.schedule()
+      }
+    }
+    if (wasFull && this.#leased < inFlightMax) this.#feedAll()
+  }
+
+  #lost(partition: number, losses: readonly Loss[]): void {
+    const { hooks } = this.#host.shared
+    const byHolder = new Map<string, { member: QueueMember; reason: Loss['reason']; ranges: LeaseRange[] }>()
+    for (const { member: number, lease, from, to, reason } of losses) {
+      const member = this.#byNumber.get(number)
+      if (member === undefined) continue
+      if (hooks.observes('messageLeaseLost')) {
+        const event = {
+          topic: this.#host.topic.text,
+          partition,
+          group: this.name,
+          reason,
+          member: member.name,
+        }
+        hooks.emit('messageLeaseLost', { ...event, fromOffset: from, toOffset: to })
+      }
+      const key = `${number} ${reason}`
+      const told = byHolder.get(key) ?? { member, reason, ranges: [] }
+      told.ranges.push({ partition, lease, from, to })
+      byHolder.set(key, told)
+    }
+    for (const { member, ranges, reason } of byHolder.values()) member.lost(ranges, reason)
+  }
+
+  #settled(
+    partition: number,
+    settlement: Pick<Settlement, 'action' | 'from' | 'to' | 'reason'>,
+    attempt: number,
+  ): void {
+    const { hooks } = this.#host.shared
+    const { action, from, to, reason } = settlement
+    const place = { topic: this.#host.topic.text, partition, group: this.name, fromOffset: from }
+    if (action === 'ack' && hooks.observes('messageAcked')) {
+      hooks.emit('messageAcked', { ...place, offset: to })
+    } else if (action === 'nack' && hooks.observes('messageRetried')) {
+      hooks.emit('messageRetried', { ...place, toOffset: to, attempt, reason })
+    }
+  }
+
+  #makePartitionHost(): PartitionHost {
+    const group = this
+    const { topic, shared, dirty, gap } = this.#host
+    return {
+      ...shared,
+      topic,
+      group: this.name,
+      get config() {
+        return group.config
+      },
+      get ordered() {
+        return group.config.sharing !== 'shared'
+      },
+      get room() {
+        return group.config.inFlightMax - group.#leased
+      },
+      takers: (partition) => this.#takers(partition),
+      served: (member) => {
+        if (this.#turns.delete(member)) this.#turns.add(member)
+      },
+      hungry: (partition) => void this.#hungry.add(partition),
+      leasedChanged: (partition, by) => this.#leasedChanged(partition, by),
+      lost: (partition, losses) => this.#lost(partition, losses),
+      settled: (partition, settlement, attempt) => this.#settled(partition, settlement, attempt),
+      reviewTakes: () => {
+        for (const member of this.#members.values()) if (member instanceof TakingMember) member.review()
+      },
+      dirty,
+      gap,
+    }
+  }
+}

@@ -1,0 +1,554 @@
+/**
+ * One partition of a queue group: the lease table, the log that it is about, and who is given what. Everything about a
+ * partition happens here, one thing after the other; it takes turns with all others in the runner's ring, one delivery a
+ * turn. It holds no messages: only the chunk of the log that it works on, as long as it does.
+ */
+import { RecordScan } from '../../domain/batch/slice.ts'
+import { type QueueCheckpoint, settledRunsMax } from '../../domain/queue/checkpoint.ts'
+import { LeaseTable } from '../../domain/queue/lease-table.ts'
+import type { ReadyRun, SettleCounts } from '../../domain/queue/lease-types.ts'
+import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
+import type { MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
+import { batchStarts } from '../../ports/index.ts'
+import type { Steppable } from '../delivery/runner.ts'
+import { isPromise } from '../maybe-promise.ts'
+import type { ReadablePartition } from '../seams.ts'
+import { Burials } from './burials.ts'
+import { cutDelivery, expiredIn } from './cutting.ts'
+import { LogTrouble } from './log-trouble.ts'
+import { LogWindow } from './log-window.ts'
+import type { PartitionHost } from './partition-host.ts'
+import { clippedCheckpoint, whereItStands } from './positions.ts'
+import type { QueueMember } from './queue-member.ts'
+
+/** Unsettled messages that an ordered partition knows the keys of: what it looks ahead past keys that are held back. */
+const lookaheadMax = 65_536
+/** Messages of an unordered partition that are admitted at once. */
+const admittedAtOnce = 16_384
+/** Messages on their way to the dead letters above which nothing fresh is delivered. */
+const failingMax = 10_000
+
+export class QueuePartition implements Steppable {
+  readonly log: ReadablePartition
+  /** In a `partitioned` group: whose it is. */
+  owner: QueueMember | undefined
+  /** True while it moves to another member: the owner gets nothing more, and it is handed on once he holds nothing. */
+  moving = false
+  paused = false
+  readonly window: LogWindow
+  readonly #host: PartitionHost
+  readonly #burials: Burials
+  readonly #trouble: LogTrouble
+  readonly #scan = new RecordScan()
+  /** Where it begins when the log is there to be looked at. */
+  #begin: QueueCheckpoint
+  #ordered: boolean
+  #table: LeaseTable | undefined
+  /** True once the epoch of the table is stored: no lease is handed out before. */
+  #epochStored = false
+  #storedFloor: number
+  #storedChanges = -1
+  #leased = 0
+  #nextExpiryMs = Number.POSITIVE_INFINITY
+  #started = false
+  #closed = false
+  #scheduled = false
+  #reading = false
+  #watch: Disposable | undefined
+  #timer: Disposable | undefined
+  #timerDueMs = Number.POSITIVE_INFINITY
+
+  /** @param begin what was stored, or where a new group begins */
+  constructor(log: ReadablePartition, begin: QueueCheckpoint, host: PartitionHost) {
+    this.log = log
+    this.window = new LogWindow(log)
+    this.#begin = begin
+    this.#storedFloor = begin.floor
+    this.#ordered = host.ordered
+    this.#host = host
+    this.#trouble = new LogTrouble(log, host, this.#wake)
+    this.#burials = new Burials(this, host, this.#afterwards)
+  }
+
+  get index(): number {
+    return this.log.index
+  }
+
+  /** True while it waits for its log. */
+  get reading(): boolean {
+    return this.#reading
+  }
+
+  get table(): LeaseTable | undefined {
+    return this.#table
+  }
+
+  /** Below this nothing is needed any more, also after a crash. */
+  get owedFrom(): number {
+    return Math.min(this.#storedFloor, this.#table?.floor ?? this.#storedFloor)
+  }
+
+  /** Begins work: from here on checkpoints are stored. Idempotent. */
+  start(): void {
+    if (this.#started || this.#closed) return
+    this.#started = true
+    this.#openTable()
+    this.schedule()
+  }
+
+  /** Ends work; leases are forgotten without a word. */
+  close(): void {
+    this.#closed = true
+    this.#watch?.[Symbol.dispose]()
+    this.#timer?.[Symbol.dispose]()
+    this.#trouble.close()
+    this.#burials.close()
+    this.window.drop()
+  }
+
+  /** Puts it into the ring, when it is not there yet. */
+  schedule(): void {
+    if (this.#scheduled || this.#closed || this.#reading || !this.#started) return
+    this.#scheduled = true
+    this.#host.runner.schedule(this)
+  }
+
+  /** One turn: one delivery, or what has to be done before it. */
+  step(): void {
+    this.#scheduled = false
+    if (this.#closed || this.#reading) return
+    try {
+      if (this.#work()) this.schedule()
+    } catch (error) {
+      this.#host.logger.error('a partition of a queue group failed; trying again', { ...this.#names, error })
+      this.#trouble.pause()
+    }
+  }
+
+  settle(settlement: Settlement): SettleCounts {
+    const { action, lease, from, to } = settlement
+    const table = this.#table
+    if (table === undefined || lease === 0) return { settled: 0, repeated: 0, lost: to - from }
+    const nowMs = this.#host.nowMs()
+    const { config } = this.#host
+    if (action === 'extend') {
+      const counts = table.extend(lease, from, to, nowMs + (settlement.extendMs ?? config.ackTimeoutMs))
+      this.#afterwards()
+      return counts
+    }
+    const attempt = action === 'nack' ? table.attemptOf(lease) : 0
+    const delayMs =
+      action === 'nack'
+        ? (settlement.delayMs ?? retryDelayMs(config.retry, attempt, this.#host.random.next()))
+        : undefined
+    const counts = table.settle(action, lease, from, to, nowMs, delayMs)
+    if (counts.settled > 0) this.#host.settled(this.index, settlement, attempt)
+    this.#burials.reason = settlement.reason
+    this.#afterwards()
+    this.#burials.reason = undefined
+    this.schedule()
+    return counts
+  }
+
+  holds(lease: number, offset: number): boolean {
+    return this.#table?.holds(lease, offset) ?? false
+  }
+
+  heldBy(member: QueueMember): number {
+    return this.#table?.heldBy(member.number) ?? 0
+  }
+
+  /** A member is gone. */
+  leave(member: QueueMember): void {
+    const table = this.#table
+    if (table === undefined) return
+    table.leave(member.number)
+    this.#afterwards()
+    this.schedule()
+  }
+
+  /** Goes on at `offset`, whatever was settled; holders lose their leases. */
+  seek(offset: number): void {
+    const table = this.#table
+    if (table === undefined) {
+      this.#begin = { ...this.#begin, floor: offset, settled: [], tried: [] }
+      this.#host.dirty(this, true)
+      return
+    }
+    table.seek(offset)
+    this.#nextExpiryMs = Number.POSITIVE_INFINITY
+    this.#afterwards(true)
+    this.schedule()
+  }
+
+  /** The group's settings have changed. Its order only changes while nobody holds anything. */
+  configured(): void {
+    const table = this.#table
+    if (table === undefined) {
+      this.#ordered = this.#host.ordered
+      return
+    }
+    table.retriesMax = this.#host.config.retriesMax
+    if (this.#ordered !== this.#host.ordered) this.#renew(table.checkpoint())
+    this.schedule()
+  }
+
+  /** What to store, and what to do when it is stored; undefined when there is nothing new. */
+  checkpoint(): { readonly checkpoint: QueueCheckpoint; stored(): void } | undefined {
+    const table = this.#table
+    if (table === undefined) {
+      const begin = this.#begin
+      return {
+        checkpoint: begin,
+        stored: () => {
+          this.#storedFloor = begin.floor
+        },
+      }
+    }
+    const { changes } = table
+    if (changes === this.#storedChanges && !table.needsBound && this.#epochStored) return undefined
+    const checkpoint = table.checkpoint()
+    return {
+      checkpoint,
+      stored: () => {
+        if (this.#table !== table) return
+        table.stored(checkpoint)
+        this.#storedFloor = checkpoint.floor
+        this.#storedChanges = changes
+        this.#epochStored = true
+        if (table.changes !== changes) this.#host.dirty(this, false)
+        this.schedule()
+      },
+    }
+  }
+
+  describe(): QueuePartitionDescription {
+    const { log } = this
+    const stands = whereItStands(log, this.#table, this.#begin)
+    return {
+      partition: this.index,
+      paused: this.paused,
+      stableOffset: log.stableOffset,
+      member: this.owner?.name,
+      ...stands,
+    }
+  }
+
+  get #names(): { topic: string; group: string; partition: number } {
+    return { topic: this.#host.topic.text, group: this.#host.group, partition: this.index }
+  }
+
+  #openTable(): void {
+    if (this.#table !== undefined) return
+    if (this.log.state === 'online') this.#renew(this.#begin)
+    else this.#watchLog() // nobody knows where the log ends
+  }
+
+  /** Begins a table of a new epoch with what is known; a log that lost its tail has not what lies beyond its end. */
+  #renew(known: QueueCheckpoint): void {
+    const { config } = this.#host
+    const restored = clippedCheckpoint(known, this.log.stableOffset)
+    this.#ordered = this.#host.ordered
+    this.#table = new LeaseTable({
+      ordered: this.#ordered,
+      epoch: known.epoch + 1,
+      start: restored.floor,
+      retriesMax: config.retriesMax,
+      restored,
+    })
+    this.#epochStored = false
+    this.#storedChanges = -1
+    this.#nextExpiryMs = Number.POSITIVE_INFINITY
+    this.#afterwards(true)
+  }
+
+  /** @returns true when there may be more to do now */
+  #work(): boolean {
+    if (this.log.state !== 'online') {
+      this.#watchLog()
+      return false
+    }
+    this.#openTable()
+    const table = this.#table as LeaseTable
+    if (this.log.stableOffset < table.nextOffset) {
+      this.#lostTail(table)
+      return false
+    }
+    this.#followStart(table)
+    if (!this.#epochStored || this.paused || this.#trouble.pausing) return false
+    const { room } = this.#host
+    const nowMs = this.#host.nowMs()
+    let taker = false
+    if (room > 0) {
+      for (const member of this.#host.takers(this)) {
+        taker = true
+        const run = table.next(member.number, Math.min(member.messagesLeft, room), nowMs)
+        if (run !== undefined) return this.#give(table, member, run, nowMs)
+      }
+    }
+    if (!taker) {
+      this.#host.hungry(this)
+      return false
+    }
+    if (table.nextOffset < this.log.stableOffset && this.#mayAdmit(table)) return this.#readAhead(table)
+    if (table.needsBound) this.#host.dirty(this, true)
+    this.#host.hungry(this)
+    this.#watchLog()
+    return false
+  }
+
+  #mayAdmit(table: LeaseTable): boolean {
+    const most = lookaheadMax + this.#host.config.inFlightMax
+    return table.unsettled < most && table.failing < failingMax && table.runs < settledRunsMax
+  }
+
+  /** Admits more messages: where they come in order, those that the window holds, with their keys. */
+  #readAhead(table: LeaseTable): boolean {
+    const from = table.nextOffset
+    if (!this.#ordered) {
+      table.admit(Math.min(this.log.stableOffset, from + admittedAtOnce))
+      this.#afterwards()
+      return true
+    }
+    const { window } = this
+    const at = window.find(from)
+    if (at === -1) return this.#read(from, this.#host.limits.deliveryBytesMax)
+    const scan = this.#scan.begin(from)
+    const nowMs = this.#host.nowMs()
+    const bytes = window.bytes.subarray(at)
+    for (const start of batchStarts(bytes)) {
+      try {
+        scan.add(bytes, start, nowMs, this.#host.expansion)
+      } catch (error) {
+        if (start > 0) break // first what comes before it
+        this.#admitUnread(table, error)
+        return true
+      }
+    }
+    table.admit(scan.to, scan.keyHashes, scan.absent)
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, scan.nextExpiryMs)
+    if (scan.expired.length > 0) this.#expired(table, scan.expired)
+    this.#afterwards()
+    return true
+  }
+
+  /** A batch that nobody here can decode has no keys that anybody knows of: it is given on as it is. */
+  #admitUnread(table: LeaseTable, error: unknown): void {
+    const from = table.nextOffset
+    const to = this.window.endOfBatch(from)
+    this.#host.logger.warn('a batch cannot be decoded; a queue group gets it as it is, without order', {
+      ...this.#names,
+      from,
+      to,
+      error,
+    })
+    table.admit(to)
+    this.#afterwards()
+  }
+
+  #give(table: LeaseTable, member: QueueMember, run: ReadyRun, nowMs: number): boolean {
+    const { window } = this
+    const at = window.find(run.from)
+    if (at === -1) return this.#read(run.from, this.#readBytesMax(member))
+    const cut = cutDelivery(
+      window.bytes,
+      at,
+      {
+        from: run.from,
+        to: run.to,
+        messagesMax: Math.min(member.messagesLeft, this.#host.room),
+        bytesMax: Math.min(member.bytesLeft, this.#host.limits.deliveryBytesMax),
+        mayOverdraw: member.mayOverdraw,
+      },
+      this.#host.checksum,
+      this.#host.expansion,
+    )
+    switch (cut.kind) {
+      case 'short':
+        member.needsBytes(cut.sizeBytes)
+        return true
+      case 'empty':
+        table.skip(cut.from, cut.to)
+        break
+      case 'whole':
+        table.fail(cut.from, cut.to)
+        break
+      case 'cut': {
+        const expired = this.#expiredIn(cut.bytes, nowMs)
+        if (expired.length > 0) this.#expired(table, expired)
+        else this.#lease(table, member, run, cut, nowMs)
+      }
+    }
+    this.#afterwards()
+    return true
+  }
+
+  #readBytesMax(member: QueueMember): number {
+    return Math.max(1, Math.min(this.#host.limits.deliveryBytesMax, Math.max(member.bytesLeft, 65_536)))
+  }
+
+  #lease(
+    table: LeaseTable,
+    member: QueueMember,
+    run: ReadyRun,
+    cut: { readonly bytes: Uint8Array; readonly from: number; readonly to: number; readonly count: number },
+    nowMs: number,
+  ): void {
+    const { ackTimeoutMs } = this.#host.config
+    const lease = table.lease(cut.from, cut.to, member.number, nowMs, ackTimeoutMs)
+    if (lease === 0)
+      throw new TypeError(`the lease table refused ${cut.from} to ${cut.to}, which it had offered`)
+    if (member.autoAck) {
+      table.settle('ack', lease, cut.from, cut.to, nowMs)
+      this.#host.settled(this.index, { action: 'ack', from: cut.from, to: cut.to }, run.attempt)
+    }
+    this.#afterwards()
+    this.#host.served(member)
+    this.#host.runner.spent(cut.bytes.length)
+    member.deliver({
+      partition: this.index,
+      lease: member.autoAck ? 0 : lease,
+      bytes: cut.bytes,
+      recordCount: cut.count,
+      firstOffset: cut.from,
+      lastOffset: cut.to - 1,
+      attempt: run.attempt,
+      redelivered: run.redelivered,
+      leaseMs: member.autoAck ? 0 : ackTimeoutMs,
+    })
+  }
+
+  #expiredIn(bytes: Uint8Array, nowMs: number): readonly number[] {
+    // Ordered ones looked at their records when they admitted them.
+    if (this.#ordered && nowMs < this.#nextExpiryMs) return []
+    return expiredIn(bytes, this.#host.clock.now(), this.#host.expansion)
+  }
+
+  #expired(table: LeaseTable, ranges: readonly number[]): void {
+    for (let i = 0; i < ranges.length; i += 2) {
+      if (this.#host.config.deadLetterExpired) table.fail(ranges[i], ranges[i + 1])
+      else table.skip(ranges[i], ranges[i + 1])
+    }
+  }
+
+  /** @returns true when it is there already */
+  #read(offset: number, bytesMax: number): boolean {
+    let found: MaybePromise<void>
+    try {
+      found = this.window.read(offset, bytesMax)
+    } catch (error) {
+      return this.#readFailed(offset, error)
+    }
+    if (!isPromise(found)) return this.#readDone(offset)
+    this.#reading = true
+    found.then(
+      () => {
+        this.#reading = false
+        if (!this.#closed && this.#readDone(offset)) this.schedule()
+        this.#host.reviewTakes()
+      },
+      (error) => {
+        this.#reading = false
+        if (!this.#closed && this.#readFailed(offset, error)) this.schedule()
+        this.#host.reviewTakes()
+      },
+    )
+    return false
+  }
+
+  #readDone(offset: number): boolean {
+    this.#host.windowFilled(this)
+    if (this.window.find(offset) !== -1) {
+      this.#trouble.over()
+      return true
+    }
+    this.#trouble.pause() // the log said that there is something
+    return false
+  }
+
+  /** What is lost to damage is settled, and a log that cannot be read now is tried again. */
+  #readFailed(offset: number, error: unknown): boolean {
+    const table = this.#table
+    const to = this.#trouble.failed(offset, error)
+    if (to === undefined || table === undefined) return false
+    this.#skip(table, offset, to)
+    return true
+  }
+
+  /** Settles what cannot be had any more. */
+  #skip(table: LeaseTable, from: number, to: number): void {
+    const next = table.nextOffset
+    let skipped = table.skip(from, Math.min(to, next))
+    if (to > next) {
+      table.admit(to, undefined, [next, to])
+      skipped += to - Math.max(next, from)
+    }
+    this.#host.skipped(skipped)
+    this.#afterwards()
+  }
+
+  /** Retention may have been faster. */
+  #followStart(table: LeaseTable): void {
+    const { startOffset } = this.log
+    if (table.floor < startOffset && this.#trouble.startMoved(startOffset)) {
+      this.#skip(table, table.floor, startOffset)
+    }
+  }
+
+  /** After a crash of the machine the log may end before what was delivered. */
+  #lostTail(table: LeaseTable): void {
+    const known = table.checkpoint()
+    this.#host.logger.warn('a log ends before what a queue group knew of it; the group goes on at its end', {
+      ...this.#names,
+      end: this.log.stableOffset,
+      known: table.nextOffset,
+    })
+    table.seek(this.log.stableOffset)
+    this.#afterwards()
+    this.#renew(known)
+  }
+
+  /** What others must be told after the table was changed, and when it has to be looked at again. */
+  readonly #afterwards = (urgent = false): void => {
+    const table = this.#table
+    if (table === undefined || this.#closed) return
+    const { leased } = table
+    const before = this.#leased
+    this.#leased = leased
+    const failing = table.takeFailing()
+    if (failing.length > 0) this.#burials.add(failing)
+    const losses = table.takeLosses()
+    if (losses.length > 0) this.#host.lost(this.index, losses)
+    if (urgent || table.needsBound) this.#host.dirty(this, true)
+    else if (table.changes !== this.#storedChanges) this.#host.dirty(this, false)
+    this.#arm(table)
+    if (leased !== before) this.#host.leasedChanged(this, leased - before)
+  }
+
+  #arm(table: LeaseTable): void {
+    const dueMs = table.nextDueMs
+    if (dueMs >= this.#timerDueMs || dueMs === Number.POSITIVE_INFINITY) return
+    this.#timer?.[Symbol.dispose]()
+    this.#timerDueMs = dueMs
+    this.#timer = this.#host.clock.after(this.#host.msUntil(dueMs), this.#timeUp)
+  }
+
+  readonly #timeUp = (): void => {
+    this.#timer = undefined
+    this.#timerDueMs = Number.POSITIVE_INFINITY
+    const table = this.#table
+    if (table === undefined || this.#closed) return
+    table.expire(this.#host.nowMs())
+    this.#afterwards()
+    this.schedule()
+  }
+
+  #watchLog(): void {
+    this.#watch ??= this.log.onceChanged(() => {
+      this.#watch = undefined
+      this.#wake()
+    })
+  }
+
+  readonly #wake = (): void => this.schedule()
+}

@@ -1,0 +1,30 @@
+/** The chunks of logs that queue partitions hold: what was of no use for a second is let go of. */
+import type { Clock } from '../../ports/index.ts'
+import type { QueuePartition } from './queue-partition.ts'
+
+const idleMs = 1_000
+
+export class Windows {
+  readonly #clock: Clock
+  readonly #filled = new Set<QueuePartition>()
+  #timer: Disposable | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  filled(partition: QueuePartition): void {
+    this.#filled.add(partition)
+    this.#timer ??= this.#clock.after(idleMs, this.#sweep)
+  }
+
+  readonly #sweep = (): void => {
+    this.#timer = undefined
+    for (const partition of this.#filled) {
+      if (partition.window.takeUsed()) continue
+      partition.window.drop()
+      this.#filled.delete(partition)
+    }
+    if (this.#filled.size > 0) this.#timer = this.#clock.after(idleMs, this.#sweep)
+  }
+}
