@@ -90,7 +90,9 @@ export class GrpcChannel {
       if (signal?.aborted) throw abortError(signal, method.path)
       const abort = (): void => {
         if (signal !== undefined) reject(abortError(signal, method.path))
-        call.cancel()
+        // A call that is cancelled before grpc-js gave it to its connection keeps the connection open for up to ten seconds
+        // after the channel was closed, and a broker that stops waits for it.
+        setImmediate(() => call.cancel())
       }
       const call = this.#client.makeUnaryRequest<Request, Response>(
         method.path,
