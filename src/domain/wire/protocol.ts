@@ -10,8 +10,14 @@
  *              { "event": "ended",    "subscription": 9, "error": { … } }             without error: the client closed it
  *              { "event": "error",    "error": { … } }    of a notification, or of a frame that ends the connection
  *
- * A subscription is known by the id of the request that began it. Requests `credit` and `cancel` may come without an id
- * and then have no reply. The first frame may be a `hello` with credentials, for clients that cannot set request headers:
+ * A subscription to a queue group, begun by `consume`, has events of its own, and `assigned` gives numbers of partitions:
+ *
+ *     event    { "event": "assigned", "subscription": 9, "partitions": [0, 2] }
+ *              { "event": "leased",   "subscription": 9, "messages": [{ …, lease, attempt, redelivered, leaseMs }, …] }    only in +json
+ *              { "event": "lost",     "subscription": 9, "ranges": [{ partition, lease, from, to }, …], "reason": "timeout" }
+ *
+ * A subscription is known by the id of the request that began it. Requests `credit`, `cancel` and `heartbeatSubscription`
+ * may come without an id and then have no reply. The first frame may be a `hello` with credentials, for clients that cannot set request headers:
  *
  *     { "op": "hello", "id": 0, "token": "…" }   or   { "op": "hello", "id": 0, "username": "…", "password": "…" }
  *
