@@ -21,6 +21,8 @@ const calls: Record<Operation, (session: Session, topic: string) => unknown> = {
   publish: (session, topic) => session.publish(topic, message('x')),
   publishMany: (session, topic) => session.publishMany(topic, [message('x')]),
   publishBatch: (session, topic) => session.publishBatch(topic, 0, batchOf(['x'])),
+  cancelScheduled: (session, topic) => session.cancelScheduled(topic, '3f0cdd6c-57d5-4f65-8c8a-97c9e5c0fa20'),
+  listScheduled: (session, topic) => session.listScheduled(topic),
   subscribe: (session, topic) => session.subscribe(topic, { group: 'billing' }, sink),
   subscribeMessages: (session, topic) => session.subscribeMessages(topic, { group: 'billing' }, sink),
   fetch: (session, topic) => session.fetch(topic, { partition: 0, offset: 'earliest' }),

@@ -27,6 +27,7 @@ export function validateOutgoingMessage(
     throw invalid(`a message is an object with a payload, got ${quoteForMessage(message)}`)
   }
   const { payload, key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = message
+  const { deliverAtMs, delayMs } = message
   if (!(payload instanceof Uint8Array))
     throw invalid(`payload must be bytes, got ${quoteForMessage(payload)}`)
   if (key !== undefined && !(key instanceof Uint8Array)) {
@@ -39,6 +40,7 @@ export function validateOutgoingMessage(
     throw invalid(`timestampMs must be whole Unix milliseconds, got ${quoteForMessage(timestampMs)}`)
   }
   if (ttlMs !== undefined || expiresAtMs !== undefined) validateExpiry(ttlMs, expiresAtMs)
+  if (deliverAtMs !== undefined || delayMs !== undefined) validateDelivery(deliverAtMs, delayMs)
   if (partition !== undefined && !isWholeNumber(partition, Number.MAX_SAFE_INTEGER)) {
     throw invalid(`partition must be a whole number of at least 0, got ${quoteForMessage(partition)}`)
   }
@@ -62,6 +64,18 @@ function validateExpiry(ttlMs: unknown, expiresAtMs: unknown): void {
   }
   if (expiresAtMs !== undefined && !isWholeNumber(expiresAtMs, timestampMsMax)) {
     throw invalid(`expiresAtMs must be whole Unix milliseconds, got ${quoteForMessage(expiresAtMs)}`)
+  }
+}
+
+function validateDelivery(deliverAtMs: unknown, delayMs: unknown): void {
+  if (deliverAtMs !== undefined && delayMs !== undefined) {
+    throw invalid('a message takes deliverAtMs or delayMs, not both; leave out one of the two')
+  }
+  if (deliverAtMs !== undefined && !isWholeNumber(deliverAtMs, timestampMsMax)) {
+    throw invalid(`deliverAtMs must be whole Unix milliseconds, got ${quoteForMessage(deliverAtMs)}`)
+  }
+  if (delayMs !== undefined && !isWholeNumber(delayMs, timestampMsMax)) {
+    throw invalid(`delayMs must be whole milliseconds, at least 0, got ${quoteForMessage(delayMs)}`)
   }
 }
 

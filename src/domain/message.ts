@@ -39,6 +39,13 @@ export interface OutgoingMessage {
   readonly expiresAtMs?: number | undefined
   /** Sends to this partition whatever the key. */
   readonly partition?: number | undefined
+  /**
+   * When to deliver it, in Unix milliseconds, at most 366 days ahead: it is kept until then, and published when the broker's
+   * wall clock says so. A time that has come means at once. A time to live counts from the delivery.
+   */
+  readonly deliverAtMs?: number | undefined
+  /** The same as a delay from now on, in milliseconds. Not together with `deliverAtMs`. */
+  readonly delayMs?: number | undefined
 }
 
 /** Headers whose names begin so are the broker's own and cannot be set by clients but through the API. */
