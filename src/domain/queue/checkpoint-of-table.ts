@@ -1,11 +1,9 @@
 /** Makes the checkpoint of a lease table: one walk over what is not settled. */
-import type { TriedRun } from './checkpoint.ts'
+import { addSettled, addTried, type TriedRun } from './checkpoint.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { MessageStates } from './message-states.ts'
 import { attemptsMask, delayed, failing, leased, type Page, pageOffsets, settled } from './pages.ts'
 import type { RangeHeap } from './range-heap.ts'
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** The settled runs above the floor, and the tried runs, of what was admitted. */
 export function collectRuns(
@@ -38,13 +36,7 @@ export function collectRuns(
   return { settled: settledRuns, tried }
 }
 
-function triedOf(
-  page: Page,
-  offset: number,
-  state: number,
-  deliveries: Deliveries,
-  dueMs: number,
-): Mutable<TriedRun> {
+function triedOf(page: Page, offset: number, state: number, deliveries: Deliveries, dueMs: number): TriedRun {
   const place = offset - page.base
   let lastAtMs = page.times?.[place + pageOffsets] ?? 0
   let firstAtMs = page.times?.[place] ?? 0
@@ -61,24 +53,4 @@ function triedOf(
     lastAtMs,
     failing: state === failing,
   }
-}
-
-function addSettled(runs: number[], from: number, to: number): void {
-  if (runs.length > 0 && runs[runs.length - 1] === from) runs[runs.length - 1] = to
-  else runs.push(from, to)
-}
-
-function addTried(runs: Mutable<TriedRun>[], run: Mutable<TriedRun>): void {
-  const last = runs.at(-1)
-  if (
-    last !== undefined &&
-    last.to === run.from &&
-    last.attempts === run.attempts &&
-    last.dueMs === run.dueMs &&
-    last.firstAtMs === run.firstAtMs &&
-    last.lastAtMs === run.lastAtMs &&
-    last.failing === run.failing
-  ) {
-    last.to = run.to
-  } else runs.push(run)
 }

@@ -34,3 +34,23 @@ export interface QueueCheckpoint {
   /** Ascending. */
   readonly tried: readonly TriedRun[]
 }
+
+/** Adds a settled run, which follows all others, to a list of them. */
+export function addSettled(runs: number[], from: number, to: number): void {
+  if (runs.length > 0 && runs[runs.length - 1] === from) runs[runs.length - 1] = to
+  else runs.push(from, to)
+}
+
+/** Adds a tried run, which follows all others, to a list of them. */
+export function addTried(runs: TriedRun[], run: TriedRun): void {
+  const last = runs.at(-1)
+  const same =
+    last?.to === run.from &&
+    last.attempts === run.attempts &&
+    last.dueMs === run.dueMs &&
+    last.firstAtMs === run.firstAtMs &&
+    last.lastAtMs === run.lastAtMs &&
+    last.failing === run.failing
+  if (same) runs[runs.length - 1] = { ...last, to: run.to }
+  else runs.push(run)
+}

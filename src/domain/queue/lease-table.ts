@@ -105,7 +105,7 @@ export class LeaseTable implements LeaseTableApi {
   }
 
   get runs(): number {
-    return this.#states.runs + this.#restored.runs
+    return this.#states.runs + this.#restored.runsFrom(this.#states.nextOffset)
   }
 
   get changes(): number {

@@ -1,5 +1,5 @@
 /** What a checkpoint says of messages that have not been admitted yet, as admission reaches them. */
-import type { QueueCheckpoint, TriedRun } from './checkpoint.ts'
+import { addSettled, addTried, type QueueCheckpoint, type TriedRun } from './checkpoint.ts'
 
 /** The part of a checkpoint that is still ahead. */
 export class RestoredState {
@@ -13,9 +13,10 @@ export class RestoredState {
     this.#tried = checkpoint?.tried ?? []
   }
 
-  /** Settled runs that are ahead, or begun. */
-  get runs(): number {
-    return (this.#settled.length - this.#settledAt) / 2
+  /** Settled runs that begin at `offset` or behind it. Ask with ascending offsets. */
+  runsFrom(offset: number): number {
+    this.settledUntil(offset)
+    return (this.#settled.length - this.#settledAt) / 2 - (this.nextSettled < offset ? 1 : 0)
   }
 
   /** The end of the settled run that `offset` is in; `offset` when it is in none. Ask with ascending offsets. */
@@ -47,13 +48,11 @@ export class RestoredState {
     for (let i = this.#settledAt; i < this.#settled.length; i += 2) {
       const from = Math.max(offset, this.#settled[i])
       const to = this.#settled[i + 1]
-      if (from >= to) continue
-      if (settled.length > 0 && settled[settled.length - 1] === from) settled[settled.length - 1] = to
-      else settled.push(from, to)
+      if (from < to) addSettled(settled, from, to)
     }
     for (let i = this.#triedAt; i < this.#tried.length; i++) {
       const run = this.#tried[i]
-      if (run.to > offset) tried.push({ ...run, from: Math.max(run.from, offset) })
+      if (run.to > offset) addTried(tried, { ...run, from: Math.max(run.from, offset) })
     }
   }
 }
