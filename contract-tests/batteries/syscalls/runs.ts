@@ -159,9 +159,10 @@ function pathsOf(directory: string): string[] {
   }
   for (const { topicId, partition } of Object.values(logIds)) {
     const folder = `logs/${topicId}/${partition}`
-    paths.push(`logs/${topicId}`, folder)
-    for (let base = 0; base < 100; base++)
-      paths.push(`${folder}/${digits(base)}.log`, `${folder}/${digits(base)}.index`)
+    paths.push(`logs/${topicId}`, folder, `${folder}/failed`)
+    for (let base = 0; base < 100; base++) {
+      for (const ending of ['log', 'index', 'log.tail.tmp']) paths.push(`${folder}/${digits(base)}.${ending}`)
+    }
     for (let count = 0; count < 3; count++) {
       const trash = `trash/${topicId}-${partition}-${count}`
       paths.push(trash)
