@@ -21,6 +21,10 @@ const produceRequest: fc.Arbitrary<ProduceRequest> = fc.record({
   partition,
   durability: fc.constantFrom(0, 1, 2, 3, 4, 5),
   batches: bytes,
+  lease: fc.option(
+    fc.record({ topic: fc.string(), group: fc.string(), partition, offset: safe, lease: safe }),
+    { nil: undefined },
+  ),
 })
 const delivery: fc.Arbitrary<Delivery> = fc.record({
   partition,

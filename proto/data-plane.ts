@@ -5,13 +5,14 @@
  * writing, into a buffer of the exact size, and not at all when reading: `batches` is a view on the bytes that came.
  * On the wire they are what the generated code writes and reads, which a test holds them to:
  *
- *     ProduceRequest    1 correlation_id   2 topic        3 partition    4 durability   5 batches
+ *     ProduceRequest    1 correlation_id   2 topic        3 partition    4 durability   5 batches   6 lease
  *     Delivery          1 partition        2 from_offset  3 next_offset  4 batches
  *     ConsumeResponse   3 delivery
  */
 import {
   ConsumeResponse,
   type Delivery,
+  LeaseProof,
   type ProduceRequest,
 } from './generated/ratatoskr/v1/message_service.ts'
 import type { Durability } from './generated/ratatoskr/v1/types.ts'
@@ -24,12 +25,14 @@ const TWO_32 = 4_294_967_296
 /** Writes a `ProduceRequest`. Numbers must be whole and not negative. */
 export function encodeProduceRequest(request: ProduceRequest): Buffer {
   const topicBytes = Buffer.byteLength(request.topic)
+  const lease = request.lease === undefined ? undefined : LeaseProof.encode(request.lease).finish()
   const size =
     numberFieldSize(request.correlationId) +
     bytesFieldSize(topicBytes) +
     numberFieldSize(request.partition) +
     numberFieldSize(request.durability) +
-    bytesFieldSize(request.batches.length)
+    bytesFieldSize(request.batches.length) +
+    (lease === undefined ? 0 : messageFieldSize(lease.length))
   const buffer = Buffer.allocUnsafe(size)
   let at = writeNumberField(buffer, 0, 1, request.correlationId)
   if (topicBytes > 0) {
@@ -38,7 +41,8 @@ export function encodeProduceRequest(request: ProduceRequest): Buffer {
   }
   at = writeNumberField(buffer, at, 3, request.partition)
   at = writeNumberField(buffer, at, 4, request.durability)
-  writeBytesField(buffer, at, 5, request.batches)
+  at = writeBytesField(buffer, at, 5, request.batches)
+  if (lease !== undefined) buffer.set(lease, writeLength(buffer, at, 6, lease.length))
   return buffer
 }
 
@@ -54,6 +58,7 @@ export function decodeProduceRequest(bytes: Uint8Array): ProduceRequest {
     partition: 0,
     durability: 0,
     batches: noBytes,
+    lease: undefined,
   }
   while (reader.next()) {
     if (reader.is(1, VARINT)) request.correlationId = reader.number()
@@ -61,6 +66,7 @@ export function decodeProduceRequest(bytes: Uint8Array): ProduceRequest {
     else if (reader.is(3, VARINT)) request.partition = reader.number() >>> 0
     else if (reader.is(4, VARINT)) request.durability = (reader.number() | 0) as Durability
     else if (reader.is(5, LENGTH_DELIMITED)) request.batches = reader.view()
+    else if (reader.is(6, LENGTH_DELIMITED)) request.lease = LeaseProof.decode(reader.view())
     else reader.skip()
   }
   return request
@@ -127,6 +133,7 @@ function writeVarint(buffer: Buffer, start: number, value: number): number {
 
 // Fields with their default value are not written: proto3.
 const numberFieldSize = (value: number): number => (value === 0 ? 0 : 1 + varintSize(value))
+const messageFieldSize = (length: number): number => 1 + varintSize(length) + length
 const bytesFieldSize = (length: number): number => (length === 0 ? 0 : 1 + varintSize(length) + length)
 
 function writeNumberField(buffer: Buffer, at: number, field: number, value: number): number {
@@ -140,8 +147,12 @@ function writeLength(buffer: Buffer, at: number, field: number, length: number):
   return writeVarint(buffer, at + 1, length)
 }
 
-function writeBytesField(buffer: Buffer, at: number, field: number, bytes: Uint8Array): void {
-  if (bytes.length > 0) buffer.set(bytes, writeLength(buffer, at, field, bytes.length))
+/** @returns the place after it */
+function writeBytesField(buffer: Buffer, at: number, field: number, bytes: Uint8Array): number {
+  if (bytes.length === 0) return at
+  const start = writeLength(buffer, at, field, bytes.length)
+  buffer.set(bytes, start)
+  return start + bytes.length
 }
 
 /** Walks the fields of one message. */

@@ -1,5 +1,6 @@
 /** Between the messages of `ratatoskr.v1` and the plain data of the broker's facade, for the server's side. */
 import type {
+  BatchReceipt,
   Durability,
   FetchedBatch,
   GroupDescription,
@@ -52,7 +53,15 @@ function policyFromProto(value: proto.RetentionPolicy): RetentionPolicy | undefi
 /** Only the fields that are set. */
 export function configFromProto(config: proto.TopicConfig | undefined): Partial<TopicConfig> {
   if (config === undefined) return {}
-  const { partitions, retentionMs, retentionBytes, retentionMessages, segmentBytes, messageBytesMax } = config
+  const {
+    partitions,
+    retentionMs,
+    retentionBytes,
+    retentionMessages,
+    segmentBytes,
+    messageBytesMax,
+    dedupWindowMs,
+  } = config
   const durability = durabilityFromProto(config.durability)
   const retention = policyFromProto(config.retention)
   return {
@@ -63,6 +72,7 @@ export function configFromProto(config: proto.TopicConfig | undefined): Partial<
     ...(retention === undefined ? {} : { retention }),
     ...(segmentBytes === undefined ? {} : { segmentBytes }),
     ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+    ...(dedupWindowMs === undefined ? {} : { dedupWindowMs }),
     ...(durability === undefined ? {} : { durability }),
   }
 }
@@ -127,6 +137,7 @@ export function edgeFromProto(edge: proto.Edge): 'earliest' | 'latest' {
 export function outgoingFromProto(message: proto.OutgoingMessage | undefined): OutgoingMessage {
   if (message === undefined) throw missing('message')
   const { payload, key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = message
+  const { deliverAtMs, delayMs } = message
   return {
     payload,
     key,
@@ -136,14 +147,28 @@ export function outgoingFromProto(message: proto.OutgoingMessage | undefined): O
     ttlMs,
     expiresAtMs,
     partition,
+    deliverAtMs,
+    delayMs,
   }
 }
 
+/** A message that waits for its time has no place yet, for which the wire has no number. */
 export const receiptToProto = (receipt: PublishReceipt): proto.PublishReceipt => ({
   id: receipt.id,
-  partition: receipt.partition,
-  offset: receipt.offset,
+  partition: Math.max(0, receipt.partition),
+  offset: Math.max(0, receipt.offset),
+  deliverAtMs: receipt.deliverAtMs,
   durability: durabilityToProto(receipt.durability),
+  duplicate: receipt.duplicate ?? false,
+})
+
+/** What a batch's receipt says of duplicates. */
+export const duplicatesToProto = ({
+  duplicate = false,
+  duplicates = [],
+}: BatchReceipt): { duplicate: boolean; duplicates: proto.DuplicateRecord[] } => ({
+  duplicate,
+  duplicates: duplicates.map(({ index, partition, offset }) => ({ index, partition, offset })),
 })
 
 export const fetchedToProto = (fetched: FetchedBatch): proto.FetchedBatches => ({

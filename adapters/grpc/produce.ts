@@ -13,8 +13,17 @@ import {
   StreamWriter,
   stopping,
 } from './calls.ts'
-import { durabilityFromProto, durabilityToProto } from './convert.ts'
+import { duplicatesToProto, durabilityFromProto, durabilityToProto } from './convert.ts'
 import { errorToProto, type Incoming, readable } from './status.ts'
+
+/** What a request that failed is not answered with. */
+const nothing: Omit<proto.ProduceResponse, 'correlationId' | 'error'> = {
+  baseOffset: 0,
+  recordCount: 0,
+  durability: 0,
+  duplicate: false,
+  duplicates: [],
+}
 
 type ProduceCall = ServerDuplexStream<Incoming<ProduceRequest>, Buffer>
 
@@ -70,7 +79,7 @@ class ProduceStream implements OpenStream {
   }
 
   #publish(session: Session, request: ProduceRequest): void {
-    const { correlationId, topic, partition, batches } = request
+    const { correlationId, topic, partition, batches, lease } = request
     this.#inFlight.enter(batches.length)
     try {
       const durability = durabilityFromProto(request.durability)
@@ -78,7 +87,7 @@ class ProduceStream implements OpenStream {
         topic,
         partition,
         batches,
-        durability === undefined ? undefined : { durability },
+        durability === undefined && lease === undefined ? undefined : { durability, lease },
       )
       if (result instanceof Promise) {
         result.then(
@@ -94,12 +103,16 @@ class ProduceStream implements OpenStream {
   #succeed(correlationId: number, receipt: BatchReceipt, sizeBytes: number): void {
     const { baseOffset, recordCount } = receipt
     const durability = durabilityToProto(receipt.durability)
-    this.#answer({ correlationId, error: undefined, baseOffset, recordCount, durability }, sizeBytes)
+    const { duplicate, duplicates } = duplicatesToProto(receipt)
+    this.#answer(
+      { correlationId, error: undefined, baseOffset, recordCount, durability, duplicate, duplicates },
+      sizeBytes,
+    )
   }
 
   #fail(correlationId: number, thrown: unknown, sizeBytes: number): void {
     const error = errorToProto(toRatatoskrError(thrown))
-    this.#answer({ correlationId, error, baseOffset: 0, recordCount: 0, durability: 0 }, sizeBytes)
+    this.#answer({ ...nothing, correlationId, error }, sizeBytes)
   }
 
   #answer(response: proto.ProduceResponse, sizeBytes: number): void {

@@ -10,6 +10,7 @@ import * as proto from 'ratatoskr/proto'
 import { type CallHost, unary } from './calls.ts'
 import {
   configFromProto,
+  duplicatesToProto,
   durabilityFromProto,
   durabilityToProto,
   edgeFromProto,
@@ -68,25 +69,38 @@ export const messageService = (
   broker: BrokerFacade,
 ): Handlers<MessageServiceServer, 'produce' | 'consume'> => ({
   publish: unary(host, async (session, request, call) => {
+    const { topic, lease } = request
     const durability = durabilityFromProto(request.durability)
     const message = outgoingFromProto(request.message)
-    const receipt = await session.publish(request.topic, message, { durability, signal: call.signal })
+    const receipt = await session.publish(topic, message, { durability, lease, signal: call.signal })
     return { receipt: receiptToProto(receipt) }
   }),
   publishBatch: unary(host, async (session, request, call) => {
+    const { topic, lease } = request
     const durability = durabilityFromProto(request.durability)
     const messages = request.messages.map(outgoingFromProto)
-    const results = await session.publishMany(request.topic, messages, { durability, signal: call.signal })
+    const results = await session.publishMany(topic, messages, { durability, lease, signal: call.signal })
     return {
       results: results.map((result) =>
         'error' in result ? { error: errorToProto(result.error) } : { receipt: receiptToProto(result) },
       ),
     }
   }),
-  publishRecordBatch: unary(host, async (session, { topic, partition, durability, batches }, call) => {
-    const options = { durability: durabilityFromProto(durability), signal: call.signal }
+  initProducer: unary(host, (session) => session.initProducer()),
+  publishRecordBatch: unary(host, async (session, { topic, partition, batches, ...request }, call) => {
+    const { lease } = request
+    const options = { durability: durabilityFromProto(request.durability), lease, signal: call.signal }
     const receipt = await session.publishBatch(topic, partition, batches, options)
-    return { ...receipt, durability: durabilityToProto(receipt.durability) }
+    const { baseOffset, recordCount } = receipt
+    const reached = durabilityToProto(receipt.durability)
+    return { partition, baseOffset, recordCount, durability: reached, ...duplicatesToProto(receipt) }
+  }),
+  cancelScheduled: unary(host, async (session, { topic, id }) => ({
+    cancelled: await session.cancelScheduled(topic, id),
+  })),
+  listScheduled: unary(host, async (session, { topic, ...request }) => {
+    const { messages, next } = await session.listScheduled(topic, request)
+    return { messages: [...messages], next }
   }),
   fetch: unary(host, async (session, { topic, partition, bytesMax, waitMs, ...request }, call) => {
     const offset = request.offset ?? edgeFromProto(request.edge ?? proto.Edge.EDGE_UNSPECIFIED)

@@ -31,6 +31,7 @@ export const topicConfigSchema = object({
   segmentBytes: integer,
   durability: durabilitySchema,
   messageBytesMax: integer,
+  dedupWindowMs: integer,
 })
 
 const partitionSchema = object({
@@ -81,6 +82,8 @@ export const outgoingMessageSchema = object({
   }),
   expiresAtMs: nullable({ ...integer, description: 'it expires then, Unix ms; or ttlMs' }),
   partition: nullable(integer),
+  deliverAtMs: nullable({ ...integer, description: 'it is kept until then, Unix ms; or delayMs' }),
+  delayMs: nullable({ ...integer, description: 'it is kept for so many ms; or deliverAtMs' }),
 })
 
 /** A message as it is read. */
@@ -101,6 +104,14 @@ export const receiptSchema = object({
   partition: integer,
   offset: integer,
   durability: durabilitySchema,
+  duplicate: {
+    type: 'boolean',
+    description: 'True when the id was stored before: this is where. Absent otherwise',
+  },
+  deliverAtMs: {
+    ...integer,
+    description: 'Unix ms, when it waits for that: then partition and offset are -1. Absent otherwise',
+  },
 })
 
 /** One entry of the results of many: a receipt, or why there is none. */
@@ -123,6 +134,12 @@ export const batchReceiptSchema = object({
   baseOffset: integer,
   recordCount: integer,
   durability: durabilitySchema,
+  duplicate: { type: 'boolean', description: 'True when all of it was stored before. Absent otherwise' },
+  duplicates: {
+    type: 'array',
+    items: object({ index: integer, partition: integer, offset: integer }),
+    description: 'Records whose ids were stored before, and where. Absent when there are none',
+  },
 })
 
 /** The response of whatever has nothing to say but that it is done. */

@@ -29,6 +29,7 @@ import {
   jsonDurability,
   jsonEncoding,
   jsonInteger,
+  jsonLease,
   jsonList,
   jsonObject,
   jsonString,
@@ -41,6 +42,7 @@ import {
   RatatoskrError,
   readFields,
   requestIdMax,
+  scheduledShape,
   seekShape,
   startPositionFromJson,
   subscribeShape,
@@ -85,6 +87,13 @@ export interface Operation {
 const topic = jsonString
 const id = jsonInteger(0, requestIdMax)
 
+/** What a publish may say beside its messages. */
+const publishShape = {
+  encoding: optional(jsonEncoding),
+  durability: optional(jsonDurability),
+  lease: optional(jsonLease),
+}
+
 function operation<Shape extends JsonShape>(
   shape: Shape,
   run: (context: OperationContext, fields: FieldsOf<Shape>, id: number) => MaybePromise<unknown>,
@@ -120,13 +129,14 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
       session.alterTopic(request.topic, request.changes as TopicChanges),
     ),
   ],
+  ['initProducer', operation({}, ({ session }) => session.initProducer())],
   ['resolveTopic', operation({ topic }, ({ session }, request) => session.resolveTopic(request.topic))],
   [
     'publish',
     operation(
-      { topic, message: jsonAny, encoding: optional(jsonEncoding), durability: optional(jsonDurability) },
-      ({ session }, { topic, message, encoding, durability }) =>
-        session.publish(topic, messageFromJson(message, encoding), { durability }),
+      { topic, message: jsonAny, ...publishShape },
+      ({ session }, { topic, message, encoding, durability, lease }) =>
+        session.publish(topic, messageFromJson(message, encoding), { durability, lease }),
     ),
   ],
   [
@@ -135,14 +145,25 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
       {
         topic,
         messages: jsonList(jsonAny),
-        encoding: optional(jsonEncoding),
-        durability: optional(jsonDurability),
+        ...publishShape,
       },
-      async ({ session }, { topic, messages, encoding, durability }) => {
+      async ({ session }, { topic, messages, encoding, durability, lease }) => {
         const outgoing = messages.map((message, i) => messageFromJson(message, encoding, `messages[${i}]`))
-        const results = await session.publishMany(topic, outgoing, { durability })
+        const results = await session.publishMany(topic, outgoing, { durability, lease })
         return { results: results.map(resultToJson) }
       },
+    ),
+  ],
+  [
+    'cancelScheduled',
+    operation({ topic, id: jsonString }, async ({ session }, request) => ({
+      cancelled: await session.cancelScheduled(request.topic, request.id),
+    })),
+  ],
+  [
+    'listScheduled',
+    operation({ topic, ...scheduledShape }, ({ session }, { topic, ...request }) =>
+      session.listScheduled(topic, request),
     ),
   ],
   [

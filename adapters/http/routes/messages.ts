@@ -8,10 +8,13 @@ import {
   errorToJson,
   type FetchedBatch,
   type Header,
+  jsonLease,
+  type LeaseProof,
   messageFromJson,
   type OutgoingMessage,
   type PayloadEncoding,
   type PublishResult,
+  parseJson,
   RatatoskrError,
   type Session,
 } from 'ratatoskr/ports'
@@ -72,7 +75,7 @@ const publishSchema = {
   tags,
   summary: 'Publish: one message (raw body or JSON), many (JSON with "messages"), or record batches',
   description:
-    'A raw body is one message; its key, id and headers travel as ratatoskr-key, ratatoskr-id and ratatoskr-header-*, and when it expires as ratatoskr-ttl-ms or ratatoskr-expires-at (Unix ms).',
+    'A raw body is one message; its key, id and headers travel as ratatoskr-key, ratatoskr-id and ratatoskr-header-*, and when it expires as ratatoskr-ttl-ms or ratatoskr-expires-at (Unix ms), when it is to be delivered as ratatoskr-delay-ms or ratatoskr-deliver-at (Unix ms). The lease of a message that this is the work of goes as JSON in ratatoskr-lease: { topic, group, partition, offset, lease }; what has lost it is refused.',
   params: topicParams,
   querystring: object({ encoding: encodingSchema, partition: offsetSchema, durability: durabilitySchema }),
   body: {
@@ -102,6 +105,12 @@ const publishSchema = {
       ],
     },
   },
+} as const
+
+const producerSchema = {
+  tags,
+  summary: 'Allocate an id for an idempotent producer, which numbers the record batches that it publishes',
+  response: { 200: object({ producerId: integer, epoch: integer }) },
 } as const
 
 const fetchSchema = {
@@ -144,6 +153,10 @@ export function messageRoutes(routes: FastifyInstance, context: RouteContext): v
     },
   )
 
+  routes.post('/v1/producers', { schema: producerSchema }, async (request) =>
+    (await sessionOf(context, request)).initProducer(),
+  )
+
   routes.get<FetchRoute>(path, { schema: fetchSchema }, async (request, reply) => {
     const { topic } = request.params
     const { partition, waitMs, bytesMax, limit, encoding, offset } = request.query
@@ -167,7 +180,7 @@ async function publish(
   signal: AbortSignal,
 ): Promise<object> {
   const { encoding, partition, durability } = query
-  const options = { durability, signal }
+  const options = { durability, lease: leaseOf(headers), signal }
   const type = mediaType(headers['content-type'])
   if (type === batchContentType) {
     if (partition === undefined)
@@ -192,6 +205,13 @@ async function publish(
   return { results: results.map(resultToJson) }
 }
 
+/** The lease that a publish carries, whatever its body is. */
+function leaseOf({ 'ratatoskr-lease': lease }: FastifyRequest['headers']): LeaseProof | undefined {
+  return lease === undefined
+    ? undefined
+    : jsonLease(parseJson(String(lease), { depthMax: 2 }), 'ratatoskr-lease')
+}
+
 /** The body, which is null when there is none. */
 const bytesOf = (body: unknown): Uint8Array => (body instanceof Uint8Array ? body : new Uint8Array(0))
 
@@ -213,6 +233,7 @@ function rawMessage(sent: FastifyRequest['headers'], payload: Uint8Array): Outgo
   }
   const { 'ratatoskr-key': key, 'ratatoskr-id': id } = sent
   const { 'ratatoskr-ttl-ms': ttl, 'ratatoskr-expires-at': expiresAt } = sent
+  const { 'ratatoskr-delay-ms': delay, 'ratatoskr-deliver-at': deliverAt } = sent
   return {
     payload,
     headers,
@@ -220,6 +241,8 @@ function rawMessage(sent: FastifyRequest['headers'], payload: Uint8Array): Outgo
     ...(id !== undefined && { id: String(id) }),
     ...(ttl !== undefined && { ttlMs: wholeNumber(String(ttl), 'ratatoskr-ttl-ms') }),
     ...(expiresAt !== undefined && { expiresAtMs: wholeNumber(String(expiresAt), 'ratatoskr-expires-at') }),
+    ...(delay !== undefined && { delayMs: wholeNumber(String(delay), 'ratatoskr-delay-ms') }),
+    ...(deliverAt !== undefined && { deliverAtMs: wholeNumber(String(deliverAt), 'ratatoskr-deliver-at') }),
   }
 }
 

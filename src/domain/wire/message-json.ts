@@ -145,7 +145,7 @@ function isBase64Form(value: unknown): value is Base64Bytes {
 
 /**
  * A message to publish: `payload`, and as they are needed `key`, `headers`, `id`, `timestamp`, `ttlMs` or `expiresAtMs`,
- * and `partition`.
+ * `deliverAtMs` or `delayMs`, and `partition`.
  * @throws RTK_INVALID_ARGUMENT
  */
 export function messageFromJson(
@@ -164,6 +164,8 @@ export function messageFromJson(
       ttlMs: optional(jsonInteger(1)),
       expiresAtMs: optional(jsonInteger(0)),
       partition: optional(jsonInteger(0)),
+      deliverAtMs: optional(jsonInteger(0)),
+      delayMs: optional(jsonInteger(0)),
     },
     path,
   )

@@ -61,6 +61,15 @@ export const startPositionFromJson: JsonCheck<JsonStartPosition> = (value, path)
   return otherwise === undefined ? { offsets } : { offsets, otherwise }
 }
 
+/** A lease on one message, which a publish may carry. */
+export const jsonLease = jsonFields({
+  topic: jsonString,
+  group: jsonString,
+  partition: whole,
+  offset: whole,
+  lease: whole,
+})
+
 /** The members of `SubscribeOptions`, for `readFields`. */
 export const subscribeShape = {
   group: optional(jsonString),
@@ -80,6 +89,9 @@ export const fetchShape = {
   bytesMax: optional(jsonInteger(1)),
   waitMs: optional(whole),
 }
+
+/** The members of `ScheduledRequest`. */
+export const scheduledShape = { limit: optional(jsonInteger(1)), after: optional(jsonString) }
 
 /** The members of `GroupFetchRequest`. */
 export const groupFetchShape = {

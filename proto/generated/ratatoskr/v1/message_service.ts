@@ -46,6 +46,17 @@ export interface PublishRequest {
     | undefined;
   /** More than the topic's own level, for this publish. */
   durability: Durability;
+  /** Refused when this lease is not held any more. */
+  lease?: LeaseProof | undefined;
+}
+
+/** A lease on one message of a queue group: a publish that carries it is the work of whoever holds the message. */
+export interface LeaseProof {
+  topic: string;
+  group: string;
+  partition: number;
+  offset: number;
+  lease: number;
 }
 
 export interface PublishResponse {
@@ -58,12 +69,17 @@ export interface PublishReceipt {
   offset: number;
   /** The level that was reached. */
   durability: Durability;
+  /** True when a message of this id was stored within the topic's dedup_window_ms: this is the place of that one. */
+  duplicate: boolean;
+  /** When it will be delivered, in Unix milliseconds, when it waits for that: it has no partition and offset yet. */
+  deliverAtMs?: number | undefined;
 }
 
 export interface PublishBatchRequest {
   topic: string;
   messages: OutgoingMessage[];
   durability: Durability;
+  lease?: LeaseProof | undefined;
 }
 
 export interface PublishBatchResponse {
@@ -82,6 +98,7 @@ export interface PublishRecordBatchRequest {
   durability: Durability;
   /** One or more whole batches, back to back. */
   batches: Uint8Array;
+  lease?: LeaseProof | undefined;
 }
 
 export interface PublishRecordBatchResponse {
@@ -90,6 +107,61 @@ export interface PublishRecordBatchResponse {
   baseOffset: number;
   recordCount: number;
   durability: Durability;
+  /** True when nothing was stored, since all of it was before. */
+  duplicate: boolean;
+  /** Records that were not stored, since a message of their id was before; the others follow one another from base_offset on. */
+  duplicates: DuplicateRecord[];
+}
+
+/** A record that was published before, and where. */
+export interface DuplicateRecord {
+  /** Its place among the records of the request, from 0. */
+  index: number;
+  partition: number;
+  offset: number;
+}
+
+export interface InitProducerRequest {
+}
+
+export interface InitProducerResponse {
+  producerId: number;
+  epoch: number;
+}
+
+export interface CancelScheduledRequest {
+  topic: string;
+  /** The message's id. */
+  id: string;
+}
+
+export interface CancelScheduledResponse {
+  /** False when no message of this id waits: it never did, or is delivered, or is being delivered at this moment. */
+  cancelled: boolean;
+}
+
+export interface ListScheduledRequest {
+  topic: string;
+  /** Messages to list, at most 1,000; 100 by default. */
+  limit?:
+    | number
+    | undefined;
+  /** `next` of the page before. */
+  after?: string | undefined;
+}
+
+export interface ListScheduledResponse {
+  messages: ScheduledMessage[];
+  /** Where the next page begins; not set when this is the last. */
+  next?: string | undefined;
+}
+
+/** A message that waits for its time. */
+export interface ScheduledMessage {
+  id: string;
+  deliverAtMs: number;
+  /** Key, headers and payload together. */
+  sizeBytes: number;
 }
 
 export interface FetchRequest {
@@ -120,6 +192,7 @@ export interface ProduceRequest {
   durability: Durability;
   /** One or more whole batches, back to back. */
   batches: Uint8Array;
+  lease?: LeaseProof | undefined;
 }
 
 export interface ProduceResponse {
@@ -133,6 +206,10 @@ export interface ProduceResponse {
   baseOffset: number;
   recordCount: number;
   durability: Durability;
+  /** True when nothing was stored, since all of it was before. */
+  duplicate: boolean;
+  /** Records that were not stored, since a message of their id was before; the others follow one another from base_offset on. */
+  duplicates: DuplicateRecord[];
 }
 
 export interface ConsumeRequest {
@@ -223,7 +300,7 @@ export interface CommitResult {
 }
 
 function createBasePublishRequest(): PublishRequest {
-  return { topic: "", message: undefined, durability: 0 };
+  return { topic: "", message: undefined, durability: 0, lease: undefined };
 }
 
 export const PublishRequest: MessageFns<PublishRequest> = {
@@ -236,6 +313,9 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     }
     if (message.durability !== 0) {
       writer.uint32(24).int32(message.durability);
+    }
+    if (message.lease !== undefined) {
+      LeaseProof.encode(message.lease, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -275,6 +355,104 @@ export const PublishRequest: MessageFns<PublishRequest> = {
             }
 
             message.durability = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lease = LeaseProof.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeaseProof(): LeaseProof {
+  return { topic: "", group: "", partition: 0, offset: 0, lease: 0 };
+}
+
+export const LeaseProof: MessageFns<LeaseProof> = {
+  encode(message: LeaseProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.group !== "") {
+      writer.uint32(18).string(message.group);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(24).uint32(message.partition);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(32).int64(message.offset);
+    }
+    if (message.lease !== 0) {
+      writer.uint32(40).int64(message.lease);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lease = longToNumber(reader.int64());
             continue;
           }
         }
@@ -337,7 +515,7 @@ export const PublishResponse: MessageFns<PublishResponse> = {
 };
 
 function createBasePublishReceipt(): PublishReceipt {
-  return { id: "", partition: 0, offset: 0, durability: 0 };
+  return { id: "", partition: 0, offset: 0, durability: 0, duplicate: false, deliverAtMs: undefined };
 }
 
 export const PublishReceipt: MessageFns<PublishReceipt> = {
@@ -353,6 +531,12 @@ export const PublishReceipt: MessageFns<PublishReceipt> = {
     }
     if (message.durability !== 0) {
       writer.uint32(32).int32(message.durability);
+    }
+    if (message.duplicate !== false) {
+      writer.uint32(40).bool(message.duplicate);
+    }
+    if (message.deliverAtMs !== undefined) {
+      writer.uint32(48).int64(message.deliverAtMs);
     }
     return writer;
   },
@@ -402,6 +586,22 @@ export const PublishReceipt: MessageFns<PublishReceipt> = {
             message.durability = reader.int32() as any;
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.duplicate = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.deliverAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -416,7 +616,7 @@ export const PublishReceipt: MessageFns<PublishReceipt> = {
 };
 
 function createBasePublishBatchRequest(): PublishBatchRequest {
-  return { topic: "", messages: [], durability: 0 };
+  return { topic: "", messages: [], durability: 0, lease: undefined };
 }
 
 export const PublishBatchRequest: MessageFns<PublishBatchRequest> = {
@@ -429,6 +629,9 @@ export const PublishBatchRequest: MessageFns<PublishBatchRequest> = {
     }
     if (message.durability !== 0) {
       writer.uint32(24).int32(message.durability);
+    }
+    if (message.lease !== undefined) {
+      LeaseProof.encode(message.lease, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -468,6 +671,14 @@ export const PublishBatchRequest: MessageFns<PublishBatchRequest> = {
             }
 
             message.durability = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lease = LeaseProof.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -587,7 +798,7 @@ export const PublishResult: MessageFns<PublishResult> = {
 };
 
 function createBasePublishRecordBatchRequest(): PublishRecordBatchRequest {
-  return { topic: "", partition: 0, durability: 0, batches: new Uint8Array(0) };
+  return { topic: "", partition: 0, durability: 0, batches: new Uint8Array(0), lease: undefined };
 }
 
 export const PublishRecordBatchRequest: MessageFns<PublishRecordBatchRequest> = {
@@ -603,6 +814,9 @@ export const PublishRecordBatchRequest: MessageFns<PublishRecordBatchRequest> = 
     }
     if (message.batches.length !== 0) {
       writer.uint32(34).bytes(message.batches);
+    }
+    if (message.lease !== undefined) {
+      LeaseProof.encode(message.lease, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -652,6 +866,14 @@ export const PublishRecordBatchRequest: MessageFns<PublishRecordBatchRequest> = 
             message.batches = reader.bytes();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lease = LeaseProof.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -666,7 +888,7 @@ export const PublishRecordBatchRequest: MessageFns<PublishRecordBatchRequest> = 
 };
 
 function createBasePublishRecordBatchResponse(): PublishRecordBatchResponse {
-  return { partition: 0, baseOffset: 0, recordCount: 0, durability: 0 };
+  return { partition: 0, baseOffset: 0, recordCount: 0, durability: 0, duplicate: false, duplicates: [] };
 }
 
 export const PublishRecordBatchResponse: MessageFns<PublishRecordBatchResponse> = {
@@ -682,6 +904,12 @@ export const PublishRecordBatchResponse: MessageFns<PublishRecordBatchResponse> 
     }
     if (message.durability !== 0) {
       writer.uint32(32).int32(message.durability);
+    }
+    if (message.duplicate !== false) {
+      writer.uint32(40).bool(message.duplicate);
+    }
+    for (const v of message.duplicates) {
+      DuplicateRecord.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -729,6 +957,478 @@ export const PublishRecordBatchResponse: MessageFns<PublishRecordBatchResponse> 
             }
 
             message.durability = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.duplicate = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.duplicates.push(DuplicateRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDuplicateRecord(): DuplicateRecord {
+  return { index: 0, partition: 0, offset: 0 };
+}
+
+export const DuplicateRecord: MessageFns<DuplicateRecord> = {
+  encode(message: DuplicateRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint32(message.index);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).int64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DuplicateRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDuplicateRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseInitProducerRequest(): InitProducerRequest {
+  return {};
+}
+
+export const InitProducerRequest: MessageFns<InitProducerRequest> = {
+  encode(_: InitProducerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InitProducerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInitProducerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseInitProducerResponse(): InitProducerResponse {
+  return { producerId: 0, epoch: 0 };
+}
+
+export const InitProducerResponse: MessageFns<InitProducerResponse> = {
+  encode(message: InitProducerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.producerId !== 0) {
+      writer.uint32(8).int64(message.producerId);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint32(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InitProducerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInitProducerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.producerId = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCancelScheduledRequest(): CancelScheduledRequest {
+  return { topic: "", id: "" };
+}
+
+export const CancelScheduledRequest: MessageFns<CancelScheduledRequest> = {
+  encode(message: CancelScheduledRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelScheduledRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelScheduledRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCancelScheduledResponse(): CancelScheduledResponse {
+  return { cancelled: false };
+}
+
+export const CancelScheduledResponse: MessageFns<CancelScheduledResponse> = {
+  encode(message: CancelScheduledResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cancelled !== false) {
+      writer.uint32(8).bool(message.cancelled);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelScheduledResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelScheduledResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.cancelled = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListScheduledRequest(): ListScheduledRequest {
+  return { topic: "", limit: undefined, after: undefined };
+}
+
+export const ListScheduledRequest: MessageFns<ListScheduledRequest> = {
+  encode(message: ListScheduledRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.limit !== undefined) {
+      writer.uint32(16).uint32(message.limit);
+    }
+    if (message.after !== undefined) {
+      writer.uint32(26).string(message.after);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListScheduledRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListScheduledRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListScheduledResponse(): ListScheduledResponse {
+  return { messages: [], next: undefined };
+}
+
+export const ListScheduledResponse: MessageFns<ListScheduledResponse> = {
+  encode(message: ListScheduledResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.messages) {
+      ScheduledMessage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.next !== undefined) {
+      writer.uint32(18).string(message.next);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListScheduledResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListScheduledResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.messages.push(ScheduledMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.next = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseScheduledMessage(): ScheduledMessage {
+  return { id: "", deliverAtMs: 0, sizeBytes: 0 };
+}
+
+export const ScheduledMessage: MessageFns<ScheduledMessage> = {
+  encode(message: ScheduledMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.deliverAtMs !== 0) {
+      writer.uint32(16).int64(message.deliverAtMs);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(24).int64(message.sizeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScheduledMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScheduledMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.deliverAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeBytes = longToNumber(reader.int64());
             continue;
           }
         }
@@ -911,7 +1611,7 @@ export const FetchResponse: MessageFns<FetchResponse> = {
 };
 
 function createBaseProduceRequest(): ProduceRequest {
-  return { correlationId: 0, topic: "", partition: 0, durability: 0, batches: new Uint8Array(0) };
+  return { correlationId: 0, topic: "", partition: 0, durability: 0, batches: new Uint8Array(0), lease: undefined };
 }
 
 export const ProduceRequest: MessageFns<ProduceRequest> = {
@@ -930,6 +1630,9 @@ export const ProduceRequest: MessageFns<ProduceRequest> = {
     }
     if (message.batches.length !== 0) {
       writer.uint32(42).bytes(message.batches);
+    }
+    if (message.lease !== undefined) {
+      LeaseProof.encode(message.lease, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -987,6 +1690,14 @@ export const ProduceRequest: MessageFns<ProduceRequest> = {
             message.batches = reader.bytes();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lease = LeaseProof.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1001,7 +1712,15 @@ export const ProduceRequest: MessageFns<ProduceRequest> = {
 };
 
 function createBaseProduceResponse(): ProduceResponse {
-  return { correlationId: 0, error: undefined, baseOffset: 0, recordCount: 0, durability: 0 };
+  return {
+    correlationId: 0,
+    error: undefined,
+    baseOffset: 0,
+    recordCount: 0,
+    durability: 0,
+    duplicate: false,
+    duplicates: [],
+  };
 }
 
 export const ProduceResponse: MessageFns<ProduceResponse> = {
@@ -1020,6 +1739,12 @@ export const ProduceResponse: MessageFns<ProduceResponse> = {
     }
     if (message.durability !== 0) {
       writer.uint32(40).int32(message.durability);
+    }
+    if (message.duplicate !== false) {
+      writer.uint32(48).bool(message.duplicate);
+    }
+    for (const v of message.duplicates) {
+      DuplicateRecord.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1075,6 +1800,22 @@ export const ProduceResponse: MessageFns<ProduceResponse> = {
             }
 
             message.durability = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.duplicate = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.duplicates.push(DuplicateRecord.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1817,6 +2558,17 @@ export const MessageServiceService = {
       Buffer.from(PublishBatchResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PublishBatchResponse => PublishBatchResponse.decode(value),
   },
+  /** Allocates an id for a producer whose batches are numbered, so that none is stored twice. */
+  initProducer: {
+    path: "/ratatoskr.v1.MessageService/InitProducer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InitProducerRequest): Buffer => Buffer.from(InitProducerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InitProducerRequest => InitProducerRequest.decode(value),
+    responseSerialize: (value: InitProducerResponse): Buffer =>
+      Buffer.from(InitProducerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): InitProducerResponse => InitProducerResponse.decode(value),
+  },
   /** Publishes record batches as they are. */
   publishRecordBatch: {
     path: "/ratatoskr.v1.MessageService/PublishRecordBatch" as const,
@@ -1828,6 +2580,29 @@ export const MessageServiceService = {
     responseSerialize: (value: PublishRecordBatchResponse): Buffer =>
       Buffer.from(PublishRecordBatchResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PublishRecordBatchResponse => PublishRecordBatchResponse.decode(value),
+  },
+  /** Takes back a message that waits for its time. */
+  cancelScheduled: {
+    path: "/ratatoskr.v1.MessageService/CancelScheduled" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CancelScheduledRequest): Buffer =>
+      Buffer.from(CancelScheduledRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CancelScheduledRequest => CancelScheduledRequest.decode(value),
+    responseSerialize: (value: CancelScheduledResponse): Buffer =>
+      Buffer.from(CancelScheduledResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CancelScheduledResponse => CancelScheduledResponse.decode(value),
+  },
+  /** The messages of a topic that wait for their time, those that are due first at first. */
+  listScheduled: {
+    path: "/ratatoskr.v1.MessageService/ListScheduled" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListScheduledRequest): Buffer => Buffer.from(ListScheduledRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListScheduledRequest => ListScheduledRequest.decode(value),
+    responseSerialize: (value: ListScheduledResponse): Buffer =>
+      Buffer.from(ListScheduledResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListScheduledResponse => ListScheduledResponse.decode(value),
   },
   /** Reads batches at an offset, without a subscription. */
   fetch: {
@@ -1868,8 +2643,14 @@ export interface MessageServiceServer extends UntypedServiceImplementation {
   publish: handleUnaryCall<PublishRequest, PublishResponse>;
   /** Publishes many messages to one topic, each on its own: some may fail while others are stored. */
   publishBatch: handleUnaryCall<PublishBatchRequest, PublishBatchResponse>;
+  /** Allocates an id for a producer whose batches are numbered, so that none is stored twice. */
+  initProducer: handleUnaryCall<InitProducerRequest, InitProducerResponse>;
   /** Publishes record batches as they are. */
   publishRecordBatch: handleUnaryCall<PublishRecordBatchRequest, PublishRecordBatchResponse>;
+  /** Takes back a message that waits for its time. */
+  cancelScheduled: handleUnaryCall<CancelScheduledRequest, CancelScheduledResponse>;
+  /** The messages of a topic that wait for their time, those that are due first at first. */
+  listScheduled: handleUnaryCall<ListScheduledRequest, ListScheduledResponse>;
   /** Reads batches at an offset, without a subscription. */
   fetch: handleUnaryCall<FetchRequest, FetchResponse>;
   /** Publishes record batches to any topics and partitions. Each request is answered once, in the order of completion. */
@@ -1913,6 +2694,22 @@ export interface MessageServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PublishBatchResponse) => void,
   ): ClientUnaryCall;
+  /** Allocates an id for a producer whose batches are numbered, so that none is stored twice. */
+  initProducer(
+    request: InitProducerRequest,
+    callback: (error: ServiceError | null, response: InitProducerResponse) => void,
+  ): ClientUnaryCall;
+  initProducer(
+    request: InitProducerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: InitProducerResponse) => void,
+  ): ClientUnaryCall;
+  initProducer(
+    request: InitProducerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: InitProducerResponse) => void,
+  ): ClientUnaryCall;
   /** Publishes record batches as they are. */
   publishRecordBatch(
     request: PublishRecordBatchRequest,
@@ -1928,6 +2725,38 @@ export interface MessageServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PublishRecordBatchResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes back a message that waits for its time. */
+  cancelScheduled(
+    request: CancelScheduledRequest,
+    callback: (error: ServiceError | null, response: CancelScheduledResponse) => void,
+  ): ClientUnaryCall;
+  cancelScheduled(
+    request: CancelScheduledRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CancelScheduledResponse) => void,
+  ): ClientUnaryCall;
+  cancelScheduled(
+    request: CancelScheduledRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CancelScheduledResponse) => void,
+  ): ClientUnaryCall;
+  /** The messages of a topic that wait for their time, those that are due first at first. */
+  listScheduled(
+    request: ListScheduledRequest,
+    callback: (error: ServiceError | null, response: ListScheduledResponse) => void,
+  ): ClientUnaryCall;
+  listScheduled(
+    request: ListScheduledRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListScheduledResponse) => void,
+  ): ClientUnaryCall;
+  listScheduled(
+    request: ListScheduledRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListScheduledResponse) => void,
   ): ClientUnaryCall;
   /** Reads batches at an offset, without a subscription. */
   fetch(

@@ -139,6 +139,8 @@ export interface TopicConfig {
   /** Messages of one partition above which its oldest may be deleted; -1: never by count. */
   retentionMessages?: number | undefined;
   retention: RetentionPolicy;
+  /** How long the topic remembers the ids of its messages, so that none is stored twice; 0: not at all. */
+  dedupWindowMs?: number | undefined;
 }
 
 /** Offsets from `from` up to, not including, `to`. */
@@ -234,7 +236,18 @@ export interface OutgoingMessage {
     | number
     | undefined;
   /** When it expires, in Unix milliseconds. One in the past is stored, and has expired at once. */
-  expiresAtMs?: number | undefined;
+  expiresAtMs?:
+    | number
+    | undefined;
+  /**
+   * When to deliver it, in Unix milliseconds, at most 366 days ahead: it is kept until then. A time that has come means at
+   * once. A time to live counts from the delivery.
+   */
+  deliverAtMs?:
+    | number
+    | undefined;
+  /** The same as a delay from now on, in milliseconds. Not together with deliver_at_ms. */
+  delayMs?: number | undefined;
 }
 
 /** A stored message. */
@@ -306,6 +319,7 @@ function createBaseTopicConfig(): TopicConfig {
     messageBytesMax: undefined,
     retentionMessages: undefined,
     retention: 0,
+    dedupWindowMs: undefined,
   };
 }
 
@@ -334,6 +348,9 @@ export const TopicConfig: MessageFns<TopicConfig> = {
     }
     if (message.retention !== 0) {
       writer.uint32(64).int32(message.retention);
+    }
+    if (message.dedupWindowMs !== undefined) {
+      writer.uint32(72).int64(message.dedupWindowMs);
     }
     return writer;
   },
@@ -413,6 +430,14 @@ export const TopicConfig: MessageFns<TopicConfig> = {
             }
 
             message.retention = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.dedupWindowMs = longToNumber(reader.int64());
             continue;
           }
         }
@@ -1026,6 +1051,8 @@ function createBaseOutgoingMessage(): OutgoingMessage {
     partition: undefined,
     ttlMs: undefined,
     expiresAtMs: undefined,
+    deliverAtMs: undefined,
+    delayMs: undefined,
   };
 }
 
@@ -1054,6 +1081,12 @@ export const OutgoingMessage: MessageFns<OutgoingMessage> = {
     }
     if (message.expiresAtMs !== undefined) {
       writer.uint32(64).int64(message.expiresAtMs);
+    }
+    if (message.deliverAtMs !== undefined) {
+      writer.uint32(72).int64(message.deliverAtMs);
+    }
+    if (message.delayMs !== undefined) {
+      writer.uint32(80).int64(message.delayMs);
     }
     return writer;
   },
@@ -1133,6 +1166,22 @@ export const OutgoingMessage: MessageFns<OutgoingMessage> = {
             }
 
             message.expiresAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.deliverAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.delayMs = longToNumber(reader.int64());
             continue;
           }
         }
