@@ -7,9 +7,13 @@ import {
   type Delivery,
   decodeConsumeResponse,
   decodeProduceRequest,
+  decodeQueueConsumeResponse,
   encodeDelivery,
+  encodeLeased,
   encodeProduceRequest,
+  type LeasedBatch,
   ProduceRequest,
+  QueueServiceConsumeResponse,
 } from './index.ts'
 
 const safe = fc.oneof(fc.nat(300), fc.maxSafeNat())
@@ -31,6 +35,18 @@ const delivery: fc.Arbitrary<Delivery> = fc.record({
   fromOffset: safe,
   nextOffset: safe,
   batches: bytes,
+})
+const leased: fc.Arbitrary<LeasedBatch> = fc.record({
+  partition,
+  lease: safe,
+  recordCount: partition,
+  firstOffset: safe,
+  lastOffset: safe,
+  attempt: partition,
+  redelivered: fc.boolean(),
+  leaseMs: safe,
+  batches: bytes,
+  messages: fc.constant([]),
 })
 /** Fields of a later version: numbers above ours, each wire type. */
 const unknownFields = fc
@@ -136,11 +152,57 @@ describe('Delivery', () => {
   })
 })
 
+describe('LeasedBatch', () => {
+  it('is written as the generated code writes it', () => {
+    fc.assert(
+      fc.property(leased, (value) => {
+        expect(plain(encodeLeased(value))).toEqual(
+          plain(QueueServiceConsumeResponse.encode({ leased: value }).finish()),
+        )
+      }),
+    )
+  })
+
+  it('is read as the generated code reads it, whatever a later version adds', () => {
+    fc.assert(
+      fc.property(leased, unknownFields, unknownFields, (value, within, after) => {
+        const inner = join(decodeBody(QueueServiceConsumeResponse.encode({ leased: value }).finish()), within)
+        const wire = join(new BinaryWriter().uint32(26).bytes(inner).finish(), after)
+        expect(decodeQueueConsumeResponse(wire).leased).toEqual(value)
+      }),
+    )
+  })
+
+  it('gives a view, not a copy', () => {
+    const [value] = fc.sample(leased, 1)
+    const wire = encodeLeased({ ...value, batches: new Uint8Array(100).fill(7) })
+    expect(decodeQueueConsumeResponse(wire).leased?.batches.buffer).toBe(wire.buffer)
+  })
+
+  it('leaves messages, and the other responses, to the generated code', () => {
+    const [value] = fc.sample(leased, 1)
+    const message = {
+      id: 'i',
+      topic: 't',
+      partition: 1,
+      offset: 2,
+      timestampMs: 3,
+      headers: [],
+      payload: new Uint8Array([1]),
+    }
+    const withMessages = QueueServiceConsumeResponse.encode({ leased: { ...value, messages: [message] } })
+    expect(decodeQueueConsumeResponse(withMessages.finish()).leased?.messages).toMatchObject([{ id: 'i' }])
+    const settled = { correlationId: 9, error: undefined, results: [] }
+    const wire = QueueServiceConsumeResponse.encode({ settled }).finish()
+    expect(decodeQueueConsumeResponse(wire).settled).toEqual(settled)
+  })
+})
+
 describe('malformed bytes', () => {
   it('are refused or read, and never hang or run over', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (wire) => {
-        for (const decode of [decodeProduceRequest, decodeConsumeResponse]) {
+        for (const decode of [decodeProduceRequest, decodeConsumeResponse, decodeQueueConsumeResponse]) {
           try {
             decode(wire)
           } catch (error) {
@@ -172,7 +234,7 @@ describe('malformed bytes', () => {
   })
 })
 
-/** What is inside the one field of a ConsumeResponse. */
+/** What is inside the one field of a response. */
 function decodeBody(wire: Uint8Array): Uint8Array {
   let at = 1
   while (wire[at++] >= 0x80);

@@ -1,5 +1,5 @@
 /**
- * Codecs of the two messages that carry record batches: `ProduceRequest` and the `Delivery` of a `ConsumeResponse`.
+ * Codecs of the messages that carry record batches: `ProduceRequest`, and what is pushed in the streams of `Consume`.
  *
  * The generated code would copy a batch up to three times and grow its buffer on the way; these copy it once when
  * writing, into a buffer of the exact size, and not at all when reading: `batches` is a view on the bytes that came.
@@ -8,6 +8,9 @@
  *     ProduceRequest    1 correlation_id   2 topic        3 partition    4 durability   5 batches   6 lease
  *     Delivery          1 partition        2 from_offset  3 next_offset  4 batches
  *     ConsumeResponse   3 delivery
+ *     LeasedBatch       1 partition        2 lease        3 record_count 4 first_offset 5 last_offset 6 attempt
+ *                       7 redelivered      8 lease_ms     9 batches
+ *     QueueServiceConsumeResponse          3 leased
  */
 import {
   ConsumeResponse,
@@ -15,11 +18,13 @@ import {
   LeaseProof,
   type ProduceRequest,
 } from './generated/ratatoskr/v1/message_service.ts'
+import { type LeasedBatch, QueueServiceConsumeResponse } from './generated/ratatoskr/v1/queue_service.ts'
 import type { Durability } from './generated/ratatoskr/v1/types.ts'
 
 const VARINT = 0
 const LENGTH_DELIMITED = 2
 const deliveryTag = (3 << 3) | LENGTH_DELIMITED
+const leasedTag = (3 << 3) | LENGTH_DELIMITED
 const TWO_32 = 4_294_967_296
 
 /** Writes a `ProduceRequest`. Numbers must be whole and not negative. */
@@ -109,6 +114,72 @@ export function decodeConsumeResponse(bytes: Uint8Array): ConsumeResponse {
     else reader.skip()
   }
   return { delivery }
+}
+
+/** Writes a `QueueServiceConsumeResponse` with leased batches, without messages. Numbers must be whole and not negative. */
+export function encodeLeased(leased: Omit<LeasedBatch, 'messages'>): Buffer {
+  const size =
+    numberFieldSize(leased.partition) +
+    numberFieldSize(leased.lease) +
+    numberFieldSize(leased.recordCount) +
+    numberFieldSize(leased.firstOffset) +
+    numberFieldSize(leased.lastOffset) +
+    numberFieldSize(leased.attempt) +
+    numberFieldSize(leased.redelivered ? 1 : 0) +
+    numberFieldSize(leased.leaseMs) +
+    bytesFieldSize(leased.batches.length)
+  const buffer = Buffer.allocUnsafe(1 + varintSize(size) + size)
+  let at = writeLength(buffer, 0, 3, size)
+  at = writeNumberField(buffer, at, 1, leased.partition)
+  at = writeNumberField(buffer, at, 2, leased.lease)
+  at = writeNumberField(buffer, at, 3, leased.recordCount)
+  at = writeNumberField(buffer, at, 4, leased.firstOffset)
+  at = writeNumberField(buffer, at, 5, leased.lastOffset)
+  at = writeNumberField(buffer, at, 6, leased.attempt)
+  at = writeNumberField(buffer, at, 7, leased.redelivered ? 1 : 0)
+  at = writeNumberField(buffer, at, 8, leased.leaseMs)
+  writeBytesField(buffer, at, 9, leased.batches)
+  return buffer
+}
+
+/**
+ * Reads a `QueueServiceConsumeResponse`; leased batches are a view on `bytes`.
+ * @throws Error when the bytes are no such message
+ */
+export function decodeQueueConsumeResponse(bytes: Uint8Array): QueueServiceConsumeResponse {
+  if (bytes[0] !== leasedTag) return QueueServiceConsumeResponse.decode(bytes)
+  const outer = new FieldReader(bytes, 0, bytes.length)
+  outer.next()
+  const start = outer.enter()
+  if (outer.at !== bytes.length) return QueueServiceConsumeResponse.decode(bytes)
+  const reader = new FieldReader(bytes, start, bytes.length)
+  const leased: LeasedBatch = {
+    partition: 0,
+    lease: 0,
+    recordCount: 0,
+    firstOffset: 0,
+    lastOffset: 0,
+    attempt: 0,
+    redelivered: false,
+    leaseMs: 0,
+    batches: noBytes,
+    messages: [],
+  }
+  while (reader.next()) {
+    if (reader.is(1, VARINT)) leased.partition = reader.number() >>> 0
+    else if (reader.is(2, VARINT)) leased.lease = reader.number()
+    else if (reader.is(3, VARINT)) leased.recordCount = reader.number() >>> 0
+    else if (reader.is(4, VARINT)) leased.firstOffset = reader.number()
+    else if (reader.is(5, VARINT)) leased.lastOffset = reader.number()
+    else if (reader.is(6, VARINT)) leased.attempt = reader.number() >>> 0
+    else if (reader.is(7, VARINT)) leased.redelivered = reader.number() !== 0
+    else if (reader.is(8, VARINT)) leased.leaseMs = reader.number()
+    else if (reader.is(9, LENGTH_DELIMITED)) leased.batches = reader.view()
+    // Messages come to whoever asked for them, and who did reads them as they are generated.
+    else if (reader.is(10, LENGTH_DELIMITED)) return QueueServiceConsumeResponse.decode(bytes)
+    else reader.skip()
+  }
+  return { leased }
 }
 
 const noBytes = new Uint8Array(0)
