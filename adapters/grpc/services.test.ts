@@ -147,7 +147,13 @@ describe('MessageService', () => {
       message: sent,
       durability: proto.Durability.DURABILITY_MEMORY,
     })
-    expect(receipt).toEqual({ id, partition: 1, offset: 0, durability: proto.Durability.DURABILITY_MEMORY })
+    expect(receipt).toEqual({
+      id,
+      partition: 1,
+      offset: 0,
+      durability: proto.Durability.DURABILITY_MEMORY,
+      duplicate: false,
+    })
     const { batches } = await call(client, messages.fetch, {
       format,
       topic: 'orders',
@@ -181,7 +187,14 @@ describe('MessageService', () => {
       durability: 0,
       batches: batchOf('a', 'b', 'c'),
     })
-    expect(response).toEqual({ partition: 0, baseOffset: 0, recordCount: 3, durability: 1 })
+    expect(response).toEqual({
+      partition: 0,
+      baseOffset: 0,
+      recordCount: 3,
+      durability: 1,
+      duplicate: false,
+      duplicates: [],
+    })
     const fetched = await call(client, messages.fetch, {
       format,
       topic: 'orders',

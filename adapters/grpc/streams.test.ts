@@ -87,10 +87,11 @@ describe('Produce', () => {
     send(8, batchOf('c'), { durability: proto.Durability.DURABILITY_MEMORY })
     send(9, batchOf('d'), { partition: 1 })
     const answers = [...(await received.atLeast(3))].sort((a, b) => a.correlationId - b.correlationId)
+    const stored = { error: undefined, durability: 1, duplicate: false, duplicates: [] }
     expect(answers).toEqual([
-      { correlationId: 7, error: undefined, baseOffset: 0, recordCount: 2, durability: 1 },
-      { correlationId: 8, error: undefined, baseOffset: 2, recordCount: 1, durability: 1 },
-      { correlationId: 9, error: undefined, baseOffset: 0, recordCount: 1, durability: 1 },
+      { ...stored, correlationId: 7, baseOffset: 0, recordCount: 2 },
+      { ...stored, correlationId: 8, baseOffset: 2, recordCount: 1 },
+      { ...stored, correlationId: 9, baseOffset: 0, recordCount: 1 },
     ])
     stream.end()
     expect(await ended).toMatchObject({ code: status.OK })

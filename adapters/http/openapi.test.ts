@@ -36,6 +36,7 @@ const routes = `
 GET /healthz
 GET /livez
 GET /readyz
+POST /v1/producers
 GET /v1/session
 GET /v1/stats
 GET /v1/topics

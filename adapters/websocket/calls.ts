@@ -1,12 +1,22 @@
 /**
  * The requests of one connection whose session stands: each is admitted within the bounds, run, and answered by its id.
  */
-import type { BatchReceipt, Limits, MaybePromise, Platform, ProduceFrame, Session } from 'ratatoskr/ports'
+import type {
+  BatchReceipt,
+  LeaseProof,
+  Limits,
+  MaybePromise,
+  Platform,
+  ProduceFrame,
+  Session,
+} from 'ratatoskr/ports'
 import {
   encodeFetchedHeader,
   encodeProduced,
   errorToJson,
   isRatatoskrError,
+  jsonLease,
+  parseJson,
   RatatoskrError,
   toRatatoskrError,
 } from 'ratatoskr/ports'
@@ -73,7 +83,7 @@ export class Calls implements OperationContext {
     )
   }
 
-  produce({ id, topic, partition, durability, batch }: ProduceFrame): void {
+  produce({ id, topic, partition, durability, lease, batch }: ProduceFrame): void {
     this.#run(
       id,
       () =>
@@ -81,7 +91,9 @@ export class Calls implements OperationContext {
           topic,
           partition,
           batch,
-          durability === undefined ? undefined : { durability },
+          durability === undefined && lease === undefined
+            ? undefined
+            : { durability, lease: lease === undefined ? undefined : leaseOf(lease) },
         ),
       (receipt) => this.#produced(id, receipt),
     )
@@ -180,8 +192,8 @@ export class Calls implements OperationContext {
     this.subscriptions.announced(id)
   }
 
-  #produced(id: number, { partition, baseOffset, recordCount, durability }: BatchReceipt): void {
-    this.#writer.binary(encodeProduced(id, partition, baseOffset, recordCount, durability))
+  #produced(id: number, receipt: BatchReceipt): void {
+    this.#writer.binary(encodeProduced(id, receipt))
   }
 
   #fail(id: number | undefined, error: unknown): void {
@@ -193,6 +205,9 @@ export class Calls implements OperationContext {
     )
   }
 }
+
+/** The lease of a produce frame. */
+const leaseOf = (json: string): LeaseProof => jsonLease(parseJson(json, { depthMax: 2 }), 'lease')
 
 const tooMany = (max: number, bound: string): RatatoskrError =>
   new RatatoskrError(

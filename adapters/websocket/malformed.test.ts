@@ -14,6 +14,8 @@ async function goesOn({ client, broker }: Rig): Promise<void> {
 
 const deep = (levels: number): string => `{"op":"ping","id":1,"x":${'['.repeat(levels)}${']'.repeat(levels)}}`
 
+const produced = encodeProduced(1, { partition: 0, baseOffset: 0, recordCount: 1, durability: 'os' })
+
 describe('a frame that cannot be read ends its connection with an error and the fitting code', () => {
   it.each<[string, string | Uint8Array, number, string]>([
     ['no JSON', '{"op":', 1007, 'not JSON'],
@@ -47,7 +49,7 @@ describe('a frame that cannot be read ends its connection with an error and the 
   it.each<[string, Uint8Array, string]>([
     ['a binary frame without a whole header', Uint8Array.of(1), '32 bytes'],
     ['a binary frame of an unknown kind', new Uint8Array(32).fill(77, 0, 1), 'kind 77'],
-    ['a binary frame that only brokers send', encodeProduced(1, 0, 0, 1, 'os'), 'clients do not send'],
+    ['a binary frame that only brokers send', produced, 'clients do not send'],
   ])('%s', async (_, frame, message) => {
     const rig = await startRig()
     const raw = await rig.client(binarySubprotocol)

@@ -156,8 +156,8 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
   ],
   [
     'cancelScheduled',
-    operation({ topic, id: jsonString }, async ({ session }, request) => ({
-      cancelled: await session.cancelScheduled(request.topic, request.id),
+    operation({ topic, messageId: jsonString }, async ({ session }, request) => ({
+      cancelled: await session.cancelScheduled(request.topic, request.messageId),
     })),
   ],
   [

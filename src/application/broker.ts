@@ -95,7 +95,14 @@ export class Broker implements Component {
       room: this.#room,
       producers: new ProducerStore(storage.state, platform.logger),
     })
-    this.#scheduler = new Scheduler({ platform, limits, topics: this.#topics, state: storage.state, offer, expansion })
+    this.#scheduler = new Scheduler({
+      platform,
+      limits,
+      topics: this.#topics,
+      state: storage.state,
+      offer,
+      expansion,
+    })
     delivery.useDeadLetters(new TopicDeadLetters({ topics: this.#topics, platform, expansion }))
     this.#retention = new Retention({
       platform,
@@ -114,7 +121,15 @@ export class Broker implements Component {
       limits,
       context: {
         topics: this.#topics,
-        publisher: new Publisher({ hooks, platform, limits, offer, traffic: this.#traffic, scheduler: this.#scheduler, expansion }),
+        publisher: new Publisher({
+          hooks,
+          platform,
+          limits,
+          offer,
+          traffic: this.#traffic,
+          scheduler: this.#scheduler,
+          expansion,
+        }),
         delivery,
         scheduler: this.#scheduler,
         hooks,

@@ -25,11 +25,15 @@ export function embeddedLink(
     describeTopic: (topic) => session.describeTopic(topic),
     alterTopic: (topic, changes) => session.alterTopic(topic, changes),
     resolveTopic: (topic) => session.resolveTopic(topic),
+    initProducer: () => session.initProducer(),
     publishBatch(topic, partition, batch, options) {
       const pause = loop.pause()
       if (pause === undefined) return session.publishBatch(topic, partition, batch, options)
       return pause.then(() => session.publishBatch(topic, partition, batch, options))
     },
+    publishMany: (topic, list, options) => session.publishMany(topic, list, options),
+    cancelScheduled: (topic, id) => session.cancelScheduled(topic, id),
+    listScheduled: (topic, request) => session.listScheduled(topic, request),
     subscribe: (topic, options, sink) => session.subscribe(topic, options, sink),
     fetch: (topic, request, call) => session.fetch(topic, request, call),
     commit: (topic, request) => session.commit(topic, request),

@@ -6,7 +6,14 @@
  * RTK_DISCONNECTED, ends its subscriptions with it, and settles `closed`.
  */
 import type { RatatoskrError } from '../domain/errors.ts'
-import type { Credentials, FetchedBatch, Platform, Session } from '../ports/index.ts'
+import type {
+  Credentials,
+  FetchedBatch,
+  MaybePromise,
+  Platform,
+  QueueSession,
+  Session,
+} from '../ports/index.ts'
 
 /** What a link brings of a fetch: the topic's id does not travel with each batch. */
 export type LinkFetched = Omit<FetchedBatch, 'topicId'>
@@ -14,26 +21,35 @@ export type LinkFetched = Omit<FetchedBatch, 'topicId'>
 /** The operations of a session that the client is built on. */
 export interface Link
   extends Pick<
-    Session,
-    | 'createTopic'
-    | 'deleteTopic'
-    | 'listTopics'
-    | 'topicExists'
-    | 'describeTopic'
-    | 'alterTopic'
-    | 'resolveTopic'
-    | 'publishBatch'
-    | 'subscribe'
-    | 'commit'
-    | 'seekGroup'
-    | 'listGroups'
-    | 'describeGroup'
-    | 'deleteGroup'
-    | 'offsets'
-    | 'topicStats'
-    | 'brokerStats'
-    | 'close'
-  > {
+      Session,
+      | 'createTopic'
+      | 'deleteTopic'
+      | 'listTopics'
+      | 'topicExists'
+      | 'describeTopic'
+      | 'alterTopic'
+      | 'resolveTopic'
+      | 'initProducer'
+      | 'publishBatch'
+      | 'publishMany'
+      | 'cancelScheduled'
+      | 'listScheduled'
+      | 'subscribe'
+      | 'commit'
+      | 'seekGroup'
+      | 'listGroups'
+      | 'describeGroup'
+      | 'deleteGroup'
+      | 'offsets'
+      | 'topicStats'
+      | 'brokerStats'
+      | 'close'
+    >,
+    Omit<QueueSession, 'heartbeat' | 'leaveQueue'> {
+  /** @see QueueSession.heartbeat. Rejects where a session throws. */
+  heartbeat(topic: string, group: string, member: string): MaybePromise<void>
+  /** @see QueueSession.leaveQueue */
+  leaveQueue(topic: string, group: string, member: string): MaybePromise<void>
   /** @see Session.fetch */
   fetch(...request: Parameters<Session['fetch']>): Promise<LinkFetched>
   /** The broker's clock, in Unix milliseconds, as well as this side can tell: messages expire by it. */

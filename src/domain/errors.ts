@@ -94,6 +94,14 @@ export const errorCodes = {
     'conflict',
     'An append did not start at the end of the log: another writer was faster.',
   ),
+  RTK_SEQUENCE_OUT_OF_ORDER: fact(
+    'conflict',
+    'A batch of an idempotent producer is not the one that must come next, or its producer was forgotten. Send what is missing, or take a new producer id.',
+  ),
+  RTK_PRODUCER_FENCED: fact(
+    'conflict',
+    'A newer epoch of the same producer id has published here. Take a new producer id.',
+  ),
   RTK_LEASE_LOST: fact(
     'conflict',
     'The lease on the message, or the partition, is held by another now, or by nobody. What was asked for changed nothing; go on with what is assigned or delivered next.',
@@ -127,11 +135,11 @@ export const errorCodes = {
   ),
   RTK_DISCONNECTED: passing(
     'unavailable',
-    'The connection is lost. A publish in flight may or may not be stored; publishing it again may store it twice.',
+    'The connection is lost. A publish in flight may or may not be stored; a producer that is not idempotent, and asks again without a message id, may store it twice.',
   ),
   RTK_TIMEOUT: passing(
     'timeout',
-    'No answer within the deadline. A publish may or may not be stored; publishing it again may store it twice.',
+    'No answer within the deadline. A publish may or may not be stored; whoever publishes it anew, without the message id on a topic with `dedupWindowMs`, may store it twice.',
   ),
   RTK_CANCELLED: fact('cancelled', 'The caller cancelled the call.'),
   RTK_CLOSED: fact('cancelled', 'The object was closed before the call.'),

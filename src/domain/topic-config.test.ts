@@ -21,6 +21,7 @@ const config: fc.Arbitrary<TopicConfig> = fc.record({
   segmentBytes: fc.integer({ min: 65_536, max: 2_147_483_648 }),
   durability: fc.constantFrom(...durabilityLevels),
   messageBytesMax: fc.integer({ min: 1, max: 1_000 }),
+  dedupWindowMs: fc.integer({ min: 0, max: 604_800_000 }),
 })
 
 describe('defaultTopicConfig', () => {
@@ -34,6 +35,7 @@ describe('defaultTopicConfig', () => {
       segmentBytes: 100_000_000,
       durability: 'fsync',
       messageBytesMax: 1_000,
+      dedupWindowMs: 0,
     })
     expect(parseTopicConfig(defaults, defaults, limits)).toEqual(defaults)
   })
@@ -80,6 +82,8 @@ describe('parseTopicConfig', () => {
     ['segmentBytes', 2_147_483_649],
     ['segmentBytes', -1],
     ['messageBytesMax', 0],
+    ['dedupWindowMs', -1],
+    ['dedupWindowMs', 604_800_001],
     ['messageBytesMax', 1_001],
     ['durability', 'FSYNC'],
     ['durability', 3],

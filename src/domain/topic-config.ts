@@ -26,6 +26,7 @@ export const defaultTopicConfig = (durability: Durability, limits: TopicLimits):
   segmentBytes: 100_000_000,
   durability,
   messageBytesMax: limits.messageBytesMax,
+  dedupWindowMs: 0,
 })
 
 interface Range {
@@ -48,6 +49,7 @@ const ranges = (limits: TopicLimits): Readonly<Record<NumberField, Range>> => ({
   retentionMessages: { min: 1, max: Number.MAX_SAFE_INTEGER, unbounded: true },
   segmentBytes: { min: 64 * KIB, max: 2 * GIB, unbounded: false },
   messageBytesMax: { min: 1, max: limits.messageBytesMax, unbounded: false },
+  dedupWindowMs: { min: 0, max: 7 * DAY_MS, unbounded: false },
 })
 
 /** The names of a configuration's fields. */
@@ -60,6 +62,7 @@ export const topicConfigFields: readonly (keyof TopicConfig)[] = [
   'segmentBytes',
   'durability',
   'messageBytesMax',
+  'dedupWindowMs',
 ]
 
 /**

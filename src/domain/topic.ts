@@ -35,6 +35,11 @@ export interface TopicConfig {
   readonly durability: Durability
   /** One message's key, headers and payload together. At most the broker's limit of the same name. */
   readonly messageBytesMax: number
+  /**
+   * How long the topic remembers the ids of its messages: what comes again under the same id within it is answered with the
+   * place of the first, and not stored. 0: not at all. At most 7 days.
+   */
+  readonly dedupWindowMs: number
 }
 
 /** What `alterTopic` may change while the topic is in use. */

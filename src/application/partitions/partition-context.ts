@@ -2,6 +2,8 @@
 import type { Expansion } from '../../domain/batch/expand.ts'
 import type { Limits } from '../../domain/limits.ts'
 import type { LogStore, OpenLogOptions, Platform } from '../../ports/index.ts'
+import type { MessageDedup } from '../producers/message-dedup.ts'
+import type { ProducerStore } from '../producers/producer-store.ts'
 import type { PublishTraffic } from '../publish/traffic.ts'
 import type { StorageRoom } from '../storage-room.ts'
 import type { Supervision } from '../supervision/supervisor.ts'
@@ -17,6 +19,7 @@ export interface PartitionContext {
   readonly traffic: PublishTraffic
   readonly builders: BuilderPool
   readonly room: StorageRoom
+  readonly producers: ProducerStore
 }
 
 /** What a partition knows of its topic. */
@@ -24,6 +27,10 @@ export interface PartitionOwner {
   readonly id: string
   readonly text: string
   readonly logOptions: OpenLogOptions
+  /** Undefined while the topic does not look for duplicates. */
+  readonly dedup: MessageDedup | undefined
+  /** True from the moment its deletion is on record. */
+  readonly deleted: boolean
   /** A batch of single messages was handed to the store. */
   batchFlushed(partition: number): void
 }

@@ -5,9 +5,10 @@
  * closed and opened again by the supervisor, with its state rebuilt from storage, and no other partition notices.
  */
 import type { RecordFields } from '../../domain/batch/builder.ts'
-import { stampBatch } from '../../domain/batch/header.ts'
+import { producerIdOf, stampBatch } from '../../domain/batch/header.ts'
 import type { Durability } from '../../domain/durability.ts'
 import { isRatatoskrError, type RatatoskrError } from '../../domain/errors.ts'
+import type { KnownBatch } from '../../domain/producers/producer-table.ts'
 import type { PartitionDescription } from '../../domain/topic.ts'
 import type {
   BatchBytes,
@@ -19,6 +20,7 @@ import type {
 } from '../../ports/index.ts'
 import { within } from '../deadline.ts'
 import { isPromise } from '../maybe-promise.ts'
+import { PartitionProducers, sequencedBatch, walkLog } from '../producers/partition-producers.ts'
 import type { ReadablePartition } from '../seams.ts'
 import type { Supervisor } from '../supervision/supervisor.ts'
 import { Accumulator, type MessageWaiter } from './accumulator.ts'
@@ -63,6 +65,7 @@ export class Partition implements ReadablePartition {
   #damage: RatatoskrError | undefined
   #accumulator: Accumulator | undefined
   readonly #queue: AppendQueue
+  readonly #producers: PartitionProducers
 
   constructor(index: number, owner: PartitionOwner, context: PartitionContext) {
     this.index = index
@@ -70,6 +73,7 @@ export class Partition implements ReadablePartition {
     this.#context = context
     this.#id = { topicId: owner.id, partition: index }
     this.#queue = new AppendQueue(context.limits)
+    this.#producers = new PartitionProducers(this.#id, context)
     this.#listeners = new OneShotListeners(context.platform.logger)
     this.#supervisor = context.supervision.supervise({
       name: `partition ${owner.text}/${index}`,
@@ -142,19 +146,52 @@ export class Partition implements ReadablePartition {
    * Appends one batch. Admission is by what waits already: a lone batch is taken whatever its size.
    * @param batch verified and owned: its base offset is written into it
    * @param enteredMs when the publish entered the broker, by the monotonic clock
-   * @returns the base offset, when the batch has reached `durability`
-   * @throws RTK_OVERLOADED, RTK_UNAVAILABLE, RTK_STORE_FULL, RTK_STORE_FAILED
+   * @returns the base offset, when the batch has reached `durability`; for a batch that an idempotent producer sends
+   *   again what is known of it, when it is stored
+   * @throws RTK_OVERLOADED, RTK_UNAVAILABLE, RTK_STORE_FULL, RTK_STORE_FAILED, RTK_SEQUENCE_OUT_OF_ORDER,
+   *   RTK_PRODUCER_FENCED
    */
   append(
     batch: BatchBytes,
     recordCount: number,
     durability: Durability,
     enteredMs: number,
-  ): MaybePromise<number> {
+  ): MaybePromise<number | KnownBatch> {
     this.admit(recordCount, batch.length)
     // Single messages that came before keep their place before this batch.
     this.#accumulator?.flush()
-    return this.#write(batch, recordCount, durability, enteredMs)
+    if (producerIdOf(batch) === -1) return this.#write(batch, recordCount, durability, enteredMs)
+    return this.#writeOnce(batch, batch, recordCount, durability, enteredMs)
+  }
+
+  /**
+   * Appends what is left of a batch without the messages that the topic has already. Its producer's sequence goes on as
+   * if all of it were stored.
+   * @returns and @throws as `append`
+   */
+  appendRest(
+    rest: BatchBytes,
+    recordCount: number,
+    original: BatchBytes,
+    durability: Durability,
+    enteredMs: number,
+  ): MaybePromise<number | KnownBatch> {
+    this.admit(recordCount, rest.length)
+    this.#accumulator?.flush()
+    if (producerIdOf(original) === -1) return this.#write(rest, recordCount, durability, enteredMs)
+    return this.#writeOnce(rest, original, recordCount, durability, enteredMs)
+  }
+
+  /**
+   * Takes a batch none of whose messages are stored, since the topic has them all: its producer's sequence goes on.
+   * @throws RTK_UNAVAILABLE, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
+   */
+  passOver(original: BatchBytes, baseOffset: number, durability: Durability): void {
+    this.#onlineLog()
+    if (producerIdOf(original) === -1 || this.#producers.check(original) !== undefined) return
+    const known = sequencedBatch(original, durability)
+    known.baseOffset = baseOffset
+    this.#producers.add(known)
   }
 
   /**
@@ -242,6 +279,7 @@ export class Partition implements ReadablePartition {
     this.#setState('failed')
     await this.#supervisor.stop()
     await this.#closing
+    if (!this.#owner.deleted) await this.#producers.close()
   }
 
   async #onLog<T>(use: (log: PartitionLog) => Promise<T>): Promise<T> {
@@ -278,11 +316,27 @@ export class Partition implements ReadablePartition {
     )
   }
 
+  /** Writes a batch of an idempotent producer, unless it was written before. @param original which names the producer */
+  #writeOnce(
+    batch: BatchBytes,
+    original: BatchBytes,
+    recordCount: number,
+    durability: Durability,
+    enteredMs: number,
+  ): MaybePromise<number | KnownBatch> {
+    this.#onlineLog()
+    const before = this.#producers.check(original)
+    if (before !== undefined) return before.settled?.then(() => before) ?? before
+    return this.#write(batch, recordCount, durability, enteredMs, sequencedBatch(original, durability))
+  }
+
+  /** @param sequenced what the partition is to remember of the batch, when an idempotent producer sent it */
   #write(
     batch: BatchBytes,
     recordCount: number,
     durability: Durability,
     enteredMs: number,
+    sequenced?: KnownBatch,
   ): MaybePromise<number> {
     const log = this.#onlineLog()
     const { room } = this.#context
@@ -296,28 +350,39 @@ export class Partition implements ReadablePartition {
     } catch (error) {
       throw this.#appendFailed(log, batch.length, error)
     }
+    if (sequenced !== undefined) sequenced.baseOffset = baseOffset
     if (!isPromise(written)) {
       if (room.full) room.stored(batch.length, refusals)
+      if (sequenced !== undefined) this.#producers.add(sequenced)
+      this.#producers.appended(log, baseOffset + recordCount, batch.length)
       this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
       return baseOffset
     }
     const sizeBytes = batch.length
     this.#queue.entered(recordCount, sizeBytes)
-    return written.then(
+    const settled = written.then(
       () => {
         this.#queue.left(recordCount, sizeBytes)
         if (room.full) room.stored(sizeBytes, refusals)
+        if (sequenced !== undefined) this.#producers.stored(sequenced)
+        this.#producers.appended(log, baseOffset + recordCount, sizeBytes)
         this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
         this.#accumulator?.flush()
         return baseOffset
       },
       (error) => {
+        if (sequenced !== undefined) this.#producers.failed(sequenced)
         const reason = this.#appendFailed(log, sizeBytes, error)
         this.#queue.left(recordCount, sizeBytes)
         this.#accumulator?.flush()
         throw reason
       },
     ) as Promise<number>
+    if (sequenced !== undefined) {
+      sequenced.settled = settled
+      this.#producers.add(sequenced)
+    }
+    return settled
   }
 
   #stored(
@@ -379,6 +444,31 @@ export class Partition implements ReadablePartition {
   }
 
   async #openLog(): Promise<PartitionLog> {
+    const log = await this.#openStored()
+    try {
+      await this.#readBack(log)
+      return log
+    } catch (error) {
+      await closeLog(log)
+      throw error
+    }
+  }
+
+  /** Finds out what the log says about duplicates, before anything is appended. */
+  async #readBack(log: PartitionLog): Promise<void> {
+    const walkers = [await this.#producers.restore(log)]
+    const timeIndex = this.#context.store.supports.timeIndex
+    const ids = await this.#owner.dedup?.walker(this.index, log, timeIndex)
+    if (ids !== undefined) walkers.push(ids)
+    await walkLog(log, walkers, (error) => {
+      this.#context.platform.logger.warn(
+        'a log could not be read to its end: what idempotent producers have sent is not known',
+        { ...this.#id, error },
+      )
+    })
+  }
+
+  async #openStored(): Promise<PartitionLog> {
     try {
       const log = await this.#context.store.openLog(this.#id, this.#owner.logOptions)
       this.#damage = undefined

@@ -3,6 +3,7 @@
  * Batches go through as bytes; single messages are checked one by one and gathered into batches by the partition.
  */
 import { BatchBuilder } from '../../domain/batch/builder.ts'
+import type { Expansion } from '../../domain/batch/expand.ts'
 import { expiryHeaderSize } from '../../domain/batch/expiry-header.ts'
 import { batchHeaderBytes, batchSizeOf, recordCountOf } from '../../domain/batch/header.ts'
 import { verifyBatch } from '../../domain/batch/verify.ts'
@@ -10,10 +11,12 @@ import { type Durability, isAtLeast, isDurability } from '../../domain/durabilit
 import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { validateOutgoingMessage } from '../../domain/headers.ts'
 import type { Limits } from '../../domain/limits.ts'
-import { expiryOf, type OutgoingMessage } from '../../domain/message.ts'
+import type { OutgoingMessage } from '../../domain/message.ts'
 import { formatUuid, parseUuid } from '../../domain/message-id.ts'
 import { quoteForMessage } from '../../domain/names.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
+import type { KnownBatch } from '../../domain/producers/producer-table.ts'
+import { deliveryTimesOf } from '../../domain/schedule/scheduling.ts'
 import type {
   BatchBytes,
   BatchReceipt,
@@ -25,10 +28,15 @@ import type {
   PublishResult,
 } from '../../ports/index.ts'
 import { isPromise } from '../maybe-promise.ts'
+import type { MessageWaiter } from '../partitions/accumulator.ts'
 import type { Partition } from '../partitions/partition.ts'
+import type { MessageDedup } from '../producers/message-dedup.ts'
+import { scheduleMessage } from '../schedule/schedule-publish.ts'
+import type { Scheduler } from '../schedule/scheduler.ts'
 import type { Hooks } from '../seams.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import { type Topic, topicDeletedError } from '../topics/topic.ts'
+import { publishNewRecords } from './batch-dedup.ts'
 import { MessageIds } from './message-ids.ts'
 import type { PublishTraffic } from './traffic.ts'
 
@@ -38,6 +46,8 @@ export interface PublisherParts {
   readonly limits: Limits
   readonly offer: DurabilityOffer
   readonly traffic: PublishTraffic
+  readonly scheduler: Scheduler
+  readonly expansion: Expansion
 }
 
 /** What a record takes beside key, headers and payload: its varints, and the header that carries its id. */
@@ -79,19 +89,42 @@ export class Publisher {
       const single = bytes.length < batchHeaderBytes || batchSizeOf(bytes) === bytes.length
       recordCount = single ? verifyBatch(bytes, topic.batchRules) : this.#verifyAll(topic, bytes)
       this.#guard(topic, index, recordCount, bytes, principal)
-      const baseOffset = single
-        ? partition.append(bytes, recordCount, durability, enteredMs)
-        : this.#appendAll(partition, bytes, recordCount, durability, enteredMs)
-      if (!isPromise(baseOffset)) return { partition: index, baseOffset, recordCount, durability }
-      return baseOffset.then(
-        (offset) => ({ partition: index, baseOffset: offset, recordCount, durability }),
-        (error) => {
-          throw this.#failed(topic, index, recordCount, bytes.length, error, enteredMs)
-        },
-      ) as Promise<BatchReceipt>
+      const receipt = this.#store(topic, partition, bytes, single, recordCount, durability, enteredMs)
+      if (!isPromise(receipt)) return receipt
+      return receipt.then(undefined, (error) => {
+        throw this.#failed(topic, index, recordCount, bytes.length, error, enteredMs)
+      }) as Promise<BatchReceipt>
     } catch (error) {
       throw this.#failed(topic, index, recordCount, bytes?.length ?? 0, error, enteredMs)
     }
+  }
+
+  /** Stores batches that are verified, or finds that they are stored. */
+  #store(
+    topic: Topic,
+    partition: Partition,
+    bytes: BatchBytes,
+    single: boolean,
+    recordCount: number,
+    durability: Durability,
+    enteredMs: number,
+  ): MaybePromise<BatchReceipt> {
+    const { dedup } = topic
+    if (dedup !== undefined) {
+      const publish = { topic, dedup, partition, bytes, durability, enteredMs }
+      return publishNewRecords(publish, this.#parts.expansion, this.#parts.platform)
+    }
+    const appended = single
+      ? partition.append(bytes, recordCount, durability, enteredMs)
+      : this.#appendAll(partition, bytes, recordCount, durability, enteredMs)
+    if (typeof appended === 'number')
+      return { partition: partition.index, baseOffset: appended, recordCount, durability }
+    if (!isPromise(appended)) return repeatReceipt(topic, partition, appended as KnownBatch, recordCount)
+    return (appended as Promise<number | KnownBatch>).then((at) =>
+      typeof at === 'number'
+        ? { partition: partition.index, baseOffset: at, recordCount, durability }
+        : repeatReceipt(topic, partition, at, recordCount),
+    )
   }
 
   /** Publishes one message. @throws see `Session.publish` */
@@ -151,7 +184,7 @@ export class Publisher {
       const idBytes = message.id === undefined ? this.#ids.next() : parseUuid(message.id)
       const id = formatUuid(idBytes)
       const nowMs = platform.clock.now()
-      const expiresAtMs = expiryOf(message, nowMs)
+      const { deliverAtMs, expiresAtMs } = deliveryTimesOf(message, nowMs)
       const record = {
         payload: message.payload,
         key: message.key,
@@ -164,11 +197,22 @@ export class Publisher {
         this.#guardBuilder.add(record)
         this.#guard(topic, index, 1, this.#guardBuilder.build(), principal)
       }
+      const again = (): void => this.#add(topic, message, durability, principal, settle)
+      if (topic.dedup !== undefined && answered(topic, topic.dedup, idBytes, settle, again)) return
+      if (deliverAtMs !== undefined) {
+        const due = { record, deliverAtMs, message, durability, enteredMs }
+        scheduleMessage(this.#parts.scheduler, topic, due, settle)
+        return
+      }
       const overheadBytes = recordOverheadBytes + (expiresAtMs === undefined ? 0 : expiryHeaderSize)
-      partition.appendMessage(record, sizeBytes + overheadBytes, durability, enteredMs, {
+      const waiter: MessageWaiter = {
         stored: (offset, reached) => settle({ id, partition: partition.index, offset, durability: reached }),
         failed: (error) => settle({ error }),
-      })
+      }
+      // A message that is refused is not on its way: its id is taken only after that.
+      if (topic.dedup !== undefined) partition.admit(1, sizeBytes + overheadBytes)
+      const waiting = topic.dedup?.claiming(idBytes, partition.index, waiter) ?? waiter
+      partition.appendMessage(record, sizeBytes + overheadBytes, durability, enteredMs, waiting)
     } catch (error) {
       settle({ error: this.#failed(topic, index, 1, sizeBytes, error, enteredMs) })
     }
@@ -200,9 +244,9 @@ export class Publisher {
     recordCount: number,
     durability: Durability,
     enteredMs: number,
-  ): MaybePromise<number> {
+  ): MaybePromise<number | KnownBatch> {
     partition.admit(recordCount, bytes.length)
-    const appended: MaybePromise<number>[] = []
+    const appended: MaybePromise<number | KnownBatch>[] = []
     let accepted = 0
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
       const batch = bytes.subarray(at, at + batchSizeOf(bytes, at))
@@ -214,8 +258,8 @@ export class Publisher {
         break
       }
     }
-    if (!appended.some(isPromise)) return appended[0]
-    return Promise.all(appended).then(([baseOffset]) => baseOffset)
+    if (!appended.some(isPromise)) return together(appended as (number | KnownBatch)[])
+    return Promise.all(appended).then(together)
   }
 
   #guard(
@@ -286,6 +330,46 @@ function partlyAccepted(error: unknown, accepted: number, recordCount: number): 
     `${message}; the first ${accepted} of ${recordCount} messages of the request were accepted`,
     { cause: error, details: { ...details, acceptedMessages: accepted } },
   )
+}
+
+/** What several batches of one request came to: repeated only when all of them are. */
+function together(appended: readonly (number | KnownBatch)[]): number | KnownBatch {
+  const [first] = appended
+  if (typeof first === 'number' || appended.every((one) => typeof one !== 'number')) return first
+  return first.baseOffset
+}
+
+/** The receipt of batches that their producer has sent before. */
+const repeatReceipt = (
+  topic: Topic,
+  partition: Partition,
+  { baseOffset, durability }: KnownBatch,
+  recordCount: number,
+): BatchReceipt => ({
+  partition: partition.index,
+  baseOffset,
+  recordCount,
+  durability: durability ?? topic.config.durability,
+  duplicate: true,
+})
+
+/**
+ * Answers a message whose id is known already: with where it is stored, or by publishing it `again` when the other one, which
+ * is on its way, has settled. @returns false when the id is new
+ */
+function answered(
+  topic: Topic,
+  dedup: MessageDedup,
+  idBytes: Uint8Array,
+  settle: (result: PublishResult) => void,
+  again: () => void,
+): boolean {
+  const entry = dedup.find(idBytes)
+  if (entry === -1) return false
+  const place = dedup.placeOf(entry)
+  if (place === undefined) dedup.whenSettled(entry, again)
+  else settle({ id: formatUuid(idBytes), ...place, durability: topic.config.durability, duplicate: true })
+  return true
 }
 
 function choosePartition(topic: Topic, message: OutgoingMessage): Partition {

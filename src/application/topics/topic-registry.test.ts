@@ -27,6 +27,7 @@ describe('creating topics', () => {
       segmentBytes: 100_000_000,
       durability: 'fsync',
       messageBytesMax: bench.limits.messageBytesMax,
+      dedupWindowMs: 0,
     })
     expect(await session.createTopic('orders', { retentionMs: 1_000 })).toEqual({ created: false, topic })
     expect(bench.hooks.of('topicCreated')).toHaveLength(1)
@@ -446,6 +447,7 @@ describe('loading topics', () => {
       ...record.config,
       retention: 'limits',
       retentionMessages,
+      dedupWindowMs: 0,
     })
   })
 

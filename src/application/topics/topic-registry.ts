@@ -90,7 +90,9 @@ export class TopicRegistry {
     const { store, platform, delivery } = this.#parts
     const kept = await sweepOrphanLogs(store, partitionsOf, platform.logger)
     // Offsets go only where the messages are gone too: with a log that is kept, its groups are.
-    await delivery.forgetTopics((topicId) => !partitionsOf.has(topicId) && !kept.has(topicId))
+    const isGone = (topicId: string): boolean => !partitionsOf.has(topicId) && !kept.has(topicId)
+    await delivery.forgetTopics(isGone)
+    await this.#parts.producers.forgetTopics(isGone)
   }
 
   /** Lets changes that run finish, then closes every log. Calls that come later get `reason`. */
@@ -257,7 +259,7 @@ export class TopicRegistry {
 
   /** Removes what a topic that is marked as deleted still has. Each step may be done twice. */
   async #finishDeletion(topic: Topic): Promise<void> {
-    const { delivery, store, state } = this.#parts
+    const { delivery, store, state, producers } = this.#parts
     const reason = topicDeletedError(topic.text)
     const key = topicKey(topic.ref)
     await delivery.topicDeleted(topic, reason)
@@ -267,6 +269,7 @@ export class TopicRegistry {
         store.deleteLog({ topicId: topic.id, partition: index }),
       ),
     )
+    await producers.forgetTopic(topic.id)
     await fromStore(state.delete(key))
     this.#leftovers.delete(key)
     this.#idPrefixes.delete(topicIdPrefix(topic.id))

@@ -9,6 +9,7 @@ import type { ComponentHealth, OpenLogOptions } from '../../ports/index.ts'
 import { batchOverheadBytes } from '../partitions/accumulator.ts'
 import { Partition } from '../partitions/partition.ts'
 import type { PartitionContext, PartitionOwner } from '../partitions/partition-context.ts'
+import { MessageDedup } from '../producers/message-dedup.ts'
 import type { LiveTopic } from '../seams.ts'
 import type { TopicRecord } from './topic-record.ts'
 
@@ -27,6 +28,7 @@ export class Topic implements LiveTopic, PartitionOwner {
   readonly #partitionListeners = new Set<() => void>()
   #config: TopicConfig
   #rules: BatchRules
+  #dedup: MessageDedup | undefined
   #partitions: readonly Partition[]
   #deleted = false
   readonly #sticky: StickyPartitioner
@@ -43,6 +45,7 @@ export class Topic implements LiveTopic, PartitionOwner {
     this.#sticky = new StickyPartitioner(context.platform.random.next())
     this.#config = record.config
     this.#rules = this.#makeRules()
+    this.#dedup = this.#dedupFor(record.config)
     this.#partitions = this.makePartitions(0, record.config.partitions)
   }
 
@@ -56,6 +59,10 @@ export class Topic implements LiveTopic, PartitionOwner {
 
   get logOptions(): OpenLogOptions {
     return { segmentBytes: this.#config.segmentBytes }
+  }
+
+  get dedup(): MessageDedup | undefined {
+    return this.#dedup
   }
 
   /** False when it was created on a storage that reached more than this one: then nothing can be published. */
@@ -147,6 +154,7 @@ export class Topic implements LiveTopic, PartitionOwner {
   apply(config: TopicConfig, added: readonly Partition[]): void {
     this.#config = config
     this.#rules = this.#makeRules()
+    this.#dedup = this.#dedupFor(config)
     if (added.length === 0) return
     this.#partitions = [...this.#partitions, ...added]
     for (const run of [...this.#partitionListeners]) {
@@ -174,6 +182,23 @@ export class Topic implements LiveTopic, PartitionOwner {
   /** Ends its partitions; calls that come later get `reason`. */
   async close(reason: RatatoskrError): Promise<void> {
     await Promise.all(this.#partitions.map((partition) => partition.close(reason)))
+  }
+
+  /** Ids are remembered from the moment that they are asked to be: of what is stored already only a start knows. */
+  #dedupFor({ dedupWindowMs }: TopicConfig): MessageDedup | undefined {
+    if (dedupWindowMs === 0) return undefined
+    if (this.#dedup !== undefined) {
+      this.#dedup.windowMs = dedupWindowMs
+      return this.#dedup
+    }
+    const { platform, limits, expansion } = this.#context
+    const { clock, logger } = platform
+    return new MessageDedup(this.text, dedupWindowMs, {
+      clock,
+      logger,
+      expansion,
+      idsMax: limits.dedupIdsPerTopicMax,
+    })
   }
 
   #makeRules(): BatchRules {

@@ -26,6 +26,7 @@ const topicDefaults = z.strictObject({
   segmentBytes: limit,
   durability: z.enum(durabilityLevels).optional(),
   messageBytesMax: limit,
+  dedupWindowMs: z.int().min(0).max(604_800_000).optional(),
 })
 const token = z.strictObject({
   name: z.string().min(1),

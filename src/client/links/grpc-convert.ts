@@ -69,7 +69,13 @@ export const configToProto = (config: TopicChanges): proto.TopicConfig => ({
 export function topicFromProto(topic: proto.Topic | undefined): TopicDescription {
   if (topic?.config === undefined) throw malformed('the broker described a topic without its configuration')
   const { partitions = 0, retentionMs = -1, retentionBytes = -1, segmentBytes = 0 } = topic.config
-  const { durability, messageBytesMax = 0, retentionMessages = -1, retention } = topic.config
+  const {
+    durability,
+    messageBytesMax = 0,
+    retentionMessages = -1,
+    retention,
+    dedupWindowMs = 0,
+  } = topic.config
   return {
     namespace: topic.namespace,
     name: topic.name,
@@ -84,6 +90,7 @@ export function topicFromProto(topic: proto.Topic | undefined): TopicDescription
       segmentBytes,
       durability: durabilityFromProto(durability),
       messageBytesMax,
+      dedupWindowMs,
     },
     partitions: topic.partitions.map(partitionFromProto),
   }

@@ -43,7 +43,15 @@ export class GrpcProducer {
       const stream = this.#stream ?? this.#open()
       const correlationId = ++this.#lastId
       const durability = durabilityToProto(options?.durability)
-      const bytes = proto.encodeProduceRequest({ correlationId, topic, partition, durability, batches })
+      const lease = options?.lease
+      const bytes = proto.encodeProduceRequest({
+        correlationId,
+        topic,
+        partition,
+        durability,
+        batches,
+        lease,
+      })
       this.#waiting.set(
         correlationId,
         signal === undefined
@@ -104,7 +112,15 @@ export class GrpcProducer {
     try {
       if (error !== undefined) throw errorFromProto(error)
       const durability = durabilityFromProto(response.durability)
-      waiting.resolve({ partition: waiting.partition, baseOffset, recordCount, durability })
+      const receipt = { partition: waiting.partition, baseOffset, recordCount, durability }
+      const { duplicate, duplicates } = response
+      if (!duplicate && duplicates.length === 0) waiting.resolve(receipt)
+      else
+        waiting.resolve({
+          ...receipt,
+          ...(duplicate && { duplicate }),
+          ...(duplicates.length > 0 && { duplicates }),
+        })
     } catch (failed) {
       waiting.reject(failed)
     }

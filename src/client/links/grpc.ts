@@ -10,7 +10,12 @@ import type {
   FetchRequest,
   GroupDescription,
   PartitionOffset,
+  ProducerIdentity,
+  OutgoingMessage,
   PublishOptions,
+  PublishResult,
+  ScheduledPage,
+  ScheduledRequest,
   RatatoskrError,
   SeekRequest,
   StartPosition,
@@ -28,6 +33,7 @@ import { GrpcChannel } from './grpc-channel.ts'
 import {
   committedToProto,
   configToProto,
+  durabilityToProto,
   fetchedFromProto,
   groupFromProto,
   offsetOrEdge,
@@ -37,6 +43,7 @@ import {
   statsFromProto,
   topicFromProto,
 } from './grpc-convert.ts'
+import { outgoingToProto, publishResultFromProto } from './grpc-publish.ts'
 import { GrpcProducer } from './grpc-producer.ts'
 import { GrpcSubscription } from './grpc-subscription.ts'
 
@@ -105,6 +112,10 @@ class GrpcLink implements Link {
     return topicFromProto((await this.#call(topics.resolveTopic, { topic })).topic)
   }
 
+  initProducer(): Promise<ProducerIdentity> {
+    return this.#call(messages.initProducer, {})
+  }
+
   publishBatch(
     topic: string,
     partition: number,
@@ -112,6 +123,28 @@ class GrpcLink implements Link {
     options?: PublishOptions,
   ): Promise<BatchReceipt> {
     return this.#producer.publish(topic, partition, batch, options)
+  }
+
+  async publishMany(
+    topic: string,
+    list: readonly OutgoingMessage[],
+    { durability, lease, signal }: PublishOptions = {},
+  ): Promise<readonly PublishResult[]> {
+    const request = {
+      topic,
+      messages: list.map(outgoingToProto),
+      durability: durabilityToProto(durability),
+      lease,
+    }
+    return (await this.#call(messages.publishBatch, request, signal)).results.map(publishResultFromProto)
+  }
+
+  async cancelScheduled(topic: string, id: string): Promise<boolean> {
+    return (await this.#call(messages.cancelScheduled, { topic, id })).cancelled
+  }
+
+  listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage> {
+    return this.#call(messages.listScheduled, { ...request, topic })
   }
 
   async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {

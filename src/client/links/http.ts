@@ -2,7 +2,7 @@
  * A link over HTTP: one request an operation, and for a subscription one response that never ends (see
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
-import { assertLabel, parseTopicRef, type RatatoskrError, type Session } from '../../ports/index.ts'
+import { assertLabel, outgoingToJson, parseTopicRef, publishResultFromJson, type RatatoskrError, type Session } from '../../ports/index.ts'
 import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import { unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'
@@ -82,6 +82,10 @@ class HttpLink implements Link {
     return this.#http.json('POST', `${topicPath(topic)}/resolve`)
   }
 
+  initProducer(): Promise<Answer<'initProducer'>> {
+    return this.#http.json('POST', '/v1/producers')
+  }
+
   async publishBatch(...asked: Asked<'publishBatch'>): Promise<Answer<'publishBatch'>> {
     const [topic, partition, , options] = asked
     const key = `${partition} ${topic}`
@@ -104,11 +108,41 @@ class HttpLink implements Link {
       `${topicPath(topic)}/messages?partition=${partition}${durability}`,
       {
         body: batch as Uint8Array<ArrayBuffer>,
-        headers: { 'content-type': batchContentType },
+        headers: {
+          'content-type': batchContentType,
+          ...(options.lease !== undefined && { 'ratatoskr-lease': JSON.stringify(options.lease) }),
+        },
         signal: options.signal ?? null,
       },
     )
     return this.#http.readJson(response, options.signal)
+  }
+
+  async publishMany(
+    ...[topic, messages, options = {}]: Asked<'publishMany'>
+  ): Promise<Answer<'publishMany'>> {
+    const durability = options.durability === undefined ? '' : `?durability=${options.durability}`
+    const { lease, signal } = options
+    const { body, headers } = jsonBody({ messages: messages.map(outgoingToJson) })
+    const response = await this.#http.send('POST', `${topicPath(topic)}/messages${durability}`, {
+      body,
+      headers: { ...headers, ...(lease !== undefined && { 'ratatoskr-lease': JSON.stringify(lease) }) },
+      signal: signal ?? null,
+    })
+    type Results = { results: Answer<'publishMany'> }
+    return (await this.#http.readJson<Results>(response, signal)).results.map(publishResultFromJson)
+  }
+
+  async cancelScheduled(topic: string, id: string): Promise<boolean> {
+    const path = `${topicPath(topic)}/scheduled/${encodeURIComponent(id)}`
+    return (await this.#http.json<{ cancelled: boolean }>('DELETE', path)).cancelled
+  }
+
+  listScheduled(...[topic, request = {}]: Asked<'listScheduled'>): Promise<Answer<'listScheduled'>> {
+    const query = new URLSearchParams()
+    if (request.limit !== undefined) query.set('limit', String(request.limit))
+    if (request.after !== undefined) query.set('after', request.after)
+    return this.#http.json('GET', `${topicPath(topic)}/scheduled?${query}`)
   }
 
   subscribe(...[topic, options, sink]: Asked<'subscribe'>): Promise<Answer<'subscribe'>> {

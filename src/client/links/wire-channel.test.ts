@@ -195,7 +195,7 @@ describe('a broker', () => {
     events.text('{"event":"assigned","subscription":99,"partitions":[]}')
     events.text('{"event":"ended","subscription":99}')
     events.text('{"event":"news"}')
-    events.binary(encodeProduced(99, 0, 0, 1, 'os'))
+    events.binary(encodeProduced(99, { partition: 0, baseOffset: 0, recordCount: 1, durability: 'os' }))
     events.text('{"id":2,"ok":{"topics":[]}}')
     expect(await waiting).toEqual([])
   })

@@ -2,7 +2,7 @@
  * Requests over a wire socket: each has an id, and waits under it for its reply, a JSON object or a binary frame. When
  * the connection is lost everything that waits is rejected, since nobody knows what became of it.
  */
-import type { BatchBytes, BatchReceipt, Credentials, Durability, Platform } from '../../ports/index.ts'
+import type { BatchBytes, BatchReceipt, Credentials, Platform, PublishOptions } from '../../ports/index.ts'
 import {
   type DeliverFrame,
   decodeFrame,
@@ -92,8 +92,8 @@ export class WireChannel implements WireSocketEvents {
   produce(
     topic: string,
     partition: number,
-    durability: Durability | undefined,
     batch: BatchBytes,
+    { durability, lease }: Pick<PublishOptions, 'durability' | 'lease'> = {},
   ): Promise<BatchReceipt> {
     // Sent, it would be a malformed frame, which ends the connection and everything on it.
     if (!Number.isInteger(partition) || partition < 0 || partition > partitionMax) {
@@ -105,7 +105,7 @@ export class WireChannel implements WireSocketEvents {
       )
     }
     const id = this.takeId()
-    const frame = encodeProduce(id, topic, partition, durability, batch)
+    const frame = encodeProduce(id, topic, partition, durability, batch, lease)
     return this.#ask(id, (socket) => socket.sendBinary(frame)) as Promise<BatchReceipt>
   }
 

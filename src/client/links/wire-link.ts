@@ -13,10 +13,15 @@ import type {
   FetchRequest,
   GroupDescription,
   MaybePromise,
+  OutgoingMessage,
   PartitionOffset,
   Platform,
+  ProducerIdentity,
   PublishOptions,
+  PublishResult,
   RatatoskrError,
+  ScheduledPage,
+  ScheduledRequest,
   SeekRequest,
   StartPosition,
   SubscribeOptions,
@@ -27,7 +32,7 @@ import type {
   TopicDescription,
   TopicStats,
 } from '../../ports/index.ts'
-import { errorFromJson, toRatatoskrError } from '../../ports/index.ts'
+import { errorFromJson, outgoingToJson, publishResultFromJson, toRatatoskrError } from '../../ports/index.ts'
 import { abortError, unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
 import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
@@ -100,6 +105,10 @@ class WireLink implements Link, WireChannelEvents {
     return (await this.channel.request('resolveTopic', { topic })) as TopicDescription
   }
 
+  async initProducer(): Promise<ProducerIdentity> {
+    return (await this.channel.request('initProducer', {})) as ProducerIdentity
+  }
+
   publishBatch(
     topic: string,
     partition: number,
@@ -108,11 +117,27 @@ class WireLink implements Link, WireChannelEvents {
   ): MaybePromise<BatchReceipt> {
     const signal = options?.signal
     if (signal?.aborted) throw abortError(signal, 'publish')
-    return unlessAborted(
-      this.channel.produce(topic, partition, options?.durability, batch),
-      signal,
-      'publish',
-    )
+    return unlessAborted(this.channel.produce(topic, partition, batch, options), signal, 'publish')
+  }
+
+  async publishMany(
+    topic: string,
+    messages: readonly OutgoingMessage[],
+    { durability, lease, signal }: PublishOptions = {},
+  ): Promise<readonly PublishResult[]> {
+    if (signal?.aborted) throw abortError(signal, 'publishMany')
+    const request = { topic, messages: messages.map(outgoingToJson), durability, lease }
+    const reply = this.channel.request('publishMany', request) as Promise<{ results: PublishResult[] }>
+    return (await unlessAborted(reply, signal, 'publishMany')).results.map(publishResultFromJson)
+  }
+
+  async cancelScheduled(topic: string, id: string): Promise<boolean> {
+    const reply = await this.channel.request('cancelScheduled', { topic, messageId: id })
+    return (reply as { cancelled: boolean }).cancelled
+  }
+
+  async listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage> {
+    return (await this.channel.request('listScheduled', { ...request, topic })) as ScheduledPage
   }
 
   async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {

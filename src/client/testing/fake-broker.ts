@@ -5,6 +5,7 @@
 import {
   type BatchReceipt,
   type BatchSink,
+  baseSequenceOf,
   type CommittedOffset,
   type Credit,
   defaultLimits,
@@ -13,7 +14,10 @@ import {
   nextOffsetOf,
   type PartitionOffset,
   type Platform,
+  ProducerTable,
   portableCrc32c,
+  producerEpochOf,
+  producerIdOf,
   RatatoskrError,
   recordCountOf,
   type StartPosition,
@@ -36,6 +40,7 @@ interface StoredBatch {
 class FakePartition {
   readonly batches: StoredBatch[] = []
   start = 0
+  #producers = new ProducerTable({ producersMax: 100, expiryMs: Number.MAX_SAFE_INTEGER })
 
   get end(): number {
     return this.batches.at(-1)?.nextOffset ?? this.start
@@ -43,10 +48,37 @@ class FakePartition {
 
   append(bytes: Uint8Array): BatchReceipt {
     const baseOffset = this.end
+    const recordCount = recordCountOf(bytes)
+    const receipt = { partition: 0, recordCount, durability: 'memory' } as const
+    if (producerIdOf(bytes) !== -1) {
+      const known = this.#sequenced(bytes, baseOffset)
+      if (known !== undefined) return { ...receipt, baseOffset: known, duplicate: true }
+    }
     const stored = bytes.slice()
     stampBatch(stored, baseOffset, 0)
     this.batches.push({ offset: baseOffset, nextOffset: nextOffsetOf(stored), bytes: stored })
-    return { partition: 0, baseOffset, recordCount: recordCountOf(stored), durability: 'memory' }
+    return { ...receipt, baseOffset }
+  }
+
+  /** Forgets every producer, as a broker does after a long silence. */
+  forgetProducers(): void {
+    this.#producers = new ProducerTable({ producersMax: 100, expiryMs: Number.MAX_SAFE_INTEGER })
+  }
+
+  /** Where the batch is already; undefined when it is the next one. */
+  #sequenced(bytes: Uint8Array, baseOffset: number): number | undefined {
+    const batch = {
+      producerId: producerIdOf(bytes),
+      epoch: producerEpochOf(bytes),
+      baseSequence: baseSequenceOf(bytes),
+      recordCount: recordCountOf(bytes),
+      baseOffset,
+      durability: undefined,
+      settled: undefined,
+    }
+    const known = this.#producers.check(batch, 0)
+    if (known === undefined) this.#producers.add(batch, 0)
+    return known?.baseOffset
   }
 
   read(offset: number): StoredBatch | undefined {
@@ -69,6 +101,7 @@ export class FakeBroker {
   readonly subscriptions = new Set<FakeSubscription>()
   /** Attempts to open a link, and how many of the next ones fail. */
   opened = 0
+  lastProducerId = 0
   openFailures = 0
   openError: () => RatatoskrError = lost
   /** What links say is the time of the broker. */
@@ -349,14 +382,40 @@ export class FakeLink implements Link {
     return this.#describe(topic)
   }
 
+  initProducer: Link['initProducer'] = async () => {
+    this.#check()
+    return { producerId: ++this.#broker.lastProducerId, epoch: 0 }
+  }
+
   publishBatch: Link['publishBatch'] = (topic, partition, batch): MaybePromise<BatchReceipt> => {
     this.#check()
     const error = this.#broker.refuse(partition, batch)
     if (error !== undefined) return Promise.reject(error)
     this.#broker.publishes.push({ partition, recordCount: recordCountOf(batch) })
-    const receipt = { ...this.#broker.find(topic).partitions[partition].append(batch), partition }
+    let receipt: BatchReceipt
+    try {
+      receipt = { ...this.#broker.find(topic).partitions[partition].append(batch), partition }
+    } catch (error) {
+      return Promise.reject(error)
+    }
     this.#broker.pump()
     return this.#broker.holding ? this.#broker.hold(this, () => receipt) : receipt
+  }
+
+  publishMany: Link['publishMany'] = async (_topic, messages) => {
+    this.#check()
+    return this.#broker.schedule(messages)
+  }
+
+  cancelScheduled: Link['cancelScheduled'] = async (_topic, id) => {
+    this.#check()
+    return this.#broker.scheduled.delete(id)
+  }
+
+  listScheduled: Link['listScheduled'] = async () => {
+    this.#check()
+    const messages = [...this.#broker.scheduled].map(([id, deliverAtMs]) => ({ id, deliverAtMs, sizeBytes: 0 }))
+    return { messages, next: undefined }
   }
 
   subscribe: Link['subscribe'] = async (topic, options, sink) => {
@@ -504,6 +563,7 @@ export class FakeLink implements Link {
         segmentBytes: 1 << 20,
         durability: 'memory',
         messageBytesMax: defaultLimits.messageBytesMax,
+        dedupWindowMs: 0,
       },
       partitions: [],
     }

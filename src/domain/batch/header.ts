@@ -20,7 +20,7 @@
  * Each function takes the bytes and where in them the batch begins. They trust that a whole header is there.
  */
 import { RatatoskrError } from '../errors.ts'
-import { readInt16, readInt32, readInt64, readUint32, writeInt32, writeInt64 } from './bytes.ts'
+import { readInt16, readInt32, readInt64, readUint32, writeInt16, writeInt32, writeInt64 } from './bytes.ts'
 
 /** Bytes before the first record. */
 export const batchHeaderBytes = 61
@@ -69,6 +69,25 @@ export const nextOffsetOf = (bytes: Uint8Array, at = 0): number =>
 export function stampBatch(bytes: Uint8Array, baseOffset: number, leaderEpoch: number): void {
   writeInt64(bytes, 0, baseOffset)
   writeInt32(bytes, 12, leaderEpoch)
+}
+
+/** Who sends a batch, and which of his it is: see idempotent producing. */
+export interface ProducerStamp {
+  readonly producerId: number
+  readonly epoch: number
+  readonly baseSequence: number
+}
+
+/** Writes who sends a batch, and its CRC anew. */
+export function stampProducer(
+  bytes: Uint8Array,
+  { producerId, epoch, baseSequence }: ProducerStamp,
+  checksum: (bytes: Uint8Array) => number,
+): void {
+  writeInt64(bytes, 43, producerId)
+  writeInt16(bytes, 51, epoch)
+  writeInt32(bytes, 53, baseSequence)
+  writeInt32(bytes, 17, checksum(bytes.subarray(crcStart)))
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   encodeCredit,
   encodeDeliverHeader,
   encodeFetchedHeader,
+  encodeLeasedHeader,
   encodeProduce,
   encodeProduced,
   frameHeaderBytes,
@@ -34,6 +35,8 @@ const within = (frame: Uint8Array): Uint8Array => {
   return outer.subarray(32, 32 + frame.length)
 }
 
+const produced = encodeProduced(1, { partition: 0, baseOffset: 5, recordCount: 1, durability: 'os' })
+
 describe('frames', () => {
   it('have no number for a durability that does not exist', () => {
     for (const wrong of ['fsyncc', 5, null] as unknown as readonly 'fsync'[]) {
@@ -49,9 +52,19 @@ describe('frames', () => {
       .filter((text) => text.isWellFormed() && !text.startsWith('\ufeff'))
     const durability = fc.option(level, { nil: undefined })
     fc.assert(
-      fc.property(id, topic, partition, durability, batch, (i, t, p, d, b) => {
-        const frame = decodeFrame(within(encodeProduce(i, t, p, d, b)))
-        expect(frame).toEqual({ kind: 'produce', id: i, topic: t, partition: p, durability: d, batch: b })
+      fc.property(id, topic, partition, durability, batch, fc.boolean(), (i, t, p, d, b, leased) => {
+        const proof = leased ? { topic: 'ä', group: 'g', partition: p, offset: 5, lease: 2 ** 33 } : undefined
+        const lease = proof && JSON.stringify(proof)
+        const frame = decodeFrame(within(encodeProduce(i, t, p, d, b, proof)))
+        expect(frame).toEqual({
+          kind: 'produce',
+          id: i,
+          topic: t,
+          partition: p,
+          durability: d,
+          lease,
+          batch: b,
+        })
       }),
     )
   })
@@ -60,14 +73,18 @@ describe('frames', () => {
     fc.assert(
       fc.property(id, partition, offset, offset, level, batch, (i, p, first, second, durability, bytes) => {
         const recordCount = second % 0xffff_ffff
-        expect(decodeFrame(within(encodeProduced(i, p, first, recordCount, durability)))).toEqual({
-          kind: 'produced',
-          id: i,
-          partition: p,
-          baseOffset: first,
-          recordCount,
-          durability,
-        })
+        const receipt = { partition: p, baseOffset: first, recordCount, durability }
+        const duplicates = [
+          { index: 0, partition: p, offset: second },
+          { index: recordCount, partition: 0, offset: first },
+        ]
+        for (const produced of [receipt, { ...receipt, duplicate: true }, { ...receipt, duplicates }]) {
+          expect(decodeFrame(within(encodeProduced(i, produced)))).toEqual({
+            kind: 'produced',
+            id: i,
+            ...produced,
+          })
+        }
         const delivery = { id: i, partition: p, fromOffset: first, nextOffset: second, bytes }
         expect(decodeFrame(within(joined(encodeDeliverHeader(i, p, first, second), bytes)))).toEqual({
           kind: 'deliver',
@@ -78,9 +95,50 @@ describe('frames', () => {
           kind: 'fetched',
           ...fetched,
         })
-        expect(decodeFrame(within(encodeCredit(i, first)))).toEqual({ kind: 'credit', id: i, bytes: first })
+        const credit = decodeFrame(within(encodeCredit(i, first, second)))
+        expect(credit).toEqual({ kind: 'credit', id: i, bytes: first, messages: second })
       }),
     )
+  })
+
+  it('come back as they were: leased', () => {
+    const uint32 = fc.integer({ min: 0, max: 0xffff_ffff })
+    fc.assert(
+      fc.property(
+        id,
+        fc.record({
+          partition,
+          recordCount: uint32,
+          firstOffset: offset,
+          lastOffset: offset,
+          lease: offset,
+          attempt: uint32,
+          redelivered: fc.boolean(),
+          leaseMs: uint32,
+        }),
+        batch,
+        (i, leased, bytes) => {
+          const frame = decodeFrame(within(joined(encodeLeasedHeader(i, leased), bytes)))
+          expect(frame).toEqual({ kind: 'leased', id: i, ...leased, bytes })
+        },
+      ),
+    )
+  })
+
+  it('tell whole milliseconds of a lease, as many as they hold', () => {
+    const leased = {
+      partition: 0,
+      recordCount: 1,
+      firstOffset: 0,
+      lastOffset: 0,
+      lease: 1,
+      attempt: 1,
+      redelivered: false,
+    }
+    expect(decodeFrame(encodeLeasedHeader(1, { ...leased, leaseMs: 1.9 }))).toMatchObject({ leaseMs: 1 })
+    expect(decodeFrame(encodeLeasedHeader(1, { ...leased, leaseMs: 2 ** 40 }))).toMatchObject({
+      leaseMs: 2 ** 32 - 1,
+    })
   })
 
   it('are as drawn', () => {
@@ -103,7 +161,7 @@ describe('frames', () => {
     const anyFrame = fc.oneof(
       fc.uint8Array({ maxLength: 80 }),
       fc
-        .tuple(fc.integer({ min: 0, max: 6 }), fc.uint8Array({ minLength: frameHeaderBytes, maxLength: 80 }))
+        .tuple(fc.integer({ min: 0, max: 7 }), fc.uint8Array({ minLength: frameHeaderBytes, maxLength: 80 }))
         .map(([kind, bytes]) => {
           bytes[0] = kind
           bytes[1] = bytes[3] = bytes[8] = 0
@@ -136,15 +194,18 @@ describe('frames', () => {
     ['bytes after its end', (frame) => joined(frame, Uint8Array.of(0))],
     ['a header cut short', (frame) => frame.subarray(0, 31)],
   ])('refuses %s', (_, change) => {
-    expect(() => decodeFrame(change(encodeProduced(1, 0, 5, 1, 'os')))).toThrow('malformed')
+    expect(() => decodeFrame(change(produced))).toThrow('malformed')
   })
 
-  it('refuses a produce whose name runs out of the frame, and a fetched without offsets', () => {
+  it('refuses a produce whose name runs out of the frame, a fetched without offsets, and a leased without its lease', () => {
     const produce = encodeProduce(1, 'orders', 0, undefined, new Uint8Array(0))
     produce[15] = 200
     expect(() => decodeFrame(produce)).toThrow('longer than the frame')
     const fetched = new Uint8Array(frameHeaderBytes)
     fetched[0] = frameKinds.fetched
     expect(() => decodeFrame(fetched)).toThrow('offsets')
+    const leased = new Uint8Array(frameHeaderBytes + 15)
+    leased[0] = frameKinds.leased
+    expect(() => decodeFrame(leased)).toThrow('lease')
   })
 })

@@ -6,7 +6,7 @@
  * Every frame is a header of 32 bytes, integers big-endian, and a body:
  *
  *     at  0 uint8   kind
- *     at  1 uint8   flags, zero
+ *     at  1 uint8   flags: 1 of a produced frame for a duplicate, of a leased one for redelivered; zero otherwise
  *     at  2 uint8   durability: the level's number, 255 for none
  *     at  3 uint8   zero
  *     at  4 uint32  id: of the request, or of the request that began the subscription
@@ -17,13 +17,20 @@
  *     at 32         body
  *
  *     kind         from     durability count         first      second  body
- *     1 produce    client   asked      bytes of name 0          0       topic's name, then whole batches
- *     2 produced   broker   reached    records       base       0       -
+ *     1 produce    client   asked      bytes of name lease      0       topic's name, lease, then whole batches
+ *     2 produced   broker   reached    records       base       0       duplicates
  *     3 deliver    broker   255        0             from       next    whole batches
  *     4 fetched    broker   255        16            from       next    start and stable offset (int64), then whole batches
- *     5 credit     client   255        0             bytes      0       -
+ *     5 credit     client   255        0             bytes      messages -
+ *     6 leased     broker   255        records       first      last    lease (int64), attempt and milliseconds that the lease
+ *                                                                       lasts (uint32), then whole batches
  *
- * A produce that fails is answered like any other request, by a JSON reply with its id.
+ * A leased frame carries messages of a queue group: to a subscription, or before the reply to a `take`, under its id.
+ *
+ * A produce that fails is answered like any other request, by a JSON reply with its id. Its `first offset` says how many bytes
+ * its lease takes: JSON, { topic, group, partition, offset, lease }; 0 without one. The body of a produced frame names the
+ * records that were not stored, since a message of their id was before, 16 bytes each: uint32 index among the records,
+ * int32 partition, int64 offset.
  */
 import { readInt32, readInt64, readUint32, utf8, utf8Text, writeInt32, writeInt64 } from '../batch/bytes.ts'
 import {
@@ -42,10 +49,22 @@ export const frameHeaderBytes = 32
 export const requestIdMax = 0xffff_ffff
 
 /** The first byte of a frame, by the frame's name. */
-export const frameKinds = { produce: 1, produced: 2, deliver: 3, fetched: 4, credit: 5 } as const
+export const frameKinds = { produce: 1, produced: 2, deliver: 3, fetched: 4, credit: 5, leased: 6 } as const
 
 const noDurability = 255
+const noBytes = new Uint8Array(0)
+const noDuplicates: readonly Duplicate[] = []
 const fetchedOffsetsBytes = 16
+const duplicateFlag = 1
+const redeliveredFlag = 1
+const leaseBytes = 16
+const duplicateBytes = 16
+const uint32Max = 0xffff_ffff
+/** Of the kinds that have some. */
+const knownFlags: Readonly<Record<number, number | undefined>> = {
+  [frameKinds.produced]: duplicateFlag,
+  [frameKinds.leased]: redeliveredFlag,
+}
 
 /** A client publishes batches to one partition. */
 export interface ProduceFrame {
@@ -54,6 +73,8 @@ export interface ProduceFrame {
   readonly topic: string
   readonly partition: number
   readonly durability: Durability | undefined
+  /** JSON as it came; undefined without one. */
+  readonly lease: string | undefined
   /** A view on the frame, as all batches here. */
   readonly batch: Uint8Array
 }
@@ -66,6 +87,16 @@ export interface ProducedFrame {
   readonly baseOffset: number
   readonly recordCount: number
   readonly durability: Durability
+  /** As in a `BatchReceipt`. */
+  readonly duplicate?: boolean | undefined
+  readonly duplicates?: readonly Duplicate[] | undefined
+}
+
+/** A record that was stored before, and where. */
+interface Duplicate {
+  readonly index: number
+  readonly partition: number
+  readonly offset: number
 }
 
 /** The broker pushes batches to a subscription. */
@@ -90,10 +121,27 @@ export interface CreditFrame {
   readonly kind: 'credit'
   readonly id: number
   readonly bytes: number
+  /** Of a queue group; 0 for none. */
+  readonly messages: number
+}
+
+/** The broker gives messages of a queue group: the fields of a `LeasedBatch`. */
+export interface LeasedFrame {
+  readonly kind: 'leased'
+  readonly id: number
+  readonly partition: number
+  readonly recordCount: number
+  readonly firstOffset: number
+  readonly lastOffset: number
+  readonly lease: number
+  readonly attempt: number
+  readonly redelivered: boolean
+  readonly leaseMs: number
+  readonly bytes: Uint8Array
 }
 
 /** Any frame, told apart by `kind`. */
-export type Frame = ProduceFrame | ProducedFrame | DeliverFrame | FetchedFrame | CreditFrame
+export type Frame = ProduceFrame | ProducedFrame | DeliverFrame | FetchedFrame | CreditFrame | LeasedFrame
 
 /**
  * A produce frame with room for its batch copied in: clients send one buffer.
@@ -105,6 +153,7 @@ export function encodeProduce(
   partition: number,
   durability: Durability | undefined,
   batch: Uint8Array,
+  lease?: object,
 ): Uint8Array {
   if (durability !== undefined && !isDurability(durability)) {
     throw new RatatoskrError(
@@ -113,25 +162,32 @@ export function encodeProduce(
     )
   }
   const name = utf8(topic)
-  const frame = new Uint8Array(frameHeaderBytes + name.length + batch.length)
+  const proof = lease === undefined ? noBytes : utf8(JSON.stringify(lease))
+  const batchStart = frameHeaderBytes + name.length + proof.length
+  const frame = new Uint8Array(batchStart + batch.length)
   const level = durability === undefined ? noDurability : durabilityNumber(durability)
   writeHeader(frame, frameKinds.produce, level, id, partition, name.length)
+  writeInt64(frame, 16, proof.length)
   frame.set(name, frameHeaderBytes)
-  frame.set(batch, frameHeaderBytes + name.length)
+  frame.set(proof, batchStart - proof.length)
+  frame.set(batch, batchStart)
   return frame
 }
 
 /** The whole of a produced frame. */
-export function encodeProduced(
-  id: number,
-  partition: number,
-  baseOffset: number,
-  recordCount: number,
-  durability: Durability,
-): Uint8Array {
-  const frame = new Uint8Array(frameHeaderBytes)
+export function encodeProduced(id: number, receipt: Omit<ProducedFrame, 'kind' | 'id'>): Uint8Array {
+  const { partition, baseOffset, recordCount, durability, duplicate, duplicates = noDuplicates } = receipt
+  const frame = new Uint8Array(frameHeaderBytes + duplicates.length * duplicateBytes)
   writeHeader(frame, frameKinds.produced, durabilityNumber(durability), id, partition, recordCount)
+  if (duplicate === true) frame[1] = duplicateFlag
   writeInt64(frame, 16, baseOffset)
+  let at = frameHeaderBytes
+  for (const { index, partition, offset } of duplicates) {
+    writeInt32(frame, at, index)
+    writeInt32(frame, at + 4, partition)
+    writeInt64(frame, at + 8, offset)
+    at += duplicateBytes
+  }
   return frame
 }
 
@@ -164,10 +220,27 @@ export function encodeFetchedHeader(
 }
 
 /** The whole of a credit frame. */
-export function encodeCredit(id: number, bytes: number): Uint8Array {
+export function encodeCredit(id: number, bytes: number, messages = 0): Uint8Array {
   const frame = new Uint8Array(frameHeaderBytes)
   writeHeader(frame, frameKinds.credit, noDurability, id, 0, 0)
   writeInt64(frame, 16, bytes)
+  writeInt64(frame, 24, messages)
+  return frame
+}
+
+/** Header and lease of a leased frame; the batches follow as they are. */
+export function encodeLeasedHeader(
+  id: number,
+  leased: Omit<LeasedFrame, 'kind' | 'id' | 'bytes'>,
+): Uint8Array {
+  const frame = new Uint8Array(frameHeaderBytes + leaseBytes)
+  writeHeader(frame, frameKinds.leased, noDurability, id, leased.partition, leased.recordCount)
+  if (leased.redelivered) frame[1] = redeliveredFlag
+  writeInt64(frame, 16, leased.firstOffset)
+  writeInt64(frame, 24, leased.lastOffset)
+  writeInt64(frame, frameHeaderBytes, leased.lease)
+  writeInt32(frame, frameHeaderBytes + 8, leased.attempt)
+  writeInt32(frame, frameHeaderBytes + 12, Math.min(Math.floor(leased.leaseMs), uint32Max))
   return frame
 }
 
@@ -194,7 +267,8 @@ export function decodeFrame(frame: Uint8Array): Frame {
   if (frame.length < frameHeaderBytes) {
     throw malformed(`a frame has at least ${frameHeaderBytes} bytes, got ${frame.length}`)
   }
-  if (frame[1] !== 0 || frame[3] !== 0) throw malformed('flags that this version does not know')
+  if ((frame[1] & ~(knownFlags[frame[0]] ?? 0)) !== 0 || frame[3] !== 0)
+    throw malformed('flags that this version does not know')
   const id = readUint32(frame, 4)
   const partition = readInt32(frame, 8)
   if (partition < 0) throw malformed(`a partition is at least 0, got ${partition}`)
@@ -209,28 +283,48 @@ export function decodeFrame(frame: Uint8Array): Frame {
       return decodeFetched(frame, id, partition)
     case frameKinds.credit:
       requireSize(frame, frameHeaderBytes)
-      return { kind: 'credit', id, bytes: wholeNumber(frame, 16) }
+      return { kind: 'credit', id, bytes: wholeNumber(frame, 16), messages: wholeNumber(frame, 24) }
+    case frameKinds.leased:
+      return decodeLeased(frame, id, partition)
     default:
       throw malformed(`kind ${frame[0]} is not known`)
   }
 }
 
 function decodeProduce(frame: Uint8Array, id: number, partition: number): ProduceFrame {
-  const batchStart = frameHeaderBytes + readUint32(frame, 12)
-  if (batchStart > frame.length) throw malformed('the name of the topic is longer than the frame')
-  const topic = utf8Text(frame.subarray(frameHeaderBytes, batchStart))
+  const nameEnd = frameHeaderBytes + readUint32(frame, 12)
+  const batchStart = nameEnd + wholeNumber(frame, 16)
+  if (batchStart > frame.length)
+    throw malformed('the name of the topic, or the lease, is longer than the frame')
+  const topic = utf8Text(frame.subarray(frameHeaderBytes, nameEnd))
+  const lease = batchStart === nameEnd ? undefined : utf8Text(frame.subarray(nameEnd, batchStart))
   const durability = durabilityOfNumber(frame[2])
   if (durability === undefined && frame[2] !== noDurability)
     throw malformed(`no durability has number ${frame[2]}`)
-  return { kind: 'produce', id, topic, partition, durability, batch: frame.subarray(batchStart) }
+  return { kind: 'produce', id, topic, partition, durability, lease, batch: frame.subarray(batchStart) }
 }
 
 function decodeProduced(frame: Uint8Array, id: number, partition: number): ProducedFrame {
-  requireSize(frame, frameHeaderBytes)
+  const count = (frame.length - frameHeaderBytes) / duplicateBytes
+  if (!Number.isInteger(count)) throw malformed('a duplicate takes 16 bytes')
   const durability = durabilityOfNumber(frame[2])
   if (durability === undefined) throw malformed(`no durability has number ${frame[2]}`)
   const baseOffset = wholeNumber(frame, 16)
-  return { kind: 'produced', id, partition, baseOffset, recordCount: readUint32(frame, 12), durability }
+  const recordCount = readUint32(frame, 12)
+  const produced = { kind: 'produced', id, partition, baseOffset, recordCount, durability } as const
+  const marked = frame[1] === duplicateFlag ? { ...produced, duplicate: true } : produced
+  return count === 0 ? marked : { ...marked, duplicates: duplicatesOf(frame, count) }
+}
+
+function duplicatesOf(frame: Uint8Array, count: number): readonly Duplicate[] {
+  return Array.from({ length: count }, (_, place) => {
+    const at = frameHeaderBytes + place * duplicateBytes
+    return {
+      index: readUint32(frame, at),
+      partition: readInt32(frame, at + 4),
+      offset: wholeNumber(frame, at + 8),
+    }
+  })
 }
 
 function decodeFetched(frame: Uint8Array, id: number, partition: number): FetchedFrame {
@@ -245,6 +339,24 @@ function decodeFetched(frame: Uint8Array, id: number, partition: number): Fetche
     ...offsetsOf(frame),
     startOffset: wholeNumber(frame, frameHeaderBytes),
     stableOffset: wholeNumber(frame, frameHeaderBytes + 8),
+    bytes: frame.subarray(bytesStart),
+  }
+}
+
+function decodeLeased(frame: Uint8Array, id: number, partition: number): LeasedFrame {
+  const bytesStart = frameHeaderBytes + leaseBytes
+  if (frame.length < bytesStart) throw malformed('a leased frame begins with its lease')
+  return {
+    kind: 'leased',
+    id,
+    partition,
+    recordCount: readUint32(frame, 12),
+    firstOffset: wholeNumber(frame, 16),
+    lastOffset: wholeNumber(frame, 24),
+    lease: wholeNumber(frame, frameHeaderBytes),
+    attempt: readUint32(frame, frameHeaderBytes + 8),
+    redelivered: frame[1] === redeliveredFlag,
+    leaseMs: readUint32(frame, frameHeaderBytes + 12),
     bytes: frame.subarray(bytesStart),
   }
 }

@@ -1,0 +1,191 @@
+/**
+ * What one partition remembers of idempotent producers, so that a batch which is sent again is not stored again.
+ *
+ * The rules are those of Apache Kafka's producer state: each producer numbers its records; a batch must begin where the
+ * one before it ended, and one of the last five may come again. A producer that is not known begins at sequence 0, and so
+ * does a newer epoch; an older epoch is fenced off. Unlike Kafka, nobody whom the table does not know may begin elsewhere:
+ * what a forgotten producer sends again could be stored already.
+ */
+import type { Durability } from '../durability.ts'
+import { RatatoskrError } from '../errors.ts'
+
+/** Batches of a producer that are remembered: as many as it may have under way at a time. */
+export const batchesPerProducerMax = 5
+/** Sequences are numbers of 31 bits: after the last one comes 0 again. */
+const sequenceEnd = 2 ** 31
+
+/** The sequence after the last of `count` records that begin at `baseSequence`. */
+export const nextSequence = (baseSequence: number, count: number): number =>
+  (baseSequence + count) % sequenceEnd
+
+/** A batch as its producer named it. */
+export interface SequencedBatch {
+  readonly producerId: number
+  readonly epoch: number
+  readonly baseSequence: number
+  readonly recordCount: number
+}
+
+/** A batch that was taken: stored, or on its way. */
+export interface KnownBatch extends SequencedBatch {
+  baseOffset: number
+  /** The level that it was stored with; undefined when it was read back from the log. */
+  durability: Durability | undefined
+  /** While it is on its way: settles as its append does. */
+  settled: Promise<unknown> | undefined
+}
+
+/** A producer's last batches, all stored: what a snapshot holds of it. */
+export interface ProducerState {
+  readonly producerId: number
+  readonly epoch: number
+  /** When it was heard of last, in Unix milliseconds. */
+  readonly lastMs: number
+  readonly batches: readonly KnownBatch[]
+}
+
+interface Entry {
+  readonly producerId: number
+  lastMs: number
+  /** Oldest first, never empty: up to five that are stored, then those on their way. */
+  batches: KnownBatch[]
+}
+
+export interface ProducerBounds {
+  /** Producers that are remembered; beyond, the one that was silent longest is forgotten. */
+  readonly producersMax: number
+  /** Silence after which a producer is forgotten, in milliseconds. */
+  readonly expiryMs: number
+}
+
+/** The producers of one partition. */
+export class ProducerTable {
+  readonly #bounds: ProducerBounds
+  /** Ordered by when they were heard of last. */
+  readonly #entries = new Map<number, Entry>()
+
+  constructor(bounds: ProducerBounds) {
+    this.#bounds = bounds
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /**
+   * Decides about a batch before it is stored.
+   * @returns the same batch when it was taken before; undefined when it is the next one
+   * @throws RTK_BATCH_MALFORMED, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
+   */
+  check(batch: SequencedBatch, nowMs: number): KnownBatch | undefined {
+    assertSequenced(batch)
+    this.#expire(nowMs)
+    const entry = this.#entries.get(batch.producerId)
+    const last = entry?.batches.at(-1)
+    if (entry === undefined || last === undefined) return expectSequence(batch, 0, 'is not known here')
+    if (batch.epoch < last.epoch) throw fenced(batch, last.epoch)
+    if (batch.epoch > last.epoch) return expectSequence(batch, 0, 'begins a new epoch')
+    const known = entry.batches.find((one) => isSame(one, batch))
+    if (known !== undefined) return known
+    return expectSequence(batch, nextSequence(last.baseSequence, last.recordCount), 'has sent what is before')
+  }
+
+  /** Takes a batch that `check` let pass. It counts from now on, and is undone by `failed`. */
+  add(batch: KnownBatch, nowMs: number): void {
+    const { producerId } = batch
+    let entry = this.#entries.get(producerId)
+    if (entry === undefined) {
+      if (this.#entries.size >= this.#bounds.producersMax) this.#makeRoom()
+      entry = { producerId, lastMs: nowMs, batches: [] }
+    } else {
+      this.#entries.delete(producerId)
+      entry.lastMs = nowMs
+    }
+    this.#entries.set(producerId, entry)
+    entry.batches.push(batch)
+    if (batch.settled === undefined) trim(entry)
+  }
+
+  /** The batch is stored. */
+  stored(batch: KnownBatch): void {
+    batch.settled = undefined
+    const entry = this.#entries.get(batch.producerId)
+    if (entry?.batches.includes(batch)) trim(entry)
+  }
+
+  /** The batch is not stored, and nothing that its producer sent behind it will be: appends fail in order. */
+  failed(batch: KnownBatch): void {
+    const entry = this.#entries.get(batch.producerId)
+    const place = entry?.batches.indexOf(batch) ?? -1
+    if (entry === undefined || place === -1) return
+    entry.batches.length = place
+    if (place === 0) this.#entries.delete(batch.producerId)
+  }
+
+  /** What is stored, for a snapshot: those that were silent longest come first. */
+  *states(): Generator<ProducerState, void, undefined> {
+    for (const { producerId, lastMs, batches } of this.#entries.values()) {
+      const stored = batches.filter(({ settled }) => settled === undefined)
+      const epoch = stored.at(-1)?.epoch
+      if (epoch !== undefined) yield { producerId, epoch, lastMs, batches: stored }
+    }
+  }
+
+  #expire(nowMs: number): void {
+    for (const { producerId, lastMs, batches } of this.#entries.values()) {
+      if (nowMs - lastMs < this.#bounds.expiryMs || isUnderWay(batches)) return
+      this.#entries.delete(producerId)
+    }
+  }
+
+  /** Forgets the producer that was silent longest and has nothing under way. */
+  #makeRoom(): void {
+    for (const { producerId, batches } of this.#entries.values()) {
+      if (isUnderWay(batches)) continue
+      this.#entries.delete(producerId)
+      return
+    }
+  }
+}
+
+const isUnderWay = (batches: readonly KnownBatch[]): boolean => batches.at(-1)?.settled !== undefined
+
+const isSame = (known: KnownBatch, { epoch, baseSequence, recordCount }: SequencedBatch): boolean =>
+  known.baseSequence === baseSequence && known.recordCount === recordCount && known.epoch === epoch
+
+/** Keeps five of the stored batches, and none of an epoch before theirs. */
+function trim(entry: Entry): void {
+  const { batches } = entry
+  let stored = batches.length
+  while (stored > 0 && batches[stored - 1].settled !== undefined) stored--
+  if (stored === 0) return
+  const { epoch } = batches[stored - 1]
+  let from = Math.max(0, stored - batchesPerProducerMax)
+  while (batches[from].epoch !== epoch) from++
+  if (from > 0) batches.splice(0, from)
+}
+
+function assertSequenced({ producerId, epoch, baseSequence }: SequencedBatch): void {
+  if (Number.isSafeInteger(producerId) && producerId >= 0 && epoch >= 0 && baseSequence >= 0) return
+  throw new RatatoskrError(
+    'RTK_BATCH_MALFORMED',
+    `a batch has a producer id, an epoch and a sequence of at least 0, or -1 for all three; got ${producerId}, ${epoch} and ${baseSequence}`,
+  )
+}
+
+function expectSequence(batch: SequencedBatch, expected: number, why: string): undefined {
+  if (batch.baseSequence === expected) return
+  throw new RatatoskrError(
+    'RTK_SEQUENCE_OUT_OF_ORDER',
+    `producer ${batch.producerId} ${why}: sequence ${expected} was expected, got ${batch.baseSequence}; send what is missing, or go on with a new producer id`,
+    { details: { producerId: batch.producerId, expectedSequence: expected, sequence: batch.baseSequence } },
+  )
+}
+
+function fenced({ producerId, epoch }: SequencedBatch, current: number): RatatoskrError {
+  return new RatatoskrError(
+    'RTK_PRODUCER_FENCED',
+    `producer ${producerId} is at epoch ${current} here, got ${epoch}; take a new producer id`,
+    { details: { producerId, epoch: current } },
+  )
+}
