@@ -7,6 +7,7 @@ import { durableAppend } from './durable-append.ts'
 import { eventLoop } from './event-loop.ts'
 import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
+import { queueTable } from './queue-table.ts'
 import { recovery } from './recovery.ts'
 import { singleAcks } from './single-acks.ts'
 import { storeSoak } from './store-soak.ts'
@@ -27,5 +28,6 @@ export const scenarios: readonly Scenario[] = [
   manyTopics,
   eventLoop,
   storeSoak,
+  queueTable,
   checksumScenario,
 ]

@@ -1,9 +1,11 @@
 /** Makes the checkpoint of a lease table: one walk over what is not settled. */
-import { addSettled, addTried, type TriedRun } from './checkpoint.ts'
+import { addSettled, type TriedRun } from './checkpoint.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { MessageStates } from './message-states.ts'
-import { attemptsMask, delayed, failing, leased, type Page, pageOffsets, settled } from './pages.ts'
+import { attemptsMask, delayed, failing, leased, type Page, pageOffsets, settled, waiting } from './pages.ts'
 import type { RangeHeap } from './range-heap.ts'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** The settled runs above the floor, and the tried runs, of what was admitted. */
 export function collectRuns(
@@ -12,9 +14,7 @@ export function collectRuns(
   delays: RangeHeap,
 ): { readonly settled: number[]; readonly tried: TriedRun[] } {
   const settledRuns: number[] = []
-  const tried: TriedRun[] = []
-  const due = delays.byOffset()
-  let dueAt = 0
+  const tried = new TriedRuns(deliveries, delays)
   for (let at = states.floor; at < states.nextOffset; ) {
     const page = states.pages.at(at)
     const end = Math.min(states.nextOffset, at - (at % pageOffsets) + pageOffsets)
@@ -23,34 +23,65 @@ export function collectRuns(
       for (let offset = at; offset < end; offset++) {
         const state = page.states[offset - page.base]
         if (state === settled) addSettled(settledRuns, offset, offset + 1)
-        else if (state === delayed) {
-          while (due[dueAt + 1] <= offset) dueAt += 3
-          addTried(tried, triedOf(page, offset, state, deliveries, due[dueAt + 2]))
-        } else if (state !== 1 || (page.attempts[offset - page.base] & attemptsMask) > 0) {
-          addTried(tried, triedOf(page, offset, state, deliveries, 0))
+        else if (state !== waiting || (page.attempts[offset - page.base] & attemptsMask) > 0) {
+          tried.add(page, offset, state)
         }
       }
     }
     at = end
   }
-  return { settled: settledRuns, tried }
+  return { settled: settledRuns, tried: tried.runs }
 }
 
-function triedOf(page: Page, offset: number, state: number, deliveries: Deliveries, dueMs: number): TriedRun {
-  const place = offset - page.base
-  let lastAtMs = page.times?.[place + pageOffsets] ?? 0
-  let firstAtMs = page.times?.[place] ?? 0
-  if (state === leased) {
-    lastAtMs = deliveries.startedAtMs[page.slots[place]]
-    if (firstAtMs === 0) firstAtMs = lastAtMs
+/** Collects messages into runs, without an object for each message. */
+class TriedRuns {
+  readonly runs: Mutable<TriedRun>[] = []
+  readonly #deliveries: Deliveries
+  readonly #due: readonly number[]
+  #dueAt = 0
+
+  constructor(deliveries: Deliveries, delays: RangeHeap) {
+    this.#deliveries = deliveries
+    this.#due = delays.byOffset()
   }
-  return {
-    from: offset,
-    to: offset + 1,
-    attempts: page.attempts[place] & attemptsMask,
-    dueMs,
-    firstAtMs,
-    lastAtMs,
-    failing: state === failing,
+
+  add(page: Page, offset: number, state: number): void {
+    const place = offset - page.base
+    const { times } = page
+    let firstAtMs = times === undefined ? 0 : times[place]
+    let lastAtMs = times === undefined ? 0 : times[place + pageOffsets]
+    if (state === leased) {
+      lastAtMs = this.#deliveries.startedAtMs[page.slots[place]]
+      if (firstAtMs === 0) firstAtMs = lastAtMs
+    }
+    const dueMs = state === delayed ? this.#dueOf(offset) : 0
+    const attempts = page.attempts[place] & attemptsMask
+    const last = this.runs.at(-1)
+    if (
+      last !== undefined &&
+      last.to === offset &&
+      last.attempts === attempts &&
+      last.dueMs === dueMs &&
+      last.firstAtMs === firstAtMs &&
+      last.lastAtMs === lastAtMs &&
+      last.failing === (state === failing)
+    ) {
+      last.to++
+      return
+    }
+    this.runs.push({
+      from: offset,
+      to: offset + 1,
+      attempts,
+      dueMs,
+      firstAtMs,
+      lastAtMs,
+      failing: state === failing,
+    })
+  }
+
+  #dueOf(offset: number): number {
+    while (this.#due[this.#dueAt + 1] <= offset) this.#dueAt += 3
+    return this.#due[this.#dueAt + 2]
   }
 }
