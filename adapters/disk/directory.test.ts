@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { lockFileName } from './directory-lock.ts'
+import { lockFileName } from './files/directory-lock.ts'
 import { diskStorage } from './index.ts'
 import { makeDirectory, openDisk } from './testing/setups.ts'
 

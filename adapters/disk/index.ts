@@ -4,18 +4,18 @@
  */
 import { resolve } from 'node:path'
 import { type FileSystem, LogStoreTally, type Storage } from 'ratatoskr/ports'
-import { DataDirectory } from './data-directory.ts'
-import { DiskLogStore } from './disk-log-store.ts'
-import { DiskStateStore } from './disk-state-store.ts'
-import { FilePool } from './file-pool.ts'
-import { Gate } from './gate.ts'
-import { HotBudget } from './hot-tail.ts'
-import { nodeFileSystem } from './node-file-system.ts'
-import { Quarantine } from './quarantine.ts'
-import { ReservedFileSystem } from './reserved-file-system.ts'
-import { SpaceReserve } from './space-reserve.ts'
-import { StateLog } from './state-log.ts'
-import { IndexCache } from './store-context.ts'
+import { DataDirectory } from './files/data-directory.ts'
+import { FilePool } from './files/file-pool.ts'
+import { Gate } from './files/gate.ts'
+import { nodeFileSystem } from './files/node-file-system.ts'
+import { ReservedFileSystem } from './files/reserved-file-system.ts'
+import { SpaceReserve } from './files/space-reserve.ts'
+import { DiskLogStore } from './log/disk-log-store.ts'
+import { HotBudget } from './log/hot-tail.ts'
+import { Quarantine } from './log/quarantine.ts'
+import { IndexCache } from './log/store-context.ts'
+import { DiskStateStore } from './state/disk-state-store.ts'
+import { StateLog } from './state/state-log.ts'
 
 export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
 export {
@@ -23,9 +23,9 @@ export {
   type DumpedPart,
   dumpBatches,
   dumpedChanges,
-} from './inspect.ts'
-export { type Finding, verifyDataDirectory } from './inspect-directory.ts'
-export { type RepairOptions, type RepairStep, repairDataDirectory } from './repair.ts'
+} from './tools/inspect.ts'
+export { type Finding, verifyDataDirectory } from './tools/inspect-directory.ts'
+export { type RepairOptions, type RepairStep, repairDataDirectory } from './tools/repair.ts'
 
 /** Where the disk storage keeps its files, and how much it holds open and in memory. */
 export interface DiskStorageOptions {

@@ -10,8 +10,8 @@ import {
   type PartitionLog,
 } from 'ratatoskr/ports'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { nodeFileSystem } from './files/node-file-system.ts'
 import { diskStorage } from './index.ts'
-import { nodeFileSystem } from './node-file-system.ts'
 import { FaultyFileSystem } from './testing/faulty-file-system.ts'
 import { makeDirectory } from './testing/setups.ts'
 

@@ -5,9 +5,9 @@ import { basename, join } from 'node:path'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import type { LogStoreContext, StateStoreContext } from 'ratatoskr/contract-tests'
 import { batchSizeOf, type LogId, nextOffsetOf, type Stores } from 'ratatoskr/ports'
+import { nodeFileSystem } from '../files/node-file-system.ts'
 import { type DiskStorageOptions, diskStorage } from '../index.ts'
-import { nodeFileSystem } from '../node-file-system.ts'
-import { copyEndings } from '../state-copies.ts'
+import { copyEndings } from '../state/state-copies.ts'
 import { FaultyFileSystem } from './faulty-file-system.ts'
 
 const platform = nodePlatform({ logger: silentLogger })

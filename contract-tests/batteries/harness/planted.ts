@@ -23,7 +23,7 @@ export interface PlantedBug {
   readonly name: string
   /** The batteries that must find it. */
   readonly batteries: readonly BatteryName[]
-  /** Path below the project, such as `adapters/disk/group-writer.ts`. */
+  /** Path below the project, such as `adapters/disk/log/group-writer.ts`. */
   readonly file: string
   /** Stands exactly once in the file. */
   readonly find: string

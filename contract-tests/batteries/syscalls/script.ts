@@ -11,7 +11,7 @@ import { writevSync } from 'node:fs'
 import { diskStorage } from 'ratatoskr/adapters/disk'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { type Durability, type FileSystem, isRatatoskrError, type PartitionLog } from 'ratatoskr/ports'
-import { nodeFileSystem } from '../../../adapters/disk/node-file-system.ts'
+import { nodeFileSystem } from '../../../adapters/disk/files/node-file-system.ts'
 import { ManualClock } from '../../manual-clock.ts'
 import { batchOf, logIds, segmentBytes, valueAt } from './plan.ts'
 

@@ -1,0 +1,357 @@
+/** Checks a whole data directory without owning it: what `ratatoskr log verify` is made of. Only reads. */
+import { basename, relative } from 'node:path'
+import {
+  type Checksum,
+  type DiskFile,
+  type FileSystem,
+  type OffsetRange,
+  RatatoskrError,
+} from 'ratatoskr/ports'
+import { formatFileName, formatProblemOf } from '../files/data-directory.ts'
+import { lockFileName, lockHolderOf } from '../files/directory-lock.ts'
+import { systemCodeOf } from '../files/file-system.ts'
+import { coded, misplacedIn, tolerantFileSystem, unreadableSegment } from '../log/misplaced.ts'
+import { baseOffsetOfName } from '../log/segment.ts'
+import { failureMark } from '../log/segment-tail.ts'
+import { generationOf } from '../state/state-copies.ts'
+import {
+  type Inspection,
+  inspectLog,
+  type LogReport,
+  type Misfit,
+  type SegmentReport,
+} from './inspect-log.ts'
+import { missingOf, notedLogs, withoutExplainedHoles } from './inspect-missing.ts'
+import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
+
+/** One thing that was found, as a row. */
+export interface Finding {
+  /** `error`: something is lost, or the broker would refuse it. Everything else costs nothing. */
+  readonly severity: 'ok' | 'info' | 'warning' | 'error'
+  /** Path below the data directory. */
+  readonly file: string
+  readonly state: string
+  readonly sizeBytes?: number
+  readonly batches?: number
+  readonly records?: number
+  /** Offsets that it is about: `offset` up to, not including, `nextOffset`. */
+  readonly offset?: number
+  readonly nextOffset?: number
+  readonly position?: number
+  readonly problem?: string
+  /** What to do. */
+  readonly advice?: string
+}
+
+/** How far a check is, in bytes of segments and state. */
+export type OnProgress = (doneBytes: number, totalBytes: number) => void
+
+/**
+ * Checks every file, one after the other; also while a broker runs on it.
+ * @throws RTK_INVALID_ARGUMENT when it is no data directory
+ */
+export const verifyDataDirectory = (
+  directory: string,
+  checksum: Checksum,
+  onProgress: OnProgress = () => {},
+  fileSystem: FileSystem = tolerantFileSystem,
+): AsyncGenerator<Finding, void, undefined> => coded(check(directory, checksum, onProgress, fileSystem))
+
+async function* check(
+  directory: string,
+  checksum: Checksum,
+  onProgress: OnProgress,
+  fileSystem: FileSystem,
+): AsyncGenerator<Finding, void, undefined> {
+  await assertDataDirectory(fileSystem, directory)
+  const below = (path: string): string => relative(directory, path)
+  // Only on the machine's own files can another process hold them.
+  const isOwn = fileSystem === tolerantFileSystem
+  const holder = isOwn ? await lockHolderOf(directory) : undefined
+  if (holder !== undefined) {
+    const advice = 'what it writes at this moment may show as an unfinished end'
+    yield {
+      severity: 'info',
+      file: lockFileName,
+      state: 'in use',
+      problem: `process ${holder} runs on it`,
+      advice,
+    }
+  }
+  if (isOwn) {
+    for await (const { path, ...rest } of misplacedIn(directory))
+      yield { file: below(path), state: 'misplaced', ...rest }
+  }
+  yield* formatFindings(fileSystem, directory)
+  const totalBytes = await bytesToCheck(fileSystem, directory)
+  let doneBytes = 0
+  const onBytes = (count: number): void => {
+    doneBytes += count
+    onProgress(doneBytes, Math.max(totalBytes, doneBytes))
+  }
+  const inspection: Inspection = { fileSystem, checksum, onBytes }
+  // What cannot be opened is told of above.
+  const state = await inspectState(inspection, directory).catch((error: unknown) => {
+    if (!isOwn || systemCodeOf(error) === undefined) throw error
+    return undefined
+  })
+  if (state !== undefined)
+    for (const finding of stateFindings(`${directory}/state`, state, holder !== undefined))
+      yield relativeTo(finding, below)
+  // A broker that runs has taken the note.
+  const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
+  for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
+    const settled = await settledLog(inspection, folder, holder !== undefined)
+    const { report, holes } = withoutExplainedHoles(settled, noted.get(folder))
+    const missing = [...holes, ...(await missingOf(inspection, report, noted.get(folder)))]
+    for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
+    yield* orphanFindings(report, state, below(folder))
+  }
+  yield* leftFindings(fileSystem, directory)
+}
+
+const relativeTo = (finding: Finding, below: (path: string) => string): Finding => ({
+  ...finding,
+  file: below(finding.file),
+})
+
+/** @throws RTK_INVALID_ARGUMENT */
+export async function assertDataDirectory(fileSystem: FileSystem, directory: string): Promise<void> {
+  const names = await fileSystem.list(directory)
+  if (names.includes(formatFileName) || names.includes('logs') || names.includes('state')) return
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `${JSON.stringify(basename(directory))} is no data directory of Ratatoskr: it has neither ${formatFileName} nor logs nor state in it`,
+  )
+}
+
+/** Why the directory is none that this version can work with; undefined when it is. */
+export async function formatProblem(fileSystem: FileSystem, directory: string): Promise<string | undefined> {
+  let file: DiskFile | undefined
+  try {
+    file = await fileSystem.open(`${directory}/${formatFileName}`, 'read')
+    const bytes = new Uint8Array(await file.size())
+    return formatProblemOf(bytes.subarray(0, await file.read(bytes, 0)))
+  } catch {
+    return `${formatFileName} is missing or cannot be read`
+  } finally {
+    await file?.close()
+  }
+}
+
+async function* formatFindings(fileSystem: FileSystem, directory: string): AsyncGenerator<Finding> {
+  const problem = await formatProblem(fileSystem, directory)
+  if (problem === undefined) return
+  const advice = `put back the ${formatFileName} that belongs to the data ({"format":1} for format 1), or use the version that wrote it`
+  const refused = `${problem}: the broker refuses to start`
+  yield { severity: 'error', file: formatFileName, state: 'refused', problem: refused, advice }
+}
+
+/** The folders of logs, in no order, and then those of the others that are not there. */
+export async function* logFolders(
+  fileSystem: FileSystem,
+  directory: string,
+  others: Iterable<string> = [],
+): AsyncGenerator<string, void, undefined> {
+  const missing = new Set(others)
+  for (const topic of await fileSystem.list(`${directory}/logs`)) {
+    for (const partition of await fileSystem.list(`${directory}/logs/${topic}`)) {
+      const folder = `${directory}/logs/${topic}/${partition}`
+      missing.delete(folder)
+      yield folder
+    }
+  }
+  yield* missing
+}
+
+/** A log, looked at twice when something is wrong while a broker writes to it: what only moved is gone the second time. */
+async function settledLog(inspection: Inspection, folder: string, isRunning: boolean): Promise<LogReport> {
+  const report = await inspectLog(inspection, folder)
+  const isWrong = report.misfits.length > 0 || report.segments.some(({ gaps }) => gaps.length > 0)
+  return isRunning && isWrong ? inspectLog({ ...inspection, onBytes: () => {} }, folder) : report
+}
+
+function* logFindings(
+  { folder, segments, misfits, strangers }: LogReport,
+  missing: readonly OffsetRange[],
+  isRunning: boolean,
+): Generator<Finding> {
+  for (const [i, segment] of segments.entries()) {
+    yield* segmentFindings(segment, i === segments.length - 1, isRunning)
+    for (const misfit of misfits) if (misfit.before === segment) yield misfitFinding(misfit)
+  }
+  for (const { from, to } of missing) {
+    yield {
+      severity: 'error',
+      file: `${folder}/${String(from).padStart(20, '0')}.log`,
+      ...{ state: 'missing', offset: from, nextOffset: to },
+      problem: `offsets ${from} to ${to - 1} are in no file, and nobody has deleted them: the last stop or an index has noted them`,
+      advice:
+        'put the missing files back, from where they were moved to or from a backup, before a broker is started: it takes them for lost; or accept the loss with `ratatoskr log repair --accept-loss`',
+    }
+  }
+  for (const name of strangers) {
+    if (missing.length > 0 && name.endsWith('.index')) continue
+    if (name === failureMark) {
+      yield {
+        severity: 'info',
+        ...{ file: `${folder}/${name}`, state: 'failed' },
+        problem: 'a write or a sync of the log failed: check the disk',
+        advice: 'nothing: the broker writes the end of the log to other blocks when it opens it',
+      }
+      continue
+    }
+    if (/\.tail(\.tmp)?$/.test(name)) {
+      yield {
+        severity: 'info',
+        ...{ file: `${folder}/${name}`, state: 'unfinished' },
+        problem: 'the end of the log was being moved to a file of its own',
+        advice: 'nothing: the broker finishes that when it opens the log',
+      }
+      continue
+    }
+    const stray = /\.index(\.tmp)?$/.test(name)
+    yield {
+      severity: 'info',
+      file: `${folder}/${name}`,
+      state: stray ? 'stray index' : 'no segment',
+      problem: stray
+        ? 'there is no segment that it belongs to'
+        : 'its name is none of a segment, so the broker ignores it',
+      advice: stray ? 'nothing: the broker removes it' : 'move it elsewhere if it is not needed here',
+    }
+  }
+}
+
+function* segmentFindings(segment: SegmentReport, isLast: boolean, isRunning: boolean): Generator<Finding> {
+  const { path: file, sizeBytes, batches, records, baseOffset, endOffset, gaps, torn, unreadable } = segment
+  if (unreadable !== undefined) {
+    yield { severity: 'error', file, state: 'unreadable', ...unreadableSegment(unreadable) }
+    return
+  }
+  const counts = { sizeBytes, batches, records, offset: baseOffset, nextOffset: endOffset }
+  if (torn !== undefined) {
+    const advice = isRunning
+      ? 'nothing: the broker is writing there'
+      : 'start the broker: it cuts this end off, which a crash leaves like that; without a crash, records are lost here: restore the file from a backup'
+    const at = { position: segment.validBytes, problem: torn }
+    yield { severity: 'info', file, state: 'torn', ...counts, ...at, advice }
+  } else if (gaps.length === 0) {
+    yield { severity: 'ok', file, state: 'ok', ...counts }
+  }
+  for (const { declared, position, endPosition, offset, endOffset: nextOffset } of gaps) {
+    const range = { offset, nextOffset, position, sizeBytes: endPosition - position }
+    if (declared) {
+      const problem = `offsets ${offset} to ${nextOffset - 1} were lost, and accepted as lost`
+      yield { severity: 'info', file, state: 'accepted', ...range, problem }
+    } else {
+      yield {
+        severity: nextOffset > offset ? 'error' : 'warning',
+        file,
+        state: 'damaged',
+        ...range,
+        problem: gapProblem(offset, nextOffset),
+        advice: gapAdvice,
+      }
+    }
+  }
+  // The segment that is written has an index only after a stop in order.
+  if (segment.index === 'ok' || (segment.index === 'missing' && isLast)) return
+  const index = file.replace(/log$/, 'index')
+  const advice = 'nothing: the broker makes it again'
+  yield {
+    severity: 'info',
+    file: index,
+    state: segment.index,
+    problem: `the index is ${segment.index}`,
+    advice,
+  }
+}
+
+const gapProblem = (from: number, to: number): string =>
+  to > from
+    ? `offsets ${from} to ${to - 1} are lost to damage; what lies around them is served`
+    : `bytes before offset ${from} are damaged, and no record is missing`
+const gapAdvice =
+  'restore the file from a backup, or accept the loss with `ratatoskr log repair --accept-loss`; check the disk'
+
+function misfitFinding({ kind, from, to, before, after }: Misfit): Finding {
+  const common = { severity: 'error', file: after.path, state: kind, offset: from, nextOffset: to } as const
+  const advice = 'run `ratatoskr log repair`: it sets aside the file that adds nothing'
+  if (kind === 'overlap') {
+    const problem = `offsets ${from} to ${to - 1} are in ${before.name} as well: the broker refuses this log`
+    return { ...common, problem, advice }
+  }
+  if (kind === 'misnamed') {
+    const problem = `it begins with offset ${from}, which its name does not say, and records before it are lost: the broker refuses this log`
+    return { ...common, problem, advice }
+  }
+  return {
+    ...common,
+    problem: `offsets ${from} to ${to - 1} are in no file: the broker refuses this log`,
+    advice: 'put the missing file back, or accept the loss with `ratatoskr log repair --accept-loss`',
+  }
+}
+
+/** Logs that no topic of the state names. */
+export function* orphanFindings(
+  { folder, segments }: LogReport,
+  state: InspectedState | undefined,
+  file: string,
+): Generator<Finding> {
+  const topicId = folder.split('/').at(-2) ?? ''
+  if (state === undefined || state.topicIds.has(topicId)) return
+  const records = segments.reduce((sum, segment) => sum + segment.records, 0)
+  yield {
+    severity: records > 0 ? 'warning' : 'info',
+    ...{ file, state: 'orphan', records, problem: 'no topic of the state has this log' },
+    advice:
+      records > 0
+        ? 'if its topic was lost with the state, restore state/ from a backup, or read its records with `ratatoskr log dump`; the broker leaves the log alone'
+        : 'nothing: it is empty, and the broker removes it',
+  }
+}
+
+/** What waits in quarantine/ and trash/. */
+async function* leftFindings(fileSystem: FileSystem, directory: string): AsyncGenerator<Finding> {
+  const aside = await fileSystem.list(`${directory}/quarantine`)
+  const inState = await fileSystem.list(`${directory}/quarantine/state`)
+  for (const name of [...aside.filter((one) => one !== 'state'), ...inState.map((one) => `state/${one}`)]) {
+    const file = `quarantine/${name}`
+    const sizeBytes = await fileSystem.sizeOf(`${directory}/${file}`).catch(() => undefined)
+    const advice = '`ratatoskr log dump` reads it; remove it when nobody needs it'
+    yield {
+      severity: 'info',
+      file,
+      state: 'set aside',
+      ...(sizeBytes !== undefined && { sizeBytes }),
+      problem: 'a file that was damaged or not needed',
+      advice,
+    }
+  }
+  for (const name of await fileSystem.list(`${directory}/trash`)) {
+    const advice = 'nothing: the broker removes it when it starts'
+    yield {
+      severity: 'info',
+      file: `trash/${name}`,
+      state: 'deleted',
+      problem: 'a deleted log on its way out',
+      advice,
+    }
+  }
+}
+
+async function bytesToCheck(fileSystem: FileSystem, directory: string): Promise<number> {
+  let total = 0
+  const add = async (path: string): Promise<void> => {
+    total += await fileSystem.sizeOf(path).catch(() => 0)
+  }
+  const folder = `${directory}/state`
+  for (const name of await fileSystem.list(folder))
+    if (generationOf(name) !== undefined) await add(`${folder}/${name}`)
+  for await (const log of logFolders(fileSystem, directory)) {
+    for (const name of await fileSystem.list(log))
+      if (baseOffsetOfName(name) !== undefined) await add(`${log}/${name}`)
+  }
+  return total
+}

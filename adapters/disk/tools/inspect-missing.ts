@@ -1,0 +1,97 @@
+/**
+ * Finds segments that are gone though nobody let go of them: the note of a clean stop speaks of them, or an index is left
+ * without its segment. An index covers only what was synced. Only reads.
+ */
+import type { OffsetRange } from 'ratatoskr/ports'
+import { type CleanLogs, readCleanFile } from '../log/clean-file.ts'
+import { type IndexSummary, readIndexFile } from '../log/index-file.ts'
+import { baseOffsetOfName } from '../log/segment.ts'
+import type { Inspection, LogReport, Misfit } from './inspect-log.ts'
+
+/** What the note of a clean stop says, by folder; nothing when there is none that counts. */
+export async function notedLogs(
+  { fileSystem, checksum }: Inspection,
+  directory: string,
+): Promise<Map<string, readonly IndexSummary[]>> {
+  const logs = await readCleanFile(fileSystem, `${directory}/clean`, checksum).catch(() => undefined)
+  return new Map([...(logs ?? [])].map(([key, segments]) => [`${directory}/logs/${key}`, segments]))
+}
+
+/** The logs of a note of which files are missing, or shorter than it says. */
+export async function doubtfulNotes(
+  { fileSystem }: Inspection,
+  noted: ReadonlyMap<string, readonly IndexSummary[]>,
+): Promise<CleanLogs> {
+  const doubtful: CleanLogs = new Map()
+  for (const [folder, segments] of noted) {
+    for (const { baseOffset, sizeBytes } of segments) {
+      const path = `${folder}/${String(baseOffset).padStart(20, '0')}.log`
+      const size = await fileSystem.sizeOf(path).catch(() => -1)
+      if (size < sizeBytes) doubtful.set(folder.split('/').slice(-2).join('/'), segments)
+    }
+  }
+  return doubtful
+}
+
+/** Offsets before the first segment and behind the last one that are in no file, though they were stored. */
+export async function missingOf(
+  inspection: Inspection,
+  { folder, segments, strangers }: LogReport,
+  noted: readonly IndexSummary[] = [],
+): Promise<readonly OffsetRange[]> {
+  const last = segments.at(-1)
+  const note = believed(noted, segments)
+  const indexed = await strayRanges(inspection, folder, strangers)
+  const told = [...indexed, ...(note === undefined ? [] : [note])]
+  const endOffset = Math.max(-1, ...told.map(({ to }) => to))
+  if (last === undefined) {
+    const from = Math.min(...told.map((range) => range.from))
+    return from < endOffset ? [{ from, to: endOffset }] : []
+  }
+  const missing: OffsetRange[] = []
+  // Only the note: an index of what retention has removed may be left by a crash.
+  const [{ baseOffset: startOffset }] = segments
+  if (note !== undefined && note.from < startOffset) missing.push({ from: note.from, to: startOffset })
+  if (last.unreadable === undefined && endOffset > last.endOffset) {
+    missing.push({ from: last.endOffset, to: endOffset })
+  }
+  return missing
+}
+
+/** The report without holes that the note of a clean stop explains: the broker opens the log, and takes those for lost. */
+export function withoutExplainedHoles(
+  report: LogReport,
+  noted: readonly IndexSummary[] = [],
+): { readonly report: LogReport; readonly holes: readonly OffsetRange[] } {
+  const note = believed(noted, report.segments)
+  if (note === undefined) return { report, holes: [] }
+  const isExplained = ({ kind, from, to }: Misfit): boolean =>
+    kind === 'hole' && from >= note.from && to <= note.to
+  const misfits = report.misfits.filter((misfit) => !isExplained(misfit))
+  const holes = report.misfits.filter(isExplained).map(({ from, to }) => ({ from, to }))
+  return { report: { ...report, misfits }, holes }
+}
+
+/** What a note says of a log; undefined when somebody has put other files there since, of which it does not speak. */
+function believed(noted: readonly IndexSummary[], segments: LogReport['segments']): OffsetRange | undefined {
+  const last = noted.at(-1)
+  if (last === undefined) return undefined
+  const known = new Set([...noted.map(({ baseOffset }) => baseOffset), last.endOffset])
+  if (!segments.every(({ baseOffset }) => known.has(baseOffset))) return undefined
+  return { from: noted[0].baseOffset, to: last.endOffset }
+}
+
+async function strayRanges(
+  { fileSystem, checksum }: Inspection,
+  folder: string,
+  strangers: readonly string[],
+): Promise<OffsetRange[]> {
+  const ranges: OffsetRange[] = []
+  for (const name of strangers) {
+    const base = name.endsWith('.index') ? baseOffsetOfName(name.replace(/index$/, 'log')) : undefined
+    if (base === undefined) continue
+    const index = await readIndexFile(fileSystem, `${folder}/${name}`, checksum, 'summary')
+    if (index?.summary.baseOffset === base) ranges.push({ from: base, to: index.summary.endOffset })
+  }
+  return ranges
+}

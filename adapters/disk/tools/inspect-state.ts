@@ -1,0 +1,127 @@
+/** Checks the state of a data directory: the part of `inspect-directory.ts` that is about `state/`. Only reads. */
+import { StateTable, utf8Text } from 'ratatoskr/ports'
+import { type CopyFindings, copyEndings, type MergedCopies } from '../state/state-copies.ts'
+import {
+  type Generation,
+  hasLogs,
+  isNewOfEarlierVersion,
+  readGenerations,
+} from '../state/state-generations.ts'
+import type { Finding } from './inspect-directory.ts'
+import type { Inspection } from './inspect-log.ts'
+
+/** What is in the state, as far as a check of files is concerned. */
+export interface InspectedState {
+  /** The generation that counts; undefined when no file has a whole change. */
+  readonly merged: MergedCopies | undefined
+  /** Newer generations without a whole change. */
+  readonly hollow: readonly Generation[]
+  /** There are logs, so that the broker refuses to start when nothing counts. */
+  readonly hasLogs: boolean
+  /** Ids that the topics of the state name. */
+  readonly topicIds: ReadonlySet<string>
+}
+
+/** What the state is worth; undefined when it has no file, and there are no logs that it would name. */
+export async function inspectState(
+  { fileSystem, checksum, onBytes }: Inspection,
+  directory: string,
+): Promise<InspectedState | undefined> {
+  const folder = `${directory}/state`
+  // A broker that runs may begin a new generation and remove this one at any time.
+  for (let attempt = 0; ; attempt++) {
+    const table = new StateTable()
+    const reading = await readGenerations(fileSystem, folder, checksum, table)
+    const logs = await hasLogs(fileSystem, folder)
+    const isNew = !logs && isNewOfEarlierVersion(reading)
+    const merged = reading.counts ?? (isNew ? reading.hollow[0] : undefined)
+    const hollow = reading.hollow.filter((one) => one !== merged)
+    const isMoving = merged?.lost.length !== 0 || merged.copies.some(({ state }) => state === 'missing')
+    if ((isMoving || hollow.length > 0) && attempt < 3) continue
+    if (merged === undefined && hollow.length === 0 && !logs) return undefined
+    for (const one of merged ? [merged, ...hollow] : hollow)
+      for (const { sizeBytes } of one.copies) onBytes(sizeBytes)
+    const topicIds = new Set<string>()
+    for (const { value } of table.list('topics/')) {
+      for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
+        topicIds.add(id)
+    }
+    return { merged, hollow, hasLogs: logs, topicIds }
+  }
+}
+
+const copyAdvice: Readonly<Record<CopyFindings['state'], string | undefined>> = {
+  ok: undefined,
+  torn: 'nothing: the broker cuts the unfinished change off; nobody was promised it',
+  behind: 'nothing: the broker completes it from the other copy',
+  missing: 'nothing: the broker makes it again from the other copy',
+  damaged:
+    'nothing now: the broker makes it again from the other copy and keeps this one aside; check the disk',
+  different: 'nothing now: the .log counts, and the broker keeps the .copy aside; check the disk',
+}
+
+/**
+ * What a check says of the state.
+ * @param folder where it is
+ */
+export function* stateFindings(
+  folder: string,
+  state: InspectedState,
+  isRunning: boolean,
+): Generator<Finding> {
+  const { merged, hollow } = state
+  if (merged === undefined && hollow.length === 0) {
+    yield {
+      severity: 'error',
+      ...{ file: folder, state: 'missing' },
+      problem:
+        'there is no file of the state, and there are logs whose topics it would name: the broker refuses to start',
+      advice:
+        'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`: it keeps the logs, which `ratatoskr log dump` reads',
+    }
+    return
+  }
+  const advice =
+    merged !== undefined
+      ? 'restore state/ from a backup; or start the broker: the generation before this one counts, and it sets this file aside'
+      : state.hasLogs
+        ? 'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`, which keeps the logs'
+        : 'restore state/ from a backup; or start the broker: it sets this file aside and begins with an empty state'
+  const isRefused = merged === undefined && state.hasLogs
+  const problem = `there is no whole change in this generation of the state, which no crash leaves${isRefused ? ': the broker refuses to start' : ''}`
+  for (const { path: file, state: copyState, sizeBytes } of hollow.flatMap(({ copies }) => copies)) {
+    if (copyState === 'missing') continue
+    yield { severity: 'error', file, state: 'damaged', sizeBytes, problem, advice }
+  }
+  if (merged !== undefined) yield* copyFindings(merged, isRunning)
+}
+
+function* copyFindings(merged: MergedCopies, isRunning: boolean): Generator<Finding> {
+  const { copies, batches, endOffset, lost } = merged
+  const folder = copies[0].path.slice(0, -copyEndings[0].length)
+  for (const { path, state, sizeBytes, problem, position, offset } of copies) {
+    const place = { ...(problem !== undefined && { problem, position, offset }) }
+    const isMoving = isRunning && (state === 'torn' || state === 'behind')
+    const severity = state === 'ok' ? 'ok' : isMoving ? 'info' : 'warning'
+    const advice = copyAdvice[state]
+    yield {
+      severity,
+      file: path,
+      state,
+      sizeBytes,
+      batches,
+      records: endOffset,
+      ...place,
+      ...(advice && { advice }),
+    }
+  }
+  for (const { from, to } of lost) {
+    yield {
+      severity: 'error',
+      ...{ file: folder, state: 'lost', offset: from, nextOffset: to },
+      problem: 'both copies are damaged at the same place: changes of topics or committed offsets are lost',
+      advice:
+        'restore state/ from a backup; or start the broker: it keeps the rest, and the damaged files in quarantine',
+    }
+  }
+}
