@@ -18,6 +18,7 @@ import type {
 } from './lease-types.ts'
 import { MessageEnds } from './message-ends.ts'
 import { MessageStates } from './message-states.ts'
+import { MessageWalks } from './message-walks.ts'
 import { attemptsMask, delayed, failing, leased, none, pageOffsets, seenFlag, waiting } from './pages.ts'
 import { RangeHeap } from './range-heap.ts'
 import { ReadyQueue } from './ready-queue.ts'
@@ -38,6 +39,7 @@ export class LeaseTable implements LeaseTableApi {
   readonly #ready: ReadyQueue
   readonly #delays = new RangeHeap()
   readonly #ends: MessageEnds
+  readonly #walks: MessageWalks
   #restored: RestoredState
   #epoch: number
   #counter = 0
@@ -63,6 +65,7 @@ export class LeaseTable implements LeaseTableApi {
       },
       retriesMax,
     )
+    this.#walks = new MessageWalks(this.#states, this.#deliveries)
     this.#restored = new RestoredState(restored)
     this.#doubtBound = restored?.deliveryBound ?? 0
   }
@@ -197,7 +200,7 @@ export class LeaseTable implements LeaseTableApi {
     nowMs: number,
     delayMs = 0,
   ): SettleCounts {
-    const counts = this.#eachHeld(lease, from, to, (slot, first, end) => {
+    const counts = this.#walks.eachHeld(lease, from, to, (slot, first, end) => {
       this.#ends.end(kind, slot, first, end, nowMs, delayMs)
     })
     this.#finish()
@@ -216,7 +219,7 @@ export class LeaseTable implements LeaseTableApi {
       }
       const slot = page.slots[at & placeMask]
       const first = at
-      at = page.states[at & placeMask] === leased ? this.#endOfHeld(slot, at, end) : at + 1
+      at = page.states[at & placeMask] === leased ? this.#walks.endOfHeld(slot, at, end) : at + 1
       if (page.states[first & placeMask] !== leased || members[slot] !== member) continue
       this.#ends.end('ack', slot, first, at, nowMs, 0)
       count += at - first
@@ -228,7 +231,7 @@ export class LeaseTable implements LeaseTableApi {
   extend(lease: number, from: number, to: number, untilMs: number): SettleCounts {
     const deliveries = this.#deliveries
     let part = none
-    return this.#eachHeld(lease, from, to, (slot, first, end) => {
+    return this.#walks.eachHeld(lease, from, to, (slot, first, end) => {
       if (end - first === deliveries.left[slot]) {
         deliveries.setDeadline(slot, untilMs)
         return
@@ -254,7 +257,7 @@ export class LeaseTable implements LeaseTableApi {
     let count = 0
     while (deliveries.nextDeadlineMs <= nowMs) {
       const slot = deliveries.first
-      this.#eachOfSlot(slot, (first, end) => {
+      this.#walks.eachOfSlot(slot, (first, end) => {
         count += end - first
         this.#ends.tell(slot, first, end, 'timeout')
         this.#ends.lose(slot, first, end, 'timeout')
@@ -269,7 +272,7 @@ export class LeaseTable implements LeaseTableApi {
     let count = 0
     for (let slot = 0; slot < used; slot++) {
       if (parents[slot] === -1 || members[slot] !== member || left[slot] === 0) continue
-      this.#eachOfSlot(slot, (first, end) => {
+      this.#walks.eachOfSlot(slot, (first, end) => {
         count += end - first
         this.#ends.lose(slot, first, end, 'left')
       })
@@ -283,7 +286,7 @@ export class LeaseTable implements LeaseTableApi {
     const { parents, left, used } = this.#deliveries
     for (let slot = 0; slot < used; slot++) {
       if (parents[slot] === -1 || left[slot] === 0) continue
-      this.#eachOfSlot(slot, (first, end) => this.#ends.tell(slot, first, end, 'seek'))
+      this.#walks.eachOfSlot(slot, (first, end) => this.#ends.tell(slot, first, end, 'seek'))
     }
     this.#doubtBound = Math.max(this.#doubtBound, this.#ready.freshAt)
     this.#states.reset(offset)
@@ -296,11 +299,11 @@ export class LeaseTable implements LeaseTableApi {
   }
 
   skip(from: number, to: number): number {
-    return this.#eachIdle(from, to, (first, end, state) => this.#ends.settle(first, end, state))
+    return this.#walks.eachIdle(from, to, (first, end, state) => this.#ends.settle(first, end, state))
   }
 
   fail(from: number, to: number): number {
-    return this.#eachIdle(from, to, (first, end, state) => this.#ends.failIdle(first, end, state))
+    return this.#walks.eachIdle(from, to, (first, end, state) => this.#ends.failIdle(first, end, state))
   }
 
   takeFailing(): readonly FailedMessage[] {
@@ -336,92 +339,6 @@ export class LeaseTable implements LeaseTableApi {
 
   stored({ deliveryBound }: QueueCheckpoint): void {
     this.#deliveryBound = Math.max(this.#deliveryBound, deliveryBound)
-  }
-
-  /** Visits the messages of a range that a lease holds, as runs of one slot each. */
-  #eachHeld(
-    lease: number,
-    from: number,
-    to: number,
-    visit: (slot: number, first: number, end: number) => void,
-  ): SettleCounts {
-    const deliveries = this.#deliveries
-    const whole = deliveries.find(lease)
-    if (whole === none) return { settled: 0, repeated: 0, lost: Math.max(1, to - from) }
-    const first = Math.max(from, deliveries.froms[whole])
-    const end = Math.min(to, deliveries.tos[whole])
-    const inside = Math.max(0, end - first)
-    let held = 0
-    let repeated = 0
-    let lost = from === 0 ? 0 : Math.max(0, to - from) - inside
-    for (let at = first; at < end; ) {
-      const page = this.#states.pages.at(at)
-      const slot =
-        page !== undefined && page.states[at & placeMask] === leased ? page.slots[at & placeMask] : none
-      if (slot !== none && deliveries.parents[slot] === whole) {
-        const runEnd = this.#endOfHeld(slot, at, end)
-        visit(slot, at, runEnd)
-        held += runEnd - at
-        at = runEnd
-      } else {
-        if (deliveries.wasLost(whole, at)) lost++
-        else repeated++
-        at++
-      }
-    }
-    return { settled: held, repeated, lost }
-  }
-
-  /** Visits the messages that a slot holds, as runs. */
-  #eachOfSlot(slot: number, visit: (first: number, end: number) => void): void {
-    const { froms, tos, left } = this.#deliveries
-    let remaining = left[slot]
-    const end = tos[slot]
-    for (let at = froms[slot]; remaining > 0 && at < end; ) {
-      const page = this.#states.pages.at(at)
-      if (page?.states[at & placeMask] !== leased || page.slots[at & placeMask] !== slot) {
-        at++
-        continue
-      }
-      const runEnd = this.#endOfHeld(slot, at, end)
-      remaining -= runEnd - at
-      visit(at, runEnd)
-      at = runEnd
-    }
-  }
-
-  /** The end of the run of messages from `from` on, one that the slot holds, before `limit`. */
-  #endOfHeld(slot: number, from: number, limit: number): number {
-    const { froms, tos, left } = this.#deliveries
-    // All of the delivery is still held, in one piece.
-    if (left[slot] === tos[slot] - froms[slot]) return Math.min(limit, tos[slot])
-    let at = from
-    while (at < limit) {
-      const page = this.#states.pages.at(at)
-      if (page === undefined) return at
-      const end = Math.min(limit, page.base + pageOffsets) - page.base
-      let place = at - page.base
-      while (place < end && page.states[place] === leased && page.slots[place] === slot) place++
-      at = page.base + place
-      if (place < end) return at
-    }
-    return at
-  }
-
-  /** Visits what of a range waits or is delayed, as runs of one state. */
-  #eachIdle(from: number, to: number, visit: (first: number, end: number, state: number) => void): number {
-    const states = this.#states
-    const end = Math.min(to, states.nextOffset)
-    let count = 0
-    for (let at = Math.max(from, states.floor); at < end; ) {
-      const state = states.of(at)
-      const first = at++
-      if (state !== waiting && state !== delayed) continue
-      while (at < end && states.of(at) === state) at++
-      visit(first, at, state)
-      count += at - first
-    }
-    return count
   }
 
   #restoreTried(from: number, to: number): void {

@@ -5,8 +5,8 @@
  * How it is used: `admit` offsets as they are read, `next` tells what a member may have, `lease` gives it to him, `settle`
  * ends it; `expire` when `nextDueMs` has come. After each of them `takeLosses` and `takeFailing` have what others must be told.
  *
- * Room for later: a priority orders what `next` chooses among (the heaps of ready ranges, one for each priority); a filter
- * of a member is one more condition of `#allows`.
+ * Room for later: a priority orders what `next` chooses among (ready-queue.ts: a heap for each priority); a filter
+ * of a member is one more condition of `#allows` there.
  */
 import type { QueueCheckpoint } from './checkpoint.ts'
 

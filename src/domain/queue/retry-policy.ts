@@ -7,7 +7,7 @@ import type { RetryPolicy } from './queue-config.ts'
 /** Longest delay of a retry: 366 days. */
 export const retryDelayMsMax = 366 * 24 * 60 * 60 * 1_000
 /** Most delays of a `list`. */
-export const retryListMax = 64
+const retryListMax = 64
 
 const kinds = ['fixed', 'linear', 'exponential', 'list'] as const
 const defaultJitter = 0.5
