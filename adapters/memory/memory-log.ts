@@ -70,6 +70,10 @@ export class MemoryLog implements PartitionLog {
     return noDamage
   }
 
+  get acceptedLosses(): readonly OffsetRange[] {
+    return noDamage
+  }
+
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): void {
     if (this.#closed) throw closedError('the log')
     assertAppendsAtEnd(baseOffset, this.#endOffset)

@@ -135,6 +135,10 @@ class FaultyLog implements PartitionLog {
     return this.#inner.damaged
   }
 
+  get acceptedLosses(): readonly OffsetRange[] {
+    return this.#inner.acceptedLosses
+  }
+
   append(
     batch: Uint8Array,
     baseOffset: number,

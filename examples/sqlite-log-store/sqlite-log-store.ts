@@ -224,6 +224,10 @@ class SqliteLog implements PartitionLog {
     return this.#damaged.filter(({ from, to }) => to > this.#startOffset && from < this.#endOffset)
   }
 
+  get acceptedLosses(): readonly OffsetRange[] {
+    return [] // there is no tool yet to accept one
+  }
+
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): void {
     this.#assertOpen()
     assertAppendsAtEnd(baseOffset, this.#endOffset)

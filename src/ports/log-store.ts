@@ -89,8 +89,8 @@ export interface PartitionLog {
    * before and after stay readable. It grows when a read finds more.
    */
   readonly damaged: readonly OffsetRange[]
-  /** What of `damaged` the owner of the data has accepted as lost: nobody's trouble any more. None when it is left out. */
-  readonly acceptedLosses?: readonly OffsetRange[]
+  /** What of `damaged` the owner of the data has accepted as lost: nobody's trouble any more. */
+  readonly acceptedLosses: readonly OffsetRange[]
   /**
    * Appends whole batches whose first record has `baseOffset`. Settles when everything up to and including them has
    * reached at least `durability`; calls settle in order. The store copies what it needs before it returns: the caller

@@ -39,6 +39,10 @@ export class MutantLog implements PartitionLog {
     return this.inner.damaged
   }
 
+  get acceptedLosses(): readonly OffsetRange[] {
+    return this.inner.acceptedLosses
+  }
+
   append(
     batch: BatchBytes,
     baseOffset: number,

@@ -112,7 +112,7 @@ export class Partition implements ReadablePartition {
   get trouble(): readonly ComponentHealth[] {
     if (this.#log === undefined) return []
     // What was accepted is a part of what is damaged, so that counting tells whether anything else is.
-    if (offsetsIn(this.damaged) === offsetsIn(this.#log.acceptedLosses ?? [])) return []
+    if (offsetsIn(this.damaged) === offsetsIn(this.#log.acceptedLosses)) return []
     return [{ ...this.#supervisor.health, status: 'degraded', lastError: 'RTK_STORE_CORRUPT' }]
   }
 

@@ -135,6 +135,10 @@ class LogDouble implements PartitionLog {
     return damaged.filter(({ to }) => to > startOffset)
   }
 
+  get acceptedLosses(): readonly OffsetRange[] {
+    return []
+  }
+
   append(batch: Uint8Array, baseOffset: number): void | Promise<void> {
     this.#assertOpen()
     this.#store.appends++
