@@ -19,6 +19,7 @@ import type { RouteContext } from './route-context.ts'
 import { groupRoutes } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { messageRoutes } from './routes/messages.ts'
+import { scheduledRoutes } from './routes/scheduled.ts'
 import { subscribeRoutes } from './routes/subscribe.ts'
 import { topicRoutes } from './routes/topics.ts'
 import { problemResponse } from './schemas.ts'
@@ -59,7 +60,14 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   const methods = collectMethods(server)
   await server.register(swagger, { openapi: openApiDocument })
   await server.register(async (routes) => {
-    for (const add of [healthRoutes, topicRoutes, messageRoutes, subscribeRoutes, groupRoutes])
+    for (const add of [
+      healthRoutes,
+      topicRoutes,
+      messageRoutes,
+      scheduledRoutes,
+      subscribeRoutes,
+      groupRoutes,
+    ])
       add(routes, context)
     answerOtherMethods(routes, methods)
   })

@@ -15,6 +15,7 @@ export function buildProgram(): Command {
   addServe(program)
   addTopic(program)
   addMessages(program)
+  addScheduled(program)
   addGroup(program)
   addFiles(program)
   return program
@@ -97,6 +98,8 @@ function addMessages(program: Command): void {
     .option('-p, --partition <n>', 'partition to publish to')
     .option('--durability <level>', 'memory, os, interval, fsync or quorum')
     .option('--ttl <duration>', 'deliver it only for so long: 1500ms, 5s, 10m, 2h or 7d')
+    .option('--delay <duration>', 'deliver it only after so long: 1500ms, 5s, 10m, 2h or 7d')
+    .option('--at <time>', 'deliver it then: Unix ms or ISO 8601')
     .action(async (topic, payload, options) =>
       (await import('./commands/pub.ts')).pub(topic, payload, options),
     )
@@ -110,6 +113,18 @@ function addMessages(program: Command): void {
     .option('-n, --count <n>', 'stop after so many messages')
     .option('-p, --partition <n>', 'only this partition')
     .action(async (topic, options) => (await import('./commands/sub.ts')).sub(topic, options))
+}
+
+function addScheduled(program: Command): void {
+  const scheduled = program.command('scheduled').description('messages that wait for their time')
+  remote(scheduled.command('list <topic>').description('those that are due first at first'))
+    .option('-n, --count <n>', 'stop after so many messages')
+    .action(async (topic, options) => (await import('./commands/scheduled.ts')).listScheduled(topic, options))
+  remote(
+    scheduled.command('cancel <topic> <id>').description('take one back; exit code 1 when it does not wait'),
+  ).action(async (topic, id, options) =>
+    (await import('./commands/scheduled.ts')).cancelScheduled(topic, id, options),
+  )
 }
 
 function addGroup(program: Command): void {

@@ -15,6 +15,8 @@ import {
   type PublishReceipt,
   type PublishResult,
   type RatatoskrError,
+  type ScheduledPage,
+  type ScheduledRequest,
   type SeekRequest,
   type StartPosition,
   type TopicChanges,
@@ -145,6 +147,22 @@ export class Client implements AsyncDisposable {
     return this.#call('publishBatch', options, (link, signal) =>
       link.publishBatch(topic, partition, batch, { durability: durabilityOf(options.durability), signal }),
     )
+  }
+
+  /**
+   * Takes back a message that waits for its time (`deliverAtMs`, `delayMs`).
+   * @returns false when there is none of this id: it never was, or is delivered, or is being delivered at this moment
+   */
+  cancelScheduled(topic: string, id: string, options?: ClientCallOptions): Promise<boolean> {
+    return this.#call('cancelScheduled', options, (link) => link.cancelScheduled(topic, id))
+  }
+
+  /** The messages of a topic that wait for their time, page by page, those that are due first at first. */
+  listScheduled(
+    topic: string,
+    { limit, after, ...call }: ScheduledRequest & ClientCallOptions = {},
+  ): Promise<ScheduledPage> {
+    return this.#read('listScheduled', call, (link) => link.listScheduled(topic, { limit, after }))
   }
 
   /** A producer of its own, with its own buffer and batches. */

@@ -2,6 +2,7 @@
 import {
   type Durability,
   type Header,
+  type LeaseProof,
   type OutgoingMessage,
   quoteForMessage,
   RatatoskrError,
@@ -31,6 +32,14 @@ export interface MessageFields {
   readonly expiresAtMs?: number | undefined
   /** Sends to this partition whatever the key. */
   readonly partition?: number | undefined
+  /**
+   * When to deliver it, in Unix milliseconds, at most 366 days ahead, by the broker's clock: it is kept until then, and its
+   * receipt has no partition and offset but `deliverAtMs`. A time to live counts from the delivery. Such messages go on
+   * their own, not in batches: a message that is published afterwards may be stored before.
+   */
+  readonly deliverAtMs?: number | undefined
+  /** The same as a delay from now on, in milliseconds. Not together with `deliverAtMs`. */
+  readonly delayMs?: number | undefined
 }
 
 /** One message of many. */
@@ -42,6 +51,8 @@ export interface MessageToPublish extends MessageFields {
 export interface PublishCall {
   /** More than the topic's own level, for this publish. */
   readonly durability?: Durability | undefined
+  /** The lease of a message that this is the work of: refused with RTK_LEASE_LOST when it is not held any more. */
+  readonly lease?: LeaseProof | undefined
 }
 
 const bytesOf = (value: string | Uint8Array): Uint8Array => (typeof value === 'string' ? utf8(value) : value)
@@ -52,6 +63,7 @@ const bytesOf = (value: string | Uint8Array): Uint8Array => (typeof value === 's
  */
 export function toOutgoing(payload: string | Uint8Array, fields: MessageFields): OutgoingMessage {
   const { key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = fields
+  const { deliverAtMs, delayMs } = fields
   if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -67,8 +79,17 @@ export function toOutgoing(payload: string | Uint8Array, fields: MessageFields):
     ttlMs,
     expiresAtMs,
     partition,
+    deliverAtMs,
+    delayMs,
   }
 }
+
+/** True for messages that are to be delivered later, which no batch can say. */
+export const isScheduled = ({
+  deliverAtMs,
+  delayMs,
+}: Pick<MessageFields, 'deliverAtMs' | 'delayMs'>): boolean =>
+  deliverAtMs !== undefined || delayMs !== undefined
 
 /**
  * The same for a message that is read at once and not kept: one of bytes alone is taken as it is, without an object of its own.

@@ -76,6 +76,38 @@ describe('pub', () => {
     expect(none).not.toHaveProperty('expiresAtMs')
   })
 
+  it('publishes for later, one message or each line; what waits is listed, and one can be taken back', async () => {
+    const url = ['--url', broker.addresses[0].url]
+    await broker.createTopic('later')
+    const { stdout } = await pub(['later', 'x', '--delay', '2h', '-o', 'ndjson'])
+    const [receipt] = jsonLines<{ id: string; deliverAtMs: number }>(stdout)
+    expect(receipt).toMatchObject({ partition: -1, offset: -1 })
+    expect(receipt.deliverAtMs).toBeGreaterThan(Date.now() + 7_100_000)
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+    expect((await pub(['later', '--at', at], ['one\ntwo\n'])).code).toBe(0)
+    const list = async () =>
+      jsonLines<{ id: string; deliverAt: string }>(
+        (await runHere(['scheduled', 'list', 'later', '-o', 'ndjson', ...url])).stdout,
+      )
+    expect((await list()).map(({ deliverAt }) => deliverAt).slice(0, 2)).toEqual([at, at])
+    expect((await list()).map(({ id }) => id)).toHaveLength(3)
+    expect((await list())[2].id).toBe(receipt.id)
+    expect((await runHere(['scheduled', 'cancel', 'later', receipt.id, ...url])).code).toBe(0)
+    expect((await runHere(['scheduled', 'cancel', 'later', receipt.id, ...url])).code).toBe(1)
+    expect(await list()).toHaveLength(2)
+    expect((await broker.topicStats('later')).messageCount).toBe(0)
+    expect((await pub(['later', 'now', '--at', '2020-01-01'])).code).toBe(0)
+    expect((await payloads('later')).map(String)).toEqual(['now'])
+    for (const wrong of [
+      ['--delay', '5'],
+      ['--at', 'soon'],
+      ['--at', at, '--delay', '1h'],
+      ['--delay', '367d'],
+    ]) {
+      expect((await pub(['later', 'x', ...wrong])).code).not.toBe(0)
+    }
+  })
+
   it('refuses a time to live without a unit, before it publishes', async () => {
     const { code, stderr } = await pub(['untouched', 'x', '--ttl', '5'])
     expect([code, stderr]).toEqual([2, expect.stringContaining('--ttl takes a duration')])

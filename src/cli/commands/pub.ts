@@ -5,6 +5,8 @@ import { type Durability, isDurability, RatatoskrError, toRatatoskrError } from 
 import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
 import { durationMs } from '../duration.ts'
 import { Progress, printRecord } from '../output.ts'
+import { momentMs } from '../position.ts'
+import { publishLater } from './scheduled.ts'
 
 interface PubOptions extends ConnectionOptions {
   readonly key?: string
@@ -12,6 +14,8 @@ interface PubOptions extends ConnectionOptions {
   readonly partition?: string
   readonly durability?: string
   readonly ttl?: string
+  readonly delay?: string
+  readonly at?: string
 }
 
 export const pub = (topic: string, payload: string | undefined, options: PubOptions): Promise<void> =>
@@ -22,6 +26,11 @@ export const pub = (topic: string, payload: string | undefined, options: PubOpti
       return
     }
     const progress = new Progress(`pub ${topic}`)
+    if (fields.delayMs !== undefined || fields.deliverAtMs !== undefined) {
+      const { durability, ...each } = fields
+      await publishLater(client, { topic, durability, each, progress }, linesOf(standardInput()))
+      return
+    }
     await using producer = client.producer({ lingerMs: 5 })
     let read = 0
     async function* messages() {
@@ -73,7 +82,10 @@ async function* standardInput(): AsyncGenerator<Uint8Array> {
   }
 }
 
-function fieldsOf({ key, header = [], partition, durability, ttl }: PubOptions) {
+function fieldsOf({ key, header = [], partition, durability, ttl, delay, at }: PubOptions) {
+  if (delay !== undefined && at !== undefined) {
+    throw new RatatoskrError('RTK_INVALID_ARGUMENT', 'give --delay or --at, not both')
+  }
   if (durability !== undefined && !isDurability(durability)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -86,6 +98,8 @@ function fieldsOf({ key, header = [], partition, durability, ttl }: PubOptions) 
     partition: partition === undefined ? undefined : wholeNumber('--partition', partition, 0),
     durability: durability as Durability | undefined,
     ttlMs: ttl === undefined ? undefined : durationMs('--ttl', ttl),
+    delayMs: delay === undefined ? undefined : durationMs('--delay', delay),
+    deliverAtMs: at === undefined ? undefined : momentMs('--at', at),
   }
 }
 

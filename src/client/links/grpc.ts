@@ -9,14 +9,14 @@ import type {
   CommitRequest,
   FetchRequest,
   GroupDescription,
+  OutgoingMessage,
   PartitionOffset,
   ProducerIdentity,
-  OutgoingMessage,
   PublishOptions,
   PublishResult,
+  RatatoskrError,
   ScheduledPage,
   ScheduledRequest,
-  RatatoskrError,
   SeekRequest,
   StartPosition,
   SubscribeOptions,
@@ -43,8 +43,8 @@ import {
   statsFromProto,
   topicFromProto,
 } from './grpc-convert.ts'
-import { outgoingToProto, publishResultFromProto } from './grpc-publish.ts'
 import { GrpcProducer } from './grpc-producer.ts'
+import { outgoingToProto, publishResultFromProto } from './grpc-publish.ts'
 import { GrpcSubscription } from './grpc-subscription.ts'
 
 const topics = proto.TopicServiceService

@@ -2,7 +2,14 @@
  * A link over HTTP: one request an operation, and for a subscription one response that never ends (see
  * http-subscription.ts). The connection's flow control is the credit: while credit is used up, nothing is read.
  */
-import { assertLabel, outgoingToJson, parseTopicRef, publishResultFromJson, type RatatoskrError, type Session } from '../../ports/index.ts'
+import {
+  assertLabel,
+  outgoingToJson,
+  parseTopicRef,
+  publishResultFromJson,
+  type RatatoskrError,
+  type Session,
+} from '../../ports/index.ts'
 import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import { unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'

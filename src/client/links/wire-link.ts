@@ -9,9 +9,13 @@ import type {
   BrokerStats,
   CallOptions,
   CommitRequest,
+  ConsumeOptions,
   DeliverFrame,
   FetchRequest,
   GroupDescription,
+  LeasedFrame,
+  LeasedSubscription,
+  LeaseSink,
   MaybePromise,
   OutgoingMessage,
   PartitionOffset,
@@ -19,13 +23,19 @@ import type {
   ProducerIdentity,
   PublishOptions,
   PublishResult,
+  QueueConfig,
+  QueueDescription,
   RatatoskrError,
   ScheduledPage,
   ScheduledRequest,
   SeekRequest,
+  SettleRequest,
+  SettleResult,
   StartPosition,
   SubscribeOptions,
   Subscription,
+  Taken,
+  TakeRequest,
   TopicChanges,
   TopicConfig,
   TopicCreated,
@@ -36,6 +46,7 @@ import { errorFromJson, outgoingToJson, publishResultFromJson, toRatatoskrError 
 import { abortError, unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
 import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
+import { WireQueues } from './wire-queues.ts'
 import type { OpenWireSocket } from './wire-socket.ts'
 import { type SubscribedReply, WireSubscription } from './wire-subscription.ts'
 
@@ -60,10 +71,12 @@ class WireLink implements Link, WireChannelEvents {
   /** Platforms without codecs, such as browsers, ask for batches without compression. */
   readonly #expand: true | undefined
   readonly #subscriptions = new Map<number, WireSubscription>()
+  readonly #queues: WireQueues
   readonly #closed = Promise.withResolvers<RatatoskrError | undefined>()
 
   constructor(platform: Platform) {
     this.channel = new WireChannel(platform, this)
+    this.#queues = new WireQueues(this.channel, platform)
     this.#expand = platform.compression.size === 0 ? true : undefined
   }
 
@@ -191,6 +204,47 @@ class WireLink implements Link, WireChannelEvents {
     await this.channel.request('deleteGroup', { topic, group })
   }
 
+  async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
+    return this.#queues.consume(this.#freeId(), topic, options, sink)
+  }
+
+  take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
+    return this.#queues.take(this.#freeId(), topic, request, call)
+  }
+
+  settle(topic: string, request: SettleRequest): Promise<readonly SettleResult[]> {
+    return this.#queues.settle(topic, request)
+  }
+
+  heartbeat(topic: string, group: string, member: string): Promise<void> {
+    return this.#queues.heartbeat(topic, group, member)
+  }
+
+  leaveQueue(topic: string, group: string, member: string): Promise<void> {
+    return this.#queues.leave(topic, group, member)
+  }
+
+  createQueue(
+    topic: string,
+    group: string,
+    config?: Partial<QueueConfig>,
+    from?: StartPosition,
+  ): Promise<QueueDescription> {
+    return this.#queues.create(topic, group, config, from)
+  }
+
+  alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+    return this.#queues.alter(topic, group, changes)
+  }
+
+  describeQueue(topic: string, group: string): Promise<QueueDescription> {
+    return this.#queues.describe(topic, group)
+  }
+
+  pauseQueue(topic: string, group: string, paused: boolean, partitions?: readonly number[]): Promise<void> {
+    return this.#queues.pause(topic, group, paused, partitions)
+  }
+
   async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {
     const reply = await this.channel.request('offsets', { topic, position })
     return (reply as { offsets: PartitionOffset[] }).offsets
@@ -212,7 +266,12 @@ class WireLink implements Link, WireChannelEvents {
     this.#subscriptions.get(id)?.deliver({ partition, bytes, fromOffset, nextOffset })
   }
 
+  leased(frame: LeasedFrame): void {
+    this.#queues.leased(frame)
+  }
+
   event(event: Readonly<Record<string, unknown>>): void {
+    if (this.#queues.event(event.subscription as number, event)) return
     const subscription = this.#subscriptions.get(event.subscription as number)
     if (event.event === 'assigned') subscription?.assigned(event.partitions as readonly PartitionOffset[])
     if (event.event === 'ended') {
@@ -223,13 +282,14 @@ class WireLink implements Link, WireChannelEvents {
   over(reason: RatatoskrError | undefined): void {
     for (const subscription of this.#subscriptions.values()) subscription.lost(reason)
     this.#subscriptions.clear()
+    this.#queues.over(reason)
     this.#closed.resolve(reason)
   }
 
   /** An id that no subscription has: they live longer than requests. */
   #freeId(): number {
     let id = this.channel.takeId()
-    while (this.#subscriptions.has(id)) id = this.channel.takeId()
+    while (this.#subscriptions.has(id) || this.#queues.has(id)) id = this.channel.takeId()
     return id
   }
 }

@@ -106,6 +106,8 @@ export class FakeBroker {
   openError: () => RatatoskrError = lost
   /** What links say is the time of the broker. */
   nowMs = 0
+  /** When the messages are due that wait for their time, by id. */
+  readonly scheduled = new Map<string, number>()
   /** Batches as they came, with what became of them. */
   readonly publishes: { readonly partition: number; readonly recordCount: number }[] = []
   readonly commits: CommittedOffset[][] = []
@@ -404,7 +406,10 @@ export class FakeLink implements Link {
 
   publishMany: Link['publishMany'] = async (_topic, messages) => {
     this.#check()
-    return this.#broker.schedule(messages)
+    return messages.map(({ id = '', deliverAtMs = this.#broker.nowMs }) => {
+      this.#broker.scheduled.set(id, deliverAtMs)
+      return { id, partition: -1, offset: -1, durability: 'memory', deliverAtMs }
+    })
   }
 
   cancelScheduled: Link['cancelScheduled'] = async (_topic, id) => {
@@ -414,7 +419,11 @@ export class FakeLink implements Link {
 
   listScheduled: Link['listScheduled'] = async () => {
     this.#check()
-    const messages = [...this.#broker.scheduled].map(([id, deliverAtMs]) => ({ id, deliverAtMs, sizeBytes: 0 }))
+    const messages = [...this.#broker.scheduled].map(([id, deliverAtMs]) => ({
+      id,
+      deliverAtMs,
+      sizeBytes: 0,
+    }))
     return { messages, next: undefined }
   }
 

@@ -89,7 +89,8 @@ export function bytesFromJson(value: unknown, path: string): Uint8Array {
   return readFields(value, { base64: base64Check }, path).base64
 }
 
-function headersToJson(headers: readonly Header[]): JsonMessage['headers'] {
+/** Headers as an object; a name that occurs more than once has the list of its values. */
+export function headersToJson(headers: readonly Header[]): JsonMessage['headers'] {
   const object: Record<string, JsonBytes | JsonBytes[]> = Object.create(null)
   for (const [name, bytes] of headers) {
     const value = bytesToJson(bytes)
