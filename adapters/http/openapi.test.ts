@@ -51,6 +51,8 @@ POST /v1/topics/{topic}/groups/{group}/seek
 GET POST /v1/topics/{topic}/messages
 POST /v1/topics/{topic}/offsets
 POST /v1/topics/{topic}/resolve
+GET /v1/topics/{topic}/scheduled
+DELETE /v1/topics/{topic}/scheduled/{id}
 GET /v1/topics/{topic}/stats
 GET /v1/topics/{topic}/subscribe
 DELETE /v1/topics/{topic}/subscriptions/{subscription}`

@@ -6,6 +6,7 @@ import { TransportContext, type TransportSetup } from './context.ts'
 import { expiryCases } from './expiry-cases.ts'
 import { lifecycleCases } from './lifecycle-cases.ts'
 import { publishCases } from './publish-cases.ts'
+import { scheduleCases } from './schedule-cases.ts'
 import { storageCases } from './storage-cases.ts'
 
 export type { TransportMakeOptions, TransportSetup } from './context.ts'
@@ -20,6 +21,7 @@ export const transportCases: readonly ContractCase<TransportContext>[] = [
   ...publishCases,
   ...consumeCases,
   ...expiryCases,
+  ...scheduleCases,
   ...storageCases,
 ]
 

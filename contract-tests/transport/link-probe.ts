@@ -42,6 +42,11 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     message: OutgoingMessage,
     durability?: PublishReceipt['durability'],
   ): Promise<PublishReceipt> => {
+    if (message.deliverAtMs !== undefined || message.delayMs !== undefined) {
+      const [result] = await link.publishMany(topic, [message], { durability })
+      if ('error' in result) throw result.error
+      return result
+    }
     const { partitions } = await link.resolveTopic(topic)
     const partition =
       message.partition ?? (message.key === undefined ? 0 : partitionForKey(message.key, partitions.length))
@@ -90,6 +95,10 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     },
     commit: (topic, group, offsets) => link.commit(topic, { group, offsets }),
     describeGroup: (topic, group) => link.describeGroup(topic, group),
+    scheduled: {
+      list: (topic, request) => link.listScheduled(topic, request),
+      cancel: (topic, id) => link.cancelScheduled(topic, id),
+    },
     close: () => link.close(),
   }
 }

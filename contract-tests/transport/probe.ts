@@ -12,6 +12,8 @@ import type {
   PublishReceipt,
   PublishResult,
   RatatoskrError,
+  ScheduledPage,
+  ScheduledRequest,
   StartPosition,
   TopicChanges,
   TopicConfig,
@@ -69,6 +71,13 @@ export interface TransportProbe {
   ): Promise<readonly Message[]>
   commit(topic: string, group: string, offsets: readonly CommittedOffset[]): Promise<void>
   describeGroup(topic: string, group: string): Promise<GroupDescription>
+  /** Messages that wait for their time; left out by a protocol that cannot ask for them. */
+  readonly scheduled?:
+    | {
+        list(topic: string, request?: ScheduledRequest): Promise<ScheduledPage>
+        cancel(topic: string, id: string): Promise<boolean>
+      }
+    | undefined
   /** Ends the connection. */
   close(): Promise<void>
 }

@@ -58,6 +58,11 @@ export async function jsonProbe({ url, token, publishBatch }: JsonProbeOptions):
       )
     },
     publishBatch,
+    scheduled: {
+      list: (topic, request) => ask('listScheduled', { ...request, topic }),
+      cancel: async (topic, messageId) =>
+        (await ask<{ cancelled: boolean }>('cancelScheduled', { topic, messageId })).cancelled,
+    },
     subscribe: (topic, options, sink) => calls.subscribe(topic, options, sink),
     fetch: async (topic, partition, offset, waitMs) => {
       const { messages } = await ask<{ messages: JsonFrame[] }>('fetch', { topic, partition, offset, waitMs })
