@@ -166,6 +166,20 @@ describe('order of keys', () => {
   })
 })
 
+describe('a dead letter between two messages of its key', () => {
+  it('gives the later one to the member that holds the earlier one', () => {
+    const table = tableOf({ ordered: true })
+    table.admit(3, keys(7, 7, 7))
+    const [, second] = [take(table, 1, 1, 0), take(table, 1, 1, 0), take(table, 1, 1, 0)]
+    table.settle('terminate', second?.lease ?? 0, 1, 2, 0)
+    expect(table.takeLosses()).toMatchObject([{ from: 2, to: 3, reason: 'order' }])
+    expect(table.next(1, 1, 0)).toBe(undefined)
+    table.buried(1)
+    expect(table.next(2, 1, 0)).toBe(undefined)
+    expect(table.next(1, 1, 0)).toMatchObject({ from: 2, attempt: 1 })
+  })
+})
+
 describe('delivery bound and checkpoints', () => {
   it('delivers nothing before a checkpoint is stored, and nothing beyond its bound', () => {
     const table = new LeaseTable({
