@@ -9,11 +9,14 @@ import {
   type Durability,
   expiryOf,
   formatUuid,
+  type LeaseProof,
   type OutgoingMessage,
+  type ProducerStamp,
   type PublishReceipt,
   parseUuid,
   type Random,
   type RatatoskrError,
+  stampProducer,
 } from '../ports/index.ts'
 
 /** Who is told what became of one message. `place` is the owner's own number for it. */
@@ -73,6 +76,7 @@ export interface OutgoingBatchOptions {
   /** The broker's clock, in Unix milliseconds: a time to live is counted by it. */
   readonly brokerNow: () => number
   readonly durability: Durability | undefined
+  readonly lease: LeaseProof | undefined
   /** Its place in the order of its partition. */
   readonly sequence: number
   /** Called when the deadline has passed and the batch is not settled. */
@@ -82,6 +86,7 @@ export interface OutgoingBatchOptions {
 export class OutgoingBatch {
   readonly sequence: number
   readonly durability: Durability | undefined
+  readonly lease: LeaseProof | undefined
   /** The finished bytes; undefined while records are added. */
   bytes: Uint8Array | undefined
   /** What it holds of the producer's buffer. */
@@ -91,6 +96,12 @@ export class OutgoingBatch {
   /** True once it was handed to a link. */
   sent = false
   settled = false
+  /** Records that it was sealed with. */
+  sealedCount = 0
+  /** Its first sequence, of an idempotent producer, when it was numbered. */
+  stamp: ProducerStamp | undefined
+  /** True when it was sent and may be stored: only the same bytes may be sent again. */
+  doubtful = false
   /** Why it was refused last, when it was. */
   refusal: RatatoskrError | undefined
   readonly #options: OutgoingBatchOptions
@@ -107,6 +118,7 @@ export class OutgoingBatch {
     this.#options = options
     this.sequence = options.sequence
     this.durability = options.durability
+    this.lease = options.lease
   }
 
   get recordCount(): number {
@@ -148,8 +160,20 @@ export class OutgoingBatch {
   }
 
   /** The bytes of the batch in a buffer of their own; no record comes in any more. */
-  seal(): void {
-    this.bytes = this.#options.builder.build()
+  seal(stamp: ProducerStamp | undefined): void {
+    this.sealedCount = this.recordCount
+    this.stamp = stamp
+    this.bytes = this.#options.builder.build(stamp)
+  }
+
+  /** Numbers the batch anew, unless that is its number. What was sent belongs to the broker: the bytes are others then. */
+  renumber(stamp: ProducerStamp, checksum: (bytes: Uint8Array) => number): void {
+    const { stamp: before, bytes } = this
+    if (bytes === undefined) return
+    if (before?.producerId === stamp.producerId && before.baseSequence === stamp.baseSequence) return
+    this.bytes = this.sent ? bytes.slice() : bytes
+    this.stamp = stamp
+    stampProducer(this.bytes, stamp, checksum)
   }
 
   /** Moves the deadline to `deadlineMs` of the monotonic clock when that is later. */
@@ -161,14 +185,19 @@ export class OutgoingBatch {
 
   store(receipt: BatchReceipt): void {
     if (this.settled) return
-    const { partition, baseOffset, durability } = receipt
+    const { partition, baseOffset, durability, duplicates } = receipt
+    let passed = 0 // records before this one that were not stored
     for (let index = 0; index < this.#owners.length; index++) {
-      this.#owners[index]?.stored(this.#places[index], {
-        id: formatUuid(this.#ids, index * 16),
-        partition,
-        offset: baseOffset + index,
-        durability,
-      })
+      const id = formatUuid(this.#ids, index * 16)
+      const repeat = duplicates?.[passed]
+      if (repeat?.index === index) {
+        passed++
+        const place = { partition: repeat.partition, offset: repeat.offset }
+        this.#owners[index]?.stored(this.#places[index], { id, ...place, durability, duplicate: true })
+      } else {
+        const offset = baseOffset + index - passed
+        this.#owners[index]?.stored(this.#places[index], { id, partition, offset, durability })
+      }
     }
     for (const owner of this.#batchOwner) owner.batchStored(receipt)
     this.#finish()

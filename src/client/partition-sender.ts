@@ -4,6 +4,9 @@
  * Several batches may be under way at a time. The producer itself never breaks their order: a batch that the broker
  * refused goes again only when none behind it was stored meanwhile, and nothing new is sent before that is settled.
  * After a refusal one batch at a time goes out until one is stored.
+ *
+ * The batches of an idempotent producer are numbered, see batch-numbers.ts: then the broker keeps their order too, and one
+ * whose answer was lost goes again.
  */
 import {
   BatchBuilder,
@@ -12,14 +15,18 @@ import {
   type Clock,
   type Durability,
   type ErrorCode,
+  type LeaseProof,
+  type Logger,
   type OutgoingMessage,
   type Random,
   RatatoskrError,
   toRatatoskrError,
 } from '../ports/index.ts'
 import { Backoff } from './backoff.ts'
+import { BatchNumbers } from './batch-numbers.ts'
 import type { Connection } from './connection.ts'
 import { type BatchOwner, type IdPool, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+import type { SenderIdentity } from './sender-identity.ts'
 
 /** What the senders of one producer share. */
 export interface SenderContext {
@@ -32,6 +39,9 @@ export interface SenderContext {
   readonly messagesPerBatchMax: number
   readonly inFlightMax: number
   readonly retryIndeterminate: boolean
+  readonly idempotent: boolean
+  readonly checksum: (bytes: Uint8Array) => number
+  readonly logger: Logger
   /** Asks for `linger` to be called when the batch has waited long enough. */
   readonly lingerFor: (sender: PartitionSender) => void
   /** The buffer has room again. */
@@ -71,6 +81,15 @@ const indeterminate: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'RTK_INTERNAL',
 ])
 
+/** Of those the ones after which a batch with a number goes again. */
+const answerLost: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['RTK_DISCONNECTED', 'RTK_TIMEOUT'])
+
+/** What the broker says of a number that is not the next. */
+const outOfOrder: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'RTK_SEQUENCE_OUT_OF_ORDER',
+  'RTK_PRODUCER_FENCED',
+])
+
 /** True when nobody knows whether the batch is stored. */
 const isIndeterminate = (error: RatatoskrError): boolean => indeterminate.has(error.code)
 
@@ -91,9 +110,20 @@ export class PartitionSender {
   #pumping = false
   #sequence = 0
   #lastStored = -1
+  readonly #identity: SenderIdentity | undefined
+  /** Undefined while nothing was sealed, and for a producer that is not idempotent. */
+  #numbers: BatchNumbers | undefined
+  #renewing = false
 
   /** @param topicGone called when the broker does not know the topic or the partition any more */
-  constructor(topic: string, partition: number, context: SenderContext, topicGone: () => void) {
+  constructor(
+    topic: string,
+    partition: number,
+    context: SenderContext,
+    identity: SenderIdentity | undefined,
+    topicGone: () => void,
+  ) {
+    this.#identity = identity
     this.#topicGone = topicGone
     this.topic = topic
     this.partition = partition
@@ -122,8 +152,9 @@ export class PartitionSender {
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,
+    lease: LeaseProof | undefined,
   ): number {
-    const batch = this.#batchFor(message, durability)
+    const batch = this.#batchFor(message, durability, lease)
     const bytes = batch.addMessage(message, owner, place)
     this.#added(batch, deadlineMs)
     return bytes
@@ -134,8 +165,9 @@ export class PartitionSender {
     owner: BatchOwner,
     durability: Durability | undefined,
     deadlineMs: number,
+    lease: LeaseProof | undefined,
   ): number {
-    const batch = this.#batchFor(message, durability)
+    const batch = this.#batchFor(message, durability, lease)
     const bytes = batch.addOfBulk(message, owner)
     this.#added(batch, deadlineMs)
     return bytes
@@ -161,7 +193,11 @@ export class PartitionSender {
     this.#underWay.clear()
   }
 
-  #batchFor(message: OutgoingMessage, durability: Durability | undefined): OutgoingBatch {
+  #batchFor(
+    message: OutgoingMessage,
+    durability: Durability | undefined,
+    lease: LeaseProof | undefined,
+  ): OutgoingBatch {
     const open = this.#open
     const builder = this.#builder
     if (open !== undefined && builder !== undefined) {
@@ -169,7 +205,7 @@ export class PartitionSender {
       // A little more than key and payload, for lengths and the id: batches end near their bound, not exactly at it.
       const bytes = message.payload.length + (message.key?.length ?? 0) + 64
       const fits = builder.sizeBytes + bytes <= batchBytesMax && builder.recordCount < messagesPerBatchMax
-      if (fits && open.durability === durability) return open
+      if (fits && open.durability === durability && open.lease === lease) return open
       this.#sealOpen()
       this.#pump()
     }
@@ -180,6 +216,7 @@ export class PartitionSender {
       clock: this.#context.clock,
       brokerNow: this.#brokerNow,
       durability,
+      lease,
       sequence: this.#sequence++,
       expired: (batch) => this.#expired(batch),
     })
@@ -197,7 +234,9 @@ export class PartitionSender {
 
   #sealOpen(): void {
     if (this.#open === undefined) return
-    this.#open.seal()
+    if (this.#identity !== undefined)
+      this.#numbers ??= new BatchNumbers(this.#identity, this.#context.checksum)
+    this.#open.seal(this.#numbers?.stampBehind(this.#ready.at(-1)))
     this.#ready.push(this.#open)
     this.#discardOpen()
   }
@@ -220,6 +259,7 @@ export class PartitionSender {
           if (this.#open?.due !== true) return
           this.#sealOpen()
         }
+        if (this.#mustWait()) return
         const batch = this.#ready.shift()
         if (batch !== undefined) this.#send(batch)
       }
@@ -228,16 +268,42 @@ export class PartitionSender {
     }
   }
 
+  /** True while the next batch has no number that the broker would take. */
+  #mustWait(): boolean {
+    const numbers = this.#numbers
+    if (numbers === undefined) return false
+    const [oldest] = this.#underWay
+    if (oldest !== undefined) return numbers.gap || numbers.isTooFar(this.#ready[0], oldest)
+    numbers.settled()
+    // What may be stored goes as it is, whatever the others need.
+    if (numbers.broken === undefined || this.#ready[0]?.doubtful === true) return false
+    this.#renew(numbers)
+    return true
+  }
+
+  #renew(numbers: BatchNumbers): void {
+    if (this.#renewing) return
+    this.#renewing = true
+    numbers
+      .renew()
+      .catch(() => this.#rest()) // tried again, until the batches run out of time
+      .finally(() => {
+        this.#renewing = false
+        this.#pump()
+      })
+  }
+
   #send(batch: OutgoingBatch): void {
+    this.#numbers?.number(batch)
     this.#underWay.add(batch)
     // The bytes belong to the broker once they are sent: a second time it gets a copy.
     const bytes = (batch.sent ? batch.bytes?.slice() : batch.bytes) as Uint8Array
     batch.sent = true
     batch.refusal = undefined
-    const { signal, durability } = batch
+    const { signal, durability, lease } = batch
     try {
       const receipt = this.#context.connection.use(
-        (link) => link.publishBatch(this.topic, this.partition, bytes, { durability, signal }),
+        (link) => link.publishBatch(this.topic, this.partition, bytes, { durability, lease, signal }),
         signal,
       )
       if (receipt instanceof Promise) {
@@ -254,6 +320,7 @@ export class PartitionSender {
   #stored(batch: OutgoingBatch, receipt: BatchReceipt): void {
     this.#underWay.delete(batch)
     this.#overtakes(batch)
+    this.#numbers?.stored(batch)
     this.#oneAtATime = false
     this.#backoff.reset()
     this.#settle(batch, () => batch.store(receipt))
@@ -263,10 +330,12 @@ export class PartitionSender {
 
   #failed(batch: OutgoingBatch, error: RatatoskrError): void {
     this.#underWay.delete(batch)
-    if (!batch.settled && this.#mayRepeat(error)) {
+    if (isIndeterminate(error)) batch.doubtful = true
+    if (!batch.settled && this.#mayRepeat(batch, error)) {
       batch.refusal = error
       this.#refused.push(batch)
     } else {
+      this.#numbers?.gaveUp(batch, error.code)
       if (isIndeterminate(error)) this.#overtakes(batch)
       if (error.kind === 'not-found') this.#topicGone()
       this.#settle(batch, () => batch.fail(error))
@@ -280,8 +349,12 @@ export class PartitionSender {
     this.#lastStored = Math.max(this.#lastStored, batch.sequence)
   }
 
-  #mayRepeat(error: RatatoskrError): boolean {
-    return passing.has(error.code) || (this.#context.retryIndeterminate && error.code === 'RTK_DISCONNECTED')
+  #mayRepeat(batch: OutgoingBatch, error: RatatoskrError): boolean {
+    if (passing.has(error.code)) return true
+    const numbers = this.#numbers
+    if (numbers === undefined) return this.#context.retryIndeterminate && error.code === 'RTK_DISCONNECTED'
+    if (outOfOrder.has(error.code)) return numbers.refused(batch, error)
+    return answerLost.has(error.code)
   }
 
   /** When nothing is under way any more: puts refused batches back in front, but for those that others have overtaken. */
@@ -291,12 +364,17 @@ export class PartitionSender {
     this.#refused = []
     const again: OutgoingBatch[] = []
     for (const batch of refused) {
-      if (batch.sequence > this.#lastStored) again.push(batch)
+      if (this.#numbers !== undefined || batch.sequence > this.#lastStored) again.push(batch)
       else this.#settle(batch, () => batch.fail(batch.refusal as RatatoskrError))
     }
     if (again.length === 0) return
     this.#ready.unshift(...again)
     this.#oneAtATime = true
+    this.#rest()
+  }
+
+  /** Sends nothing for a while. */
+  #rest(): void {
     this.#pause ??= this.#context.clock.after(this.#backoff.next(), () => {
       this.#pause = undefined
       this.#pump()
@@ -305,18 +383,21 @@ export class PartitionSender {
 
   #expired(batch: OutgoingBatch): void {
     if (batch === this.#open) {
-      batch.seal()
+      batch.seal(undefined)
       this.#discardOpen()
     }
     const ready = this.#ready.indexOf(batch)
     if (ready !== -1) this.#ready.splice(ready, 1)
     const refused = this.#refused.indexOf(batch)
     if (refused !== -1) this.#refused.splice(refused, 1)
-    this.#underWay.delete(batch)
+    if (this.#underWay.delete(batch)) batch.doubtful = true
     if (batch.sent && batch.refusal === undefined) this.#overtakes(batch)
+    this.#numbers?.gaveUp(batch, 'RTK_TIMEOUT')
     const what = batch.sent ? 'stored for sure' : 'sent'
+    // A refusal tells of one attempt only: the batch may be stored by the one before.
+    const told = batch.doubtful && batch.refusal !== undefined && passing.has(batch.refusal.code)
     const error =
-      batch.refusal ??
+      (told ? undefined : batch.refusal) ??
       new RatatoskrError(
         'RTK_TIMEOUT',
         `the batch was not ${what} within its deadline (timeoutMs); the publish ${batch.sent ? 'may or may not be' : 'is not'} stored`,

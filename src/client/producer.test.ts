@@ -126,8 +126,65 @@ describe('a producer', () => {
     expect((await good).partition).toBe(0)
   })
 
-  it('reports a lost answer as RTK_DISCONNECTED and does not send it again', async () => {
+  it('sends a batch whose answer was lost again, and it is stored once', async () => {
     const { client, broker, clock } = await setup()
+    const producer = client.producer()
+    await producer.publish('orders', 'known')
+    broker.holding = true
+    const publishes = ['a', 'b'].map((text) => producer.publish('orders', text))
+    await Promise.resolve()
+    broker.cut()
+    broker.holding = false
+    await clock.advance(1_000)
+    expect((await Promise.all(publishes)).map(({ offset, duplicate }) => [offset, duplicate])).toEqual([
+      [1, undefined],
+      [2, undefined],
+    ])
+    expect(broker.publishes).toHaveLength(3)
+    expect(broker.texts('orders')).toEqual(['known', 'a', 'b'])
+    expect((await producer.publish('orders', 'later')).offset).toBe(3)
+  })
+
+  it('takes a new id when the broker has forgotten it, and loses nothing', async () => {
+    const { client, broker, clock } = await setup()
+    const producer = client.producer()
+    for (const text of ['a', 'b']) await producer.publish('orders', text)
+    broker.find('orders').partitions[0].forgetProducers()
+    const later = ['c', 'd'].map((text) => producer.publish('orders', text))
+    await Promise.all([...later, clock.advance(1_000)])
+    expect(broker.texts('orders')).toEqual(['a', 'b', 'c', 'd'])
+    expect(broker.lastProducerId).toBe(2)
+  })
+
+  it('goes on after a batch whose fate nobody knows, with a new id', async () => {
+    const { client, broker, clock } = await setup()
+    const producer = client.producer({ timeoutMs: 1_000 })
+    await producer.publish('orders', 'known')
+    broker.holding = true
+    const lost = expect(producer.publish('orders', 'a')).rejects.toMatchObject({ code: 'RTK_TIMEOUT' })
+    await clock.advance(1_000)
+    await lost
+    broker.holding = false
+    await producer.publish('orders', 'b')
+    expect(broker.texts('orders')).toEqual(['known', 'a', 'b'])
+    expect(broker.lastProducerId).toBe(2)
+  })
+
+  it('keeps its numbers over a batch that the broker refuses for good', async () => {
+    const { client, broker } = await setup()
+    const producer = client.producer({ batchBytesMax: 1 })
+    await producer.publish('orders', 'a')
+    broker.refuse = () => error('RTK_HOOK_ERROR')
+    await expect(producer.publish('orders', 'b')).rejects.toMatchObject({ code: 'RTK_HOOK_ERROR' })
+    broker.refuse = () => undefined
+    await producer.publish('orders', 'c')
+    expect(broker.texts('orders')).toEqual(['a', 'c'])
+    expect(broker.lastProducerId).toBe(1)
+  })
+
+  it('that is not idempotent reports a lost answer as RTK_DISCONNECTED and does not send it again', async () => {
+    const { client: made, broker, clock } = await setup()
+    const client = made.producer({ idempotent: false })
     await client.publish('orders', 'known')
     broker.holding = true
     const publish = client.publish('orders', 'maybe')
@@ -140,9 +197,9 @@ describe('a producer', () => {
     expect((await client.publish('orders', 'later')).offset).toBe(2)
   })
 
-  it('sends a lost batch again, whole and in order, when retryIndeterminate is on', async () => {
+  it('sends a lost batch again, whole and in order, when it is not idempotent and retryIndeterminate is on', async () => {
     const { client, broker, clock } = await setup()
-    const producer = client.producer({ retryIndeterminate: true })
+    const producer = client.producer({ idempotent: false, retryIndeterminate: true })
     await producer.publish('orders', 'known')
     broker.holding = true
     const publishes = ['a', 'b'].map((text) => producer.publish('orders', text, { key: text }))

@@ -2,12 +2,15 @@
  * The batching producer: messages become record batches here, one for each partition, and batches are what travels.
  *
  * Guarantees: messages of one partition are stored in the order in which they were given to one producer, as far as they
- * are stored at all. A batch that the broker surely refused for a passing reason is sent again until its deadline. One
- * whose answer was lost may be stored: its messages reject with RTK_DISCONNECTED or RTK_TIMEOUT, unless
- * `retryIndeterminate` accepts that they may then be stored twice.
+ * are stored at all. A batch that the broker refused for a passing reason is sent again until its deadline, and so is one
+ * whose answer was lost: the broker knows batches by their number and stores none twice. What is not answered for until the
+ * deadline may be stored: its messages reject with RTK_DISCONNECTED or RTK_TIMEOUT. A producer with `idempotent: false` sends
+ * a batch whose answer was lost again only with `retryIndeterminate`, which accepts that it may then be stored twice.
  */
 import {
+  batchesPerProducerMax,
   type Durability,
+  type LeaseProof,
   type Limits,
   type OutgoingMessage,
   type Platform,
@@ -23,6 +26,7 @@ import type { Connection } from './connection.ts'
 import {
   asOutgoing,
   detached,
+  isScheduled,
   type MessageFields,
   type MessageToPublish,
   type PublishCall,
@@ -31,6 +35,7 @@ import {
 import { IdPool, type MessageOwner } from './outgoing-batch.ts'
 import { BuilderPool, type PartitionSender, type SenderContext } from './partition-sender.ts'
 import { BulkPublish, type BulkReceipt, ManyPublish, SinglePublish } from './publish-owners.ts'
+import { notInBulk, ScheduledPublishes } from './scheduled-publish.ts'
 import { TopicSender } from './topic-sender.ts'
 
 /** How a producer batches, and what it holds. */
@@ -39,7 +44,7 @@ export interface ProducerOptions {
   readonly lingerMs?: number | undefined
   /** Size at which a batch is full, before compression. */
   readonly batchBytesMax?: number | undefined
-  /** Batches under way to one partition. */
+  /** Batches under way to one partition; more than 5 are 5 unless `idempotent` is false: so many a broker can tell apart. */
   readonly inFlightMax?: number | undefined
   /** Bytes of messages that the producer holds. Above it publishes wait, or are refused. */
   readonly bufferBytesMax?: number | undefined
@@ -49,7 +54,12 @@ export interface ProducerOptions {
   readonly whenFull?: 'wait' | 'reject' | undefined
   readonly compression?: 'none' | 'gzip' | 'snappy' | 'zstd' | undefined
   readonly durability?: Durability | undefined
-  /** Sends a batch again when its answer was lost with the connection. Then messages may be stored twice. */
+  /**
+   * Numbers the batches, so that none is stored twice when it has to be sent again; true by default. Without, a publish whose
+   * answer was lost rejects, and nobody knows whether it is stored.
+   */
+  readonly idempotent?: boolean | undefined
+  /** Without `idempotent`: sends a batch again when its answer was lost with the connection. Then messages may be stored twice. */
   readonly retryIndeterminate?: boolean | undefined
   /** Default deadline of a publish, from the call to the acknowledgement. */
   readonly timeoutMs?: number | undefined
@@ -85,6 +95,7 @@ export class Producer implements AsyncDisposable {
   readonly #timeoutMs: number
   readonly #lingerMs: number
   readonly #lingering: PartitionSender[] = []
+  readonly #later: ScheduledPublishes
   #bufferedBytes = 0
   #waiting = 0
   #lingerSet = false
@@ -94,12 +105,15 @@ export class Producer implements AsyncDisposable {
   constructor(options: ProducerOptions, context: ProducerContext) {
     const { platform, connection } = context
     this.#context = context
+    this.#later = new ScheduledPublishes(connection)
     this.#lingerMs = wholeNumber('lingerMs', options.lingerMs ?? 0, 0)
     this.#bufferBytesMax = wholeNumber('bufferBytesMax', options.bufferBytesMax ?? 32 * KIB * KIB, 1)
     this.#waitingMax = wholeNumber('waitingMax', options.waitingMax ?? 10_000, 0)
     this.#waits = options.whenFull !== 'reject'
     this.#durability = durabilityOf(options.durability)
     this.#timeoutMs = checkTimeoutMs(options.timeoutMs, context.timeoutMs)
+    const idempotent = options.idempotent ?? true
+    const inFlightMax = wholeNumber('inFlightMax', options.inFlightMax ?? 5, 1)
     this.#senders = {
       connection,
       clock: platform.clock,
@@ -111,7 +125,10 @@ export class Producer implements AsyncDisposable {
       }),
       batchBytesMax: wholeNumber('batchBytesMax', options.batchBytesMax ?? 256 * KIB, 1),
       messagesPerBatchMax: context.limits.messagesPerBatchMax,
-      inFlightMax: wholeNumber('inFlightMax', options.inFlightMax ?? 5, 1),
+      inFlightMax: idempotent ? Math.min(inFlightMax, batchesPerProducerMax) : inFlightMax,
+      idempotent,
+      checksum: platform.checksum,
+      logger: platform.logger,
       retryIndeterminate: options.retryIndeterminate ?? false,
       lingerFor: (sender) => this.#lingerFor(sender),
       released: (bytes) => this.#released(bytes),
@@ -134,6 +151,7 @@ export class Producer implements AsyncDisposable {
     options: PublishOptions = {},
   ): Promise<PublishReceipt> {
     const message = toOutgoing(payload, options)
+    if (isScheduled(message)) return this.#publishLater(topic, message, options)
     const { signal, timeoutMs } = options
     const owner = new SinglePublish()
     if (signal === undefined) {
@@ -168,7 +186,12 @@ export class Producer implements AsyncDisposable {
     })
     return withDeadline(this.#senders.clock, 'publishMany', options, this.#timeoutMs, async (aborted) => {
       aborted.addEventListener('abort', () => owner.abandon(), { once: true })
-      await this.#acceptMany(this.#topic(topic), outgoing, owner, options)
+      const later = this.#publishAllLater(topic, outgoing, owner, options, aborted)
+      later.catch(() => {}) // what it throws is thrown below, when the others are on their way
+      if (outgoing.some((message) => message !== undefined)) {
+        await this.#acceptMany(this.#topic(topic), outgoing, owner, options)
+      }
+      await later
       return owner.promise
     })
   }
@@ -197,12 +220,13 @@ export class Producer implements AsyncDisposable {
         if (Symbol.asyncIterator in messages) {
           for await (const message of messages) {
             bulk.resumed()
-            if (!this.#addOfBulk(sender, message, bulk, durability)) await this.#readyFor(sender)
+            if (!this.#addOfBulk(sender, message, bulk, durability, options.lease))
+              await this.#readyFor(sender)
             if (stopped()) break
           }
         } else {
           for (const message of messages) {
-            if (!this.#addOfBulk(sender, message, bulk, durability)) {
+            if (!this.#addOfBulk(sender, message, bulk, durability, options.lease)) {
               await this.#readyFor(sender)
               bulk.resumed()
             }
@@ -240,6 +264,39 @@ export class Producer implements AsyncDisposable {
     await this.close()
   }
 
+  /** One message that is to be delivered later. */
+  async #publishLater(
+    topic: string,
+    message: OutgoingMessage,
+    options: PublishManyOptions,
+  ): Promise<PublishReceipt> {
+    const owner = new SinglePublish()
+    await withDeadline(this.#senders.clock, 'publish', options, this.#timeoutMs, (aborted) =>
+      this.#publishAllLater(topic, [message], owner, options, aborted),
+    )
+    return owner.promise
+  }
+
+  /** Publishes the messages of a list that are to be delivered later, and takes them out of it. */
+  async #publishAllLater(
+    topic: string,
+    list: (OutgoingMessage | undefined)[],
+    owner: MessageOwner,
+    options: PublishManyOptions,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { messages, places } = ScheduledPublishes.takeFrom(list)
+    if (messages.length === 0) return
+    if (this.#closed !== undefined) throw this.#closed
+    const durability = durabilityOf(options.durability) ?? this.#durability
+    const { lease } = options
+    const results = await this.#later.publish(topic, messages, { durability, lease, signal })
+    for (const [i, result] of results.entries()) {
+      if ('error' in result) owner.failed(places[i], result.error)
+      else owner.stored(places[i], result)
+    }
+  }
+
   #accept(
     topic: string,
     message: OutgoingMessage,
@@ -254,13 +311,13 @@ export class Producer implements AsyncDisposable {
     sender.refresh(nowMs)
     const durability = durabilityOf(options.durability) ?? this.#durability
     if (sender.ready && this.#hasRoom) {
-      this.#added(sender.add(message, owner, place, durability, deadlineMs))
+      this.#added(sender.add(message, owner, place, durability, deadlineMs, options.lease))
       return
     }
     if (sender.ready && !this.#waits) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
     if (this.#waiting >= this.#waitingMax) throw this.#full('waitingMax', this.#waitingMax)
     this.#waiting++
-    sender.wait(message, owner, place, durability, deadlineMs)
+    sender.wait(message, owner, place, durability, deadlineMs, options.lease)
   }
 
   /** Adds all, at once when it can be; while there is no room they wait, copied, so that the caller has his bytes back. */
@@ -292,7 +349,8 @@ export class Producer implements AsyncDisposable {
       if (this.#closed !== undefined) throw this.#closed
       try {
         if (!this.#hasRoom) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
-        this.#added(sender.add(messages[place] as OutgoingMessage, owner, place, durability, deadlineMs))
+        const message = messages[place] as OutgoingMessage
+        this.#added(sender.add(message, owner, place, durability, deadlineMs, options.lease))
       } catch (error) {
         owner.failed(place, toRatatoskrError(error))
       }
@@ -305,11 +363,14 @@ export class Producer implements AsyncDisposable {
     message: MessageToPublish,
     bulk: BulkPublish,
     durability: Durability | undefined,
+    lease: LeaseProof | undefined,
   ): boolean {
     if (this.#closed !== undefined) throw this.#closed
     if (bulk.tick()) sender.refresh(bulk.monotonicMs)
     const outgoing = asOutgoing(message)
-    this.#added(sender.addOfBulk(outgoing, bulk, durability, bulk.monotonicMs + this.#timeoutMs))
+    if (isScheduled(outgoing)) throw notInBulk()
+    const deadlineMs = bulk.monotonicMs + this.#timeoutMs
+    this.#added(sender.addOfBulk(outgoing, bulk, durability, deadlineMs, lease))
     bulk.messageCount++
     return this.#hasRoom && sender.ready
   }
@@ -387,6 +448,7 @@ export class Producer implements AsyncDisposable {
     const batches = topics.flatMap((topic) => topic.pending)
     this.#lingered()
     await Promise.all(batches.map((batch) => batch.whenSettled))
+    await this.#later.settled()
   }
 
   #full(bound: string, value: number): RatatoskrError {

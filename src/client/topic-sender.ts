@@ -1,6 +1,7 @@
 /** One topic of a producer: finds out its partitions, spreads messages over them, and holds what cannot go yet. */
 import {
   type Durability,
+  type LeaseProof,
   type Limits,
   type OutgoingMessage,
   partitionForKey,
@@ -14,6 +15,7 @@ import { withDeadline } from './call.ts'
 import { detached } from './outgoing.ts'
 import type { BatchOwner, MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
 import { PartitionSender, type SenderContext } from './partition-sender.ts'
+import { SenderIdentity } from './sender-identity.ts'
 
 export interface TopicSenderOptions {
   readonly limits: Limits
@@ -31,6 +33,7 @@ interface Waiting {
   readonly place: number
   readonly durability: Durability | undefined
   readonly deadlineMs: number
+  readonly lease: LeaseProof | undefined
 }
 
 // Partitions may be added while a producer runs: it asks again after this long.
@@ -49,6 +52,7 @@ export class TopicSender {
   #resolvedAtMs = 0
   #messageBytesMax = 0
   readonly #sticky: StickyPartitioner
+  readonly #identity: SenderIdentity | undefined
   /** Partitions that the topic has now. */
   #count = 0
 
@@ -57,6 +61,7 @@ export class TopicSender {
     this.#senders = senders
     this.#options = options
     this.#sticky = new StickyPartitioner(senders.random.next())
+    this.#identity = senders.idempotent ? new SenderIdentity(name, senders, options.timeoutMs) : undefined
   }
 
   /** True when a message can be added at once without passing another. */
@@ -92,8 +97,9 @@ export class TopicSender {
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,
+    lease: LeaseProof | undefined,
   ): number {
-    return this.#senderFor(message).addMessage(message, owner, place, durability, deadlineMs)
+    return this.#senderFor(message).addMessage(message, owner, place, durability, deadlineMs, lease)
   }
 
   addOfBulk(
@@ -101,8 +107,9 @@ export class TopicSender {
     owner: BatchOwner,
     durability: Durability | undefined,
     deadlineMs: number,
+    lease: LeaseProof | undefined,
   ): number {
-    return this.#senderFor(message).addOfBulk(message, owner, durability, deadlineMs)
+    return this.#senderFor(message).addOfBulk(message, owner, durability, deadlineMs, lease)
   }
 
   /** Keeps a message until the topic is known and the buffer has room. */
@@ -112,8 +119,9 @@ export class TopicSender {
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,
+    lease: LeaseProof | undefined,
   ): void {
-    this.#waiting.push({ message: detached(message), owner, place, durability, deadlineMs })
+    this.#waiting.push({ message: detached(message), owner, place, durability, deadlineMs, lease })
     this.#armTimer()
     if (this.#count > 0) return
     this.#resolve().then(
@@ -129,11 +137,11 @@ export class TopicSender {
     this.#draining = true
     let count = 0
     while (count < this.#waiting.length && this.#options.mayAdd()) {
-      const { message, owner, place, durability, deadlineMs } = this.#waiting[count++]
+      const { message, owner, place, durability, deadlineMs, lease } = this.#waiting[count++]
       this.#options.left()
       if (owner.abandoned) continue
       try {
-        this.#options.added(this.add(message, owner, place, durability, deadlineMs))
+        this.#options.added(this.add(message, owner, place, durability, deadlineMs, lease))
       } catch (error) {
         owner.failed(place, toRatatoskrError(error))
       }
@@ -184,7 +192,11 @@ export class TopicSender {
       'resolving the topic',
       undefined,
       this.#options.timeoutMs,
-      async (signal) => connection.use((link) => link.resolveTopic(this.#name), signal, true),
+      async (signal) => {
+        const found = await connection.use((link) => link.resolveTopic(this.#name), signal, true)
+        await this.#identity?.first(signal)
+        return found
+      },
     )
     this.#learn(topic)
   }
@@ -194,7 +206,8 @@ export class TopicSender {
     this.#messageBytesMax = topic.config.messageBytesMax
     this.#count = topic.config.partitions
     for (let index = this.#partitions.length; index < this.#count; index++) {
-      this.#partitions.push(new PartitionSender(this.#name, index, this.#senders, () => this.#forgetTopic()))
+      const gone = (): void => this.#forgetTopic()
+      this.#partitions.push(new PartitionSender(this.#name, index, this.#senders, this.#identity, gone))
     }
   }
 
