@@ -9,9 +9,11 @@ import type {
   Platform,
   ProduceFrame,
   Session,
+  Taken,
 } from 'ratatoskr/ports'
 import {
   encodeFetchedHeader,
+  encodeLeasedHeader,
   encodeProduced,
   errorToJson,
   isRatatoskrError,
@@ -20,7 +22,8 @@ import {
   RatatoskrError,
   toRatatoskrError,
 } from 'ratatoskr/ports'
-import { FetchedBinary, type OperationContext, operationOf } from './operations.ts'
+import { FetchedBinary, type OperationContext, TakenBinary } from './operation.ts'
+import { operationOf } from './operations.ts'
 import { closeCodes, FrameRefused, type Request } from './request.ts'
 import type { SocketWriter } from './socket-writer.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -188,8 +191,15 @@ export class Calls implements OperationContext {
     if (result instanceof FetchedBinary) {
       return this.#writer.deliverBinary(encodeFetchedHeader(id, result.batch), result.batch.bytes)
     }
+    if (result instanceof TakenBinary) return this.#taken(id, result.taken)
     this.#writer.text(JSON.stringify({ id, ok: result ?? {} }))
     this.subscriptions.announced(id)
+  }
+
+  /** The batches in turn, and behind them the reply. */
+  #taken(id: number, { batches, ...taken }: Taken): MaybePromise<void> {
+    for (const batch of batches) void this.#writer.deliverBinary(encodeLeasedHeader(id, batch), batch.bytes)
+    return this.#writer.deliverText(JSON.stringify({ id, ok: taken }))
   }
 
   #produced(id: number, receipt: BatchReceipt): void {

@@ -6,7 +6,7 @@
  * waits; the socket is paused meanwhile, so that it is at most what one read brought.
  */
 import type { Duplex } from 'node:stream'
-import type { BrokerFacade, Credentials, Peer, Session } from 'ratatoskr/ports'
+import type { BrokerFacade, Credentials, CreditFrame, Peer, Session } from 'ratatoskr/ports'
 import {
   binarySubprotocol,
   decodeFrame,
@@ -19,6 +19,7 @@ import { type CallBounds, Calls, loggedError } from './calls.ts'
 import { helloCredentials, helloReply } from './hello.ts'
 import { type CloseCode, closeCodes, FrameRefused, type Request, readRequest } from './request.ts'
 import { SocketWriter } from './socket-writer.ts'
+import type { WireCredit } from './wire-sink.ts'
 
 export interface ConnectionBounds extends CallBounds {
   /** Bytes that the peer has not taken above which nothing more is read from it. */
@@ -140,7 +141,7 @@ export class Connection {
     }
     const frame = this.#frame(data)
     if (frame.kind === 'produce') calls.produce(frame)
-    else if (frame.kind === 'credit') calls.subscriptions.grant(frame.id, { bytes: frame.bytes })
+    else if (frame.kind === 'credit') calls.subscriptions.grant(frame.id, creditOf(frame))
     else throw new FrameRefused(closeCodes.protocol, `clients do not send frames of kind ${frame.kind}`)
   }
 
@@ -245,3 +246,9 @@ export class Connection {
     }
   }
 }
+
+/** A kind of credit that a frame has none of is not granted: of what is never granted there is no end in a queue group. */
+const creditOf = ({ bytes, messages }: CreditFrame): WireCredit => ({
+  bytes: bytes === 0 ? undefined : bytes,
+  messages: messages === 0 ? undefined : messages,
+})

@@ -5,16 +5,11 @@
 import type {
   CallOptions,
   FetchedBatch,
-  FieldsOf,
   GroupFetchRequest,
   JsonMessage,
-  JsonShape,
-  MaybePromise,
   PayloadEncoding,
-  Platform,
   PublishReceipt,
   PublishResult,
-  Session,
   TopicChanges,
   TopicConfig,
 } from 'ratatoskr/ports'
@@ -40,69 +35,23 @@ import {
   parseTopicRef,
   quoteForMessage,
   RatatoskrError,
-  readFields,
-  requestIdMax,
   scheduledShape,
   seekShape,
   startPositionFromJson,
   subscribeShape,
   suggestion,
 } from 'ratatoskr/ports'
-import type { Subscriptions } from './subscriptions.ts'
-
-/** What an operation works with. */
-export interface OperationContext {
-  readonly session: Session
-  readonly subscriptions: Subscriptions
-  readonly platform: Platform
-  /** What a compressed batch may expand to, in bytes. */
-  readonly expandedBatchBytesMax: number
-  /** True when fetched batches go out as they are. */
-  readonly binary: boolean
-  /** Aborted by a `cancel` of this request, and when the connection ends. Asked for by operations that may wait. */
-  signalFor(id: number): AbortSignal
-  /** Cancels the request in flight with this id, if there is one. */
-  cancel(id: number): void
-}
-
-/** A fetch that is answered by a binary frame instead of a reply. */
-export class FetchedBinary {
-  readonly batch: FetchedBatch
-  constructor(batch: FetchedBatch) {
-    this.batch = batch
-  }
-}
-
-export interface Operation {
-  /** Checks the request, then runs it. @returns what goes into the reply's `ok` */
-  run(
-    context: OperationContext,
-    request: Readonly<Record<string, unknown>>,
-    id: number,
-  ): MaybePromise<unknown>
-  /** True when a request may come without an id: it is then not answered. */
-  readonly notifies: boolean
-}
+import { FetchedBinary, jsonId, type Operation, type OperationContext, operation } from './operation.ts'
+import { queueOperations } from './queue-operations.ts'
 
 const topic = jsonString
-const id = jsonInteger(0, requestIdMax)
+const id = jsonId
 
 /** What a publish may say beside its messages. */
 const publishShape = {
   encoding: optional(jsonEncoding),
   durability: optional(jsonDurability),
   lease: optional(jsonLease),
-}
-
-function operation<Shape extends JsonShape>(
-  shape: Shape,
-  run: (context: OperationContext, fields: FieldsOf<Shape>, id: number) => MaybePromise<unknown>,
-  notifies = false,
-): Operation {
-  return {
-    run: (context, request, requestId) => run(context, readFields(request, shape), requestId),
-    notifies,
-  }
 }
 
 /** The operations by name. */
@@ -256,6 +205,7 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
   ],
   ['topicStats', operation({ topic }, ({ session }, request) => session.topicStats(request.topic))],
   ['brokerStats', operation({}, ({ session }) => session.brokerStats())],
+  ...queueOperations,
   ['cancel', operation({ request: id }, (context, { request }) => context.cancel(request), true)],
   ['ping', operation({}, () => undefined)],
   [

@@ -1,50 +1,33 @@
 /**
  * The subscriptions of one connection, by the id of the request that began each, and the sinks that turn what the
- * broker pushes into frames: events in `+json`, deliver frames in `+binary`.
- *
- * A sink may be called before the broker's `subscribe` has returned; what it says is held back until the reply is out,
- * so that a client hears of a subscription first that it exists.
+ * broker pushes into frames: events in `+json`, deliver frames in `+binary`. Those of queue groups are in lease-events.ts.
  */
 import type {
   BatchDelivery,
   BatchSink,
   CommittedOffset,
-  Credit,
+  ConsumeOptions,
+  LeasedSubscription,
   MaybePromise,
   Message,
   MessageSink,
-  PartitionOffset,
   PayloadEncoding,
-  Platform,
+  QueueConfig,
   RatatoskrError,
-  Session,
-  SinkEvents,
+  Settlement,
+  SettleResult,
   SubscribeOptions,
   Subscription,
 } from 'ratatoskr/ports'
+import { encodeDeliverHeader, messageToJson, RatatoskrError as RatatoskrErrorClass } from 'ratatoskr/ports'
+import { LeaseEvents } from './lease-events.ts'
 import {
-  encodeDeliverHeader,
-  errorToJson,
-  messageToJson,
-  RatatoskrError as RatatoskrErrorClass,
-  uncompressedBatches,
-} from 'ratatoskr/ports'
-import type { SocketWriter } from './socket-writer.ts'
-
-export interface SubscriptionsHost {
-  readonly session: Session
-  readonly platform: Platform
-  readonly writer: SocketWriter
-  readonly expandedBatchBytesMax: number
-  readonly binary: boolean
-}
-
-/** How this protocol carries a subscription. */
-export interface SubscriptionForm {
-  readonly encoding?: PayloadEncoding | undefined
-  /** The client lacks codecs: batches are sent uncompressed. */
-  readonly expand?: boolean | undefined
-}
+  Expander,
+  type SubscriptionForm,
+  type SubscriptionsHost,
+  type WireCredit,
+  WireSink,
+} from './wire-sink.ts'
 
 export interface Subscribed {
   readonly subscription: number
@@ -55,9 +38,15 @@ export interface Subscribed {
   readonly member: string
 }
 
+export interface Consuming extends Subscribed {
+  readonly config: QueueConfig
+  /** How long the member may be silent before it is evicted. */
+  readonly memberTimeoutMs: number
+}
+
 export class Subscriptions {
   readonly #host: SubscriptionsHost
-  readonly #open = new Map<number, WireSink>()
+  readonly #open = new Map<number, WireSink<Subscription> | LeaseEvents>()
 
   constructor(host: SubscriptionsHost) {
     this.#host = host
@@ -70,12 +59,7 @@ export class Subscriptions {
     options: SubscribeOptions,
     form: SubscriptionForm,
   ): Promise<Subscribed> {
-    if (this.#open.has(id)) {
-      throw new RatatoskrErrorClass(
-        'RTK_INVALID_ARGUMENT',
-        `id ${id} belongs to a subscription of this connection; take another`,
-      )
-    }
+    this.#assertFree(id)
     const { session, binary } = this.#host
     const forget = (): void => void this.#open.delete(id)
     const sink = binary
@@ -102,32 +86,66 @@ export class Subscriptions {
     }
   }
 
+  /** Joins a queue group, silent until `announced`. @throws as `open` */
+  async consume(
+    id: number,
+    topic: string,
+    options: ConsumeOptions,
+    form: SubscriptionForm,
+  ): Promise<Consuming> {
+    this.#assertFree(id)
+    const forget = (): void => void this.#open.delete(id)
+    const sink = new LeaseEvents(id, this.#host, form, forget)
+    this.#open.set(id, sink)
+    try {
+      const subscription = await sink.join(topic, options)
+      const { id: subscriptionId, group, member, config, memberTimeoutMs } = subscription
+      const names = { subscription: id, subscriptionId, topic: subscription.topic, group, member }
+      return { ...names, config, memberTimeoutMs }
+    } catch (error) {
+      forget()
+      sink.began(undefined)
+      throw error
+    }
+  }
+
   /** The reply to the request with this id is out: what its subscription has to say may follow. */
   announced(id: number): void {
     this.#open.get(id)?.announced()
   }
 
   /** Grants credit. A subscription that is over needs none: its end and the credit may have crossed on the way. */
-  grant(id: number, credit: Credit): void {
+  grant(id: number, credit: WireCredit): void {
     this.#open.get(id)?.grant(credit)
   }
 
   /** Ends a subscription. Ending one that is over is no error. */
   async close(id: number): Promise<void> {
-    const sink = this.#open.get(id)
-    await (await sink?.ready)?.close()
+    const ready: Promise<Subscription | LeasedSubscription | undefined> | undefined =
+      this.#open.get(id)?.ready
+    await (await ready)?.close()
   }
 
   /** @throws RTK_SUBSCRIPTION_NOT_FOUND, and as the subscription does */
   async commit(id: number, offsets: readonly CommittedOffset[]): Promise<void> {
-    const subscription = this.#open.get(id)?.subscription
-    if (subscription === undefined) {
-      throw new RatatoskrErrorClass(
-        'RTK_SUBSCRIPTION_NOT_FOUND',
-        `no subscription ${id} on this connection; it may have ended`,
-      )
+    const sink = this.#open.get(id)
+    if (sink?.subscription === undefined || sink instanceof LeaseEvents) throw notFound(id, 'subscription')
+    await sink.subscription.commit(offsets)
+  }
+
+  /** Settles as the member of this subscription. @throws RTK_SUBSCRIPTION_NOT_FOUND, and as the subscription does */
+  settle(id: number, settlements: readonly Settlement[]): MaybePromise<readonly SettleResult[]> {
+    const sink = this.#open.get(id)
+    if (sink instanceof LeaseEvents && sink.subscription !== undefined) {
+      return sink.subscription.settle(settlements)
     }
-    await subscription.commit(offsets)
+    throw notFound(id, 'subscription to a queue group')
+  }
+
+  /** A sign of life. A subscription that is over needs none. */
+  heartbeat(id: number): void {
+    const sink = this.#open.get(id)
+    if (sink instanceof LeaseEvents) sink.subscription?.heartbeat()
   }
 
   /** Ends all of them, telling the client why. */
@@ -136,81 +154,23 @@ export class Subscriptions {
     for (const sink of sinks) sink.endReason = reason
     await Promise.all(sinks.map((sink) => sink.subscription?.close()))
   }
-}
 
-/** What both sinks share: holding back, and the events. */
-class WireSink implements SinkEvents {
-  subscription: Subscription | undefined
-  /** Resolves when the broker has begun it, or has not. */
-  readonly ready: Promise<Subscription | undefined>
-  /** Said instead of "closed by the client" when the transport ends it. */
-  endReason: RatatoskrError | undefined
-  protected readonly id: number
-  protected readonly host: SubscriptionsHost
-  readonly #forget: () => void
-  readonly #begun = Promise.withResolvers<Subscription | undefined>()
-  /** Credit that came before the subscription had begun. */
-  #early: Credit[] = []
-  /** What came before the reply; undefined when the reply is out. */
-  #held: (() => void)[] | undefined = []
-
-  constructor(id: number, host: SubscriptionsHost, forget: () => void) {
-    this.id = id
-    this.host = host
-    this.#forget = forget
-    this.ready = this.#begun.promise
-  }
-
-  began(subscription: Subscription | undefined): void {
-    this.subscription = subscription
-    this.#begun.resolve(subscription)
-    for (const credit of this.#early.splice(0)) subscription?.grant(credit)
-  }
-
-  grant(credit: Credit): void {
-    if (this.subscription === undefined) this.#early.push(credit)
-    else this.subscription.grant(credit)
-  }
-
-  announced(): void {
-    const held = this.#held
-    this.#held = undefined
-    for (const say of held ?? []) say()
-  }
-
-  assigned(partitions: readonly PartitionOffset[]): void {
-    this.#say(() => this.event({ event: 'assigned', subscription: this.id, partitions }))
-  }
-
-  ended(reason: RatatoskrError | undefined): void {
-    const why = reason ?? this.endReason
-    this.#say(() => {
-      this.#forget()
-      const error = why === undefined ? undefined : errorToJson(why)
-      this.event({ event: 'ended', subscription: this.id, error })
-    })
-  }
-
-  /** Runs `say` once the reply is out: now, or later and in order. */
-  #say(say: () => void): void {
-    if (this.#held === undefined) say()
-    else this.#held.push(say)
-  }
-
-  /** As `#say`, for what may find the socket full. */
-  protected sayInTurn(say: () => MaybePromise<void>): MaybePromise<void> {
-    if (this.#held === undefined) return say()
-    const held = this.#held
-    return new Promise((resolve, reject) => held.push(() => void (async () => say())().then(resolve, reject)))
-  }
-
-  /** Events stand in line with deliveries, so that none overtakes what was delivered before it. */
-  protected event(event: object): void {
-    void this.host.writer.deliverText(JSON.stringify(event))
+  #assertFree(id: number): void {
+    if (!this.#open.has(id)) return
+    throw new RatatoskrErrorClass(
+      'RTK_INVALID_ARGUMENT',
+      `id ${id} belongs to a subscription of this connection; take another`,
+    )
   }
 }
 
-class MessageEvents extends WireSink implements MessageSink {
+const notFound = (id: number, what: string): RatatoskrError =>
+  new RatatoskrErrorClass(
+    'RTK_SUBSCRIPTION_NOT_FOUND',
+    `no ${what} ${id} on this connection; it may have ended`,
+  )
+
+class MessageEvents extends WireSink<Subscription> implements MessageSink {
   readonly #encoding: PayloadEncoding | undefined
 
   constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
@@ -230,34 +190,22 @@ class MessageEvents extends WireSink implements MessageSink {
   }
 }
 
-class BatchEvents extends WireSink implements BatchSink {
-  readonly #expand: boolean
-  /** Bytes sent beyond what the broker counted, because they were expanded: the client's grants cover them first. */
-  #surplusBytes = 0
+class BatchEvents extends WireSink<Subscription> implements BatchSink {
+  readonly #expander: Expander
 
   constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
     super(id, host, forget)
-    this.#expand = form.expand === true
+    this.#expander = new Expander(host, form)
   }
 
   deliver({ partition, fromOffset, nextOffset, bytes }: BatchDelivery): MaybePromise<void> {
     return this.sayInTurn(() => {
       const head = encodeDeliverHeader(this.id, partition, fromOffset, nextOffset)
-      return this.host.writer.deliverBinary(head, this.#expand ? this.#expanded(bytes) : bytes)
+      return this.host.writer.deliverBinary(head, this.#expander.bytesOf(bytes))
     })
   }
 
-  override grant({ bytes = 0 }: Credit): void {
-    const covered = Math.min(bytes, this.#surplusBytes)
-    this.#surplusBytes -= covered
-    super.grant({ bytes: bytes - covered })
-  }
-
-  #expanded(bytes: Uint8Array): Uint8Array {
-    const { platform, expandedBatchBytesMax } = this.host
-    const expansion = { codecs: platform.compression, bytesMax: expandedBatchBytesMax }
-    const expanded = uncompressedBatches(bytes, expansion, platform.checksum)
-    this.#surplusBytes += expanded.length - bytes.length
-    return expanded
+  override grant({ bytes = 0 }: WireCredit): void {
+    super.grant({ bytes: this.#expander.granted(bytes) })
   }
 }

@@ -9,6 +9,7 @@ import {
   encodeCredit,
   encodeProduce,
   errorFromJson,
+  type LeasedFrame,
   parseJson,
   quoteForMessage,
   RatatoskrError,
@@ -20,7 +21,8 @@ import type { WireSocket, WireSocketEvents } from './wire-socket.ts'
 /** Where events of subscriptions go. */
 export interface WireChannelEvents {
   deliver(frame: DeliverFrame): void
-  /** An `assigned` or `ended` event. */
+  leased(frame: LeasedFrame): void
+  /** An event of a subscription, such as `assigned` or `ended`. */
   event(event: Readonly<Record<string, unknown>>): void
   /** The channel is over: with undefined when it was closed here. */
   over(reason: RatatoskrError | undefined): void
@@ -114,8 +116,8 @@ export class WireChannel implements WireSocketEvents {
     if (this.#over === undefined) this.#socket?.sendText(JSON.stringify({ ...fields, op }))
   }
 
-  credit(id: number, bytes: number): void {
-    if (this.#over === undefined) this.#socket?.sendBinary(encodeCredit(id, bytes))
+  credit(id: number, bytes: number, messages?: number): void {
+    if (this.#over === undefined) this.#socket?.sendBinary(encodeCredit(id, bytes, messages))
   }
 
   /** Ends the channel, and resolves when the peer has closed, or does not answer. Idempotent. */
@@ -141,6 +143,7 @@ export class WireChannel implements WireSocketEvents {
     this.#guarded(() => {
       const frame = decodeFrame(bytes)
       if (frame.kind === 'deliver') this.#events.deliver(frame)
+      else if (frame.kind === 'leased') this.#events.leased(frame)
       else {
         const { kind: _kind, id, ...result } = frame
         this.#take(id)?.resolve(result)

@@ -1,0 +1,138 @@
+/** Queue groups over a wire link: the operations of a `QueueSession`, and the members that are pushed to. */
+import type {
+  CallOptions,
+  ConsumeOptions,
+  LeasedBatch,
+  LeasedFrame,
+  LeasedSubscription,
+  LeaseSink,
+  Platform,
+  QueueConfig,
+  QueueDescription,
+  RatatoskrError,
+  SettleRequest,
+  SettleResult,
+  StartPosition,
+  Taken,
+  TakeRequest,
+} from '../../ports/index.ts'
+import { errorFromJson, settleResultsFromJson } from '../../ports/index.ts'
+import { abortError, unlessAborted } from '../call.ts'
+import type { WireChannel } from './wire-channel.ts'
+import { type ConsumingReply, WireLeases } from './wire-leases.ts'
+
+export class WireQueues {
+  readonly #channel: WireChannel
+  readonly #platform: Platform
+  /** Platforms without codecs, such as browsers, ask for batches without compression. */
+  readonly #expand: true | undefined
+  readonly #members = new Map<number, WireLeases>()
+  /** What came for each `take` before its reply. */
+  readonly #taking = new Map<number, LeasedBatch[]>()
+
+  constructor(channel: WireChannel, platform: Platform) {
+    this.#channel = channel
+    this.#platform = platform
+    this.#expand = platform.compression.size === 0 ? true : undefined
+  }
+
+  /** True when a member goes by this id. */
+  has(id: number): boolean {
+    return this.#members.has(id)
+  }
+
+  async consume(
+    id: number,
+    topic: string,
+    options: ConsumeOptions,
+    sink: LeaseSink,
+  ): Promise<LeasedSubscription> {
+    const forget = (): void => void this.#members.delete(id)
+    const member = new WireLeases(id, sink, this.#channel, this.#platform.clock, forget)
+    this.#members.set(id, member)
+    try {
+      const request = { ...options, topic, expand: this.#expand }
+      return member.begun((await this.#channel.request('consume', request, id)) as ConsumingReply)
+    } catch (error) {
+      forget()
+      throw error
+    }
+  }
+
+  async take(id: number, topic: string, request: TakeRequest, call: CallOptions = {}): Promise<Taken> {
+    const { signal } = call
+    if (signal?.aborted) throw abortError(signal, 'take')
+    const batches: LeasedBatch[] = []
+    this.#taking.set(id, batches)
+    const cancel = (): void => this.#channel.notify('cancel', { request: id })
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      const asked = this.#channel.request('take', { ...request, topic, expand: this.#expand }, id)
+      const reply = (await unlessAborted(asked, signal, 'take')) as Omit<Taken, 'batches'>
+      const { topicId, member, memberTimeoutMs } = reply
+      return { topicId, member, memberTimeoutMs, batches }
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+      this.#taking.delete(id)
+    }
+  }
+
+  async settle(topic: string, request: SettleRequest): Promise<readonly SettleResult[]> {
+    const reply = await this.#channel.request('settle', { ...request, topic })
+    return settleResultsFromJson((reply as { results?: unknown }).results, request.settlements.length)
+  }
+
+  async heartbeat(topic: string, group: string, member: string): Promise<void> {
+    await this.#channel.request('heartbeat', { topic, group, member })
+  }
+
+  async leave(topic: string, group: string, member: string): Promise<void> {
+    await this.#channel.request('leaveQueue', { topic, group, member })
+  }
+
+  async create(
+    topic: string,
+    group: string,
+    config: Partial<QueueConfig> | undefined,
+    from: StartPosition | undefined,
+  ): Promise<QueueDescription> {
+    return (await this.#channel.request('createQueue', { topic, group, config, from })) as QueueDescription
+  }
+
+  async alter(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+    return (await this.#channel.request('alterQueue', { topic, group, changes })) as QueueDescription
+  }
+
+  async describe(topic: string, group: string): Promise<QueueDescription> {
+    return (await this.#channel.request('describeQueue', { topic, group })) as QueueDescription
+  }
+
+  async pause(
+    topic: string,
+    group: string,
+    paused: boolean,
+    partitions: readonly number[] | undefined,
+  ): Promise<void> {
+    await this.#channel.request('pauseQueue', { topic, group, paused, partitions })
+  }
+
+  /** Messages that were leased, to a member or to a `take`. */
+  leased({ kind: _kind, id, ...batch }: LeasedFrame): void {
+    const member = this.#members.get(id)
+    if (member !== undefined) member.leased(batch)
+    else this.#taking.get(id)?.push(batch)
+  }
+
+  /** An event of a member. @returns false when there is none of its id */
+  event(id: number, event: Readonly<Record<string, unknown>>): boolean {
+    const member = this.#members.get(id)
+    member?.event(event, (error) => (error === undefined ? undefined : errorFromJson(error)))
+    return member !== undefined
+  }
+
+  /** The link is over. */
+  over(reason: RatatoskrError | undefined): void {
+    for (const member of this.#members.values()) member.lost(reason)
+    this.#members.clear()
+  }
+}
