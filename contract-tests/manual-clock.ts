@@ -63,7 +63,7 @@ export class ManualClock implements Clock {
       await promisesSettled()
       while (this.#timers.length > 0 && this.#timers[0].dueMs <= targetMs) {
         const timer = this.#timers.shift() as Timer
-        this.#moveTo(timer.dueMs)
+        this.#moveTo(Math.max(timer.dueMs, this.#monotonicMs))
         timer.run()
         await promisesSettled()
       }
@@ -71,6 +71,11 @@ export class ManualClock implements Clock {
     } finally {
       this.#advancing = false
     }
+  }
+
+  /** Lets time pass in which nothing is done: timers that fall due run late, with the next `advance`. */
+  stall(ms: number): void {
+    this.#moveTo(this.#monotonicMs + ms)
   }
 
   /** Sets the wall clock, as an operator or a time server does. Timers and `monotonic()` do not notice. */

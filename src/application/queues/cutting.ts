@@ -22,8 +22,8 @@ export interface CutBounds {
   readonly to: number
   readonly messagesMax: number
   readonly bytesMax: number
-  /** One record larger than `bytesMax` may come, alone. */
-  readonly mayOverdraw: boolean
+  /** The first record may take as much, if it comes alone. */
+  readonly firstBytesMax: number
 }
 
 /**
@@ -106,7 +106,7 @@ function partOfBatch(
     if (offset < bounds.from) continue
     if (offset >= end) break
     const larger = size + records.end - start
-    const fits = larger <= bounds.bytesMax || (count === 0 && bounds.mayOverdraw)
+    const fits = larger <= bounds.bytesMax || (count === 0 && larger <= bounds.firstBytesMax)
     if (!fits && count === 0) return { kind: 'short', sizeBytes: larger }
     if (!fits || count === bounds.messagesMax) {
       to = offset
@@ -130,7 +130,7 @@ function undividable(bytes: Uint8Array, at: number, bounds: CutBounds): Cut {
     return { kind: 'whole', from: bounds.from, to: Math.min(to, bounds.to) }
   }
   if (count > bounds.messagesMax) return { kind: 'whole', from: bounds.from, to }
-  if (size > bounds.bytesMax && !bounds.mayOverdraw) return { kind: 'short', sizeBytes: size }
+  if (size > Math.max(bounds.bytesMax, bounds.firstBytesMax)) return { kind: 'short', sizeBytes: size }
   return { kind: 'cut', bytes: bytes.subarray(at, at + size), from, to, count }
 }
 

@@ -83,8 +83,9 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
       checkpoints.start()
     },
     async stop() {
-      await checkpoints.stop()
+      windows.stop()
       stored.clear()
+      await checkpoints.stop()
       await store.idle()
     },
     restore(state) {

@@ -27,7 +27,9 @@ export class Liveness {
 
   add(member: QueueMember): void {
     this.#members.add(member)
-    if (this.#timer === undefined) this.#arm()
+    if (this.#timer !== undefined && this.#clock.monotonic() + this.#timeoutMs >= this.#dueMs) return
+    this.#timer?.[Symbol.dispose]()
+    this.#arm()
   }
 
   remove(member: QueueMember): void {

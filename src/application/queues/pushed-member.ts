@@ -61,6 +61,8 @@ export class PushedMember implements QueueMember, LeasedSubscription {
   /** The sink's promise is open. */
   #full = false
   #inSink = false
+  /** It was granted something within a call of its sink. */
+  #grantedInSink = false
   /** What the sink is told when it has returned. */
   #due: (() => void)[] = []
 
@@ -111,7 +113,8 @@ export class PushedMember implements QueueMember, LeasedSubscription {
     if (this.#over) return
     this.#alive()
     this.#credit.grant(credit)
-    if (this.ready) this.#host.ready(this)
+    if (this.#inSink) this.#grantedInSink = true
+    else if (this.ready) this.#host.ready(this)
   }
 
   settle(settlements: readonly Settlement[]): readonly SettleResult[] {
@@ -193,6 +196,10 @@ export class PushedMember implements QueueMember, LeasedSubscription {
   #tellDue(): void {
     const next = this.#due.shift()
     if (next !== undefined) this.#tell(next)
+    else if (this.#grantedInSink) {
+      this.#grantedInSink = false
+      if (this.ready) this.#host.ready(this)
+    }
   }
 
   #tellEnded(reason: RatatoskrError | undefined): void {

@@ -52,6 +52,7 @@ export class QueueGroup {
   readonly #ownership: Ownership
   #record: QueueRecord
   #leased = 0
+  #closed = false
 
   /** @param checkpoints what was stored of its partitions; those without begin with their first message */
   constructor(
@@ -84,9 +85,14 @@ export class QueueGroup {
     return this.#members.values()
   }
 
-  /** True while a partition reads what it may give. */
-  get reading(): boolean {
-    return this.partitions.some((partition) => partition.reading)
+  /** True while a partition is about to have its turn. */
+  get turning(): boolean {
+    return this.partitions.some((partition) => partition.scheduled)
+  }
+
+  /** True while a partition gets ready to give something. */
+  get busy(): boolean {
+    return this.partitions.some((partition) => partition.busy)
   }
 
   member(name: string): QueueMember | undefined {
@@ -100,6 +106,7 @@ export class QueueGroup {
 
   /** Ends work at once: whoever calls ends its members. */
   close(): void {
+    this.#closed = true
     for (const partition of this.partitions) {
       this.#host.forget(partition)
       partition.close()
@@ -109,26 +116,25 @@ export class QueueGroup {
   /** Takes a member in. Whoever had its name is out, with RTK_LEASE_LOST. */
   join(member: QueueMember): void {
     const replaced = this.#members.get(member.name)
-    if (replaced !== undefined) {
-      replaced.end(
-        new RatatoskrError('RTK_LEASE_LOST', `another consumer joined ${this.name} as ${member.name}`),
-      )
-    }
     this.#members.set(member.name, member)
     this.#byNumber.set(member.number, member)
+    replaced?.end(
+      new RatatoskrError('RTK_LEASE_LOST', `another consumer joined ${this.name} as ${member.name}`),
+    )
     this.start()
     this.#rebalance(member)
   }
 
   /** Forgets a member; what it holds comes again. */
   leave(member: QueueMember): void {
-    if (this.#members.get(member.name) !== member) return
-    this.#members.delete(member.name)
-    this.#byNumber.delete(member.number)
+    if (!this.#byNumber.delete(member.number)) return
+    const replaced = this.#members.get(member.name) !== member
+    if (!replaced) this.#members.delete(member.name)
     this.#turns.delete(member)
+    if (this.#closed) return
     if (this.#members.size === 0) this.#used()
     for (const partition of this.partitions) partition.leave(member)
-    this.#rebalance()
+    if (!replaced) this.#rebalance() // otherwise with the one that takes its place
     this.#feedAll()
   }
 

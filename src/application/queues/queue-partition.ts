@@ -15,6 +15,7 @@ import { isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { Burials } from './burials.ts'
 import { cutDelivery, expiredIn } from './cutting.ts'
+import { LeaseTimer } from './lease-timer.ts'
 import { LogTrouble } from './log-trouble.ts'
 import { LogWindow } from './log-window.ts'
 import type { PartitionHost } from './partition-host.ts'
@@ -39,6 +40,7 @@ export class QueuePartition implements Steppable {
   readonly #host: PartitionHost
   readonly #burials: Burials
   readonly #trouble: LogTrouble
+  readonly #timer: LeaseTimer
   readonly #scan = new RecordScan()
   /** Where it begins when the log is there to be looked at. */
   #begin: QueueCheckpoint
@@ -55,8 +57,6 @@ export class QueuePartition implements Steppable {
   #scheduled = false
   #reading = false
   #watch: Disposable | undefined
-  #timer: Disposable | undefined
-  #timerDueMs = Number.POSITIVE_INFINITY
 
   /** @param begin what was stored, or where a new group begins */
   constructor(log: ReadablePartition, begin: QueueCheckpoint, host: PartitionHost) {
@@ -67,6 +67,7 @@ export class QueuePartition implements Steppable {
     this.#ordered = host.ordered
     this.#host = host
     this.#trouble = new LogTrouble(log, host, this.#wake)
+    this.#timer = new LeaseTimer(host, this.#timeUp)
     this.#burials = new Burials(this, host, this.#afterwards)
   }
 
@@ -74,9 +75,15 @@ export class QueuePartition implements Steppable {
     return this.log.index
   }
 
-  /** True while it waits for its log. */
-  get reading(): boolean {
-    return this.#reading
+  /** True while it is in the ring. */
+  get scheduled(): boolean {
+    return this.#scheduled
+  }
+
+  /** True while it waits for its log, or for the store that must know of it before its first delivery. */
+  get busy(): boolean {
+    if (this.#closed || !this.#started) return false
+    return this.#reading || (this.log.state === 'online' && !this.#epochStored)
   }
 
   get table(): LeaseTable | undefined {
@@ -100,7 +107,7 @@ export class QueuePartition implements Steppable {
   close(): void {
     this.#closed = true
     this.#watch?.[Symbol.dispose]()
-    this.#timer?.[Symbol.dispose]()
+    this.#timer.close()
     this.#trouble.close()
     this.#burials.close()
     this.window.drop()
@@ -195,6 +202,7 @@ export class QueuePartition implements Steppable {
 
   /** What to store, and what to do when it is stored; undefined when there is nothing new. */
   checkpoint(): { readonly checkpoint: QueueCheckpoint; stored(): void } | undefined {
+    if (this.#closed) return undefined
     const table = this.#table
     if (table === undefined) {
       const begin = this.#begin
@@ -218,6 +226,7 @@ export class QueuePartition implements Steppable {
         this.#epochStored = true
         if (table.changes !== changes) this.#host.dirty(this, false)
         this.schedule()
+        this.#host.reviewTakes()
       },
     }
   }
@@ -292,7 +301,7 @@ export class QueuePartition implements Steppable {
     }
     if (table.nextOffset < this.log.stableOffset && this.#mayAdmit(table)) return this.#readAhead(table)
     if (table.needsBound) this.#host.dirty(this, true)
-    this.#host.hungry(this)
+    if (this.#ordered && table.waiting > 0) this.#host.hungry(this) // others may have it
     this.#watchLog()
     return false
   }
@@ -314,7 +323,7 @@ export class QueuePartition implements Steppable {
     const at = window.find(from)
     if (at === -1) return this.#read(from, this.#host.limits.deliveryBytesMax)
     const scan = this.#scan.begin(from)
-    const nowMs = this.#host.nowMs()
+    const nowMs = this.#host.clock.now()
     const bytes = window.bytes.subarray(at)
     for (const start of batchStarts(bytes)) {
       try {
@@ -358,7 +367,7 @@ export class QueuePartition implements Steppable {
         to: run.to,
         messagesMax: Math.min(member.messagesLeft, this.#host.room),
         bytesMax: Math.min(member.bytesLeft, this.#host.limits.deliveryBytesMax),
-        mayOverdraw: member.mayOverdraw,
+        firstBytesMax: member.mayOverdraw ? Number.POSITIVE_INFINITY : member.bytesLeft,
       },
       this.#host.checksum,
       this.#host.expansion,
@@ -374,7 +383,7 @@ export class QueuePartition implements Steppable {
         table.fail(cut.from, cut.to)
         break
       case 'cut': {
-        const expired = this.#expiredIn(cut.bytes, nowMs)
+        const expired = this.#expiredIn(cut.bytes)
         if (expired.length > 0) this.#expired(table, expired)
         else this.#lease(table, member, run, cut, nowMs)
       }
@@ -418,10 +427,11 @@ export class QueuePartition implements Steppable {
     })
   }
 
-  #expiredIn(bytes: Uint8Array, nowMs: number): readonly number[] {
+  #expiredIn(bytes: Uint8Array): readonly number[] {
     // Ordered ones looked at their records when they admitted them.
-    if (this.#ordered && nowMs < this.#nextExpiryMs) return []
-    return expiredIn(bytes, this.#host.clock.now(), this.#host.expansion)
+    const wallMs = this.#host.clock.now()
+    if (this.#ordered && wallMs < this.#nextExpiryMs) return []
+    return expiredIn(bytes, wallMs, this.#host.expansion)
   }
 
   #expired(table: LeaseTable, ranges: readonly number[]): void {
@@ -521,21 +531,11 @@ export class QueuePartition implements Steppable {
     if (losses.length > 0) this.#host.lost(this.index, losses)
     if (urgent || table.needsBound) this.#host.dirty(this, true)
     else if (table.changes !== this.#storedChanges) this.#host.dirty(this, false)
-    this.#arm(table)
+    this.#timer.arm(table.nextDueMs)
     if (leased !== before) this.#host.leasedChanged(this, leased - before)
   }
 
-  #arm(table: LeaseTable): void {
-    const dueMs = table.nextDueMs
-    if (dueMs >= this.#timerDueMs || dueMs === Number.POSITIVE_INFINITY) return
-    this.#timer?.[Symbol.dispose]()
-    this.#timerDueMs = dueMs
-    this.#timer = this.#host.clock.after(this.#host.msUntil(dueMs), this.#timeUp)
-  }
-
   readonly #timeUp = (): void => {
-    this.#timer = undefined
-    this.#timerDueMs = Number.POSITIVE_INFINITY
     const table = this.#table
     if (table === undefined || this.#closed) return
     table.expire(this.#host.nowMs())

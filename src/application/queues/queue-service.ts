@@ -308,8 +308,11 @@ export class QueueService implements Queues {
         over: host.over,
         runner: shared.runner,
         after: (delayMs, run) => shared.clock.after(delayMs, run),
-        get reading() {
-          return group.reading
+        get turning() {
+          return group.turning
+        },
+        get busy() {
+          return group.busy
         },
       },
     )

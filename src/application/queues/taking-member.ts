@@ -18,11 +18,16 @@ export interface TakeBounds {
   readonly autoAck: boolean
 }
 
+/** Rounds of the ring that a call waits for partitions which others keep busy. */
+const roundsMax = 256
+
 export interface TakingHost extends Omit<MemberHost, 'settle' | 'config'> {
   readonly runner: Runner
   after(delayMs: number, run: () => void): Disposable
-  /** True while a partition reads what it may give. */
-  readonly reading: boolean
+  /** True while a partition is about to have its turn. */
+  readonly turning: boolean
+  /** True while a partition gets ready to give something. */
+  readonly busy: boolean
 }
 
 interface Call {
@@ -31,8 +36,8 @@ interface Call {
   messagesLeft: number
   bytesLeft: number
   timedOut: boolean
-  /** Batches that were there when it was last reviewed. */
-  reviewed: number
+  /** Rounds of the ring for which it has waited though it could be answered: there may be more behind what it has. */
+  rounds: number
   settle(error?: RatatoskrError): void
 }
 
@@ -142,11 +147,9 @@ export class TakingMember implements QueueMember, Steppable {
     this.#reviewing = false
     const call = this.#call
     if (call === undefined) return
-    const count = call.batches.length
-    if (count > call.reviewed) {
-      call.reviewed = count
-      this.review() // there may be more behind it
-    } else if ((count > 0 || call.timedOut) && !this.#host.reading) call.settle()
+    if (call.batches.length === 0 && !call.timedOut) return
+    if (this.#host.turning && call.rounds++ < roundsMax) this.review()
+    else if (!this.#host.busy) call.settle()
   }
 
   #takeNow(bounds: TakeBounds, signal: AbortSignal | undefined): Promise<readonly LeasedBatch[]> {
@@ -164,7 +167,7 @@ export class TakingMember implements QueueMember, Steppable {
         messagesLeft: bounds.messagesMax,
         bytesLeft: bounds.bytesMax,
         timedOut: bounds.waitMs === 0,
-        reviewed: 0,
+        rounds: 0,
         settle: (error) => {
           if (this.#call !== call) return
           this.#call = undefined

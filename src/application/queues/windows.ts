@@ -18,6 +18,12 @@ export class Windows {
     this.#timer ??= this.#clock.after(idleMs, this.#sweep)
   }
 
+  stop(): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+    this.#filled.clear()
+  }
+
   readonly #sweep = (): void => {
     this.#timer = undefined
     for (const partition of this.#filled) {

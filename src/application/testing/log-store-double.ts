@@ -42,6 +42,8 @@ export class LogStoreDouble implements LogStore {
   onOpen: (id: LogId, options: OpenLogOptions) => void | Promise<void> = () => {}
   onDelete: (id: LogId) => void | Promise<void> = () => {}
   onRead: (id: LogId) => void = () => {}
+  /** Reads answer with promises, as a disk's do. */
+  slowReads = false
   onOffsetForTime: (id: LogId) => void = () => {}
   onClose: (id: LogId) => void | Promise<void> = () => {}
   onStart: () => void = () => {}
@@ -154,7 +156,12 @@ class LogDouble implements PartitionLog {
     })
   }
 
-  read(offset: number, bytesMax: number): Uint8Array {
+  read(offset: number, bytesMax: number): Uint8Array | Promise<Uint8Array> {
+    if (!this.#store.slowReads) return this.#readNow(offset, bytesMax)
+    return new Promise((resolve) => setImmediate(resolve)).then(() => this.#readNow(offset, bytesMax))
+  }
+
+  #readNow(offset: number, bytesMax: number): Uint8Array {
     this.#assertOpen()
     this.#store.onRead(this.#kept.id)
     if (offset < this.startOffset || offset > this.stableOffset) {

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest'
+import type { Taken, TakeRequest } from '../../ports/index.ts'
+import { QueueBench } from './testing/queue-bench.ts'
+import { offsetsOf } from './testing/queue-sink.ts'
+
+const shared = { sharing: 'shared' } as const
+
+interface Call {
+  result: Taken | undefined
+  error: { readonly code?: string } | undefined
+}
+
+/** Begins a call, and lets happen what waits for no timer. */
+async function take(
+  bench: QueueBench,
+  request: Partial<TakeRequest> = {},
+  signal?: AbortSignal,
+): Promise<Call> {
+  const call: Call = { result: undefined, error: undefined }
+  bench.session.take('orders', { group: 'g', config: shared, ...request }, { signal }).then(
+    (result) => {
+      call.result = result
+    },
+    (error) => {
+      call.error = error
+    },
+  )
+  await bench.pass(0)
+  await bench.pass(0)
+  return call
+}
+
+const taken = ({ result }: Call): number[] | undefined => result?.batches.flatMap(offsetsOf)
+
+describe('take', () => {
+  it('answers at once with what is there, or nothing', async () => {
+    const bench = await QueueBench.start()
+    expect(taken(await take(bench))).toEqual([])
+    await bench.publish(3)
+    const call = await take(bench, { member: 'w' })
+    expect(taken(call)).toEqual([0, 1, 2])
+    expect(call.result).toMatchObject({ member: 'w', memberTimeoutMs: bench.bench.limits.memberTimeoutMs })
+    expect(taken(await take(bench, { member: 'w' }))).toEqual([])
+  })
+
+  it('waits for the first message', async () => {
+    const bench = await QueueBench.start()
+    const call = await take(bench, { waitMs: 1_000 })
+    await bench.pass(999)
+    expect(call.result).toBeUndefined()
+    await bench.publish(1)
+    await bench.pass(0)
+    expect(taken(call)).toEqual([0])
+    const second = await take(bench, { waitMs: 1_000 })
+    await bench.pass(999)
+    expect(second.result).toBeUndefined()
+    await bench.pass(1)
+    expect(taken(second)).toEqual([])
+  })
+
+  it('takes messages exactly and bytes softly', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(10)
+    expect(taken(await take(bench, { messagesMax: 3 }))).toEqual([0, 1, 2])
+    expect(taken(await take(bench, { bytesMax: 1 }))).toEqual([3])
+    const some = await take(bench, { bytesMax: 300 })
+    expect(some.result?.batches.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBeLessThanOrEqual(300)
+    expect(taken(some)?.length).toBeGreaterThan(1)
+  })
+
+  it('takes from all partitions', async () => {
+    const bench = await QueueBench.start({ partitions: 3 })
+    for (const partition of [0, 1, 2]) await bench.publish(2, { partition })
+    expect(taken(await take(bench, { messagesMax: 6 }))).toHaveLength(6)
+  })
+
+  it('reads what is not in memory though it need not wait', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(3)
+    bench.bench.logs.slowReads = true
+    const call = await take(bench)
+    expect(taken(call)).toEqual([0, 1, 2])
+  })
+
+  it('settles by the lease alone, and lives by its calls', async () => {
+    const bench = await QueueBench.start({ limits: { memberTimeoutMs: 5_000 } })
+    await bench.publish(2)
+    const { result } = await take(bench, { member: 'w', messagesMax: 1 })
+    const [{ partition, lease }] = result?.batches ?? []
+    const settle = (from: number) => {
+      const settlements = [{ partition, lease, from, to: from + 1, action: 'ack' as const }]
+      return bench.session.settle('orders', { group: 'g', settlements })
+    }
+    expect(await settle(0)).toEqual([undefined])
+    expect(await settle(1)).toMatchObject([{ code: 'RTK_LEASE_LOST' }])
+    for (let i = 0; i < 3; i++) {
+      await bench.pass(4_999)
+      bench.session.heartbeat('orders', 'g', 'w')
+    }
+    const waiting = await take(bench, { member: 'w', waitMs: 20_000, messagesMax: 5 })
+    expect(taken(waiting)).toEqual([1])
+    await bench.pass(5_000)
+    expect(() => bench.session.heartbeat('orders', 'g', 'w')).toThrow('has no member w any more')
+    expect(taken(await take(bench, { member: 'x' }))).toEqual([1])
+  })
+
+  it('what it has comes again when it leaves', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(1)
+    await take(bench, { member: 'w' })
+    bench.session.leaveQueue('orders', 'g', 'w')
+    bench.session.leaveQueue('orders', 'g', 'w')
+    const { result } = await take(bench, { member: 'x' })
+    expect(result?.batches).toMatchObject([{ attempt: 2 }])
+  })
+
+  it('a call that is cancelled takes nothing', async () => {
+    const bench = await QueueBench.start()
+    const cancel = new AbortController()
+    const call = await take(bench, { waitMs: 10_000 }, cancel.signal)
+    cancel.abort()
+    await bench.publish(1)
+    await bench.pass(0)
+    expect(call.error).toMatchObject({ code: 'RTK_CANCELLED' })
+    expect(await bench.describe()).toMatchObject({ partitions: [{ inFlight: 0 }] })
+    expect(taken(await take(bench))).toEqual([0])
+  })
+
+  it('messages that are handed over count as settled with autoAck', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(2)
+    const { result } = await take(bench, { autoAck: true, messagesMax: 1 })
+    expect(result?.batches).toMatchObject([{ lease: 0 }])
+    expect(await bench.describe()).toMatchObject({ lag: 1 })
+  })
+})
