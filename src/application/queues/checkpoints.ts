@@ -134,7 +134,7 @@ export class Checkpoints {
     for (const [partition, dirty] of this.#dirty) {
       if (dirty.dueMs > untilMs) continue
       this.#dirty.delete(partition)
-      const found = partition.checkpoint()
+      const found = partition.stored.checkpoint(this.#stopped)
       if (found === undefined) continue
       const { topicId, group } = dirty.source
       writes.push({ partition, dirty, stored: found.stored })

@@ -32,12 +32,14 @@ export function clippedCheckpoint(checkpoint: QueueCheckpoint, end: number): Que
 
 type Stands = Pick<QueuePartitionDescription, 'ackedOffset' | 'lag' | 'inFlight' | 'delayed'>
 
-/** @param begin what is known while there is no table yet */
-export function whereItStands(
-  log: ReadablePartition,
-  table: LeaseTableApi | undefined,
-  begin: QueueCheckpoint,
-): Stands {
+/** What is known of a partition, stored or not. */
+interface Known {
+  readonly table: LeaseTableApi | undefined
+  /** What is known while there is no table yet. */
+  readonly begin: QueueCheckpoint
+}
+
+export function whereItStands(log: ReadablePartition, { table, begin }: Known): Stands {
   const { startOffset, stableOffset } = log
   const { settled, floor } = table?.checkpoint() ?? begin
   const from = Math.max(floor, startOffset)

@@ -201,7 +201,7 @@ export class QueueGroup {
 
   /** The first offset of a partition that the group has still to finish. */
   owedFrom(index: number): number {
-    return this.partitions[index].owedFrom
+    return this.partitions[index].stored.owedFrom
   }
 
   describe(): QueueDescription {

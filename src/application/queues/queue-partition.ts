@@ -3,31 +3,24 @@
  * partition happens here, one thing after the other; it takes turns with all others in the runner's ring, one delivery a
  * turn. It holds no messages: only the chunk of the log that it works on, as long as it does.
  */
-import { RecordScan } from '../../domain/batch/slice.ts'
-import { type QueueCheckpoint, settledRunsMax } from '../../domain/queue/checkpoint.ts'
-import { LeaseTable } from '../../domain/queue/lease-table.ts'
+import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import type { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { ReadyRun, SettleCounts } from '../../domain/queue/lease-types.ts'
 import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
 import type { MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
-import { batchStarts } from '../../ports/index.ts'
 import type { Steppable } from '../delivery/runner.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { Burials } from './burials.ts'
-import { cutDelivery, expiredIn } from './cutting.ts'
+import { cutDelivery } from './cutting.ts'
+import { Intake } from './intake.ts'
 import { LeaseTimer } from './lease-timer.ts'
 import { LogTrouble } from './log-trouble.ts'
 import { LogWindow } from './log-window.ts'
 import type { PartitionHost } from './partition-host.ts'
-import { clippedCheckpoint, whereItStands } from './positions.ts'
+import { whereItStands } from './positions.ts'
 import type { QueueMember } from './queue-member.ts'
-
-/** Unsettled messages that an ordered partition knows the keys of: what it looks ahead past keys that are held back. */
-const lookaheadMax = 65_536
-/** Messages of an unordered partition that are admitted at once. */
-const admittedAtOnce = 16_384
-/** Messages on their way to the dead letters above which nothing fresh is delivered. */
-const failingMax = 10_000
+import { StoredTable } from './stored-table.ts'
 
 export class QueuePartition implements Steppable {
   readonly log: ReadablePartition
@@ -37,21 +30,13 @@ export class QueuePartition implements Steppable {
   moving = false
   paused = false
   readonly window: LogWindow
+  readonly stored: StoredTable
   readonly #host: PartitionHost
   readonly #burials: Burials
   readonly #trouble: LogTrouble
   readonly #timer: LeaseTimer
-  readonly #scan = new RecordScan()
-  /** Where it begins when the log is there to be looked at. */
-  #begin: QueueCheckpoint
-  #ordered: boolean
-  #table: LeaseTable | undefined
-  /** True once the epoch of the table is stored: no lease is handed out before. */
-  #epochStored = false
-  #storedFloor: number
-  #storedChanges = -1
+  readonly #intake: Intake
   #leased = 0
-  #nextExpiryMs = Number.POSITIVE_INFINITY
   #started = false
   #closed = false
   #scheduled = false
@@ -62,10 +47,12 @@ export class QueuePartition implements Steppable {
   constructor(log: ReadablePartition, begin: QueueCheckpoint, host: PartitionHost) {
     this.log = log
     this.window = new LogWindow(log)
-    this.#begin = begin
-    this.#storedFloor = begin.floor
-    this.#ordered = host.ordered
     this.#host = host
+    this.stored = new StoredTable(log, begin, host, () => {
+      this.schedule()
+      host.reviewTakes()
+    })
+    this.#intake = new Intake(log, this.window, host)
     this.#trouble = new LogTrouble(log, host, this.#wake)
     this.#timer = new LeaseTimer(host, this.#timeUp)
     this.#burials = new Burials(this, host, this.#afterwards)
@@ -83,29 +70,25 @@ export class QueuePartition implements Steppable {
   /** True while it waits for its log, or for the store that must know of it before its first delivery. */
   get busy(): boolean {
     if (this.#closed || !this.#started) return false
-    return this.#reading || (this.log.state === 'online' && !this.#epochStored)
+    return this.#reading || (this.log.state === 'online' && !this.stored.mayLease)
   }
 
   get table(): LeaseTable | undefined {
-    return this.#table
-  }
-
-  /** Below this nothing is needed any more, also after a crash. */
-  get owedFrom(): number {
-    return Math.min(this.#storedFloor, this.#table?.floor ?? this.#storedFloor)
+    return this.stored.table
   }
 
   /** Begins work: from here on checkpoints are stored. Idempotent. */
   start(): void {
     if (this.#started || this.#closed) return
     this.#started = true
-    this.#openTable()
+    this.#open()
     this.schedule()
   }
 
   /** Ends work; leases are forgotten without a word. */
   close(): void {
     this.#closed = true
+    this.stored.close()
     this.#watch?.[Symbol.dispose]()
     this.#timer.close()
     this.#trouble.close()
@@ -134,7 +117,7 @@ export class QueuePartition implements Steppable {
 
   settle(settlement: Settlement): SettleCounts {
     const { action, lease, from, to } = settlement
-    const table = this.#table
+    const { table } = this.stored
     if (table === undefined || lease === 0) return { settled: 0, repeated: 0, lost: to - from }
     const nowMs = this.#host.nowMs()
     const { config } = this.#host
@@ -158,16 +141,16 @@ export class QueuePartition implements Steppable {
   }
 
   holds(lease: number, offset: number): boolean {
-    return this.#table?.holds(lease, offset) ?? false
+    return this.table?.holds(lease, offset) ?? false
   }
 
   heldBy(member: QueueMember): number {
-    return this.#table?.heldBy(member.number) ?? 0
+    return this.table?.heldBy(member.number) ?? 0
   }
 
   /** A member is gone. */
   leave(member: QueueMember): void {
-    const table = this.#table
+    const { table } = this.stored
     if (table === undefined) return
     table.leave(member.number)
     this.#afterwards()
@@ -176,64 +159,30 @@ export class QueuePartition implements Steppable {
 
   /** Goes on at `offset`, whatever was settled; holders lose their leases. */
   seek(offset: number): void {
-    const table = this.#table
+    const { table } = this.stored
     if (table === undefined) {
-      this.#begin = { ...this.#begin, floor: offset, settled: [], tried: [] }
+      this.stored.beginAt(offset)
       this.#host.dirty(this, true)
       return
     }
     table.seek(offset)
-    this.#nextExpiryMs = Number.POSITIVE_INFINITY
+    this.#intake.forget()
     this.#afterwards(true)
     this.schedule()
   }
 
   /** The group's settings have changed. Its order only changes while nobody holds anything. */
   configured(): void {
-    const table = this.#table
-    if (table === undefined) {
-      this.#ordered = this.#host.ordered
-      return
-    }
+    const { table } = this.stored
+    if (table === undefined) return
     table.retriesMax = this.#host.config.retriesMax
-    if (this.#ordered !== this.#host.ordered) this.#renew(table.checkpoint())
+    if (this.stored.ordered !== this.#host.ordered) this.#renew(table.checkpoint())
     this.schedule()
-  }
-
-  /** What to store, and what to do when it is stored; undefined when there is nothing new. */
-  checkpoint(): { readonly checkpoint: QueueCheckpoint; stored(): void } | undefined {
-    if (this.#closed) return undefined
-    const table = this.#table
-    if (table === undefined) {
-      const begin = this.#begin
-      return {
-        checkpoint: begin,
-        stored: () => {
-          this.#storedFloor = begin.floor
-        },
-      }
-    }
-    const { changes } = table
-    if (changes === this.#storedChanges && !table.needsBound && this.#epochStored) return undefined
-    const checkpoint = table.checkpoint()
-    return {
-      checkpoint,
-      stored: () => {
-        if (this.#table !== table) return
-        table.stored(checkpoint)
-        this.#storedFloor = checkpoint.floor
-        this.#storedChanges = changes
-        this.#epochStored = true
-        if (table.changes !== changes) this.#host.dirty(this, false)
-        this.schedule()
-        this.#host.reviewTakes()
-      },
-    }
   }
 
   describe(): QueuePartitionDescription {
     const { log } = this
-    const stands = whereItStands(log, this.#table, this.#begin)
+    const stands = whereItStands(log, this.stored)
     return {
       partition: this.index,
       paused: this.paused,
@@ -247,27 +196,18 @@ export class QueuePartition implements Steppable {
     return { topic: this.#host.topic.text, group: this.#host.group, partition: this.index }
   }
 
-  #openTable(): void {
-    if (this.#table !== undefined) return
-    if (this.log.state === 'online') this.#renew(this.#begin)
-    else this.#watchLog() // nobody knows where the log ends
+  /** The lease table; undefined while nobody knows where the log ends. */
+  #open(): LeaseTable | undefined {
+    if (this.stored.table === undefined) {
+      if (this.log.state === 'online') this.#renew(this.stored.begin)
+      else this.#watchLog()
+    }
+    return this.stored.table
   }
 
-  /** Begins a table of a new epoch with what is known; a log that lost its tail has not what lies beyond its end. */
   #renew(known: QueueCheckpoint): void {
-    const { config } = this.#host
-    const restored = clippedCheckpoint(known, this.log.stableOffset)
-    this.#ordered = this.#host.ordered
-    this.#table = new LeaseTable({
-      ordered: this.#ordered,
-      epoch: known.epoch + 1,
-      start: restored.floor,
-      retriesMax: config.retriesMax,
-      restored,
-    })
-    this.#epochStored = false
-    this.#storedChanges = -1
-    this.#nextExpiryMs = Number.POSITIVE_INFINITY
+    this.stored.renew(known)
+    this.#intake.forget()
     this.#afterwards(true)
   }
 
@@ -277,14 +217,13 @@ export class QueuePartition implements Steppable {
       this.#watchLog()
       return false
     }
-    this.#openTable()
-    const table = this.#table as LeaseTable
+    const table = this.#open() as LeaseTable
     if (this.log.stableOffset < table.nextOffset) {
       this.#lostTail(table)
       return false
     }
     this.#followStart(table)
-    if (!this.#epochStored || this.paused || this.#trouble.pausing) return false
+    if (!this.stored.mayLease || this.paused || this.#trouble.pausing) return false
     const { room } = this.#host
     const nowMs = this.#host.nowMs()
     let taker = false
@@ -299,60 +238,15 @@ export class QueuePartition implements Steppable {
       this.#host.hungry(this)
       return false
     }
-    if (table.nextOffset < this.log.stableOffset && this.#mayAdmit(table)) return this.#readAhead(table)
-    if (table.needsBound) this.#host.dirty(this, true)
-    if (this.#ordered && table.waiting > 0) this.#host.hungry(this) // others may have it
-    this.#watchLog()
-    return false
-  }
-
-  #mayAdmit(table: LeaseTable): boolean {
-    const most = lookaheadMax + this.#host.config.inFlightMax
-    return table.unsettled < most && table.failing < failingMax && table.runs < settledRunsMax
-  }
-
-  /** Admits more messages: where they come in order, those that the window holds, with their keys. */
-  #readAhead(table: LeaseTable): boolean {
-    const from = table.nextOffset
-    if (!this.#ordered) {
-      table.admit(Math.min(this.log.stableOffset, from + admittedAtOnce))
+    if (this.#intake.mayAdmit(table)) {
+      if (!this.#intake.admit(table)) return this.#read(table.nextOffset, this.#host.limits.deliveryBytesMax)
       this.#afterwards()
       return true
     }
-    const { window } = this
-    const at = window.find(from)
-    if (at === -1) return this.#read(from, this.#host.limits.deliveryBytesMax)
-    const scan = this.#scan.begin(from)
-    const nowMs = this.#host.clock.now()
-    const bytes = window.bytes.subarray(at)
-    for (const start of batchStarts(bytes)) {
-      try {
-        scan.add(bytes, start, nowMs, this.#host.expansion)
-      } catch (error) {
-        if (start > 0) break // first what comes before it
-        this.#admitUnread(table, error)
-        return true
-      }
-    }
-    table.admit(scan.to, scan.keyHashes, scan.absent)
-    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, scan.nextExpiryMs)
-    if (scan.expired.length > 0) this.#expired(table, scan.expired)
-    this.#afterwards()
-    return true
-  }
-
-  /** A batch that nobody here can decode has no keys that anybody knows of: it is given on as it is. */
-  #admitUnread(table: LeaseTable, error: unknown): void {
-    const from = table.nextOffset
-    const to = this.window.endOfBatch(from)
-    this.#host.logger.warn('a batch cannot be decoded; a queue group gets it as it is, without order', {
-      ...this.#names,
-      from,
-      to,
-      error,
-    })
-    table.admit(to)
-    this.#afterwards()
+    if (table.needsBound) this.#host.dirty(this, true)
+    if (this.stored.ordered && table.waiting > 0) this.#host.hungry(this) // others may have it
+    this.#watchLog()
+    return false
   }
 
   #give(table: LeaseTable, member: QueueMember, run: ReadyRun, nowMs: number): boolean {
@@ -383,9 +277,7 @@ export class QueuePartition implements Steppable {
         table.fail(cut.from, cut.to)
         break
       case 'cut': {
-        const expired = this.#expiredIn(cut.bytes)
-        if (expired.length > 0) this.#expired(table, expired)
-        else this.#lease(table, member, run, cut, nowMs)
+        if (!this.#intake.dropExpired(table, cut.bytes)) this.#lease(table, member, run, cut, nowMs)
       }
     }
     this.#afterwards()
@@ -427,20 +319,6 @@ export class QueuePartition implements Steppable {
     })
   }
 
-  #expiredIn(bytes: Uint8Array): readonly number[] {
-    // Ordered ones looked at their records when they admitted them.
-    const wallMs = this.#host.clock.now()
-    if (this.#ordered && wallMs < this.#nextExpiryMs) return []
-    return expiredIn(bytes, wallMs, this.#host.expansion)
-  }
-
-  #expired(table: LeaseTable, ranges: readonly number[]): void {
-    for (let i = 0; i < ranges.length; i += 2) {
-      if (this.#host.config.deadLetterExpired) table.fail(ranges[i], ranges[i + 1])
-      else table.skip(ranges[i], ranges[i + 1])
-    }
-  }
-
   /** @returns true when it is there already */
   #read(offset: number, bytesMax: number): boolean {
     let found: MaybePromise<void>
@@ -478,7 +356,7 @@ export class QueuePartition implements Steppable {
 
   /** What is lost to damage is settled, and a log that cannot be read now is tried again. */
   #readFailed(offset: number, error: unknown): boolean {
-    const table = this.#table
+    const { table } = this.stored
     const to = this.#trouble.failed(offset, error)
     if (to === undefined || table === undefined) return false
     this.#skip(table, offset, to)
@@ -520,7 +398,7 @@ export class QueuePartition implements Steppable {
 
   /** What others must be told after the table was changed, and when it has to be looked at again. */
   readonly #afterwards = (urgent = false): void => {
-    const table = this.#table
+    const { table } = this.stored
     if (table === undefined || this.#closed) return
     const { leased } = table
     const before = this.#leased
@@ -530,13 +408,13 @@ export class QueuePartition implements Steppable {
     const losses = table.takeLosses()
     if (losses.length > 0) this.#host.lost(this.index, losses)
     if (urgent || table.needsBound) this.#host.dirty(this, true)
-    else if (table.changes !== this.#storedChanges) this.#host.dirty(this, false)
+    else if (this.stored.isDirty) this.#host.dirty(this, false)
     this.#timer.arm(table.nextDueMs)
     if (leased !== before) this.#host.leasedChanged(this, leased - before)
   }
 
   readonly #timeUp = (): void => {
-    const table = this.#table
+    const { table } = this.stored
     if (table === undefined || this.#closed) return
     table.expire(this.#host.nowMs())
     this.#afterwards()

@@ -1,0 +1,128 @@
+/**
+ * The lease table of a queue partition over its lives: each begins with what is stored, under an epoch of its own that is
+ * stored before its first lease, so that leases of different lives are never taken for each other.
+ */
+import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import { LeaseTable } from '../../domain/queue/lease-table.ts'
+import type { ReadablePartition } from '../seams.ts'
+import type { PartitionHost } from './partition-host.ts'
+import { clippedCheckpoint } from './positions.ts'
+
+/** What to store, and what to do when it is stored. */
+export interface CheckpointToStore {
+  readonly checkpoint: QueueCheckpoint
+  stored(): void
+}
+
+export class StoredTable {
+  readonly #log: ReadablePartition
+  readonly #host: Pick<PartitionHost, 'config' | 'ordered'>
+  readonly #onStored: () => void
+  #begin: QueueCheckpoint
+  #table: LeaseTable | undefined
+  #ordered = false
+  #epochIsStored = false
+  /** Set by the last checkpoint of all: nothing is leased after it. */
+  #ended = false
+  #closed = false
+  #storedFloor: number
+  #storedChanges = -1
+
+  /**
+   * @param begin what was stored, or where a new group begins
+   * @param onStored called when a checkpoint of the table is stored
+   */
+  constructor(
+    log: ReadablePartition,
+    begin: QueueCheckpoint,
+    host: Pick<PartitionHost, 'config' | 'ordered'>,
+    onStored: () => void,
+  ) {
+    this.#log = log
+    this.#begin = begin
+    this.#host = host
+    this.#storedFloor = begin.floor
+    this.#onStored = onStored
+  }
+
+  /** Undefined before the first life. */
+  get table(): LeaseTable | undefined {
+    return this.#table
+  }
+
+  /** What the first life begins with. */
+  get begin(): QueueCheckpoint {
+    return this.#begin
+  }
+
+  /** True when the table keeps the messages of a key in order. */
+  get ordered(): boolean {
+    return this.#ordered
+  }
+
+  /** False until the epoch of this life is stored. */
+  get mayLease(): boolean {
+    return this.#epochIsStored && !this.#ended
+  }
+
+  /** True when there is something to store. */
+  get isDirty(): boolean {
+    return this.#table !== undefined && this.#table.changes !== this.#storedChanges
+  }
+
+  /** Below this nothing is needed any more, also after a crash. */
+  get owedFrom(): number {
+    return Math.min(this.#storedFloor, this.#table?.floor ?? this.#storedFloor)
+  }
+
+  /** Before the first life: it begins elsewhere. */
+  beginAt(offset: number): void {
+    this.#begin = { ...this.#begin, floor: offset, settled: [], tried: [] }
+  }
+
+  /** Begins a life with what is known, as far as the log reaches: one that lost its tail gives those offsets to others. */
+  renew(known: QueueCheckpoint): void {
+    const restored = clippedCheckpoint(known, this.#log.stableOffset)
+    this.#ordered = this.#host.ordered
+    this.#table = new LeaseTable({
+      ordered: this.#ordered,
+      epoch: known.epoch + 1,
+      start: restored.floor,
+      retriesMax: this.#host.config.retriesMax,
+      restored,
+    })
+    this.#epochIsStored = false
+    this.#storedChanges = -1
+  }
+
+  /** What to store now; undefined when there is nothing new. @param last nothing is leased from here on */
+  checkpoint(last: boolean): CheckpointToStore | undefined {
+    if (this.#closed) return undefined
+    this.#ended ||= last
+    const table = this.#table
+    if (table === undefined) return { checkpoint: this.#begin, stored: () => this.#beginStored() }
+    const { changes } = table
+    if (!last && this.#epochIsStored && changes === this.#storedChanges && !table.needsBound) return undefined
+    const checkpoint = table.checkpoint()
+    return {
+      checkpoint,
+      stored: () => {
+        if (this.#table !== table) return // another life has begun
+        table.stored(checkpoint)
+        this.#storedFloor = checkpoint.floor
+        this.#storedChanges = changes
+        this.#epochIsStored = true
+        this.#onStored()
+      },
+    }
+  }
+
+  /** Nothing is stored from here on. */
+  close(): void {
+    this.#closed = true
+  }
+
+  #beginStored(): void {
+    this.#storedFloor = this.#begin.floor
+  }
+}
