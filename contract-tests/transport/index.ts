@@ -3,6 +3,7 @@ import { type ContractCase, type ContractOptions, defineContract } from '../suit
 import { administrationCases } from './administration-cases.ts'
 import { consumeCases } from './consume-cases.ts'
 import { TransportContext, type TransportSetup } from './context.ts'
+import { duplicateCases } from './duplicate-cases.ts'
 import { expiryCases } from './expiry-cases.ts'
 import { lifecycleCases } from './lifecycle-cases.ts'
 import { publishCases } from './publish-cases.ts'
@@ -19,6 +20,7 @@ export const transportCases: readonly ContractCase<TransportContext>[] = [
   ...lifecycleCases,
   ...administrationCases,
   ...publishCases,
+  ...duplicateCases,
   ...consumeCases,
   ...expiryCases,
   ...scheduleCases,

@@ -61,6 +61,11 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     const batch = builder.build()
     batchBytes = batch.length
     const receipt = await link.publishBatch(topic, partition, batch, { durability })
+    const [first] = receipt.duplicates ?? []
+    if (first !== undefined) {
+      const place = { partition: first.partition, offset: first.offset }
+      return { id, ...place, durability: receipt.durability, duplicate: true }
+    }
     return { id, partition, offset: receipt.baseOffset, durability: receipt.durability }
   }
 

@@ -3,6 +3,7 @@
  * transport writes one; a protocol that the TypeScript client speaks gets it from `probeOfLink`.
  */
 import type {
+  BatchReceipt,
   CommittedOffset,
   Durability,
   GroupDescription,
@@ -61,7 +62,11 @@ export interface TransportProbe {
   publish(topic: string, message: OutgoingMessage, durability?: Durability): Promise<PublishReceipt>
   publishMany(topic: string, messages: readonly OutgoingMessage[]): Promise<readonly PublishResult[]>
   /** One record batch as it is; rejects with RTK_NOT_SUPPORTED where `supports.batches` is false. */
-  publishBatch(topic: string, partition: number, batch: Uint8Array): Promise<{ readonly baseOffset: number }>
+  publishBatch(
+    topic: string,
+    partition: number,
+    batch: Uint8Array,
+  ): Promise<Pick<BatchReceipt, 'baseOffset' | 'duplicate'>>
   subscribe(topic: string, options: ProbeSubscribeOptions, sink: ProbeSink): Promise<ProbeSubscription>
   fetch(
     topic: string,
