@@ -108,13 +108,14 @@ class DeliveryService implements Delivery {
 
   async stop(reason: RatatoskrError): Promise<void> {
     this.#stopReason = reason
-    const queuesStored = this.#queues.stop()
+    // While the tables are there to be stored; nobody gets in any more, and the sessions are closed.
+    const queuesStored = await settledResult(this.#queues.stop(this.#topics.values()))
     for (const state of this.#topics.values()) state.close(reason)
     this.#topics.clear()
     this.#stored.clear()
     this.#runner.stop()
     await this.#offsets.idle()
-    await queuesStored
+    if (queuesStored.status === 'rejected') throw queuesStored.reason
   }
 
   subscribe(
@@ -308,6 +309,11 @@ class DeliveryService implements Delivery {
     for (const feed of this.#readFeeds) feed.dropShared()
     this.#readFeeds = []
   }
+}
+
+async function settledResult(promise: Promise<void>): Promise<PromiseSettledResult<void>> {
+  const [result] = await Promise.allSettled([promise])
+  return result
 }
 
 /** @throws RTK_INVALID_ARGUMENT */

@@ -67,9 +67,10 @@ export class Checkpoints {
     await this.#write(Number.POSITIVE_INFINITY)
   }
 
-  /** Stores everything, and nothing after it. @throws what the state store throws */
-  async stop(): Promise<void> {
+  /** Stores all of these for the last time; nothing is leased after it. @throws what the state store throws */
+  async stop(partitions: Iterable<readonly [QueuePartition, CheckpointSource]>): Promise<void> {
     this.#stopped = true
+    for (const [partition, source] of partitions) this.#dirty.set(partition, { source, dueMs: 0 })
     this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
     this.#timerDueMs = Number.POSITIVE_INFINITY

@@ -27,8 +27,8 @@ export interface QueueParts {
   useDeadLetters(deadLetters: DeadLetters): void
   /** Loads what is stored. */
   start(): Promise<void>
-  /** Stores what has changed; from the call on nothing more is. @throws what the state store throws */
-  stop(): Promise<void>
+  /** Stores what the groups of these topics have come to; from the call on nobody is given anything. @throws what the state store throws */
+  stop(states: Iterable<TopicState>): Promise<void>
   /** Gives a topic the groups that it had. */
   restore(state: TopicState): void
   forgetTopic(topicId: string): Promise<void>
@@ -82,10 +82,10 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
       stored = await store.load(clock.now())
       checkpoints.start()
     },
-    async stop() {
+    async stop(states) {
       windows.stop()
       stored.clear()
-      await checkpoints.stop()
+      await checkpoints.stop(service.started(states))
       await store.idle()
     },
     restore(state) {

@@ -14,13 +14,13 @@ export const beginAt = (offset: number): QueueCheckpoint => ({
 })
 
 /**
- * The same without what lies at or beyond `end`: a log that lost its tail gives those offsets to other messages. What was
- * delivered of them is not in doubt then: they are new.
+ * The same without what lies at or beyond `end`, where the log ends: what will be stored there is new, whatever was known of
+ * those offsets before the log lost its tail, and however far the bound of deliveries was ahead.
  */
 export function clippedCheckpoint(checkpoint: QueueCheckpoint, end: number): QueueCheckpoint {
   const { floor, epoch, deliveryBound, settled, tried } = checkpoint
   const last = Math.max(settled.at(-1) ?? 0, tried.at(-1)?.to ?? 0, floor)
-  if (last <= end) return checkpoint
+  if (last <= end && deliveryBound <= end) return checkpoint
   return {
     floor: Math.min(floor, end),
     epoch,

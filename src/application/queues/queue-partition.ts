@@ -62,6 +62,10 @@ export class QueuePartition implements Steppable {
     return this.log.index
   }
 
+  get isStarted(): boolean {
+    return this.#started
+  }
+
   /** True while it is in the ring. */
   get scheduled(): boolean {
     return this.#scheduled
@@ -231,7 +235,9 @@ export class QueuePartition implements Steppable {
       for (const member of this.#host.takers(this)) {
         taker = true
         const run = table.next(member.number, Math.min(member.messagesLeft, room), nowMs)
-        if (run !== undefined) return this.#give(table, member, run, nowMs)
+        if (run === undefined) continue
+        if (member.autoAck && run.redelivered && run.attempt === 1) return this.#passOver(table, run)
+        return this.#give(table, member, run, nowMs)
       }
     }
     if (!taker) {
@@ -281,6 +287,20 @@ export class QueuePartition implements Steppable {
       }
     }
     this.#afterwards()
+    return true
+  }
+
+  /** What may have been delivered before a crash is not delivered again to who wants everything at most once. */
+  #passOver(table: LeaseTable, { from, to }: ReadyRun): boolean {
+    this.#host.logger.warn(
+      'messages that may have been delivered before are not delivered again: at most once',
+      {
+        ...this.#names,
+        from,
+        to,
+      },
+    )
+    this.#skip(table, from, to)
     return true
   }
 

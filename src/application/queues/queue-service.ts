@@ -32,13 +32,14 @@ import { boundOf, partitionOf, partitionsOf, resolvePosition } from '../delivery
 import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
-import type { Checkpoints } from './checkpoints.ts'
+import type { CheckpointSource, Checkpoints } from './checkpoints.ts'
 import type { Liveness } from './liveness.ts'
 import type { QueueShared } from './partition-host.ts'
 import { beginAt } from './positions.ts'
 import { type MemberHost, PushedMember } from './pushed-member.ts'
 import { QueueGroup } from './queue-group.ts'
 import type { QueueMember } from './queue-member.ts'
+import type { QueuePartition } from './queue-partition.ts'
 import type { QueueRecord, QueueStore, StoredQueues } from './queue-store.ts'
 import { assertSettlements } from './settlements.ts'
 import { TakingMember } from './taking-member.ts'
@@ -73,6 +74,18 @@ export class QueueService implements Queues {
   restore(state: TopicState, stored: StoredQueues): void {
     for (const [name, { record, checkpoints }] of stored) {
       state.queues.set(name, new QueueGroup(name, record, checkpoints, this.#groupHost(state, name)))
+    }
+  }
+
+  /** Every partition that has begun work, of the groups of these topics. */
+  *started(
+    states: Iterable<TopicState>,
+  ): Generator<readonly [QueuePartition, CheckpointSource], void, undefined> {
+    for (const state of states) {
+      for (const group of state.queues.values()) {
+        const source = { topicId: state.topic.id, group: group.name, intervalMs: 0 }
+        for (const partition of group.partitions) if (partition.isStarted) yield [partition, source]
+      }
     }
   }
 

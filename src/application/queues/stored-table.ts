@@ -103,7 +103,7 @@ export class StoredTable {
     if (table === undefined) return { checkpoint: this.#begin, stored: () => this.#beginStored() }
     const { changes } = table
     if (!last && this.#epochIsStored && changes === this.#storedChanges && !table.needsBound) return undefined
-    const checkpoint = table.checkpoint()
+    const checkpoint = table.checkpoint(this.#ended)
     return {
       checkpoint,
       stored: () => {

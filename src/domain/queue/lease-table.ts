@@ -324,14 +324,16 @@ export class LeaseTable implements LeaseTableApi {
     return this.#ends.takeLosses()
   }
 
-  checkpoint(): QueueCheckpoint {
+  checkpoint(last = false): QueueCheckpoint {
     const { settled: runs, tried } = collectRuns(this.#states, this.#deliveries, this.#delays)
     this.#restored.appendTo(runs, tried, this.#states.nextOffset)
     return {
       floor: this.#states.floor,
       // The next epoch is taken when the counter is used up: it must be stored by then.
       epoch: this.#counter < TWO_31 ? this.#epoch : this.#epoch + 1,
-      deliveryBound: Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + this.#boundStep),
+      deliveryBound: last
+        ? Math.max(this.#doubtBound, this.#ready.freshAt)
+        : Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + this.#boundStep),
       settled: runs,
       tried,
     }

@@ -175,8 +175,11 @@ export interface LeaseTableApi {
   /** Losses since the last call. */
   takeLosses(): readonly Loss[]
 
-  /** What to store. Its delivery bound is ahead of `deliveryBound`. */
-  checkpoint(): QueueCheckpoint
+  /**
+   * What to store. Its delivery bound is ahead of `deliveryBound`.
+   * @param last nothing is leased after it: then nothing is in doubt that was not delivered
+   */
+  checkpoint(last?: boolean): QueueCheckpoint
 
   /** The checkpoint is stored: `next` may go up to its delivery bound. A table without `restored` delivers nothing before. */
   stored(checkpoint: QueueCheckpoint): void
