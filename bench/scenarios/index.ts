@@ -9,6 +9,7 @@ import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
 import { queueTable } from './queue-table.ts'
 import { recovery } from './recovery.ts'
+import { scheduled } from './scheduled.ts'
 import { singleAcks } from './single-acks.ts'
 import { storeSoak } from './store-soak.ts'
 import { streamScenario } from './stream.ts'
@@ -29,5 +30,6 @@ export const scenarios: readonly Scenario[] = [
   eventLoop,
   storeSoak,
   queueTable,
+  scheduled,
   checksumScenario,
 ]

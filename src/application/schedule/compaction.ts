@@ -12,7 +12,7 @@ import type { ScheduleState } from './schedule-state.ts'
 import { readScheduled, waitingRecord } from './scheduled-record.ts'
 
 /** The log may be so much larger than twice what waits in it. */
-const slackBytes = 64 * 1024 * 1024
+const slackBytes = 16 * 1024 * 1024
 const stepMessages = 1_000
 const stepBytes = 1024 * 1024
 
@@ -33,12 +33,18 @@ export const isSparse = ({ log, index, positions }: ScheduleState): boolean =>
 /**
  * Writes the oldest messages of the log again at its end. Nothing may be delivered meanwhile; what is being moved is not
  * in the heap.
- * @returns false when nothing could be moved
+ * @param endOffset what is from here on stays
+ * @returns false when nothing was moved
  * @throws what reading and writing the log throws; then nothing has changed
  */
-export async function moveOldest(state: ScheduleState, parts: CompactionParts): Promise<boolean> {
+export async function moveOldest(
+  state: ScheduleState,
+  endOffset: number,
+  parts: CompactionParts,
+): Promise<boolean> {
   const { index, log, positions } = state
-  const slots = index.oldest(stepMessages).filter((slot) => index.waits(slot))
+  const oldest = index.oldest(stepMessages)
+  const slots = oldest.filter((slot) => index.waits(slot) && index.offsetOf(slot) < endOffset)
   for (const slot of slots) index.withdraw(slot)
   try {
     const nowMs = parts.platform.clock.now()

@@ -57,6 +57,8 @@ const checkpointDelayMs = 100
 const timerMsMin = 10_000
 const timerMsMax = 60_000
 const timerShare = 1_000
+/** A log is gone through again when it has grown by so much. */
+const compactionStepBytes = 16 * 1024 * 1024
 const retry = { baseMs: 100, maxMs: 10_000 }
 
 export class Scheduler {
@@ -76,6 +78,10 @@ export class Scheduler {
   #failures = 0
   #retryAtMs = 0
   #truncatedTo = 0
+  /** Where a pass through the log ends that lets go of its start; undefined while there is none. */
+  #compactTo: number | undefined
+  /** The next pass begins when the log has grown to this. */
+  #compactAboveBytes = 0
   /** Resolves when what is being moved in the log is back in the index. */
   #moving: Promise<unknown> | undefined
 
@@ -102,6 +108,8 @@ export class Scheduler {
     this.#failures = 0
     this.#retryAtMs = 0
     this.#truncatedTo = 0
+    this.#compactTo = undefined
+    this.#compactAboveBytes = 0
     if (this.#parts.topics.get(scheduledTopicRef) === undefined) return
     await this.#open().catch((error: unknown) => this.#failed(error))
     this.#arm()
@@ -333,7 +341,7 @@ export class Scheduler {
 
   /** Delivers until nothing is due any more. */
   async #deliver(): Promise<void> {
-    const { platform, limits, offer } = this.#parts
+    const { platform } = this.#parts
     if (platform.clock.monotonic() < this.#retryAtMs) return
     if (this.#state === undefined) await this.#open()
     const breather = new Breather(platform.clock)
@@ -343,27 +351,42 @@ export class Scheduler {
       if (this.#topicOf(topicId) === undefined) state.dropAll(topicId, platform.logger)
     }
     while (this.#running) {
-      const delivered = await deliveries.round()
-      if (!delivered) {
-        if (!isSparse(state)) return
-        const durability = offer.strongest
-        const moved = moveOldest(state, { platform, limits, durability, breather })
-        this.#moving = moved.catch(() => {})
-        try {
-          if (!(await moved)) return
-        } finally {
-          this.#moving = undefined
-        }
-      }
+      if (!(await deliveries.round()) && !(await this.#compact(state, breather))) return
       await breather.pause()
     }
+  }
+
+  /** Moves some of what waits at the start of the log to its end, when that is worth while. @returns true when there is more to do */
+  async #compact(state: ScheduleState, breather: Breather): Promise<boolean> {
+    const { platform, limits, offer } = this.#parts
+    if (!isSparse(state) || state.log.sizeBytes < this.#compactAboveBytes) return false
+    // One pass goes as far as the log went when it began: what it moves is not moved again.
+    this.#compactTo ??= state.log.endOffset
+    const moved = moveOldest(state, this.#compactTo, {
+      platform,
+      limits,
+      durability: offer.strongest,
+      breather,
+    })
+    this.#moving = moved.catch(() => {})
+    let more: boolean
+    try {
+      more = await moved
+    } finally {
+      this.#moving = undefined
+    }
+    await this.#checkpoint()
+    if (more) return true
+    this.#compactTo = undefined
+    this.#compactAboveBytes = state.log.sizeBytes + compactionStepBytes
+    return false
   }
 
   #failed(error: unknown): void {
     const { clock, logger, random } = this.#parts.platform
     this.#retryAtMs = clock.monotonic() + backoffDelayMs(this.#failures, retry, random.next())
     if (this.#failures++ === 0) {
-      logger.error('the log of scheduled messages cannot be read; it is tried again, and what is due waits', {
+      logger.error('scheduled messages cannot be read or moved; it is tried again, and what is due waits', {
         error,
       })
     }
