@@ -81,6 +81,7 @@ class DeliveryService implements Delivery {
       admission: this.#admission,
       runner: this.#runner,
       state: (topic) => this.#state(topic),
+      states: () => this.#topics.values(),
     })
   }
 
@@ -109,7 +110,7 @@ class DeliveryService implements Delivery {
   async stop(reason: RatatoskrError): Promise<void> {
     this.#stopReason = reason
     // While the tables are there to be stored; nobody gets in any more, and the sessions are closed.
-    const queuesStored = await settledResult(this.#queues.stop(this.#topics.values()))
+    const queuesStored = await settledResult(this.#queues.stop())
     for (const state of this.#topics.values()) state.close(reason)
     this.#topics.clear()
     this.#stored.clear()

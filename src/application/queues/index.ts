@@ -6,6 +6,7 @@ import type { Runner } from '../delivery/runner.ts'
 import type { TopicState } from '../delivery/topic-state.ts'
 import type { DeadLetters, Hooks, LiveTopic } from '../seams.ts'
 import { Checkpoints } from './checkpoints.ts'
+import { type ExpiringGroup, GroupExpiry } from './group-expiry.ts'
 import { Liveness } from './liveness.ts'
 import { QueueService } from './queue-service.ts'
 import { QueueStore, type StoredQueues } from './queue-store.ts'
@@ -19,6 +20,8 @@ export interface QueueDependencies {
   readonly admission: Admission
   readonly runner: Runner
   state(topic: LiveTopic): TopicState
+  /** Those that were asked for. */
+  states(): Iterable<TopicState>
 }
 
 /** Queue groups as the broker's delivery drives them. */
@@ -27,8 +30,8 @@ export interface QueueParts {
   useDeadLetters(deadLetters: DeadLetters): void
   /** Loads what is stored. */
   start(): Promise<void>
-  /** Stores what the groups of these topics have come to; from the call on nobody is given anything. @throws what the state store throws */
-  stop(states: Iterable<TopicState>): Promise<void>
+  /** Stores what groups have come to; from the call on nobody is given anything. @throws what the state store throws */
+  stop(): Promise<void>
   /** Gives a topic the groups that it had. */
   restore(state: TopicState): void
   forgetTopic(topicId: string): Promise<void>
@@ -73,6 +76,11 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
     },
     state: dependencies.state,
   })
+  function* expiring(): Generator<ExpiringGroup, void, undefined> {
+    yield* service.expiring(dependencies.states())
+    for (const [topicId, queues] of stored) yield* expiringOf(topicId, queues, store)
+  }
+  const expiry = new GroupExpiry(clock, logger, expiring)
   return {
     service,
     useDeadLetters(given) {
@@ -81,11 +89,13 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
     async start() {
       stored = await store.load(clock.now())
       checkpoints.start()
+      expiry.start()
     },
-    async stop(states) {
+    async stop() {
+      expiry.stop()
       windows.stop()
       stored.clear()
-      await checkpoints.stop(service.started(states))
+      await checkpoints.stop(service.started(dependencies.states()))
       await store.idle()
     },
     restore(state) {
@@ -99,5 +109,20 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
         await store.removeTopic(topicId)
       }
     },
+  }
+}
+
+/** Groups of a topic that nobody has asked about yet. */
+function* expiringOf(
+  topicId: string,
+  queues: StoredQueues,
+  store: QueueStore,
+): Generator<ExpiringGroup, void, undefined> {
+  for (const [name, { record }] of queues) {
+    const remove = async (): Promise<void> => {
+      await store.remove(topicId, name)
+      queues.delete(name)
+    }
+    yield { topicId, name, record, inUse: false, touch: () => {}, remove }
   }
 }

@@ -258,6 +258,27 @@ describe('a group', () => {
     await expect(bench.describe()).rejects.toMatchObject({ code: 'RTK_GROUP_NOT_FOUND' })
   })
 
+  it('is forgotten when nobody has used it for as long as its settings say, and not before', async () => {
+    const bench = await QueueBench.start()
+    const config = { ...shared, groupExpiryMs: 3_600_000 }
+    const exists = async (): Promise<boolean> => (await bench.session.listGroups('orders')).includes('g')
+    const sink = await bench.join({ config })
+    await bench.session.createQueue('orders', 'kept', { ...config, groupExpiryMs: -1 })
+    await bench.pass(7_200_000)
+    await bench.crash() // with a member, two hours after it was made
+    await bench.pass(1_200_000)
+    expect(await exists()).toBe(true)
+    const again = await bench.join()
+    await again.subscription.close()
+    expect(sink.ends).toHaveLength(1)
+    await bench.pass(3_540_000)
+    expect(await exists()).toBe(true)
+    await bench.restart() // nobody asks about the topic any more
+    await bench.pass(600_000)
+    expect(await bench.session.listGroups('orders')).toEqual(['kept'])
+    expect(bench.bench.state.keys.filter((key) => key.includes('/g'))).toEqual([])
+  })
+
   it('goes with its topic', async () => {
     const bench = await QueueBench.start()
     const sink = await bench.join({ config: shared })

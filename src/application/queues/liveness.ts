@@ -79,6 +79,7 @@ export class Liveness {
       new RatatoskrError(
         'RTK_LEASE_LOST',
         `${member.name} gave no sign of life for ${silentMs} ms; members must within ${this.#timeoutMs} ms (memberTimeoutMs)`,
+        { details: { silentMs } }, // tells it from one whose name another has taken: this one may join again
       ),
     )
   }

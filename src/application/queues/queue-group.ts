@@ -132,7 +132,7 @@ export class QueueGroup {
     if (!replaced) this.#members.delete(member.name)
     this.#turns.delete(member)
     if (this.#closed) return
-    if (this.#members.size === 0) this.#used()
+    if (this.#members.size === 0) this.used()
     for (const partition of this.partitions) partition.leave(member)
     if (!replaced) this.#rebalance() // otherwise with the one that takes its place
     this.#feedAll()
@@ -245,8 +245,8 @@ export class QueueGroup {
     this.#record = record
   }
 
-  /** Remembers when it was used last. What is lost of that only lets the group live longer. */
-  #used(): void {
+  /** Remembers when it was used last. */
+  used(): void {
     const usedAtMs = this.#host.shared.clock.now()
     this.#change({ usedAtMs }).catch((error) =>
       this.#host.shared.logger.warn('when a queue group was used last was not stored', {

@@ -33,6 +33,7 @@ import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
 import type { CheckpointSource, Checkpoints } from './checkpoints.ts'
+import type { ExpiringGroup } from './group-expiry.ts'
 import type { Liveness } from './liveness.ts'
 import type { QueueShared } from './partition-host.ts'
 import { beginAt } from './positions.ts'
@@ -74,6 +75,22 @@ export class QueueService implements Queues {
   restore(state: TopicState, stored: StoredQueues): void {
     for (const [name, { record, checkpoints }] of stored) {
       state.queues.set(name, new QueueGroup(name, record, checkpoints, this.#groupHost(state, name)))
+    }
+  }
+
+  /** The groups of these topics, for their expiry. */
+  *expiring(states: Iterable<TopicState>): Generator<ExpiringGroup, void, undefined> {
+    for (const state of states) {
+      for (const group of state.queues.values()) {
+        yield {
+          topicId: state.topic.id,
+          name: group.name,
+          record: group.record,
+          inUse: group.memberCount > 0,
+          touch: () => group.used(),
+          remove: () => this.delete(state, group),
+        }
+      }
     }
   }
 
