@@ -58,7 +58,7 @@ export function fetchedWriter(
 const noBytes = new Uint8Array(0)
 
 /** Bytes of messages that go out in one response, unless a single one is larger: far below what gRPC clients take by default. */
-const packedBytesMax = 64 * 1024
+export const packedBytesMax = 64 * 1024
 /** What a message takes beside its payload, key and headers, about. */
 const messageOverheadBytes = 128
 
@@ -109,13 +109,14 @@ export class MessagePacker {
   }
 }
 
-function messageToProto(message: Message): proto.Message {
+export function messageToProto(message: Message): proto.Message {
   const { id, topic, partition, offset, timestampMs, expiresAtMs, key, payload } = message
   const headers = message.headers.map(([name, value]) => ({ name, value }))
   return { id, topic, partition, offset, timestampMs, expiresAtMs, key, headers, payload }
 }
 
-function sizeOf({ key, headers, payload }: proto.Message): number {
+/** About how many bytes a message takes. */
+export function sizeOf({ key, headers, payload }: proto.Message): number {
   let size = messageOverheadBytes + payload.length + (key?.length ?? 0)
   for (const { name, value } of headers) size += name.length + value.length
   return size

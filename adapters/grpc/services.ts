@@ -31,7 +31,7 @@ import { errorToProto } from './status.ts'
 const inTopic = (topic: TopicDescription): { topic: proto.Topic } => ({ topic: topicToProto(topic) })
 
 /** The handlers of a service, without the index signature that grpc-js gives its type. */
-type Handlers<Server, Except extends string = never> = {
+export type Handlers<Server, Except extends string = never> = {
   [Method in keyof Server as string extends Method
     ? never
     : Method extends Except

@@ -16,10 +16,12 @@ import * as proto from 'ratatoskr/proto'
 import { type CallHost, type OpenStream, tolerant } from './calls.ts'
 import { Connections } from './connections.ts'
 import { consume } from './consume.ts'
+import { consumeLeases } from './consume-leases.ts'
 import { healthService } from './health.ts'
 import { makeInjector, makeServer } from './http2-server.ts'
 import { legacyService } from './legacy.ts'
 import { produce } from './produce.ts'
+import { queueService } from './queue-service.ts'
 import { brokerService, groupService, messageService, topicService } from './services.ts'
 
 /** Where the gRPC transport listens, and how. */
@@ -133,6 +135,8 @@ class GrpcTransport implements Transport {
     server.addService(tolerant(proto.TopicServiceService), topicService(host))
     server.addService(tolerant(dataPlane(proto.MessageServiceService)), messages)
     server.addService(tolerant(proto.GroupServiceService), groupService(host, broker))
+    const queues = { ...queueService(host, broker), consume: consumeLeases(host, broker) }
+    server.addService(tolerant(leasePlane(proto.QueueServiceService)), queues)
     server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
     server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
     const health = healthDefinition as ServiceDefinition
@@ -145,13 +149,21 @@ const serviceNames = [
   'ratatoskr.v1.TopicService',
   'ratatoskr.v1.MessageService',
   'ratatoskr.v1.GroupService',
+  'ratatoskr.v1.QueueService',
   'ratatoskr.v1.BrokerService',
   'ratatoskr.MessageBroker',
 ]
 
+const asIs = (bytes: Buffer): Buffer => bytes
+
+/** `QueueService`, whose stream writes bytes that are already a message. */
+const leasePlane = (service: typeof proto.QueueServiceService): ServiceDefinition => ({
+  ...service,
+  consume: { ...service.consume, responseSerialize: asIs },
+})
+
 /** `MessageService` with the codecs of the data plane: streams write bytes that are already a message. */
 function dataPlane(service: typeof proto.MessageServiceService): ServiceDefinition {
-  const asIs = (bytes: Buffer): Buffer => bytes
   return {
     ...service,
     produce: {

@@ -7,20 +7,29 @@ import type {
   BrokerStats,
   CallOptions,
   CommitRequest,
+  ConsumeOptions,
   FetchRequest,
   GroupDescription,
+  LeasedSubscription,
+  LeaseSink,
   OutgoingMessage,
   PartitionOffset,
   ProducerIdentity,
   PublishOptions,
   PublishResult,
+  QueueConfig,
+  QueueDescription,
   RatatoskrError,
   ScheduledPage,
   ScheduledRequest,
   SeekRequest,
+  SettleRequest,
+  SettleResult,
   StartPosition,
   SubscribeOptions,
   Subscription,
+  Taken,
+  TakeRequest,
   TopicChanges,
   TopicConfig,
   TopicCreated,
@@ -45,6 +54,7 @@ import {
 } from './grpc-convert.ts'
 import { GrpcProducer } from './grpc-producer.ts'
 import { outgoingToProto, publishResultFromProto } from './grpc-publish.ts'
+import { GrpcQueues } from './grpc-queues.ts'
 import { GrpcSubscription } from './grpc-subscription.ts'
 
 const topics = proto.TopicServiceService
@@ -60,7 +70,12 @@ export const openGrpcLink: OpenLink = async (url: URL, options: LinkOptions): Pr
     const askedAtMs = clock.monotonic()
     const { batchBytesMax, timeMs } = await channel.unary(brokers.getSession, {}, options.signal)
     const brokerNow = brokerClock(clock, askedAtMs, timeMs)
-    return new GrpcLink(channel, new GrpcProducer(channel, batchBytesMax), brokerNow)
+    return new GrpcLink(
+      channel,
+      new GrpcProducer(channel, batchBytesMax),
+      new GrpcQueues(channel, clock),
+      brokerNow,
+    )
   } catch (error) {
     await channel.close()
     throw error
@@ -71,10 +86,12 @@ class GrpcLink implements Link {
   readonly brokerNow: BrokerNow
   readonly #channel: GrpcChannel
   readonly #producer: GrpcProducer
+  readonly #queues: GrpcQueues
 
-  constructor(channel: GrpcChannel, producer: GrpcProducer, brokerNow: BrokerNow) {
+  constructor(channel: GrpcChannel, producer: GrpcProducer, queues: GrpcQueues, brokerNow: BrokerNow) {
     this.#channel = channel
     this.#producer = producer
+    this.#queues = queues
     this.brokerNow = brokerNow
   }
 
@@ -180,6 +197,47 @@ class GrpcLink implements Link {
 
   async deleteGroup(topic: string, group: string): Promise<void> {
     await this.#call(groups.deleteGroup, { topic, group })
+  }
+
+  async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
+    return this.#queues.consume(topic, options, sink)
+  }
+
+  take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
+    return this.#queues.take(topic, request, call)
+  }
+
+  settle(topic: string, request: SettleRequest): Promise<readonly SettleResult[]> {
+    return this.#queues.settle(topic, request)
+  }
+
+  heartbeat(topic: string, group: string, member: string): Promise<void> {
+    return this.#queues.heartbeat(topic, group, member)
+  }
+
+  leaveQueue(topic: string, group: string, member: string): Promise<void> {
+    return this.#queues.leave(topic, group, member)
+  }
+
+  createQueue(
+    topic: string,
+    group: string,
+    config?: Partial<QueueConfig>,
+    from?: StartPosition,
+  ): Promise<QueueDescription> {
+    return this.#queues.create(topic, group, config, from)
+  }
+
+  alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+    return this.#queues.alter(topic, group, changes)
+  }
+
+  describeQueue(topic: string, group: string): Promise<QueueDescription> {
+    return this.#queues.describe(topic, group)
+  }
+
+  pauseQueue(topic: string, group: string, paused: boolean, partitions?: readonly number[]): Promise<void> {
+    return this.#queues.pause(topic, group, paused, partitions)
   }
 
   async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {

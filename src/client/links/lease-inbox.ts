@@ -1,6 +1,7 @@
 /**
  * Hands what comes from a broker to a `LeaseSink`, in the order in which it came and one call after the other. While the sink
- * is full, deliveries wait here: they are no more than the credit that its owner gave. What is lost is told all the same.
+ * is full, deliveries wait here: they are no more than the credit that its owner gave. What is lost of those before them is
+ * told all the same.
  */
 import type {
   Clock,
@@ -37,8 +38,13 @@ export class LeaseInbox {
     this.#push({ batch, cameMs: this.#clock.monotonic() })
   }
 
+  /** Tells at once of what was handed over, and of what waits here once it was. */
   lost(ranges: readonly LeaseRange[], reason: LeaseLossReason): void {
-    this.#tell(() => this.#sink.lost(ranges, reason))
+    const waits = ranges.filter((range) => this.#calls.some(({ batch }) => isOf(range, batch)))
+    const known = waits.length === 0 ? ranges : ranges.filter((range) => !waits.includes(range))
+    if (known.length > 0)
+      this.#push({ batch: undefined, tell: () => this.#sink.lost(known, reason) }, 'first')
+    if (waits.length > 0) this.#tell(() => this.#sink.lost(waits, reason))
   }
 
   assigned(partitions: readonly number[]): void {
@@ -61,9 +67,10 @@ export class LeaseInbox {
     this.#push({ batch: undefined, tell })
   }
 
-  #push(call: Call): void {
+  #push(call: Call, place: 'first' | 'last' = 'last'): void {
     if (this.#ended) return
-    this.#calls.push(call)
+    if (place === 'first') this.#calls.unshift(call)
+    else this.#calls.push(call)
     this.#work()
   }
 
@@ -116,3 +123,6 @@ export class LeaseInbox {
     }
   }
 }
+
+const isOf = ({ partition, lease }: LeaseRange, batch: LeasedBatch | undefined): boolean =>
+  batch?.partition === partition && batch.lease === lease

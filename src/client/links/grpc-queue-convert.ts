@@ -1,0 +1,190 @@
+/** Between the plain data of a link and the messages of `QueueService`, for the client's side. */
+import * as proto from '../../../proto/index.ts'
+import {
+  type ConsumeOptions,
+  type LeasedBatch,
+  type LeaseLossReason,
+  type QueueConfig,
+  type QueueCredit,
+  type QueueDescription,
+  quoteForMessage,
+  RatatoskrError,
+  type RetryPolicy,
+  type Settlement,
+  type SettleResult,
+  type Sharing,
+  settlementActions,
+  sharings,
+} from '../../ports/index.ts'
+import { positionToProto } from './grpc-convert.ts'
+import { errorFromProto } from './grpc-errors.ts'
+
+const sharingNumbers = {
+  partitioned: proto.Sharing.SHARING_PARTITIONED,
+  shared: proto.Sharing.SHARING_SHARED,
+  keyShared: proto.Sharing.SHARING_KEY_SHARED,
+} as const satisfies Record<Sharing, proto.Sharing>
+
+const actionNumbers = {
+  ack: proto.SettlementAction.SETTLEMENT_ACTION_ACK,
+  nack: proto.SettlementAction.SETTLEMENT_ACTION_NACK,
+  extend: proto.SettlementAction.SETTLEMENT_ACTION_EXTEND,
+  terminate: proto.SettlementAction.SETTLEMENT_ACTION_TERMINATE,
+  release: proto.SettlementAction.SETTLEMENT_ACTION_RELEASE,
+} as const satisfies Record<Settlement['action'], proto.SettlementAction>
+
+const lossReasons: readonly (LeaseLossReason | undefined)[] = [undefined, 'timeout', 'order', 'seek', 'moved']
+
+/** What is lost for a reason of a later version is lost all the same. */
+export const lossReasonFromProto = (value: number): LeaseLossReason => lossReasons[value] ?? 'moved'
+
+/** The settings that a queue group has, as the message has them. */
+const settingNames = [
+  'ackTimeoutMs',
+  'retriesMax',
+  'deadLetterTopic',
+  'deadLetterRetentionMs',
+  'deadLetterExpired',
+  'inFlightMax',
+  'checkpointIntervalMs',
+  'groupExpiryMs',
+] as const satisfies readonly (keyof proto.QueueConfig)[]
+
+/** @throws RTK_INVALID_ARGUMENT for settings and words that do not exist, which would be lost on the way without a word */
+export function queueConfigToProto(config: Partial<QueueConfig>): proto.QueueConfig {
+  const message: proto.QueueConfig = {
+    sharing: sharingToProto(config.sharing),
+    retry: config.retry === undefined ? undefined : retryToProto(config.retry),
+  }
+  for (const [name, value] of Object.entries(config)) {
+    if (name === 'sharing' || name === 'retry') continue
+    if (!(settingNames as readonly string[]).includes(name)) {
+      const known = ['sharing', 'retry', ...settingNames].join(', ')
+      throw invalid(`${quoteForMessage(name)} is no setting of a queue group; they are ${known}`)
+    }
+    Object.assign(message, { [name]: value })
+  }
+  return message
+}
+
+function sharingToProto(sharing: Sharing | undefined): proto.Sharing {
+  if (sharing === undefined) return proto.Sharing.SHARING_UNSPECIFIED
+  if (sharings.includes(sharing)) return sharingNumbers[sharing]
+  throw invalid(`sharing must be one of ${sharings.join(', ')}, got ${quoteForMessage(sharing)}`)
+}
+
+function retryToProto(retry: RetryPolicy): proto.RetryPolicy {
+  switch (retry.kind) {
+    case 'fixed':
+      return { fixed: retry }
+    case 'linear':
+      return { linear: retry }
+    case 'exponential':
+      return { exponential: retry }
+    case 'list':
+      return { list: { delaysMs: [...retry.delaysMs] } }
+    default:
+      throw invalid('retry must be a policy of kind fixed, linear, exponential or list')
+  }
+}
+
+/** @throws RTK_FRAME_MALFORMED when something is missing */
+export function queueConfigFromProto(config: proto.QueueConfig | undefined): QueueConfig {
+  if (config === undefined) throw malformed('the broker described a queue group without its settings')
+  const sharing = sharings.find((one) => sharingNumbers[one] === config.sharing)
+  if (sharing === undefined) throw malformed(`the broker named sharing ${config.sharing}`)
+  const settings = Object.fromEntries(settingNames.map((name) => [name, config[name]]))
+  return {
+    ...(settings as Omit<QueueConfig, 'sharing' | 'retry'>),
+    sharing,
+    retry: retryFromProto(config.retry),
+  }
+}
+
+function retryFromProto(retry: proto.RetryPolicy = {}): RetryPolicy {
+  const { fixed, linear, exponential, list } = retry
+  if (fixed !== undefined) return { kind: 'fixed', ...fixed }
+  if (linear !== undefined) return { kind: 'linear', ...linear }
+  if (exponential !== undefined) return { kind: 'exponential', ...exponential }
+  if (list !== undefined) return { kind: 'list', ...list }
+  throw malformed('the broker named a retry policy that this client does not know')
+}
+
+/** @throws RTK_INVALID_ARGUMENT for what is no whole number: it could not be written, which would end the stream */
+export const creditToProto = ({ messages, bytes }: QueueCredit): proto.LeaseCredit => ({
+  messages: optionalWhole('messages', messages),
+  bytes: optionalWhole('bytes', bytes),
+})
+
+/** What joining and taking have in common. */
+export const memberToProto = (
+  topic: string,
+  { group, member, from, config, autoAck }: Omit<ConsumeOptions, 'credit'>,
+): Omit<proto.OpenLeases, 'credit'> => ({
+  topic,
+  group,
+  member: member ?? '',
+  from: from === undefined ? undefined : positionToProto(from),
+  config: config === undefined ? undefined : queueConfigToProto(config),
+  autoAck: autoAck ?? false,
+  format: proto.DeliveryFormat.DELIVERY_FORMAT_BATCHES,
+})
+
+/** @throws RTK_INVALID_ARGUMENT for an action that does not exist, and for what is no whole number */
+export const settlementsToProto = (settlements: readonly Settlement[]): proto.Settlement[] =>
+  settlements.map(({ action, partition, lease, from, to, delayMs, extendMs, reason = '' }) => {
+    const number = actionNumbers[action]
+    if (number === undefined) {
+      throw invalid(`action must be one of ${settlementActions.join(', ')}, got ${quoteForMessage(action)}`)
+    }
+    return {
+      action: number,
+      partition: whole('partition', partition),
+      lease: whole('lease', lease),
+      from: whole('from', from),
+      to: whole('to', to),
+      delayMs: optionalWhole('delayMs', delayMs),
+      extendMs: optionalWhole('extendMs', extendMs),
+      reason,
+    }
+  })
+
+function whole(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value >= 0) return value
+  throw invalid(`${name} must be a whole number of at least 0, got ${quoteForMessage(value)}`)
+}
+
+const optionalWhole = (name: string, value: number | undefined): number | undefined =>
+  value === undefined ? undefined : whole(name, value)
+
+/** @throws RTK_FRAME_MALFORMED when they are not so many */
+export function settleResultsFromProto(
+  results: readonly proto.SettleResult[],
+  count: number,
+): SettleResult[] {
+  if (results.length !== count) throw malformed(`the broker did not answer each of ${count} settlements`)
+  return results.map(({ error }) => (error === undefined ? undefined : errorFromProto(error)))
+}
+
+export function leasedFromProto(leased: proto.LeasedBatch): LeasedBatch {
+  const { batches, messages: _messages, ...rest } = leased
+  return { ...rest, bytes: batches }
+}
+
+/** @throws RTK_FRAME_MALFORMED */
+export function queueFromProto(queue: proto.Queue | undefined): QueueDescription {
+  if (queue === undefined) throw malformed('the broker described a queue group with nothing')
+  return {
+    topic: queue.topic,
+    group: queue.group,
+    state: queue.stable ? 'stable' : 'empty',
+    paused: queue.paused,
+    config: queueConfigFromProto(queue.config),
+    members: queue.members,
+    partitions: queue.partitions.map(({ member, ...partition }) => ({ ...partition, member })),
+    lag: queue.lag,
+  }
+}
+
+const invalid = (message: string): RatatoskrError => new RatatoskrError('RTK_INVALID_ARGUMENT', message)
+const malformed = (message: string): RatatoskrError => new RatatoskrError('RTK_FRAME_MALFORMED', message)

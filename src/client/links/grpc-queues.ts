@@ -1,0 +1,98 @@
+/** Queue groups over gRPC: the operations of a `QueueSession`. */
+import * as proto from '../../../proto/index.ts'
+import type {
+  CallOptions,
+  Clock,
+  ConsumeOptions,
+  LeasedSubscription,
+  LeaseSink,
+  QueueConfig,
+  QueueDescription,
+  SettleRequest,
+  SettleResult,
+  StartPosition,
+  Taken,
+  TakeRequest,
+} from '../../ports/index.ts'
+import type { GrpcChannel } from './grpc-channel.ts'
+import { positionToProto } from './grpc-convert.ts'
+import { GrpcLeases } from './grpc-leases.ts'
+import {
+  leasedFromProto,
+  memberToProto,
+  queueConfigToProto,
+  queueFromProto,
+  settlementsToProto,
+  settleResultsFromProto,
+} from './grpc-queue-convert.ts'
+
+const queues = proto.QueueServiceService
+
+export class GrpcQueues {
+  readonly #channel: GrpcChannel
+  readonly #clock: Clock
+
+  constructor(channel: GrpcChannel, clock: Clock) {
+    this.#channel = channel
+    this.#clock = clock
+  }
+
+  consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
+    return GrpcLeases.open(this.#channel, this.#clock, topic, options, sink)
+  }
+
+  async take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
+    const { messagesMax, bytesMax, waitMs } = request
+    const message = { ...memberToProto(topic, request), messagesMax, bytesMax, waitMs }
+    const taken = await this.#channel.unary(queues.take, message, call?.signal)
+    return { ...taken, batches: taken.batches.map(leasedFromProto) }
+  }
+
+  async settle(topic: string, request: SettleRequest): Promise<readonly SettleResult[]> {
+    const { group, member = '' } = request
+    const settlements = settlementsToProto(request.settlements)
+    const { results } = await this.#channel.unary(queues.settle, { topic, group, member, settlements })
+    return settleResultsFromProto(results, settlements.length)
+  }
+
+  async heartbeat(topic: string, group: string, member: string): Promise<void> {
+    await this.#channel.unary(queues.heartbeat, { topic, group, member })
+  }
+
+  async leave(topic: string, group: string, member: string): Promise<void> {
+    await this.#channel.unary(queues.leaveQueue, { topic, group, member })
+  }
+
+  async create(
+    topic: string,
+    group: string,
+    config: Partial<QueueConfig> | undefined,
+    from: StartPosition | undefined,
+  ): Promise<QueueDescription> {
+    const response = await this.#channel.unary(queues.createQueue, {
+      topic,
+      group,
+      config: config === undefined ? undefined : queueConfigToProto(config),
+      from: from === undefined ? undefined : positionToProto(from),
+    })
+    return queueFromProto(response.queue)
+  }
+
+  async alter(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+    const request = { topic, group, changes: queueConfigToProto(changes) }
+    return queueFromProto((await this.#channel.unary(queues.alterQueue, request)).queue)
+  }
+
+  async describe(topic: string, group: string): Promise<QueueDescription> {
+    return queueFromProto((await this.#channel.unary(queues.getQueue, { topic, group })).queue)
+  }
+
+  async pause(
+    topic: string,
+    group: string,
+    paused: boolean,
+    partitions: readonly number[] = [],
+  ): Promise<void> {
+    await this.#channel.unary(queues.pauseQueue, { topic, group, paused, partitions: [...partitions] })
+  }
+}
