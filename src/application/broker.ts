@@ -186,7 +186,7 @@ export class Broker implements Component {
   /** Counts since the broker was made; the uptime is of the present run. */
   stats(): BrokerStats {
     return brokerStats({
-      topics: this.#topics.list(),
+      topics: this.#topics.list().filter(({ ref }) => !isHiddenTopic(ref)),
       sessions: this.#sessions.size,
       traffic: this.#traffic,
       delivery: this.#options.delivery,

@@ -1,8 +1,12 @@
 /** Counts what is published and tells the observers: once per batch, and for the price of one read when nobody watches. */
 import type { Durability } from '../../domain/durability.ts'
 import type { RatatoskrError } from '../../domain/errors.ts'
+import { formatTopicRef } from '../../domain/names.ts'
+import { scheduledTopicRef } from '../../domain/schedule/scheduling.ts'
 import type { BatchBytes, Clock } from '../../ports/index.ts'
 import type { Hooks, LiveTopic } from '../seams.ts'
+
+const hiddenTopic = formatTopicRef(scheduledTopicRef)
 
 export class PublishTraffic {
   readonly #hooks: Hooks
@@ -38,6 +42,8 @@ export class PublishTraffic {
     batch: BatchBytes,
     enteredMs: number,
   ): void {
+    // What waits for its time is published when that has come, and counts then.
+    if (topic.text === hiddenTopic) return
     this.#messagesPublished += recordCount
     this.#bytesPublished += batch.length
     if (!this.#hooks.observes('messagePublished')) return

@@ -174,6 +174,14 @@ describe('the topic of the scheduler', () => {
     expect(await codeOf(() => session.deleteTopic('_scheduled'))).toBe('RTK_PERMISSION_DENIED')
   })
 
+  it('counts for nothing, and its messages when they are published', async () => {
+    const { bench, session } = await started()
+    await session.publish('orders', message('x', { delayMs: 10 }))
+    expect(await session.brokerStats()).toMatchObject({ topics: 1, partitions: 1, messagesPublished: 0 })
+    await bench.clock.advance(10)
+    expect(await session.brokerStats()).toMatchObject({ topics: 1, partitions: 1, messagesPublished: 1 })
+  })
+
   it('keeps no more messages than the limit says', async () => {
     const { bench, session } = await started({ limits: { scheduledMessagesMax: 2 } })
     const results = await session.publishMany(
@@ -455,6 +463,38 @@ describe('a partition that cannot be read at start', () => {
     bench.logs.onRead = () => {}
     await bench.clock.advance(60_000)
     expect(await texts(next)).toEqual(['0', '1', '2'])
+  })
+})
+
+describe('a partition that is down at start', () => {
+  it('is looked through when it is up again, and its topic waits until then', async () => {
+    const { bench, session } = await started()
+    const { id: topicId } = await session.describeTopic('orders')
+    for (let n = 0; n < 3; n++) await session.publish('orders', message(`${n}`, { delayMs: 10 }))
+    await session.publish('orders', message('late', { delayMs: 20 }))
+    await bench.clock.advance(10)
+    bench.logs.onOpen = (log) => {
+      if (log.topicId === topicId) throw new RatatoskrError('RTK_STORE_FAILED', 'the medium gave an error')
+    }
+    const next = await crashed(bench)
+    await bench.clock.advance(1_000)
+    bench.logs.onOpen = () => {}
+    await bench.clock.advance(60_000)
+    expect(await texts(next)).toEqual(['0', '1', '2', 'late'])
+  })
+})
+
+describe('a topic that looks for duplicates', () => {
+  it('keeps one message of those with the same id, and delivers none that it has', async () => {
+    const { bench, session } = await started()
+    await session.createTopic('once', { dedupWindowMs: dayMs })
+    const first = await session.publish('once', message('a', { delayMs: 1_000, id: id(1) }))
+    const again = await session.publish('once', message('a', { delayMs: 5_000, id: id(1) }))
+    expect(again).toEqual({ ...first, duplicate: true })
+    await session.publish('once', message('b', { delayMs: 1_000, id: id(2) }))
+    await session.publish('once', message('b', { id: id(2) }))
+    await bench.clock.advance(10_000)
+    expect([...(await texts(session, 'once'))].sort()).toEqual(['a', 'b'])
   })
 })
 
