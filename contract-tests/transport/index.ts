@@ -7,13 +7,21 @@ import { duplicateCases } from './duplicate-cases.ts'
 import { expiryCases } from './expiry-cases.ts'
 import { lifecycleCases } from './lifecycle-cases.ts'
 import { publishCases } from './publish-cases.ts'
+import { queueGroupCases } from './queue-group-cases.ts'
+import { queueLeaseCases } from './queue-lease-cases.ts'
 import { scheduleCases } from './schedule-cases.ts'
 import { storageCases } from './storage-cases.ts'
 
 export type { TransportMakeOptions, TransportSetup } from './context.ts'
 export { TransportContext } from './context.ts'
 export { type LinkProbeOptions, probeOfLink } from './link-probe.ts'
-export type { ProbeSink, ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
+export type {
+  ProbeSink,
+  ProbeSubscribeOptions,
+  ProbeSubscription,
+  QueueProbe,
+  TransportProbe,
+} from './probe.ts'
 
 /** Every case of the suite, for running it on transports that must fail it. */
 export const transportCases: readonly ContractCase<TransportContext>[] = [
@@ -24,6 +32,8 @@ export const transportCases: readonly ContractCase<TransportContext>[] = [
   ...consumeCases,
   ...expiryCases,
   ...scheduleCases,
+  ...queueLeaseCases,
+  ...queueGroupCases,
   ...storageCases,
 ]
 

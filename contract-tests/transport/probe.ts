@@ -7,11 +7,13 @@ import type {
   CommittedOffset,
   Durability,
   GroupDescription,
+  MaybePromise,
   Message,
   OutgoingMessage,
   PartitionOffset,
   PublishReceipt,
   PublishResult,
+  QueueSession,
   RatatoskrError,
   ScheduledPage,
   ScheduledRequest,
@@ -49,6 +51,12 @@ export interface ProbeSubscription {
   close(): Promise<void>
 }
 
+/** Queue groups over the protocol: as `QueueSession`, but that every answer may take its time. */
+export interface QueueProbe extends Omit<QueueSession, 'heartbeat' | 'leaveQueue'> {
+  heartbeat(topic: string, group: string, member: string): MaybePromise<void>
+  leaveQueue(topic: string, group: string, member: string): MaybePromise<void>
+}
+
 /** Every method rejects with a RatatoskrError that has the code the broker gave. */
 export interface TransportProbe {
   createTopic(topic: string, config?: Partial<TopicConfig>): Promise<{ readonly created: boolean }>
@@ -83,6 +91,8 @@ export interface TransportProbe {
         cancel(topic: string, id: string): Promise<boolean>
       }
     | undefined
+  /** Undefined for protocols without queue groups. */
+  readonly queues?: QueueProbe | undefined
   /** Ends the connection. */
   close(): Promise<void>
 }

@@ -1,0 +1,156 @@
+/** Queue groups: leases, how they are settled, and what becomes of messages that are not. */
+import { expect } from 'vitest'
+import { type ContractCase, expectCode } from '../suite.ts'
+import type { TransportContext } from './context.ts'
+import { heldOf, queueCase, settlementOf } from './queue-context.ts'
+
+const shared = { sharing: 'shared' } as const
+const soon = { kind: 'fixed', delayMs: 1 } as const
+
+export const queueLeaseCases: readonly ContractCase<TransportContext>[] = [
+  {
+    name: 'leases messages, and does not give again what is acknowledged',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(3)
+      const worker = await one.join({ config: shared })
+      await worker.has(3)
+      expect(worker.offsets).toEqual([0, 1, 2])
+      expect(worker.batches[0]).toMatchObject({
+        partition: 0,
+        attempt: 1,
+        redelivered: false,
+        leaseMs: 30_000,
+      })
+      for (const held of [...worker.held]) expect(await worker.settle(held, 'ack')).toBeUndefined()
+      const described = await one.queues.describeQueue('orders', 'g')
+      expect(described).toMatchObject({
+        state: 'stable',
+        lag: 0,
+        partitions: [{ ackedOffset: 3, inFlight: 0 }],
+      })
+      await one.moment()
+      expect(worker.held).toHaveLength(3)
+    },
+  },
+  {
+    name: 'gives a message again that failed, with its attempts counted, and then as a dead letter',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(1)
+      const worker = await one.join({ config: { ...shared, retry: soon, retriesMax: 1 } })
+      const [first] = await worker.has(1)
+      expect(await worker.settle(first, 'nack', { reason: 'no stock' })).toBeUndefined()
+      const [, second] = await worker.has(2)
+      expect(second).toMatchObject({ offset: 0, attempt: 2, redelivered: true })
+      expect(second.lease).toBeGreaterThan(first.lease)
+      await worker.settle(second, 'nack', { reason: 'still no stock' })
+      while (!(await one.probe.topicExists('orders.dlq'))) await one.moment()
+      const [letter] = await one.probe.fetch('orders.dlq', 0, 'earliest', 5_000)
+      const headers = Object.fromEntries(
+        letter.headers.map(([name, value]) => [name, new TextDecoder().decode(value)]),
+      )
+      expect(headers).toMatchObject({
+        'rtk-dead-letter-reason': 'retries',
+        'rtk-dead-letter-error': 'still no stock',
+        'rtk-dead-letter-attempts': '2',
+        'rtk-dead-letter-offset': '0',
+        'rtk-dead-letter-group': 'g',
+      })
+    },
+  },
+  {
+    name: 'takes leases back at the ack timeout, tells their holder, and refuses his settlements',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(1)
+      const worker = await one.join({ config: { ...shared, ackTimeoutMs: 50, retriesMax: -1 } })
+      const [first] = await worker.has(1)
+      await worker.has(2)
+      expect(worker.losses[0]).toEqual({
+        reason: 'timeout',
+        ranges: [{ partition: 0, lease: first.lease, from: 0, to: 1 }],
+      })
+      const result = await worker.settle(first, 'ack')
+      expect(result).toMatchObject({ code: 'RTK_LEASE_LOST', details: { settled: 0 } })
+    },
+  },
+  {
+    name: 'lets leases last longer that are extended, and gives again at once what is released',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(2)
+      const worker = await one.join({ config: { ...shared, ackTimeoutMs: 500 } })
+      const [kept, released] = await worker.has(2)
+      expect(await worker.settle(kept, 'extend', { extendMs: 60_000 })).toBeUndefined()
+      expect(await worker.settle(released, 'release')).toBeUndefined()
+      const [, , again] = await worker.has(3)
+      expect(again).toMatchObject({ offset: 1, attempt: 1 })
+      await worker.until(() => worker.losses.length > 0, 'the loss of the other lease')
+      expect(worker.losses[0].ranges).toMatchObject([{ from: 1, to: 2 }])
+      expect(await worker.settle(kept, 'ack')).toBeUndefined()
+    },
+  },
+  {
+    name: 'never gives more than it was granted',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(6)
+      const worker = await one.join({ config: shared, credit: { messages: 2, bytes: 1_000_000 } })
+      await worker.has(2)
+      await one.moment()
+      expect(worker.offsets).toEqual([0, 1])
+      worker.subscription.grant({ messages: 3 })
+      await worker.has(5)
+      await one.moment()
+      expect(worker.offsets).toEqual([0, 1, 2, 3, 4])
+    },
+  },
+  {
+    name: 'counts as settled what is handed over with autoAck',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(2)
+      const worker = await one.join({ config: shared, autoAck: true })
+      expect((await worker.has(2)).map(({ lease }) => lease)).toEqual([0, 0])
+      expect(await one.queues.describeQueue('orders', 'g')).toMatchObject({ lag: 0 })
+    },
+  },
+  {
+    name: 'lets a member that polls take messages, settle them by their leases, and leave',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      const { queues } = one
+      const request = { group: 'g', member: 'w', config: shared }
+      expect((await queues.take('orders', request)).batches).toEqual([])
+      const waiting = queues.take('orders', { ...request, waitMs: 5_000 })
+      await one.publish(3)
+      const { batches, member, memberTimeoutMs } = await waiting
+      const taken = batches.flatMap(heldOf)
+      expect(taken[0]).toMatchObject({ offset: 0, attempt: 1 })
+      expect({ member, memberTimeoutMs }).toEqual({ member: 'w', memberTimeoutMs: 5_000 })
+      while (taken.length < 3) {
+        taken.push(...(await queues.take('orders', { ...request, messagesMax: 1 })).batches.flatMap(heldOf))
+      }
+      await queues.heartbeat('orders', 'g', 'w')
+      const settlements = [settlementOf(taken[0], 'ack'), settlementOf(taken[1], 'ack', { lease: 1 })]
+      const results = await queues.settle('orders', { group: 'g', member: 'w', settlements })
+      expect(results.map((result) => result?.code)).toEqual([undefined, 'RTK_LEASE_LOST'])
+      await queues.leaveQueue('orders', 'g', 'w')
+      await expectCode(async () => queues.heartbeat('orders', 'g', 'w'), 'RTK_LEASE_LOST')
+      const others = await queues.take('orders', { group: 'g', member: 'x', waitMs: 5_000 })
+      const again = others.batches.flatMap(heldOf)
+      expect(again.map(({ offset, attempt }) => [offset, attempt])).toEqual([
+        [1, 2],
+        [2, 2],
+      ])
+    },
+  },
+]
