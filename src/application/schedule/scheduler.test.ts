@@ -37,11 +37,21 @@ async function read(session: Session, topic = 'orders', partition = 0): Promise<
 const texts = async (session: Session, topic = 'orders', partition = 0): Promise<readonly string[]> =>
   (await read(session, topic, partition)).map(({ payload }) => utf8Text(payload))
 
-/** A new process on the same stores: the old one is gone without a word. */
-async function crashed(bench: BrokerBench): Promise<Session> {
-  bench.broker = bench.makeBroker()
-  for (const kept of bench.logs.kept.values()) kept.open = undefined
-  return bench.start()
+/**
+ * A new process on copies of the stores as they are now: the old one is gone without a word, and as nobody moves its clock
+ * any more it does nothing.
+ */
+async function crashed(bench: BrokerBench): Promise<{ bench: BrokerBench; session: Session }> {
+  const next = new BrokerBench(bench.options)
+  next.clock.jumpTo(bench.clock.now())
+  for (const [key, kept] of bench.logs.kept) {
+    next.logs.kept.set(key, { ...kept, batches: [...kept.batches], open: undefined })
+  }
+  next.logs.onRead = bench.logs.onRead
+  next.logs.onOpen = bench.logs.onOpen
+  next.state.started = true
+  for await (const { key, value } of bench.state.list('')) await next.state.put(key, value)
+  return { bench: next, session: await next.start() }
 }
 
 async function restarted(bench: BrokerBench): Promise<Session> {
@@ -239,8 +249,8 @@ describe('a crash', () => {
     for (let n = 0; n < 5; n++) await session.publish('orders', message(`${n}`, { delayMs: 10, id: id(1) }))
     await bench.clock.advance(10)
     expect(await texts(session)).toEqual(['warm', '0', '1', '2', '3', '4'])
-    const next = await crashed(bench)
-    await bench.clock.advance(dayMs)
+    const { bench: after, session: next } = await crashed(bench)
+    await after.clock.advance(dayMs)
     expect(await texts(next)).toEqual(['warm', '0', '1', '2', '3', '4'])
   })
 
@@ -251,8 +261,8 @@ describe('a crash', () => {
     bench.logs.onAppend = (log) => (log.topicId === topicId ? new Promise(() => {}) : undefined)
     await bench.clock.advance(10)
     bench.logs.onAppend = () => {}
-    const next = await crashed(bench)
-    await bench.clock.advance(0)
+    const { bench: after, session: next } = await crashed(bench)
+    await after.clock.advance(0)
     expect(await texts(next)).toEqual(['a'])
   })
 
@@ -280,8 +290,8 @@ describe('a crash', () => {
       await bench.clock.advance(1_000)
       bench.logs.onAppend = () => {}
       bench.state.onChange = () => {}
-      const next = await crashed(bench)
-      await bench.clock.advance(1_000)
+      const { bench: after, session: next } = await crashed(bench)
+      await after.clock.advance(1_000)
       const got = await texts(next)
       expect(new Set(got).size, `after ${steps} steps: ${got}`).toBe(got.length)
       expect(got, `after ${steps} steps`).toEqual(expect.arrayContaining(accepted))
@@ -296,9 +306,9 @@ describe('cancelling', () => {
     await session.publish('orders', message('b', { delayMs: 10 }))
     expect(await session.cancelScheduled('orders', first)).toBe(true)
     expect(await session.cancelScheduled('orders', first)).toBe(false)
-    const next = await crashed(bench)
+    const { bench: after, session: next } = await crashed(bench)
     expect(await next.cancelScheduled('orders', first)).toBe(false)
-    await bench.clock.advance(10)
+    await after.clock.advance(10)
     expect(await texts(next)).toEqual(['b'])
   })
 
@@ -387,11 +397,11 @@ describe('the log of the scheduler', () => {
     expect(sizeOf(bench, log)).toBeLessThan(2 * 1024 * 1024)
     expect((await session.listScheduled('orders')).messages).toHaveLength(2)
     await session.publish('orders', message('third', { deliverAtMs: bench.clock.now() + 90 * dayMs - 1_000 }))
-    const next = await crashed(bench)
+    const { bench: after, session: next } = await crashed(bench)
     expect(await next.cancelScheduled('orders', id(1))).toBe(true)
-    const last = await crashed(bench)
+    const { bench: later, session: last } = await crashed(after)
     expect((await last.listScheduled('orders')).messages.map((one) => one.id)).toContain(id(2))
-    await bench.clock.advance(90 * dayMs)
+    await later.clock.advance(90 * dayMs)
     expect(await texts(last)).toEqual(['second', 'third'])
   }, 60_000)
 
@@ -406,8 +416,8 @@ describe('the log of the scheduler', () => {
       await bench.clock.advance(1_000)
       bench.logs.onAppend = () => {}
       bench.state.onChange = () => {}
-      const next = await crashed(bench)
-      await bench.clock.advance(90 * dayMs)
+      const { bench: after, session: next } = await crashed(bench)
+      await after.clock.advance(90 * dayMs)
       expect(await texts(next), `after ${steps} steps`).toEqual(['first', 'second'])
     }
   }, 120_000)
@@ -455,13 +465,13 @@ describe('a partition that cannot be read at start', () => {
       if (log.topicId === topicId)
         throw new RatatoskrError('RTK_STORE_UNREADABLE', 'the medium gave an error')
     }
-    const next = await crashed(bench)
+    const { bench: after, session: next } = await crashed(bench)
     await next.createTopic('others')
     await next.publish('others', message('other', { delayMs: 10 }))
-    await bench.clock.advance(1_000)
+    await after.clock.advance(1_000)
     expect(await texts(next, 'others')).toEqual(['other'])
-    bench.logs.onRead = () => {}
-    await bench.clock.advance(60_000)
+    after.logs.onRead = () => {}
+    await after.clock.advance(60_000)
     expect(await texts(next)).toEqual(['0', '1', '2'])
   })
 })
@@ -476,10 +486,10 @@ describe('a partition that is down at start', () => {
     bench.logs.onOpen = (log) => {
       if (log.topicId === topicId) throw new RatatoskrError('RTK_STORE_FAILED', 'the medium gave an error')
     }
-    const next = await crashed(bench)
-    await bench.clock.advance(1_000)
-    bench.logs.onOpen = () => {}
-    await bench.clock.advance(60_000)
+    const { bench: after, session: next } = await crashed(bench)
+    await after.clock.advance(1_000)
+    after.logs.onOpen = () => {}
+    await after.clock.advance(60_000)
     expect(await texts(next)).toEqual(['0', '1', '2', 'late'])
   })
 })
