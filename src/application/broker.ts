@@ -50,6 +50,7 @@ export class Broker implements Component {
   readonly #supervision: Supervision
   readonly #retention: Retention
   readonly #scheduler: Scheduler
+  readonly #deadLetters: TopicDeadLetters
   readonly #sessions: SessionTable
   readonly #room: StorageRoom
   readonly #producerIds: ProducerIds
@@ -102,8 +103,17 @@ export class Broker implements Component {
       state: storage.state,
       offer,
       expansion,
+      dropped: (messages) => metrics.counter('ratatoskr.scheduled.dropped').add(messages),
     })
-    delivery.useDeadLetters(new TopicDeadLetters({ topics: this.#topics, platform, expansion }))
+    this.#deadLetters = new TopicDeadLetters({
+      topics: this.#topics,
+      platform,
+      expansion,
+      offer,
+      state: storage.state,
+      queues: delivery.queues,
+    })
+    delivery.useDeadLetters(this.#deadLetters)
     this.#retention = new Retention({
       platform,
       intervalMs: this.#settings.retentionIntervalMs,
@@ -197,7 +207,12 @@ export class Broker implements Component {
 
   health(): Health {
     const transports = this.#runners.map((runner) => runner.health)
-    const troubled = [...this.#supervision.troubled, ...this.#room.trouble, ...this.#options.delivery.trouble]
+    const troubled = [
+      ...this.#supervision.troubled,
+      ...this.#room.trouble,
+      ...this.#options.delivery.trouble,
+      ...this.#deadLetters.trouble,
+    ]
     for (const topic of this.#topics.list()) {
       troubled.push(...topic.trouble)
       for (const partition of topic.partitions) troubled.push(...partition.trouble)
@@ -213,6 +228,8 @@ export class Broker implements Component {
       { name: 'state store', start: () => this.#startState(), stop: () => storage.state.stop() },
       { name: 'log store', start: () => storage.logs.start(), stop: () => storage.logs.stop() },
       { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
+      // Stops after delivery, whose last checkpoints say which letters cannot come again.
+      { name: 'dead letters', start: () => this.#deadLetters.start(), stop: () => this.#deadLetters.stop() },
       { name: 'delivery', start: () => delivery.start(), stop: () => delivery.stop(stopping()) },
       { name: 'topic clean-up', start: () => this.#topics.cleanUp(), stop: () => {} },
       { name: 'plugins', start: () => plugins.start(), stop: () => plugins.stop() },

@@ -148,6 +148,33 @@ export const transportMutants: readonly TransportMutant[] = [
     })),
   },
   {
+    name: 'publishes at once what is for later',
+    caughtBy: 'keeps a message until it is due, and gives it as it was published',
+    mutate: withSession((session) => ({
+      publish: (topic, { deliverAtMs: _, delayMs: __, ...message }, options) =>
+        session.publish(topic, message, options),
+    })),
+  },
+  {
+    name: 'takes any time of delivery',
+    caughtBy: 'refuses times of delivery that make no sense',
+    mutate: withSession((session) => ({
+      publish: (topic, { delayMs: _, ...message }, options) => session.publish(topic, message, options),
+    })),
+  },
+  {
+    name: 'says that it took back what it did not',
+    caughtBy: 'lists what waits, page by page, and takes back what is asked for',
+    mutate: withSession(() => ({ cancelScheduled: async () => true })),
+  },
+  {
+    name: 'begins every page of what waits at the beginning',
+    caughtBy: 'lists what waits, page by page, and takes back what is asked for',
+    mutate: withSession((session) => ({
+      listScheduled: (topic, request) => session.listScheduled(topic, { limit: request?.limit }),
+    })),
+  },
+  {
     name: 'reads with another clock',
     caughtBy: 'gives nobody a message that has expired, and goes on behind it',
     mutate: (transport) =>

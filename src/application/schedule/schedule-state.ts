@@ -13,17 +13,18 @@ export class ScheduleState {
   readonly index = new DueIndex()
   /** By topic: the messages that the last run delivered without noting so. */
   readonly foundDelivered = new Map<string, Set<string>>()
-  #dropped = 0
+  readonly #dropped: (messages: number) => void
 
-  constructor(log: Partition, positions: SchedulePositions, parked: ParkedTopics) {
+  constructor(
+    log: Partition,
+    positions: SchedulePositions,
+    parked: ParkedTopics,
+    dropped: (messages: number) => void,
+  ) {
+    this.#dropped = dropped
     this.log = log
     this.positions = positions
     this.parked = parked
-  }
-
-  /** Messages that went with their topics. */
-  get dropped(): number {
-    return this.#dropped
   }
 
   /** The message was delivered, cancelled or dropped: its record is done. */
@@ -47,7 +48,7 @@ export class ScheduleState {
 
   noteDropped(topicId: string, messages: number, logger: Logger): void {
     if (messages === 0) return
-    this.#dropped += messages
+    this.#dropped(messages)
     logger.warn('scheduled messages were dropped, for their topic was deleted', { topicId, messages })
   }
 }

@@ -587,6 +587,7 @@ describe('a topic that cannot take its messages', () => {
     await bench.clock.advance(dayMs)
     expect(await texts(session)).toEqual([])
     expect(bench.logged('were dropped')).toHaveLength(1)
+    expect(bench.counted).toEqual(['ratatoskr.scheduled.dropped undefined'])
   })
 
   it('is not delivered to when the position cannot be stored, and is afterwards', async () => {

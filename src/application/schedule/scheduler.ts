@@ -30,6 +30,8 @@ export interface SchedulerParts {
   readonly state: StateStore
   readonly offer: DurabilityOffer
   readonly expansion: Expansion
+  /** Told how many messages went with a topic that was deleted. */
+  readonly dropped: (messages: number) => void
 }
 
 /** A message to be kept until it is due. Its bytes are copied before `accept` returns. */
@@ -92,11 +94,6 @@ export class Scheduler {
   /** Messages that wait. */
   get waiting(): number {
     return this.#state?.index.size ?? 0
-  }
-
-  /** Messages that were dropped because their topics were deleted. */
-  get dropped(): number {
-    return this.#state?.dropped ?? 0
   }
 
   /** Reads back what waits. A log that cannot be read now is tried again, and does not keep the broker from starting. */
@@ -293,7 +290,7 @@ export class Scheduler {
     const log = topic.partition(0)
     if (log.state !== 'online') throw unavailable()
     const positions = await SchedulePositions.load(store, topic.id)
-    const state = new ScheduleState(log, positions, new ParkedTopics(platform))
+    const state = new ScheduleState(log, positions, new ParkedTopics(platform), this.#parts.dropped)
     const topicOf = (topicId: string): Topic | undefined => this.#topicOf(topicId)
     const breather = new Breather(platform.clock)
     const recovery = { breather, logger: platform.logger, topicOf }

@@ -53,11 +53,6 @@ export class DueIndex {
     return [...this.#topicNumbers.keys()]
   }
 
-  countOf(topicId: string): number {
-    const number = this.#topicNumbers.get(topicId)
-    return number === undefined ? 0 : this.#topicCounts[number]
-  }
-
   topicIdOf(slot: number): string {
     return this.#topicIds[this.#topic[slot]]
   }
