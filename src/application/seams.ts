@@ -154,6 +154,10 @@ export interface Queues {
   ): Promise<void>
   /** True while a member of the group holds the message with this very lease: what a publish that carries it is let in by. */
   holdsLease(topic: LiveTopic, proof: LeaseProof): boolean
+  /** True while there is such a group, which has not settled the message. */
+  owes(topic: LiveTopic, group: string, partition: number, offset: number): boolean
+  /** The settings of a queue group; undefined when there is none of that name. */
+  configOf(topic: LiveTopic, group: string): QueueConfig | undefined
 }
 
 /** A message that a queue group gave up, and what is known of it. */
@@ -174,6 +178,16 @@ export interface DeadLetter {
   readonly bytes: BatchBytes
   /** The group's settings for dead letters. */
   readonly config: Pick<QueueConfig, 'deadLetterTopic' | 'deadLetterRetentionMs'>
+  /** True when it may have been buried before: in the broker's last run, or by a try that failed. */
+  readonly mayBeStored: boolean
+}
+
+/** A letter that is stored. */
+export interface Burial {
+  /** The topic that it is in. */
+  readonly topic: string
+  /** To be called when it is stored that the message is settled: then it does not come again after a crash. */
+  confirm(): void
 }
 
 /** Where messages go that were given up. */
@@ -181,10 +195,10 @@ export interface DeadLetters {
   /**
    * Stores a message as a dead letter, as durably as the dead letter topic promises. Only then may the message be settled;
    * whoever calls tries again for as long as it rejects.
-   * @returns the topic that it is stored in; undefined when the group's dead letters are dropped
+   * @returns undefined when the group's dead letters are dropped
    * @throws what kept it from being stored
    */
-  bury(letter: DeadLetter): Promise<string | undefined>
+  bury(letter: DeadLetter): Promise<Burial | undefined>
 }
 
 export interface DeliveryTotals {

@@ -2,22 +2,25 @@
  * Stores messages that queue groups gave up in their dead letter topics: the message as it was, and in headers why, when and
  * from where.
  */
-import { BatchBuilder } from '../../domain/batch/builder.ts'
-import { utf8 } from '../../domain/batch/bytes.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
-import { messagesOf } from '../../domain/batch/messages.ts'
-import { RatatoskrError } from '../../domain/errors.ts'
-import { parseUuid } from '../../domain/message-id.ts'
-import { parseTopicRef, type TopicRef } from '../../domain/names.ts'
-import type { Header, Message, Platform, Principal } from '../../ports/index.ts'
-import type { DeadLetter, DeadLetters } from '../seams.ts'
+import { deadLetterRefOf, isSameTopic } from '../../domain/dead-letters/dead-letter-topic.ts'
+import { formatTopicRef, parseTopicRef, type TopicRef } from '../../domain/names.ts'
+import type { ComponentHealth, Platform, Principal, StateStore } from '../../ports/index.ts'
+import type { Burial, DeadLetter, DeadLetters, Queues } from '../seams.ts'
+import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
 import type { TopicRegistry } from '../topics/topic-registry.ts'
+import { Graveyard } from './graveyard.ts'
+import type { LetterIdentity } from './letter-positions.ts'
+import { statePrefix, topicIdOf } from './state-keys.ts'
 
 export interface DeadLetterParts {
   readonly topics: TopicRegistry
   readonly platform: Platform
   readonly expansion: Expansion
+  readonly state: StateStore
+  readonly offer: DurabilityOffer
+  readonly queues: Pick<Queues, 'owes'>
 }
 
 /** In whose name dead letter topics are made. */
@@ -25,40 +28,79 @@ const broker: Principal = { name: 'ratatoskr', namespace: 'default' }
 
 export class TopicDeadLetters implements DeadLetters {
   readonly #parts: DeadLetterParts
+  /** By the name of their topics. */
+  readonly #graveyards = new Map<string, Graveyard>()
 
   constructor(parts: DeadLetterParts) {
     this.#parts = parts
   }
 
-  async bury(letter: DeadLetter): Promise<string | undefined> {
-    if (letter.config.deadLetterTopic === 'none') return undefined
-    const topic = await this.#topicFor(letter)
-    const { clock, checksum } = this.#parts.platform
-    const message = this.#messageOf(letter)
-    const builder = new BatchBuilder({ checksum })
-    builder.add({
-      payload: message.payload,
-      key: message.key,
-      headers: [...message.headers, ...headersOf(letter)],
-      id: parseUuid(message.id),
-      timestampMs: message.timestampMs,
-    })
-    await topic.partition(0).append(builder.build(), 1, topic.config.durability, clock.monotonic())
-    return topic.text
-  }
-
-  /** @throws RTK_BATCH_MALFORMED, RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_TOO_LARGE when its batch cannot be decoded */
-  #messageOf({ topic, partition, offset, bytes }: DeadLetter): Message {
-    const source = { topic: topic.text, topicId: topic.id, partition, expansion: this.#parts.expansion }
-    for (const message of messagesOf(bytes, source, offset)) {
-      if (message.offset === offset) return message
-      break
+  /** Dead letter topics that letters wait for. */
+  get trouble(): readonly ComponentHealth[] {
+    const trouble: ComponentHealth[] = []
+    for (const [text, { failure }] of this.#graveyards) {
+      if (failure === undefined) continue
+      trouble.push({
+        name: `dead letters to ${text}`,
+        status: 'degraded',
+        restarts: 0,
+        lastError: failure.code,
+      })
     }
-    throw new RatatoskrError('RTK_INTERNAL', `${topic.text} has no message at ${partition}:${offset}`)
+    return trouble
   }
 
-  async #topicFor(letter: DeadLetter): Promise<Topic> {
-    const ref = deadLetterRef(letter)
+  async bury(letter: DeadLetter): Promise<Burial | undefined> {
+    const ref = deadLetterRefOf(letter.topic.ref, letter.config.deadLetterTopic)
+    if (ref === undefined) return undefined
+    // What fails in a dead letter topic is a dead letter already.
+    if (isSameTopic(ref, letter.topic.ref)) return { topic: letter.topic.text, confirm: () => {} }
+    const text = formatTopicRef(ref)
+    let graveyard = this.#graveyards.get(text)
+    if (graveyard === undefined) {
+      const { platform, expansion, offer, state } = this.#parts
+      graveyard = new Graveyard({
+        platform,
+        expansion,
+        offer,
+        state,
+        logger: platform.logger,
+        owes: (identity) => this.#owes(identity),
+        topicFor: (first) => this.#topicFor(ref, first),
+      })
+      this.#graveyards.set(text, graveyard)
+    }
+    return graveyard.bury(letter)
+  }
+
+  /** A new run: what the one before knew may not be so any more. Forgets what is stored of topics that are gone. */
+  async start(): Promise<void> {
+    this.#graveyards.clear()
+    const { state, topics, platform } = this.#parts
+    const living = new Set(topics.list().map(({ id }) => id))
+    try {
+      for await (const { key } of state.list(statePrefix)) {
+        if (!living.has(topicIdOf(key))) await state.delete(key)
+      }
+    } catch (error) {
+      platform.logger.warn('what is stored of dead letter topics that are gone could not be removed', {
+        error,
+      })
+    }
+  }
+
+  /** Notes which letters cannot come again, so that the next start need not look for them. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#graveyards.values()].map((graveyard) => graveyard.save()))
+  }
+
+  #owes({ topic, group, partition, offset, id: _ }: LetterIdentity): boolean {
+    const { topics, queues } = this.#parts
+    const source = topics.get(parseTopicRef(topic))
+    return source !== undefined && queues.owes(source, group, partition, offset)
+  }
+
+  async #topicFor(ref: TopicRef, letter: DeadLetter): Promise<Topic> {
     const { topics } = this.#parts
     const existing = topics.get(ref)
     if (existing !== undefined) return existing
@@ -66,6 +108,9 @@ export class TopicDeadLetters implements DeadLetters {
       partitions: 1,
       retentionMs: letter.config.deadLetterRetentionMs,
       retentionMessages: -1,
+      retentionBytes: -1,
+      retention: 'limits' as const,
+      dedupWindowMs: 0,
       durability: letter.topic.config.durability,
     }
     try {
@@ -76,29 +121,4 @@ export class TopicDeadLetters implements DeadLetters {
       throw error
     }
   }
-}
-
-function deadLetterRef({ topic, config }: DeadLetter): TopicRef {
-  const { namespace, name } = topic.ref
-  if (config.deadLetterTopic === '') return { namespace, name: `${name}.dlq` }
-  return parseTopicRef(config.deadLetterTopic, namespace)
-}
-
-function headersOf(letter: DeadLetter): Header[] {
-  const fields: Record<string, string | number | undefined> = {
-    reason: letter.reason,
-    error: letter.error,
-    attempts: letter.attempts,
-    'first-at': letter.firstAtMs,
-    'last-at': letter.lastAtMs,
-    topic: letter.topic.text,
-    partition: letter.partition,
-    offset: letter.offset,
-    group: letter.group,
-  }
-  const headers: Header[] = []
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined && value !== '') headers.push([`rtk-dead-letter-${name}`, utf8(String(value))])
-  }
-  return headers
 }

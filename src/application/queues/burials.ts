@@ -12,6 +12,7 @@ import {
   utf8Text,
 } from '../../ports/index.ts'
 import { nextReadable } from '../gaps.ts'
+import type { Burial } from '../seams.ts'
 import type { PartitionHost } from './partition-host.ts'
 import type { QueuePartition } from './queue-partition.ts'
 
@@ -21,6 +22,8 @@ const atOnce = 16
 
 interface Letter extends FailedMessage {
   readonly error: string
+  /** True when it could not be stored before, as far as that is known. */
+  readonly tried?: boolean
 }
 
 export class Burials {
@@ -34,9 +37,15 @@ export class Burials {
   #failures = 0
   #timer: Disposable | undefined
   #closed = false
+  /** Offsets below may have been buried by the last run. */
+  #doubtfulBelow: number
+  /** Letters whose settlement is in no checkpoint, and those before them. */
+  #fresh: Burial[] = []
+  #known: Burial[] = []
 
   /** @param afterwards to be called when the lease table was changed */
   constructor(partition: QueuePartition, host: PartitionHost, afterwards: () => void) {
+    this.#doubtfulBelow = partition.stored.begin.deliveryBound
     this.#partition = partition
     this.#host = host
     this.#afterwards = afterwards
@@ -46,6 +55,18 @@ export class Burials {
     const said = this.reason === undefined ? '' : cutText(this.reason, this.#host.limits.settleReasonBytesMax)
     for (const one of failed) this.#waiting.push({ ...one, error: said || errorOf(one) })
     this.#goOn()
+  }
+
+  /** Messages come again that were settled: their letters are new ones. */
+  seeked(): void {
+    this.#doubtfulBelow = 0
+  }
+
+  /** A checkpoint is stored: those settled before the last one of all are in it, which was made when that one was stored. */
+  checkpointStored(): void {
+    for (const burial of this.#known) burial.confirm()
+    this.#known = this.#fresh
+    this.#fresh = []
   }
 
   close(): void {
@@ -64,10 +85,10 @@ export class Burials {
   }
 
   async #bury(letter: Letter): Promise<void> {
-    let storedIn: string | undefined
+    let burial: Burial | undefined
     try {
       const bytes = await this.#read(letter)
-      if (bytes !== undefined) storedIn = await this.#store(letter, bytes)
+      if (bytes !== undefined) burial = await this.#store(letter, bytes)
     } catch (error) {
       this.#underWay--
       this.#failed(letter, toRatatoskrError(error))
@@ -77,7 +98,8 @@ export class Burials {
     if (this.#closed) return
     this.#failures = 0
     const wasFailing = this.#partition.table?.buried(letter.offset) ?? false
-    if (wasFailing) this.#tell(letter, storedIn)
+    if (wasFailing) this.#tell(letter, burial?.topic)
+    if (burial !== undefined) this.#fresh.push(burial)
     this.#afterwards()
     this.#partition.schedule()
     this.#goOn()
@@ -108,7 +130,7 @@ export class Burials {
     )
   }
 
-  async #store(letter: Letter, bytes: Uint8Array): Promise<string | undefined> {
+  async #store(letter: Letter, bytes: Uint8Array): Promise<Burial | undefined> {
     const { topic, group, config, deadLetters } = this.#host
     return await deadLetters.bury({
       topic,
@@ -122,12 +144,13 @@ export class Burials {
       lastAtMs: letter.lastAtMs || undefined,
       bytes,
       config,
+      mayBeStored: letter.tried === true || letter.offset < this.#doubtfulBelow,
     })
   }
 
   #failed(letter: Letter, error: RatatoskrError): void {
     if (this.#closed) return
-    this.#waiting.unshift(letter)
+    this.#waiting.unshift({ ...letter, tried: true })
     if (this.#timer !== undefined) return
     const { topic, group, logger, clock, random } = this.#host
     const pauseMs = backoffDelayMs(this.#failures++, backoff, random.next())

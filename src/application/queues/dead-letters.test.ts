@@ -43,6 +43,7 @@ describe('dead letters', () => {
         partition: '0',
         offset: '0',
         group: 'g',
+        timestamp: String(firstAt),
       },
     ])
     expect(await bench.describe()).toMatchObject({ lag: 0 })

@@ -30,6 +30,14 @@ export function clippedCheckpoint(checkpoint: QueueCheckpoint, end: number): Que
   }
 }
 
+/** True when a checkpoint has a message not as settled. */
+export function isOwed({ floor, settled }: QueueCheckpoint, offset: number): boolean {
+  if (offset < floor) return false
+  for (let i = 0; i < settled.length && settled[i] <= offset; i += 2)
+    if (offset < settled[i + 1]) return false
+  return true
+}
+
 type Stands = Pick<QueuePartitionDescription, 'ackedOffset' | 'lag' | 'inFlight' | 'delayed'>
 
 /** What is known of a partition, stored or not. */

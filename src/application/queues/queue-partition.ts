@@ -18,7 +18,7 @@ import { LeaseTimer } from './lease-timer.ts'
 import { LogTrouble } from './log-trouble.ts'
 import { LogWindow } from './log-window.ts'
 import type { PartitionHost } from './partition-host.ts'
-import { whereItStands } from './positions.ts'
+import { isOwed, whereItStands } from './positions.ts'
 import type { QueueMember } from './queue-member.ts'
 import { StoredTable } from './stored-table.ts'
 
@@ -49,6 +49,7 @@ export class QueuePartition implements Steppable {
     this.window = new LogWindow(log)
     this.#host = host
     this.stored = new StoredTable(log, begin, host, () => {
+      this.#burials.checkpointStored()
       this.schedule()
       host.reviewTakes()
     })
@@ -148,6 +149,11 @@ export class QueuePartition implements Steppable {
     return this.table?.holds(lease, offset) ?? false
   }
 
+  /** True while a message is not settled. */
+  owes(offset: number): boolean {
+    return isOwed(this.table?.checkpoint() ?? this.stored.begin, offset)
+  }
+
   heldBy(member: QueueMember): number {
     return this.table?.heldBy(member.number) ?? 0
   }
@@ -163,6 +169,7 @@ export class QueuePartition implements Steppable {
 
   /** Goes on at `offset`, whatever was settled; holders lose their leases. */
   seek(offset: number): void {
+    this.#burials.seeked()
     const { table } = this.stored
     if (table === undefined) {
       this.stored.beginAt(offset)

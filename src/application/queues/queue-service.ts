@@ -213,6 +213,14 @@ export class QueueService implements Queues {
     return this.#host.state(topic).queues.get(proof.group)?.holds(proof) ?? false
   }
 
+  owes(topic: LiveTopic, group: string, partition: number, offset: number): boolean {
+    return this.#host.state(topic).queues.get(group)?.partitions[partition]?.owes(offset) ?? false
+  }
+
+  configOf(topic: LiveTopic, group: string): QueueConfig | undefined {
+    return this.#host.state(topic).queues.get(group)?.config
+  }
+
   /** Sets where a group goes on. @throws as `resolvePosition`; what the state store throws */
   async seek(
     state: TopicState,
