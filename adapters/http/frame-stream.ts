@@ -22,7 +22,8 @@ export const frameContentType = 'application/vnd.ratatoskr.frames'
 // What may be on its way in the broker beside the one write that is in the socket.
 const creditBytes = 4 * 1024 * 1024
 
-const emptyFrame = new Uint8Array(4)
+/** Says only that the broker is there. */
+export const emptyFrame = new Uint8Array(4)
 
 /** Pushes batches until the reader leaves, the subscription ends, or the transport stops. */
 export async function streamFrames(
@@ -69,10 +70,11 @@ export async function streamFrames(
   return reply
 }
 
-const eventFrame = (event: object): Uint8Array => lengthPrefixed(utf8(JSON.stringify(event)), 0)
+/** A JSON event as a frame. */
+export const eventFrame = (event: object): Uint8Array => lengthPrefixed(utf8(JSON.stringify(event)), 0)
 
 /** The length of a frame and its first bytes; `followingBytes` more come in a write of their own. */
-function lengthPrefixed(bytes: Uint8Array, followingBytes: number): Uint8Array {
+export function lengthPrefixed(bytes: Uint8Array, followingBytes: number): Uint8Array {
   const framed = new Uint8Array(4 + bytes.length)
   new DataView(framed.buffer).setUint32(0, bytes.length + followingBytes)
   framed.set(bytes, 4)

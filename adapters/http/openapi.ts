@@ -12,6 +12,7 @@ export const openApiDocument = {
     { name: 'topics', description: 'Topics and their configuration' },
     { name: 'messages', description: 'Publishing and reading' },
     { name: 'groups', description: 'Consumer groups and their offsets' },
+    { name: 'queues', description: 'Queue groups: messages are leased, and settled one by one' },
     { name: 'health', description: 'For load balancers and people' },
   ],
   components: {

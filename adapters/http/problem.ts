@@ -40,6 +40,8 @@ export interface Problem {
   readonly code: ErrorCode
   readonly retryable: boolean
   readonly details?: Readonly<Record<string, unknown>>
+  /** Of a request that did several things: what became of each. */
+  readonly results?: readonly unknown[]
 }
 
 /** The problem document of an error; nothing of its cause or stack. */

@@ -159,6 +159,7 @@ export const problemResponse = {
           code: text,
           retryable: { type: 'boolean' },
           details: { type: 'object', additionalProperties: true },
+          results: { type: 'array', items: { type: 'object', additionalProperties: true } },
         },
         ['type', 'title', 'status', 'detail', 'code', 'retryable'],
       ),

@@ -19,6 +19,7 @@ import type { RouteContext } from './route-context.ts'
 import { groupRoutes } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { messageRoutes } from './routes/messages.ts'
+import { queueRoutes } from './routes/queues.ts'
 import { scheduledRoutes } from './routes/scheduled.ts'
 import { subscribeRoutes } from './routes/subscribe.ts'
 import { topicRoutes } from './routes/topics.ts'
@@ -67,6 +68,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
       scheduledRoutes,
       subscribeRoutes,
       groupRoutes,
+      queueRoutes,
     ])
       add(routes, context)
     answerOtherMethods(routes, methods)

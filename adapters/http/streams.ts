@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import {
   formatTopicRef,
+  type LeasedSubscription,
   type Principal,
   parseTopicRef,
   RatatoskrError,
@@ -11,7 +12,7 @@ import {
 
 interface OpenStream {
   readonly principal: Principal
-  readonly subscription: Subscription
+  readonly subscription: Subscription | LeasedSubscription
   /** Tells the reader why the stream ends, and ends it. */
   readonly end: (reason: RatatoskrError) => void
 }
@@ -25,7 +26,12 @@ export class Streams {
   }
 
   /** Takes care of a subscription until its response closes. */
-  add(session: Session, subscription: Subscription, response: ServerResponse, end: OpenStream['end']): void {
+  add(
+    session: Session,
+    subscription: Subscription | LeasedSubscription,
+    response: ServerResponse,
+    end: OpenStream['end'],
+  ): void {
     // Subscribing takes time: the reader may have left, or the transport have stopped, meanwhile.
     if (this.#stopping !== undefined) end(this.#stopping)
     if (response.destroyed || this.#stopping !== undefined) {
@@ -40,12 +46,27 @@ export class Streams {
   }
 
   /** Ends the subscription of this id when it is the caller's. @returns false when there is none */
-  async close({ principal }: Session, topic: string, id: string): Promise<boolean> {
+  async close(session: Session, topic: string, id: string): Promise<boolean> {
+    const subscription = this.#find(session, topic, id)
+    await subscription?.close()
+    return subscription !== undefined
+  }
+
+  /** The caller's own membership of a queue group. @throws RTK_SUBSCRIPTION_NOT_FOUND */
+  member(session: Session, topic: string, id: string): LeasedSubscription {
+    const subscription = this.#find(session, topic, id)
+    if (subscription !== undefined && 'settle' in subscription) return subscription
+    throw new RatatoskrError(
+      'RTK_SUBSCRIPTION_NOT_FOUND',
+      'no subscription of yours to a queue group has this id; it may have ended: consume again',
+    )
+  }
+
+  #find({ principal }: Session, topic: string, id: string): OpenStream['subscription'] | undefined {
     const stream = this.#open.get(id)
-    if (stream === undefined || !isSame(stream.principal, principal)) return false
-    if (stream.subscription.topic !== formatTopicRef(parseTopicRef(topic, principal.namespace))) return false
-    await stream.subscription.close()
-    return true
+    if (stream === undefined || !isSame(stream.principal, principal)) return undefined
+    const named = formatTopicRef(parseTopicRef(topic, principal.namespace))
+    return stream.subscription.topic === named ? stream.subscription : undefined
   }
 
   /** Ends all of them, and those to come, because the transport stops. */

@@ -2,13 +2,17 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   type CommittedOffset,
+  type GroupDescription,
   isRatatoskrError,
   type PartitionOffset,
   type PayloadEncoding,
+  type QueueDescription,
   RatatoskrError,
+  type Session,
   startPositionFromJson,
 } from 'ratatoskr/ports'
 import { jsonReader } from '../fetched-json.ts'
+import { heldProperties, queueSchema } from '../queue-schemas.ts'
 import { abortWaiting, type RouteContext, sessionOf } from '../route-context.ts'
 import {
   committedOffsetsSchema,
@@ -24,6 +28,7 @@ import {
   text,
   topicParams,
 } from '../schemas.ts'
+import { type HeldBody, settleNamed } from '../settling.ts'
 
 interface GroupRoute {
   Params: { topic: string; group: string }
@@ -86,10 +91,11 @@ const fetchSchema = {
 
 const ackSchema = {
   tags,
-  summary: 'Acknowledge everything up to and including these messages',
+  summary:
+    'Acknowledge everything up to and including these messages; of a queue group, these messages or ranges',
   params: groupParams,
   body: {
-    ...object({ member: text, upTo: committedOffsetsSchema }, ['upTo']),
+    ...object({ member: text, upTo: committedOffsetsSchema, ...heldProperties }),
     examples: [{ member: 'worker-1', upTo: [{ partition: 0, offset: 0 }] }],
   },
   response: done,
@@ -138,18 +144,23 @@ function describeRoutes(routes: FastifyInstance, context: RouteContext): void {
       groups: await (await sessionOf(context, request)).listGroups(request.params.topic),
     }),
   )
-  routes.get<GroupRoute>(
+  routes.get<GroupRoute & { Querystring: { kind?: 'stream' | 'queue' } }>(
     one,
     {
       schema: {
         tags,
-        summary: 'Members, committed offsets and lag of a group',
+        summary: 'Members, offsets and lag of a group, of either kind',
         params: groupParams,
-        response: { 200: groupSchema },
+        querystring: object({
+          kind: { enum: ['stream', 'queue'], description: 'only a group of this kind' },
+        }),
+        response: { 200: { anyOf: [groupSchema, queueSchema] } },
       },
     },
-    async (request) =>
-      (await sessionOf(context, request)).describeGroup(request.params.topic, request.params.group),
+    async (request, reply) => {
+      const described = await describe(await sessionOf(context, request), request.params, request.query.kind)
+      return reply.type('application/json').send(JSON.stringify(described))
+    },
   )
   routes.delete<GroupRoute>(
     one,
@@ -159,6 +170,23 @@ function describeRoutes(routes: FastifyInstance, context: RouteContext): void {
       return reply.code(204).send()
     },
   )
+}
+
+/** A group of the kind that is asked for, or of whichever it is. */
+async function describe(
+  session: Session,
+  { topic, group }: GroupRoute['Params'],
+  kind: 'stream' | 'queue' | undefined,
+): Promise<GroupDescription | QueueDescription> {
+  if (kind === 'queue') return session.describeQueue(topic, group)
+  try {
+    return await session.describeGroup(topic, group)
+  } catch (error) {
+    const other =
+      isRatatoskrError(error, 'RTK_GROUP_NOT_FOUND') || isRatatoskrError(error, 'RTK_GROUP_MISMATCH')
+    if (kind === 'stream' || !other) throw error
+    return session.describeQueue(topic, group)
+  }
 }
 
 function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
@@ -199,11 +227,20 @@ function commitRoutes(routes: FastifyInstance, context: RouteContext): void {
     return reply.code(204).send()
   }
 
-  routes.post<GroupRoute & { Body: { member?: string; upTo: readonly CommittedOffset[] } }>(
+  routes.post<GroupRoute & { Body: HeldBody & { upTo?: readonly CommittedOffset[] } }>(
     `${one}/ack`,
     { schema: ackSchema },
     async (request, reply) => {
-      const { member, upTo } = request.body
+      const { member, upTo, messages, ranges } = request.body
+      if (upTo === undefined) {
+        return settleNamed(await sessionOf(context, request), request.params, 'ack', request.body, reply)
+      }
+      if (messages !== undefined || ranges !== undefined) {
+        throw new RatatoskrError(
+          'RTK_INVALID_ARGUMENT',
+          'upTo commits offsets of a stream group, messages and ranges settle leases of a queue group: give one of the two',
+        )
+      }
       const offsets = upTo.map((entry) => ({ ...entry, offset: nextOf(entry.offset) }))
       try {
         return await commit(request, reply, { member, offsets })

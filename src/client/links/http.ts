@@ -14,6 +14,8 @@ import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import { unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'
 import { HttpCalls } from './http-calls.ts'
+import { consumeOverHttp } from './http-leases.ts'
+import { createOverHttp, settleOverHttp, takeOverHttp } from './http-queues.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
 
 const batchContentType = 'application/vnd.ratatoskr.batch'
@@ -192,11 +194,48 @@ class HttpLink implements Link {
   }
 
   describeGroup(...[topic, group]: Asked<'describeGroup'>): Promise<Answer<'describeGroup'>> {
-    return this.#http.json('GET', groupPath(topic, group))
+    return this.#http.json('GET', `${groupPath(topic, group)}?kind=stream`)
   }
 
   deleteGroup(...[topic, group]: Asked<'deleteGroup'>): Promise<void> {
     return this.#http.json('DELETE', groupPath(topic, group))
+  }
+
+  async consume(...[topic, options, sink]: Asked<'consume'>): Promise<Answer<'consume'>> {
+    const paths = { topicPath: topicPath(topic), groupPath: groupPath(topic, options.group) }
+    return consumeOverHttp(this.#http, { ...paths, options, sink })
+  }
+
+  async take(...[topic, request, call]: Asked<'take'>): Promise<Answer<'take'>> {
+    return takeOverHttp(this.#http, groupPath(topic, request.group), request, call)
+  }
+
+  async settle(...[topic, request]: Asked<'settle'>): Promise<Answer<'settle'>> {
+    return settleOverHttp(this.#http, groupPath(topic, request.group), request)
+  }
+
+  async heartbeat(...[topic, group, member]: Asked<'heartbeat'>): Promise<void> {
+    await this.#http.json('POST', `${groupPath(topic, group)}/heartbeat`, { member })
+  }
+
+  async leaveQueue(...[topic, group, member]: Asked<'leaveQueue'>): Promise<void> {
+    await this.#http.json('POST', `${groupPath(topic, group)}/leave`, { member })
+  }
+
+  async createQueue(...[topic, group, config, from]: Asked<'createQueue'>): Promise<Answer<'createQueue'>> {
+    return createOverHttp(this.#http, groupPath(topic, group), config, from)
+  }
+
+  async alterQueue(...[topic, group, changes]: Asked<'alterQueue'>): Promise<Answer<'alterQueue'>> {
+    return this.#http.json('PATCH', groupPath(topic, group), changes)
+  }
+
+  async describeQueue(...[topic, group]: Asked<'describeQueue'>): Promise<Answer<'describeQueue'>> {
+    return this.#http.json('GET', `${groupPath(topic, group)}?kind=queue`)
+  }
+
+  async pauseQueue(...[topic, group, paused, partitions]: Asked<'pauseQueue'>): Promise<void> {
+    await this.#http.json('POST', `${groupPath(topic, group)}/${paused ? 'pause' : 'resume'}`, { partitions })
   }
 
   async offsets(...[topic, position]: Asked<'offsets'>): Promise<Answer<'offsets'>> {

@@ -1,0 +1,45 @@
+/**
+ * The binary stream of a member of a queue group: leased frames and JSON events (`subscribed`, `assigned`, `lost`, `ended`),
+ * each after its length as uint32. Credit, settlements and signs of life come by requests that name the subscription.
+ */
+import type { FastifyReply } from 'fastify'
+import {
+  type ConsumeOptions,
+  encodeLeasedHeader,
+  errorToJson,
+  type RatatoskrError,
+  type Session,
+} from 'ratatoskr/ports'
+import { emptyFrame, eventFrame, frameContentType, lengthPrefixed } from './frame-stream.ts'
+import { PushResponse } from './push-response.ts'
+import type { RouteContext } from './route-context.ts'
+
+/** Pushes what is leased until the reader leaves, the membership ends, or the transport stops. */
+export async function streamLeases(
+  context: RouteContext,
+  session: Session,
+  { topic, options }: { readonly topic: string; readonly options: ConsumeOptions },
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { clock } = context.broker.platform
+  const stream = new PushResponse(reply.raw, { clock, intervalMs: context.heartbeatMs, sign: emptyFrame })
+  const end = (reason: RatatoskrError | undefined): void =>
+    stream.end(eventFrame({ event: 'ended', ...(reason !== undefined && { error: errorToJson(reason) }) }))
+  const member = await session.consume(topic, options, {
+    deliver: (batch) =>
+      stream.send(lengthPrefixed(encodeLeasedHeader(0, batch), batch.bytes.length), batch.bytes),
+    lost(ranges, reason) {
+      stream.send(eventFrame({ event: 'lost', ranges, reason }))
+    },
+    assigned(partitions) {
+      stream.send(eventFrame({ event: 'assigned', partitions }))
+    },
+    ended: end,
+  })
+  context.streams.add(session, member, reply.raw, end)
+  reply.hijack()
+  const { id, topic: named, group, member: name, config, memberTimeoutMs } = member
+  const subscribed = { subscription: id, topic: named, group, member: name, config, memberTimeoutMs }
+  stream.begin({ 'content-type': frameContentType }, eventFrame({ event: 'subscribed', ...subscribed }))
+  return reply
+}

@@ -1,0 +1,151 @@
+/** JSON schemas of the routes of queue groups. */
+import {
+  encodingSchema,
+  integer,
+  messageSchema,
+  object,
+  offsetSchema,
+  positionSchema,
+  text,
+} from './schemas.ts'
+
+/** Settings as they are answered. In a request each may be left out, and the broker says what is wrong with one. */
+export const queueConfigSchema = {
+  type: 'object',
+  additionalProperties: true,
+  properties: {
+    sharing: { description: 'partitioned, shared or keyShared' },
+    ackTimeoutMs: { description: 'how long a member may take to settle a message' },
+    retriesMax: { description: 'how often a message comes again before it has failed; -1: without end' },
+    retry: {
+      description:
+        '{"kind":"fixed","delayMs"}, {"kind":"linear","delayMs","maxMs"}, {"kind":"exponential","delayMs","maxMs","jitter"} or {"kind":"list","delaysMs"}',
+    },
+    deadLetterTopic: { description: 'empty: <topic>.dlq; none: nowhere' },
+    deadLetterRetentionMs: { description: '-1: for ever' },
+    deadLetterExpired: { description: 'whether expired messages become dead letters' },
+    inFlightMax: { description: 'messages that may be leased at once' },
+    checkpointIntervalMs: { description: 'how often what was settled is stored at most' },
+    groupExpiryMs: { description: 'a group without members is forgotten after so long; -1: never' },
+  },
+} as const
+
+/** A queue group as it stands. */
+export const queueSchema = object({
+  topic: text,
+  group: text,
+  state: { enum: ['empty', 'stable'] },
+  paused: { type: 'boolean' },
+  config: queueConfigSchema,
+  members: {
+    type: 'array',
+    items: object({ member: text, partitions: { type: 'array', items: integer }, inFlight: integer }),
+  },
+  partitions: {
+    type: 'array',
+    items: object({
+      partition: integer,
+      paused: { type: 'boolean' },
+      ackedOffset: integer,
+      stableOffset: integer,
+      lag: integer,
+      inFlight: integer,
+      delayed: integer,
+      member: text,
+    }),
+  },
+  lag: integer,
+})
+
+/** How a member joins. */
+const memberProperties = {
+  member: text,
+  from: positionSchema,
+  config: { type: 'object', additionalProperties: true, description: 'settings, for a group that is new' },
+  autoAck: { type: 'boolean', description: 'messages count as acknowledged when they are sent' },
+} as const
+
+export const takeBodySchema = {
+  ...object({
+    ...memberProperties,
+    limit: { ...integer, minimum: 1 },
+    bytesMax: { ...integer, minimum: 1 },
+    waitMs: { ...integer, minimum: 0 },
+    encoding: encodingSchema,
+  }),
+  examples: [{ member: 'worker-1', limit: 10, encoding: 'utf8' }],
+} as const
+
+export const creditSchema = object({ messages: offsetSchema, bytes: offsetSchema })
+
+export const consumeBodySchema = {
+  ...object({ ...memberProperties, credit: creditSchema }),
+  examples: [{ member: 'worker-1', credit: { messages: 100 } }],
+} as const
+
+/** Leased messages, with what it takes to settle them. */
+export const takenSchema = object({
+  member: text,
+  memberTimeoutMs: { ...integer, description: 'how long this member may be silent before it is evicted' },
+  messages: {
+    type: 'array',
+    items: object({
+      ...messageSchema.properties,
+      lease: integer,
+      attempt: integer,
+      redelivered: { type: 'boolean' },
+      leaseMs: integer,
+    }),
+  },
+})
+
+const rangeProperties = {
+  partition: offsetSchema,
+  lease: offsetSchema,
+  from: offsetSchema,
+  to: { ...offsetSchema, description: 'not including it' },
+} as const
+
+const settlement = object(
+  {
+    action: { enum: ['ack', 'nack', 'extend', 'terminate', 'release'] },
+    ...rangeProperties,
+    delayMs: { ...integer, minimum: 0, description: 'for nack: in how many milliseconds they come again' },
+    extendMs: { ...integer, minimum: 0, description: 'for extend' },
+    reason: { ...text, description: 'for nack and terminate: why, for the dead letter' },
+  },
+  ['action', 'partition', 'lease', 'from', 'to'],
+)
+
+export const settlementsSchema = { type: 'array', items: settlement } as const
+
+/** What became of each settlement: empty when all of it was done. */
+export const settledSchema = object({
+  results: {
+    type: 'array',
+    items: object({
+      error: object({
+        code: text,
+        message: text,
+        retryable: { type: 'boolean' },
+        details: { type: 'object', additionalProperties: true },
+      }),
+    }),
+  },
+})
+
+/** Messages to settle, one by one or in ranges. */
+export const heldProperties = {
+  messages: {
+    type: 'array',
+    items: object({ partition: offsetSchema, offset: offsetSchema, lease: offsetSchema }, [
+      'partition',
+      'offset',
+      'lease',
+    ]),
+  },
+  ranges: {
+    type: 'array',
+    items: object(rangeProperties, ['partition', 'lease', 'from', 'to']),
+  },
+} as const

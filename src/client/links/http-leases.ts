@@ -1,0 +1,262 @@
+/**
+ * A member of a queue group over HTTP: reads the frames of one response, and asks by requests beside it. HTTP requests take
+ * several connections, where one overtakes another: settlements go one request after the other, and those that come
+ * meanwhile share the next one. So does credit.
+ */
+import {
+  type ConsumeOptions,
+  decodeFrame,
+  errorFromJson,
+  isRatatoskrError,
+  type LeasedSubscription,
+  type LeaseLossReason,
+  type LeaseRange,
+  type LeaseSink,
+  parseJson,
+  type QueueConfig,
+  type QueueCredit,
+  RatatoskrError,
+  type Settlement,
+  type SettleResult,
+  settleResultsFromJson,
+  toRatatoskrError,
+} from '../../ports/index.ts'
+import { FrameReader } from './frame-reader.ts'
+import { type HttpCalls, jsonDepthMax } from './http-calls.ts'
+import { LeaseInbox } from './lease-inbox.ts'
+
+export const frameContentType = 'application/vnd.ratatoskr.frames'
+const closePatienceMs = 2_000
+const jsonStart = 0x7b // a frame that begins with `{` is an event
+
+interface Request {
+  readonly topicPath: string
+  readonly groupPath: string
+  readonly options: ConsumeOptions
+  readonly sink: LeaseSink
+}
+
+interface StreamEvent {
+  readonly event: string
+  readonly subscription: string
+  readonly topic: string
+  readonly group: string
+  readonly member: string
+  readonly config: QueueConfig
+  readonly memberTimeoutMs: number
+  readonly partitions?: readonly number[]
+  readonly ranges?: readonly LeaseRange[]
+  readonly reason?: LeaseLossReason
+  readonly error?: unknown
+}
+
+interface Waiting extends PromiseWithResolvers<readonly SettleResult[]> {
+  readonly settlements: readonly Settlement[]
+}
+
+/** Opens the stream and resolves when the broker has let the member in. */
+export async function consumeOverHttp(http: HttpCalls, request: Request): Promise<LeasedSubscription> {
+  const abort = new AbortController()
+  const { group: _group, ...body } = request.options
+  const response = await http.send('POST', `${request.groupPath}/consume`, {
+    body: JSON.stringify(body),
+    headers: { accept: frameContentType, 'content-type': 'application/json' },
+    signal: abort.signal,
+  })
+  const reader = new FrameReader(response.body as ReadableStream<Uint8Array>, http.frameBytesMax)
+  try {
+    const first = await nextFrame(http, reader, abort.signal)
+    const accepted = first === undefined ? undefined : eventOf(first)
+    if (accepted?.event !== 'subscribed') {
+      throw new RatatoskrError('RTK_FRAME_MALFORMED', 'the broker did not begin the stream as agreed')
+    }
+    return new HttpLeases(http, request, accepted, abort).run(reader)
+  } catch (error) {
+    abort.abort()
+    throw error
+  }
+}
+
+class HttpLeases {
+  readonly #http: HttpCalls
+  readonly #accepted: StreamEvent
+  /** Of its own requests. */
+  readonly #path: string
+  readonly #abort: AbortController
+  readonly #inbox: LeaseInbox
+  readonly #forget: () => void
+  /** Credit to ask for with the next request; undefined when there is nothing to ask for. */
+  #owed: QueueCredit | undefined
+  #asking = false
+  #settlements: Waiting[] = []
+  #settling = false
+  #over = false
+  #closing: Promise<void> | undefined
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(http: HttpCalls, request: Request, accepted: StreamEvent, abort: AbortController) {
+    this.#http = http
+    this.#accepted = accepted
+    this.#path = `${request.topicPath}/subscriptions/${accepted.subscription}`
+    this.#abort = abort
+    this.#inbox = new LeaseInbox(request.sink, http.clock, () => void this.#close())
+    this.#forget = http.beforeClose(() => this.#close())
+  }
+
+  /** Reads frames to the end of the stream. */
+  run(reader: FrameReader): LeasedSubscription {
+    this.#running = this.#read(reader)
+      .catch((error: unknown) => toRatatoskrError(error, 'RTK_DISCONNECTED'))
+      .then((reason) => this.#ended(reason))
+    const { subscription, topic, group, member, config, memberTimeoutMs } = this.#accepted
+    return {
+      id: subscription,
+      topic,
+      group,
+      member,
+      config,
+      memberTimeoutMs,
+      grant: (credit) => this.#grant(credit),
+      settle: (settlements) => this.#settle(settlements),
+      heartbeat: () => this.#grant({}),
+      close: () => this.#close(),
+    }
+  }
+
+  async #read(reader: FrameReader): Promise<RatatoskrError | undefined> {
+    for (;;) {
+      const bytes = await nextFrame(this.#http, reader, this.#abort.signal)
+      if (this.#over) return undefined
+      if (bytes === undefined)
+        return new RatatoskrError('RTK_DISCONNECTED', 'the stream of the subscription broke off')
+      const event = eventOf(bytes)
+      if (event?.event === 'ended') return event.error === undefined ? undefined : errorFromJson(event.error)
+      if (event === undefined) this.#leased(bytes)
+      else if (event.event === 'assigned') this.#inbox.assigned(event.partitions ?? [])
+      else if (event.event === 'lost') this.#inbox.lost(event.ranges ?? [], event.reason ?? 'moved')
+    }
+  }
+
+  #leased(bytes: Uint8Array): void {
+    const frame = decodeFrame(bytes)
+    if (frame.kind !== 'leased') {
+      throw new RatatoskrError('RTK_FRAME_MALFORMED', `a frame of kind ${frame.kind} came to a queue group`)
+    }
+    const { kind: _kind, id: _id, ...batch } = frame
+    this.#inbox.deliver(batch)
+  }
+
+  #ended(reason: RatatoskrError | undefined): void {
+    this.#forget()
+    this.#abort.abort()
+    if (this.#over) return
+    this.#over = true
+    if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(reason)
+    else this.#inbox.ended(reason)
+  }
+
+  #grant({ messages, bytes }: QueueCredit): void {
+    if (this.#over) return
+    const { messages: owedMessages, bytes: owedBytes } = this.#owed ?? {}
+    this.#owed = { messages: sum(owedMessages, messages), bytes: sum(owedBytes, bytes) }
+    if (!this.#asking) void this.#ask()
+  }
+
+  async #ask(): Promise<void> {
+    this.#asking = true
+    try {
+      for (let credit = this.#owed; credit !== undefined && !this.#over; credit = this.#owed) {
+        this.#owed = undefined
+        await this.#http.json('POST', `${this.#path}/credit`, credit)
+      }
+    } catch (error) {
+      // Without the credit nothing might ever come again. One that is over has its end to come, which says why.
+      if (!isRatatoskrError(error, 'RTK_SUBSCRIPTION_NOT_FOUND')) this.#fail(toRatatoskrError(error))
+    } finally {
+      this.#asking = false
+    }
+  }
+
+  async #settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    if (this.#over) throw new RatatoskrError('RTK_CLOSED', 'the subscription is closed')
+    const waiting = { ...Promise.withResolvers<readonly SettleResult[]>(), settlements }
+    this.#settlements.push(waiting)
+    if (!this.#settling) void this.#settleAll()
+    return waiting.promise
+  }
+
+  async #settleAll(): Promise<void> {
+    this.#settling = true
+    while (this.#settlements.length > 0) {
+      const together = this.#settlements.splice(0)
+      try {
+        await this.#settleTogether(together)
+      } catch (error) {
+        if (together.length === 1 || !isRatatoskrError(error, 'RTK_INVALID_ARGUMENT')) {
+          for (const { reject } of together) reject(error)
+        } else {
+          // One of them was wrong, and nothing was done: each gets an answer of its own.
+          for (const waiting of together) await this.#settleTogether([waiting]).catch(waiting.reject)
+        }
+      }
+    }
+    this.#settling = false
+  }
+
+  async #settleTogether(together: readonly Waiting[]): Promise<void> {
+    const settlements = together.flatMap((waiting) => waiting.settlements)
+    const reply = await this.#http.json<{ results?: unknown }>('POST', `${this.#path}/settle`, {
+      settlements,
+    })
+    const results = settleResultsFromJson(reply.results, settlements.length)
+    let at = 0
+    for (const { settlements, resolve } of together) {
+      resolve(results.slice(at, at + settlements.length))
+      at += settlements.length
+    }
+  }
+
+  #fail(error: RatatoskrError): void {
+    if (this.#over) return
+    this.#inbox.end(error)
+    void this.#close()
+  }
+
+  #close(): Promise<void> {
+    this.#closing ??= this.#closeNow()
+    return this.#closing
+  }
+
+  async #closeNow(): Promise<void> {
+    if (!this.#over) {
+      this.#over = true
+      this.#inbox.end(undefined)
+      // The broker must know before we say that it is over: what was leased comes again from here on.
+      const patience = this.#http.clock.after(closePatienceMs, () => this.#abort.abort())
+      await this.#http.json('DELETE', this.#path, undefined, this.#abort.signal).catch(() => undefined)
+      patience[Symbol.dispose]()
+      this.#abort.abort()
+    }
+    await this.#running
+  }
+}
+
+/** The next frame. @throws RTK_FRAME_MALFORMED when it is no frame, else what a broken connection means */
+async function nextFrame(
+  http: HttpCalls,
+  reader: FrameReader,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await reader.next()
+  } catch (error) {
+    throw error instanceof RatatoskrError ? error : http.lost(error, signal)
+  }
+}
+
+const eventOf = (frame: Uint8Array): StreamEvent | undefined =>
+  frame[0] === jsonStart ? (parseJson(frame, { depthMax: jsonDepthMax }) as StreamEvent) : undefined
+
+/** Of a kind of credit that is never granted there is no end: none and 0 are not the same. */
+const sum = (one: number | undefined, other: number | undefined): number | undefined =>
+  one === undefined ? other : one + (other ?? 0)
