@@ -25,7 +25,7 @@ afterAll(() => broker.stop())
 const open = (link: string): Promise<Client> =>
   link === 'embedded'
     ? Promise.resolve(broker.client())
-    : connect(broker.addresses[links.indexOf(link) - 1].url, { logger: silent })
+    : connect(broker.addresses[links.indexOf(link) - 1].url)
 
 describe.each(links)('messages for later over %s', (link) => {
   const topic = `later.${link.toLowerCase()}`
