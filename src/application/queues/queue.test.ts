@@ -179,6 +179,16 @@ describe('credit', () => {
     expect(sink.offsets).toEqual([0, 1, 2, 3, 4])
   })
 
+  it('of the group is free again for any partition', async () => {
+    const bench = await QueueBench.start({ partitions: 2 })
+    for (const partition of [0, 1]) await bench.publish(2, { partition })
+    const sink = await bench.join({ config: { ...shared, inFlightMax: 2 } })
+    expect(sink.batches.map(({ partition }) => partition)).toEqual([0])
+    await sink.ack(0)
+    await bench.pass(0)
+    expect(sink.batches.map(({ partition }) => partition)).toEqual([0, 1])
+  })
+
   it('a sink whose promise is open gets nothing more, and others do', async () => {
     const bench = await QueueBench.start()
     const gate = Promise.withResolvers<void>()
