@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import type { LeasedBatch } from '../../ports/index.ts'
+import { batchOf } from '../testing/broker-bench.ts'
+import { QueueBench } from './testing/queue-bench.ts'
+
+const millionMs = 120_000
+
+/** Messages of one byte, in batches of 10,000. */
+async function publishMany(bench: QueueBench, count: number): Promise<void> {
+  const texts = new Array<string>(10_000).fill('x')
+  for (let i = 0; i < count; i += texts.length) await bench.session.publishBatch('orders', 0, batchOf(texts))
+}
+
+describe('a million messages', () => {
+  it('can be leased at once, settled one by one, and cost at most 200 bytes each', {
+    timeout: millionMs,
+  }, async () => {
+    const bench = await QueueBench.start()
+    bench.bench.hooks.observing = false
+    await publishMany(bench, 1_000_000)
+    let leased = 0
+    const leases: LeasedBatch[] = []
+    const sink = await bench.join({
+      config: { sharing: 'shared', inFlightMax: 1_000_000, ackTimeoutMs: 3_600_000 },
+      credit: {},
+    })
+    sink.onDeliver = (batch) => {
+      leased += batch.recordCount
+      leases.push({ ...batch, bytes: new Uint8Array() })
+      sink.batches.length = 0
+    }
+    const before = process.memoryUsage()
+    sink.subscription.grant({ messages: 1_000_000 })
+    for (let i = 0; i < 2_000 && leased < 1_000_000; i++) await bench.pass(0)
+    const after = process.memoryUsage()
+    expect(leased).toBe(1_000_000)
+    expect(await bench.describe()).toMatchObject({ partitions: [{ inFlight: 1_000_000 }] })
+    const bytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers
+    expect(bytes / 1_000_000).toBeLessThan(200)
+    for (const { partition, lease, firstOffset, lastOffset } of leases) {
+      for (let from = firstOffset; from <= lastOffset; from++) {
+        sink.subscription.settle([{ partition, lease, from, to: from + 1, action: 'ack' }])
+      }
+    }
+    expect(await bench.describe()).toMatchObject({
+      lag: 0,
+      partitions: [{ inFlight: 0, ackedOffset: 1_000_000 }],
+    })
+  })
+})
+
+describe('a consumer that stands still', () => {
+  it('makes the broker read nothing, whatever is behind it', async () => {
+    const bench = await QueueBench.start()
+    await publishMany(bench, 100_000)
+    const sink = await bench.join({ config: { sharing: 'shared' }, credit: { messages: 10 } })
+    await bench.pass(5_000)
+    let reads = 0
+    bench.bench.logs.onRead = () => void reads++
+    for (let i = 0; i < 100; i++) await publishMany(bench, 10_000)
+    await bench.pass(5_000)
+    expect(reads).toBe(0)
+    expect(sink.offsets).toHaveLength(10)
+  })
+})
