@@ -6,7 +6,12 @@ export { Client, type CommitOptions, type FetchOptions, type SeekOptions } from 
 export { ClientMessage, type NackOptions } from './client-message.ts'
 export type { ClientOptions, ConnectOptions } from './connect-with.ts'
 export type { ReconnectOptions } from './connection.ts'
-export type { SubscriptionEvents, SubscriptionGap } from './consumer.ts'
+export type {
+  AssignedPartition,
+  RetryFunction,
+  SubscriptionEvents,
+  SubscriptionGap,
+} from './consume-options.ts'
 export type { Link, LinkOptions, OpenLink } from './link.ts'
 export type { MessageFields, MessageToPublish } from './outgoing.ts'
 export {
@@ -15,6 +20,13 @@ export {
   type PublishManyOptions,
   type PublishOptions,
 } from './producer.ts'
+export {
+  type CreateQueueOptions,
+  type MemberCallOptions,
+  TakenBatch,
+  type TakenBatches,
+  type TakeOptions,
+} from './queue/taking.ts'
 export {
   type HandlerOptions,
   type MessageHandler,

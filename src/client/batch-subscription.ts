@@ -20,29 +20,20 @@ import { AckTracker } from './ack-tracker.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
 import { wholeNumber } from './checks.ts'
 import { type CommitSource, Committer } from './committer.ts'
-import type { ConsumeOptions } from './consumer.ts'
+import type { ConsumeOptions, SubscriptionEvents } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
 import { type LiveSink, LiveSubscription } from './live-subscription.ts'
 
-/** What to read, and how: those of `subscribe` that are of use for whole batches. */
+/** What to read, and how. */
 export interface BatchesOptions
   extends ClientCallOptions,
-    Pick<
-      ConsumeOptions,
-      | 'group'
-      | 'member'
-      | 'from'
-      | 'partitions'
-      | 'ack'
-      | 'prefetchBytes'
-      | 'commitIntervalMs'
-      | 'onAssigned'
-      | 'onRevoked'
-      | 'onGap'
-      | 'onDisconnect'
-      | 'onReconnect'
-      | 'onError'
-    > {}
+    SubscriptionEvents,
+    Pick<ConsumeOptions, 'member' | 'from' | 'partitions' | 'ack' | 'prefetchBytes'> {
+  /** Shares the partitions with the other members of this stream group and begins at its committed offsets. */
+  readonly group?: string | undefined
+  /** How long an acknowledgement waits to be committed, in milliseconds; 100 by default. */
+  readonly commitIntervalMs?: number | undefined
+}
 
 /** One partition, as far as acknowledging goes. */
 class BatchLane implements CommitSource {
@@ -159,7 +150,7 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
     if (options.group === undefined) return
     this.#committer = new Committer({
       clock: context.platform.clock,
-      intervalMs: options.commitIntervalMs ?? 100,
+      intervalMs: wholeNumber('commitIntervalMs', options.commitIntervalMs ?? 100, 0),
       ackCountMax: 100,
       commit: async (offsets) => this.#live?.commit(offsets),
       failed: (error) => this.#tell(() => options.onError?.(error)),

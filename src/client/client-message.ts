@@ -1,33 +1,50 @@
 /** A received message as handlers and iterators see it. */
-import { type Header, type Message, RatatoskrError, utf8Text } from '../ports/index.ts'
+import { type Header, type LeaseProof, type Message, RatatoskrError, utf8Text } from '../ports/index.ts'
+import { wholeNumber } from './checks.ts'
 
 /** How a message is given back to be handled again. */
 export interface NackOptions {
-  /** Pause before it comes again, in milliseconds; grows with the attempts otherwise. */
+  /** Pause before it comes again, in milliseconds; as the retry policy says otherwise. */
   readonly delayMs?: number | undefined
-  /** Why, for `onFailed` and the error that ends a subscription. */
+  /** Why: an error or a text. In a group the dead letter tells it. */
   readonly reason?: unknown
 }
 
-/** What a message tells when it is settled. */
+/** What ends the handling of a message. */
+export type MessageEnd = 'ack' | 'nack' | 'terminate' | 'release'
+
+/** Where a message came from: who is told when it is settled, and who knows whether it still counts. */
 export interface MessageOrigin {
-  readonly signal: AbortSignal
-  settled(message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void
+  /** The lease on its messages; 0 without one. */
+  readonly lease: number
+  readonly redelivered: boolean
+  signalOf(message: ClientMessage): AbortSignal
+  proofOf(message: ClientMessage): LeaseProof | undefined
+  settle(message: ClientMessage, end: MessageEnd, options: NackOptions): void
+  extend(message: ClientMessage, extendMs: number | undefined): Promise<void>
+  /** What became of the settlement. */
+  answerTo(message: ClientMessage): Promise<undefined>
 }
 
 /** One delivery of a message. Its bytes are views: copy them to keep them long. */
 export class ClientMessage implements Message {
-  /** 1 for the first delivery, one more each time that it comes again to this subscription. */
+  /** 1 for the first delivery, one more each time that it comes again. */
   readonly attempt: number
   /** The message as it is stored. */
   readonly stored: Message
-  readonly #origin: MessageOrigin
+  /** Its place among those that came together with it. */
+  readonly place: number
+  /** For the subscription that gave it. */
+  readonly origin: MessageOrigin
+  /** What its key counts as, for the subscription that gave it: see `KeyTurns`. */
+  turn = 0
   #settled = false
 
-  constructor(stored: Message, origin: MessageOrigin, attempt: number) {
+  constructor(stored: Message, origin: MessageOrigin, attempt: number, place: number) {
     this.stored = stored
-    this.#origin = origin
+    this.origin = origin
     this.attempt = attempt
+    this.place = place
   }
 
   get id(): string {
@@ -99,9 +116,30 @@ export class ClientMessage implements Message {
     return found === undefined ? undefined : utf8Text(found[1])
   }
 
-  /** Fires when the message's partition is taken away, or the subscription ends: its ack counts no more. */
+  /** True when it may have been delivered before, to this consumer or another one. */
+  get redelivered(): boolean {
+    return this.origin.redelivered || this.attempt > 1
+  }
+
+  /**
+   * The lease on it, greater with each delivery of the group and partition: whoever stores it with what he writes elsewhere
+   * can refuse writes with a smaller one (a fencing token). 0 without a group, and at most once.
+   */
+  get lease(): number {
+    return this.origin.lease
+  }
+
+  /** Names the lease, for `publish({ lease })`: that publish is refused once the lease is lost. Undefined without a lease. */
+  get leaseProof(): LeaseProof | undefined {
+    return this.origin.proofOf(this)
+  }
+
+  /**
+   * Fires when settling it counts no more: its lease is lost (somebody else may be at work on it), its partition is taken
+   * away, or the subscription ends. Made when it is first asked for.
+   */
   get signal(): AbortSignal {
-    return this.#origin.signal
+    return this.origin.signalOf(this)
   }
 
   /** True once it was acknowledged or given back. */
@@ -110,21 +148,77 @@ export class ClientMessage implements Message {
   }
 
   /**
-   * The message is done: its group goes on behind it. Commits follow shortly; `Subscription.commit` waits for them.
-   * The first of ack and nack counts; later ones do nothing. Without a group there is nothing to commit.
+   * The message is done. The first of `ack`, `nack`, `terminate` and `release` counts; later ones change nothing.
+   * @returns the broker's answer, for those who look at it: RTK_LEASE_LOST when another one may have the message by now,
+   *   RTK_DISCONNECTED when nobody knows. Not looking is free. Without a group it resolves at once.
    */
-  ack(): void {
-    this.#settle('ack', {})
+  ack(): Promise<void> {
+    return this.settle('ack', {})
   }
 
-  /** The message is to come again, to this subscription, before later ones of its partition. */
-  nack(options: NackOptions = {}): void {
-    this.#settle('nack', options)
+  /** The message failed: it comes again after a pause, or is a dead letter when its retries are used up. @returns as `ack` */
+  nack(options: NackOptions = {}): Promise<void> {
+    return this.settle('nack', options)
   }
 
-  #settle(outcome: 'ack' | 'nack', options: NackOptions): void {
-    if (this.#settled) return
-    this.#settled = true
-    this.#origin.settled(this, outcome, options)
+  /** The message will never succeed: a dead letter at once; without a group it has failed for good. @returns as `ack` */
+  terminate(reason?: unknown): Promise<void> {
+    return this.settle('terminate', { reason })
+  }
+
+  /** Gives the message back unhandled: it comes again at once, and the attempt does not count. @returns as `ack` */
+  release(): Promise<void> {
+    return this.settle('release', {})
+  }
+
+  /**
+   * The lease lasts for another `extendMs` milliseconds from now on; the group's `ackTimeoutMs` by default. Leases of running
+   * handlers are extended without it. Without a lease nothing happens.
+   * @throws RTK_LEASE_LOST, RTK_DISCONNECTED
+   */
+  extend(extendMs?: number): Promise<void> {
+    return this.origin.extend(this, extendMs)
+  }
+
+  /** What the four above do. */
+  settle(end: MessageEnd, options: NackOptions): Promise<void> {
+    if (!this.#settled) {
+      const { delayMs } = options
+      if (delayMs !== undefined) wholeNumber('delayMs', delayMs, 0)
+      this.#settled = true
+      this.origin.settle(this, end, options)
+    }
+    return new Answer(this.origin, this)
+  }
+}
+
+/**
+ * An answer that becomes a promise when somebody looks at it: most do not, and a promise for each message would cost more
+ * than the message, and crash the process when it is rejected unseen.
+ */
+class Answer implements Promise<void> {
+  readonly [Symbol.toStringTag] = 'Promise'
+  readonly #origin: MessageOrigin
+  readonly #message: ClientMessage
+
+  constructor(origin: MessageOrigin, message: ClientMessage) {
+    this.#origin = origin
+    this.#message = message
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: to be awaited is what it is for
+  then<T = void, E = never>(
+    fulfilled?: ((value: undefined) => T | PromiseLike<T>) | null,
+    rejected?: ((reason: unknown) => E | PromiseLike<E>) | null,
+  ): Promise<T | E> {
+    return this.#origin.answerTo(this.#message).then(fulfilled, rejected)
+  }
+
+  catch<E = never>(rejected?: ((reason: unknown) => E | PromiseLike<E>) | null): Promise<undefined | E> {
+    return this.then(undefined, rejected)
+  }
+
+  finally(settled?: (() => void) | null): Promise<void> {
+    return this.#origin.answerTo(this.#message).finally(settled)
   }
 }

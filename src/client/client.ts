@@ -14,10 +14,14 @@ import {
   type PartitionOffset,
   type PublishReceipt,
   type PublishResult,
+  type QueueConfig,
+  type QueueDescription,
   type RatatoskrError,
   type ScheduledPage,
   type ScheduledRequest,
   type SeekRequest,
+  type Settlement,
+  type SettleResult,
   type StartPosition,
   type TopicChanges,
   type TopicConfig,
@@ -32,6 +36,13 @@ import type { ClientContext } from './context.ts'
 import type { Link } from './link.ts'
 import type { MessageToPublish, PublishCall } from './outgoing.ts'
 import { Producer, type ProducerOptions, type PublishManyOptions, type PublishOptions } from './producer.ts'
+import {
+  type CreateQueueOptions,
+  type MemberCallOptions,
+  type TakenBatches,
+  type TakeOptions,
+  takeBatches,
+} from './queue/taking.ts'
 import {
   type HandlerOptions,
   type MessageHandler,
@@ -259,6 +270,80 @@ export class Client implements AsyncDisposable {
   /** Forgets a group without members. @throws RTK_GROUP_NOT_FOUND, RTK_INVALID_ARGUMENT while it has members */
   deleteGroup(topic: string, group: string, options?: ClientCallOptions): Promise<void> {
     return this.#call('deleteGroup', options, (link) => link.deleteGroup(topic, group))
+  }
+
+  /**
+   * Takes messages of a queue group without a subscription, as a member that polls: it exists until it has been silent for
+   * `memberTimeoutMs`. `waitMs` comes on top of the deadline. When the answer is lost, what was taken comes again at its ack timeout.
+   * @throws RTK_GROUP_MISMATCH, RTK_LIMIT_EXCEEDED, …
+   */
+  take(topic: string, group: string, options: TakeOptions = {}): Promise<TakenBatches> {
+    const { signal, timeoutMs = this.#context.timeoutMs, ...request } = options
+    const call = { signal, timeoutMs: timeoutMs + (options.waitMs ?? 0) }
+    return this.#call('take', call, (link, within) =>
+      takeBatches(this.#context, link, topic, { ...request, group }, within),
+    )
+  }
+
+  /** Settles messages by their leases, whoever took them. Doing so again is no error. @returns a result for each: see `SettleResult` */
+  settle(
+    topic: string,
+    group: string,
+    settlements: readonly Settlement[],
+    options: MemberCallOptions = {},
+  ): Promise<readonly SettleResult[]> {
+    return this.#read('settle', options, (link) =>
+      link.settle(topic, { group, member: options.member, settlements }),
+    )
+  }
+
+  /** A sign of life of a member that polls. @throws RTK_LEASE_LOST when there is none of that name any more */
+  heartbeat(topic: string, group: string, member: string, options?: ClientCallOptions): Promise<void> {
+    return this.#read('heartbeat', options, (link) => link.heartbeat(topic, group, member))
+  }
+
+  /** A member that polls leaves: what it holds comes again at once. */
+  leaveQueue(topic: string, group: string, member: string, options?: ClientCallOptions): Promise<void> {
+    return this.#read('leaveQueue', options, (link) => link.leaveQueue(topic, group, member))
+  }
+
+  /** Creates a queue group; again with equal settings is no error. @throws RTK_GROUP_MISMATCH, RTK_INVALID_ARGUMENT */
+  createQueue(
+    topic: string,
+    group: string,
+    config: Partial<QueueConfig> = {},
+    options: CreateQueueOptions = {},
+  ): Promise<QueueDescription> {
+    return this.#read('createQueue', options, (link) => link.createQueue(topic, group, config, options.from))
+  }
+
+  /** Changes settings; `sharing` only while the group has no members. @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH */
+  alterQueue(
+    topic: string,
+    group: string,
+    changes: Partial<QueueConfig>,
+    options?: ClientCallOptions,
+  ): Promise<QueueDescription> {
+    return this.#call('alterQueue', options, (link) => link.alterQueue(topic, group, changes))
+  }
+
+  /** @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH for a stream group: see `describeGroup` */
+  describeQueue(topic: string, group: string, options?: ClientCallOptions): Promise<QueueDescription> {
+    return this.#read('describeQueue', options, (link) => link.describeQueue(topic, group))
+  }
+
+  /** Stops delivery of a queue group, or of some of its partitions, until `resumeQueue`. Leases go on. @throws RTK_GROUP_NOT_FOUND */
+  pauseQueue(topic: string, group: string, options: SeekOptions = {}): Promise<void> {
+    return this.#read('pauseQueue', options, (link) =>
+      link.pauseQueue(topic, group, true, options.partitions),
+    )
+  }
+
+  /** @throws RTK_GROUP_NOT_FOUND */
+  resumeQueue(topic: string, group: string, options: SeekOptions = {}): Promise<void> {
+    return this.#read('resumeQueue', options, (link) =>
+      link.pauseQueue(topic, group, false, options.partitions),
+    )
   }
 
   /** Offsets for a start position, one a partition. */

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { EmbeddedBroker } from '../composition/embedded-broker.ts'
 import { utf8Text } from '../ports/index.ts'
 import type { Client } from './client.ts'
+import type { ClientMessage } from './client-message.ts'
 import type { Subscription } from './subscription.ts'
 import { batchOf, links, numbers, startBroker, take, textsOf } from './testing/every-link.ts'
 
@@ -29,7 +30,10 @@ describe.each(links)('the client over %s', (_name, setup) => {
     expect(textsOf(await take(live, 100))).toEqual(numbers(100))
     const back = await client.subscribe('orders', { group: 'g', delivery: 'at-most-once' })
     expect(textsOf(await take(back, 100))).toEqual(numbers(100))
-    expect((await client.describeGroup('orders', 'g')).partitions[0].committedOffset).toBe(100)
+    expect((await client.describeQueue('orders', 'g')).partitions[0]).toMatchObject({
+      ackedOffset: 100,
+      lag: 0,
+    })
     for (const subscription of [live, back]) await subscription.close()
   })
 
@@ -67,35 +71,82 @@ describe.each(links)('the client over %s', (_name, setup) => {
         if (message.text() === 'b' && message.attempt === 1) throw new Error('not yet')
         if (message.text() === 'c') done.resolve()
       },
-      { group: 'billing', retry: { baseMs: 1, maxMs: 1 } },
+      { group: 'billing', retry: { kind: 'fixed', delayMs: 1 } },
     )
-    for (const text of ['a', 'b', 'c']) await client.publish('orders', text)
+    for (const text of ['a', 'b', 'c']) await client.publish('orders', text, { key: 'one' })
     await done.promise
     await subscription.close()
     expect(seen).toEqual(['a#1', 'b#1', 'b#2', 'c#1'])
-    expect((await client.describeGroup('orders', 'billing')).partitions[0]).toMatchObject({
-      committedOffset: 3,
+    expect((await client.describeQueue('orders', 'billing')).partitions[0]).toMatchObject({
+      ackedOffset: 3,
       lag: 0,
     })
   })
 
-  it('goes on where the group has committed, and leaves unacknowledged messages to the next', async () => {
+  it('goes on where the group was, and leaves unacknowledged messages to the next', async () => {
     await client.createTopic('orders')
     for (const text of numbers(6)) await client.publish('orders', text)
     const first = await client.subscribe('orders', { group: 'g', ack: 'manual' })
-    for (const message of await first.take(4, { waitMs: 5_000 })) if (message.offset < 2) message.ack()
+    const messages: ClientMessage[] = []
+    while (messages.length < 4) messages.push(...(await first.take(4 - messages.length, { waitMs: 5_000 })))
+    for (const message of messages) if (message.offset < 2) await message.ack()
     await first.close()
     const second = await client.subscribe('orders', { group: 'g' })
-    expect(textsOf(await take(second, 4))).toEqual(['2', '3', '4', '5'])
+    expect(textsOf(await take(second, 4)).sort()).toEqual(['2', '3', '4', '5'])
     await second.close()
     expect(await client.listGroups('orders')).toEqual(['g'])
-    expect(await client.seek('orders', 'g', 'earliest')).toEqual([{ partition: 0, offset: 0 }])
-    await client.commit('orders', 'g', [{ partition: 0, offset: 5 }])
+    expect(await client.seek('orders', 'g', { offset: 5 })).toEqual([{ partition: 0, offset: 5 }])
     const third = await client.subscribe('orders', { group: 'g' })
     expect(textsOf(await take(third, 1))).toEqual(['5'])
     await third.close()
     await client.deleteGroup('orders', 'g')
     expect(await client.listGroups('orders')).toEqual([])
+  })
+
+  it('goes on where a stream group of batches has committed', async () => {
+    await client.createTopic('orders')
+    for (const text of numbers(6)) await client.publish('orders', text)
+    await client.commit('orders', 'g', [{ partition: 0, offset: 5 }])
+    const batches = await client.batches('orders', { group: 'g' })
+    const { value } = await batches[Symbol.asyncIterator]().next()
+    expect(value?.fromOffset).toBe(5)
+    value?.ack()
+    await batches.close()
+    expect((await client.describeGroup('orders', 'g')).partitions[0]).toMatchObject({
+      committedOffset: 6,
+      lag: 0,
+    })
+    await expect(client.subscribe('orders', { group: 'g' })).rejects.toMatchObject({
+      code: 'RTK_GROUP_MISMATCH',
+    })
+  })
+
+  it('takes and settles without a subscription', async () => {
+    await client.createTopic('orders')
+    await client.createQueue('orders', 'g', { sharing: 'shared' }, { from: 'earliest' })
+    for (const text of numbers(3)) await client.publish('orders', text)
+    const taken = await client.take('orders', 'g', { messagesMax: 10, waitMs: 5_000 })
+    const [batch] = taken.batches
+    expect(Array.from(batch.messages(), (message) => utf8Text(message.payload))[0]).toBe('0')
+    const { partition, lease, firstOffset: from } = batch
+    const ack = { partition, lease, from, to: from + 1, action: 'ack' } as const
+    const calls = { member: taken.member }
+    expect(await client.settle('orders', 'g', [ack], calls)).toEqual([undefined])
+    expect(await client.settle('orders', 'g', [{ ...ack, lease: 1 }])).toMatchObject([
+      { code: 'RTK_LEASE_LOST' },
+    ])
+    await client.heartbeat('orders', 'g', taken.member)
+    await client.leaveQueue('orders', 'g', taken.member)
+    await expect(client.heartbeat('orders', 'g', taken.member)).rejects.toMatchObject({
+      code: 'RTK_LEASE_LOST',
+    })
+    expect((await client.describeQueue('orders', 'g')).lag).toBe(2)
+    await client.pauseQueue('orders', 'g')
+    expect((await client.describeQueue('orders', 'g')).paused).toBe(true)
+    expect((await client.take('orders', 'g')).batches).toEqual([])
+    await client.resumeQueue('orders', 'g', { partitions: [0] })
+    await client.resumeQueue('orders', 'g')
+    expect((await client.alterQueue('orders', 'g', { retriesMax: 9 })).config.retriesMax).toBe(9)
   })
 
   it('shares partitions among the members of a group', async () => {
@@ -115,7 +166,7 @@ describe.each(links)('the client over %s', (_name, setup) => {
         ),
       )
     }
-    const description = await client.describeGroup('orders', 'g')
+    const description = await client.describeQueue('orders', 'g')
     expect(description.members.map((member) => member.partitions.length)).toEqual([2, 2])
     for (const [i, payload] of numbers(40).entries())
       await client.publish('orders', payload, { partition: i % 4 })

@@ -4,6 +4,7 @@ import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import { BatchBuilder, messagesOf, portableCrc32c, utf8, utf8Text } from '../ports/index.ts'
 import type { ClientMessage } from './client-message.ts'
 import { FakeBroker, testPlatform } from './testing/fake-broker.ts'
+import { joined } from './testing/queue.ts'
 
 async function setup() {
   const clock = new ManualClock()
@@ -54,33 +55,16 @@ describe('a subscription', () => {
     await subscription.close()
   })
 
-  it('takes expired messages for done: the group goes on behind them, also behind nothing else', async () => {
-    const { clock, broker, client } = await setup()
-    broker.store('orders', 0, batchOf(1, 1, undefined, 1))
+  it('in a group gives back what expired while it waited here: the broker knows what becomes of it', async () => {
     const seen: string[] = []
-    await client.subscribe('orders', (message) => void seen.push(message.text()), { group: 'g' })
-    await clock.advance(100)
-    expect([seen, broker.commits]).toEqual([['c'], [[{ partition: 0, offset: 4 }]]])
-    broker.store('orders', 0, batchOf(1, 1))
-    await clock.advance(100)
-    expect([seen, broker.commits.at(-1)]).toEqual([['c'], [{ partition: 0, offset: 6 }]])
-    broker.store('orders', 0, batchOf(1))
-    await clock.advance(100)
-    expect([seen, broker.commits.at(-1)]).toEqual([['c'], [{ partition: 0, offset: 7 }]])
-  })
-
-  it('does not go on behind a message that is not done, though the next one has expired', async () => {
-    const { clock, broker, client } = await setup()
-    broker.store('orders', 0, batchOf(undefined, 1))
-    const subscription = await client.subscribe('orders', { group: 'g', ack: 'manual' })
-    await clock.advance(0)
-    const [message] = await subscription.take(2)
-    await clock.advance(1_000)
-    expect(broker.commits).toEqual([])
-    message.ack()
-    await clock.advance(1_000)
-    expect(broker.commits).toEqual([[{ partition: 0, offset: 2 }]])
-    await subscription.close()
+    const { member, settle, broker, subscription } = await joined((message) => void seen.push(message.text()))
+    broker.nowMs = 1_000
+    const batch = batchOf(1_000, undefined, 1_001)
+    member.deliver(0, 0, batch)
+    await settle()
+    expect(seen).toEqual(['b', 'c'])
+    expect(member.settled.sort()).toEqual(['ack 1-3', 'release 0-1'])
+    expect(subscription.expiredCount).toBe(1)
   })
 
   it('does not give again what expired after it was given back', async () => {
@@ -93,14 +77,13 @@ describe('a subscription', () => {
         seen.push(message.text())
         if (message.text() === 'a') throw new Error('not yet')
       },
-      { group: 'g', retry: { baseMs: 100, maxMs: 100 } },
+      { from: 'earliest', retry: { kind: 'fixed', delayMs: 100 } },
     )
     await clock.advance(0)
     broker.nowMs = 2_000
     await clock.advance(1_000)
     expect(seen).toEqual(['a', 'b'])
     expect(subscription.expiredCount).toBe(1)
-    expect(broker.commits.at(-1)).toEqual([{ partition: 0, offset: 2 }])
   })
 
   it('gives back the credit of what nobody was given', async () => {
@@ -114,18 +97,6 @@ describe('a subscription', () => {
     await clock.advance(0)
     expect(seen).toEqual(['a'])
     expect([...broker.subscriptions][0].creditBytes).toBe(batch.length)
-  })
-
-  it('hands out at most once what has not expired', async () => {
-    const { clock, broker, client } = await setup()
-    broker.store('orders', 0, batchOf(1, undefined, 1))
-    const seen: string[] = []
-    await client.subscribe('orders', (message) => void seen.push(message.text()), {
-      group: 'g',
-      delivery: 'at-most-once',
-    })
-    await clock.advance(100)
-    expect([seen, broker.commits]).toEqual([['b'], [[{ partition: 0, offset: 3 }]]])
   })
 })
 

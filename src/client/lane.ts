@@ -1,6 +1,6 @@
 /**
- * One partition within a subscription: what was received and not handed out, what was handed out and not acknowledged,
- * and the messages that are to come again. Batches are decoded one message ahead, when their turn has come.
+ * One partition within a subscription without a group: what was received and not handed out, and the messages that are to
+ * come again. Batches are decoded one message ahead, when their turn has come.
  */
 import {
   type BatchDelivery,
@@ -11,9 +11,7 @@ import {
   type Message,
   messagesOf,
 } from '../ports/index.ts'
-import { AckTracker } from './ack-tracker.ts'
-import { ClientMessage, type MessageOrigin, type NackOptions } from './client-message.ts'
-import type { CommitSource } from './committer.ts'
+import { ClientMessage, type MessageEnd, type MessageOrigin, type NackOptions } from './client-message.ts'
 
 /** What a lane needs of its consumer. */
 export interface LaneOwner {
@@ -21,65 +19,68 @@ export interface LaneOwner {
   /** The broker's clock: what has expired by it is not handed out. */
   readonly expiry: ExpiryRule
   readonly sourceOf: (partition: number) => BatchSource
-  /** What must be done before a delivery may be handed out at all. */
-  readonly admit: ((lane: Lane, delivery: BatchDelivery) => Promise<void>) | undefined
   /** Something may be taken from the lane again. */
   ready(lane: Lane): void
-  /** A message was passed over because it has expired. @param rose true when the watermark rose by it */
-  expired(lane: Lane, rose: boolean): void
+  /** A message was passed over because it has expired. */
+  expired(): void
   /** Bytes of a batch were used up. */
   released(bytes: number): void
-  settled(lane: Lane, message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void
+  settled(lane: Lane, message: ClientMessage, end: MessageEnd, options: NackOptions): void
 }
 
 interface Repeat {
   readonly message: ClientMessage
+  readonly attempt: number
   readonly dueMs: number
 }
 
-export class Lane implements CommitSource, MessageOrigin {
+export class Lane implements MessageOrigin {
   readonly partition: number
-  committedOffset = -1
+  readonly lease = 0
+  readonly redelivered = false
   /** True while a handler of this lane runs. */
   busy = false
   /** Messages handed out and neither acknowledged nor given back. */
   handedOutCount = 0
   readonly #owner: LaneOwner
-  readonly #tracker: AckTracker
   readonly #queue: BatchDelivery[] = []
   #delivery: BatchDelivery | undefined
   #messages: Generator<Message, void, undefined> | undefined
   #next: Message | undefined
-  #admitting = false
   /** Messages given back, the oldest first: the lane goes no further before they were handed out again. */
   readonly #repeats: Repeat[] = []
   #pause: Disposable | undefined
   #signal: AbortController | undefined
   #over = false
 
-  constructor(partition: number, offset: number, owner: LaneOwner) {
+  constructor(partition: number, owner: LaneOwner) {
     this.partition = partition
     this.#owner = owner
-    this.#tracker = new AckTracker(offset)
-  }
-
-  get watermark(): number {
-    return this.#tracker.watermark
   }
 
   get over(): boolean {
     return this.#over
   }
 
-  get signal(): AbortSignal {
+  signalOf(): AbortSignal {
     this.#signal ??= new AbortController()
     if (this.#over) this.#signal.abort()
     return this.#signal.signal
   }
 
+  proofOf(): undefined {
+    return undefined
+  }
+
+  async extend(): Promise<void> {} // there is no lease
+
+  async answerTo(): Promise<undefined> {
+    return undefined // nobody else is asked
+  }
+
   /** True when `take` has, or may have, something to give. */
   get available(): boolean {
-    if (this.#over || this.#pause !== undefined || this.#admitting) return false
+    if (this.#over || this.#pause !== undefined) return false
     return this.#repeats.length > 0 || this.#next !== undefined || this.#queue.length > 0
   }
 
@@ -106,11 +107,10 @@ export class Lane implements CommitSource, MessageOrigin {
 
   /** The oldest message that was given back; undefined when it has expired meanwhile. */
   #takeRepeat(): ClientMessage | undefined {
-    const { message } = this.#repeats.shift() as Repeat
+    const { message, attempt } = this.#repeats.shift() as Repeat
     this.#schedule()
-    if (!hasExpired(message, this.#owner.expiry))
-      return new ClientMessage(message.stored, this, message.attempt + 1)
-    this.#owner.expired(this, this.#tracker.ack(message.offset))
+    if (!hasExpired(message, this.#owner.expiry)) return new ClientMessage(message.stored, this, attempt, 0)
+    this.#owner.expired()
     return undefined
   }
 
@@ -118,34 +118,22 @@ export class Lane implements CommitSource, MessageOrigin {
   #takeNew(): ClientMessage | undefined {
     while (this.#next === undefined) if (!this.#open()) return undefined
     const message = this.#next
-    const after = (this.#delivery as BatchDelivery).nextOffset
-    const before = this.watermark
     this.#advance()
-    const nextOffset = this.#next === undefined ? after : this.#nextOffset()
-    if (!hasExpired(message, this.#owner.expiry)) {
-      this.#tracker.handed(message.offset, nextOffset)
-      return new ClientMessage(message, this, 1)
-    }
-    this.#tracker.skip(nextOffset)
-    this.#owner.expired(this, this.watermark > before)
+    if (!hasExpired(message, this.#owner.expiry)) return new ClientMessage(message, this, 1, 0)
+    this.#owner.expired()
     return undefined
   }
 
-  settled(message: ClientMessage, outcome: 'ack' | 'nack', options: NackOptions): void {
+  settle(message: ClientMessage, end: MessageEnd, options: NackOptions): void {
     if (this.#over) return
     this.handedOutCount--
-    this.#owner.settled(this, message, outcome, options)
-  }
-
-  /** The message is done. @returns true when the watermark rose */
-  ack(message: ClientMessage): boolean {
-    return this.#tracker.ack(message.offset)
+    this.#owner.settled(this, message, end, options)
   }
 
   /** Hands the message out again after a pause, before later ones. */
-  repeat(message: ClientMessage, pauseMs: number): void {
+  repeat(message: ClientMessage, attempt: number, pauseMs: number): void {
     const { clock } = this.#owner
-    this.#repeats.push({ message, dueMs: clock.monotonic() + pauseMs })
+    this.#repeats.push({ message, attempt, dueMs: clock.monotonic() + pauseMs })
     this.#repeats.sort((a, b) => a.message.offset - b.message.offset)
     this.#schedule()
   }
@@ -176,25 +164,11 @@ export class Lane implements CommitSource, MessageOrigin {
     })
   }
 
-  /** Begins the next delivery. @returns false when there is none, or when it must be admitted first */
+  /** Begins the next delivery. @returns false when there is none */
   #open(): boolean {
     const delivery = this.#queue.shift()
-    if (delivery === undefined) return false
-    const { admit } = this.#owner
-    if (admit === undefined) {
-      this.#begin(delivery)
-      return true
-    }
-    this.#admitting = true
-    void admit(this, delivery).then(() => {
-      this.#admitting = false
-      if (this.#over) this.#owner.released(delivery.bytes.length)
-      else {
-        this.#begin(delivery)
-        this.#owner.ready(this)
-      }
-    })
-    return false
+    if (delivery !== undefined) this.#begin(delivery)
+    return delivery !== undefined
   }
 
   #begin(delivery: BatchDelivery): void {
@@ -210,17 +184,12 @@ export class Lane implements CommitSource, MessageOrigin {
     else this.#finishDelivery()
   }
 
-  #nextOffset(): number {
-    return (this.#next as Message).offset
-  }
-
   #finishDelivery(): void {
     const delivery = this.#delivery
     this.#next = undefined
     this.#messages = undefined
     this.#delivery = undefined
     if (delivery === undefined) return
-    this.#tracker.skip(delivery.nextOffset)
     this.#owner.released(delivery.bytes.length)
   }
 }

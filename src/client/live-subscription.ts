@@ -41,8 +41,6 @@ export interface LiveSink {
 export interface LiveOptions extends Omit<SubscribeOptions, 'credit'> {
   /** Bytes of batches that may be on their way or waiting here. */
   readonly creditBytes: number
-  /** After a reconnect in a group, only an offset that this member committed lets it go on; any other begins anew. */
-  readonly exact?: boolean | undefined
 }
 
 interface Position {
@@ -266,7 +264,6 @@ export class LiveSubscription {
    */
   #goesOn(position: Position, offset: number, resuming: boolean): boolean {
     if (this.#options.group === undefined) return offset <= position.nextOffset || resuming
-    if (this.#options.exact === true && resuming) return offset === position.committedOffset
     return offset <= position.nextOffset && offset >= position.committedOffset
   }
 

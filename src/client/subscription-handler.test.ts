@@ -5,21 +5,6 @@ import type { ClientMessage } from './client-message.ts'
 import { batchOf, numbers, setup } from './testing/subscribing.ts'
 
 describe('a handler', () => {
-  it('acknowledges by returning, and the group goes on behind it', async () => {
-    const { client, broker, clock } = await setup()
-    broker.store('orders', 0, batchOf('a', 'b'))
-    broker.store('orders', 0, batchOf('c'))
-    const seen: string[] = []
-    const subscription = await client.subscribe('orders', (message) => void seen.push(message.text()), {
-      group: 'billing',
-    })
-    await clock.advance(100)
-    expect(seen).toEqual(['a', 'b', 'c'])
-    expect(broker.commits).toEqual([[{ partition: 0, offset: 3 }]])
-    await subscription.close()
-    expect(await subscription.closed).toBeUndefined()
-  })
-
   it('gives a message back by throwing: it comes again after a pause, before later ones', async () => {
     const { client, broker, clock } = await setup()
     broker.store('orders', 0, batchOf('a', 'b'))
@@ -30,7 +15,7 @@ describe('a handler', () => {
         seen.push([message.text(), message.attempt])
         if (message.text() === 'a' && message.attempt < 3) throw new Error('not yet')
       },
-      { group: 'billing', retry: { baseMs: 100, maxMs: 100 } },
+      { from: 'earliest', retry: { kind: 'fixed', delayMs: 100 } },
     )
     await clock.advance(0)
     expect(seen).toEqual([['a', 1]])
@@ -41,10 +26,36 @@ describe('a handler', () => {
       ['a', 3],
       ['b', 1],
     ])
-    expect(broker.commits.at(-1)).toEqual([{ partition: 0, offset: 2 }])
   })
 
-  it('ends the subscription when a message fails too often, and commits nothing of it', async () => {
+  it('waits as long before a message comes again as a function says', async () => {
+    const { client, broker, clock } = await setup()
+    broker.store('orders', 0, batchOf('a'))
+    const times: number[] = []
+    await client.subscribe(
+      'orders',
+      () => {
+        times.push(clock.monotonic())
+        throw new Error('not yet')
+      },
+      { from: 'earliest', retry: (attempt) => attempt * 10, onFailed: 'skip' },
+    )
+    await clock.advance(1_000)
+    expect(times).toEqual([0, 10, 30, 60])
+  })
+
+  it('ends the subscription when a retry function says nothing sensible', async () => {
+    const { client, broker, settle } = await setup()
+    broker.store('orders', 0, batchOf('a'))
+    const subscription = await client.subscribe('orders', () => Promise.reject(new Error('no')), {
+      from: 'earliest',
+      retry: () => -1,
+    })
+    await settle()
+    expect(await subscription.closed).toMatchObject({ code: 'RTK_INVALID_ARGUMENT' })
+  })
+
+  it('ends the subscription when a message fails too often', async () => {
     const { client, broker, clock } = await setup()
     broker.store('orders', 0, batchOf('fine', 'bad', 'never seen'))
     const cause = new Error('broken')
@@ -55,7 +66,7 @@ describe('a handler', () => {
         calls++
         if (message.text() !== 'fine') throw cause
       },
-      { group: 'billing', retriesMax: 2 },
+      { from: 'earliest', retriesMax: 2 },
     )
     await clock.advance(60_000)
     expect(await subscription.closed).toMatchObject({
@@ -64,7 +75,6 @@ describe('a handler', () => {
       details: { partition: 0, offset: 1, attempts: 3 },
     })
     expect(calls).toBe(4)
-    expect(broker.commits.at(-1)).toEqual([{ partition: 0, offset: 1 }])
     expect(broker.subscriptions.size).toBe(0)
   })
 
@@ -80,7 +90,7 @@ describe('a handler', () => {
         seen.push(message.text())
       },
       {
-        group: 'billing',
+        from: 'earliest',
         retriesMax: 0,
         onFailed: 'skip',
         onError: (error, message) => errors.push([error.code, message?.text()]),
@@ -89,7 +99,6 @@ describe('a handler', () => {
     await clock.advance(1_000)
     expect(seen).toEqual(['good'])
     expect(errors).toEqual([['RTK_HANDLER_FAILED', 'bad']])
-    expect(broker.commits.at(-1)).toEqual([{ partition: 0, offset: 2 }])
   })
 
   it('runs for one message of a partition at a time, for partitions at once, and for no more than told', async () => {
@@ -123,28 +132,39 @@ describe('a handler', () => {
     }
   })
 
-  it('with ack: manual settles only by ack() and nack()', async () => {
+  it('with ack: manual settles only by the methods of the message', async () => {
     const { client, broker, clock } = await setup()
     broker.store('orders', 0, batchOf('a', 'b', 'c'))
     const seen: ClientMessage[] = []
-    await client.subscribe('orders', (message) => void seen.push(message), { group: 'g', ack: 'manual' })
+    const errors: unknown[] = []
+    await client.subscribe('orders', (message) => void seen.push(message), {
+      from: 'earliest',
+      ack: 'manual',
+      onFailed: 'skip',
+      onError: (error, message) => errors.push([error.code, message?.offset]),
+    })
     await clock.advance(1_000)
     expect(seen.map((message) => message.text())).toEqual(['a', 'b', 'c'])
-    expect(broker.commits).toEqual([])
-    seen[1].ack()
-    await clock.advance(1_000)
-    expect(broker.commits).toEqual([])
-    seen[0].ack()
-    seen[0].ack()
-    await clock.advance(1_000)
-    expect(broker.commits).toEqual([[{ partition: 0, offset: 2 }]])
-    seen[2].nack({ delayMs: 50 })
-    seen[2].ack()
+    await seen[0].ack()
+    void seen[2].nack({ delayMs: 50 })
+    void seen[2].ack()
     expect(seen[2].settled).toBe(true)
     await clock.advance(49)
     expect(seen.length).toBe(3)
     await clock.advance(1)
-    expect(seen[3]).toMatchObject({ offset: 2, attempt: 2 })
+    expect(seen[3]).toMatchObject({
+      offset: 2,
+      attempt: 2,
+      redelivered: true,
+      lease: 0,
+      leaseProof: undefined,
+    })
+    await seen[3].extend(5)
+    await seen[3].release()
+    await clock.advance(0)
+    expect(seen[4]).toMatchObject({ offset: 2, attempt: 2 })
+    void seen[4].terminate('no use')
+    expect(errors).toEqual([['RTK_HANDLER_FAILED', 2]])
   })
 
   it('is given no more than maxInFlight unsettled messages', async () => {

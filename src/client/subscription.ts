@@ -1,17 +1,19 @@
 /**
- * Subscriptions as people hold them: with a handler that is called for each message, or to be iterated.
+ * Subscriptions as people hold them: with a handler that is called for each message, or to be iterated. With a group the
+ * messages are leased and settled one by one; without, every message comes, each partition in order.
  *
- * A handler runs for one message of a partition at a time, so that order holds, and for several partitions at once. Both
- * kinds survive the loss of the connection: that is an event, never an end.
+ * Both survive the loss of the connection: that is an event, never an end.
  */
 import type { Clock, RatatoskrError } from '../ports/index.ts'
 import type { ClientCallOptions } from './call.ts'
 import { withDeadline } from './call.ts'
 import { wholeNumber } from './checks.ts'
 import type { ClientMessage } from './client-message.ts'
-import { type ConsumeOptions, Consumer } from './consumer.ts'
+import type { ConsumeOptions } from './consume-options.ts'
+import { Consumer } from './consumer.ts'
 import type { ClientContext } from './context.ts'
-import type { Lane } from './lane.ts'
+import type { MessageSource } from './message-source.ts'
+import { QueueConsumer } from './queue/queue-consumer.ts'
 
 /** Handles one message: returning acknowledges it, throwing gives it back, unless `ack` is `manual`. */
 export type MessageHandler = (message: ClientMessage) => unknown
@@ -21,19 +23,25 @@ export interface SubscribeOptions extends ConsumeOptions, ClientCallOptions {}
 
 /** The same for a subscription with a handler. */
 export interface HandlerOptions extends SubscribeOptions {
-  /** Partitions that are handled at the same time; all of them by default. */
+  /**
+   * Messages that are handled at the same time. Without a group one of each partition, and all partitions by default. With
+   * a group 1 by default; where more, and the group keeps the order of keys, the messages of a key still go one after the other.
+   */
   readonly concurrency?: number | undefined
 }
 
 /** A subscription that runs until it is closed, or fails. */
 export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposable {
   readonly #context: ClientContext
-  readonly #consumer: Consumer
+  readonly #source: MessageSource
   readonly #handler: MessageHandler | undefined
   readonly #concurrency: number
   readonly #waiting: PromiseWithResolvers<void>[] = []
   readonly #removed: (subscription: Subscription) => void
+  readonly #breather: Breather
+  /** Handlers whose promise is open. */
   #running = 0
+  #starting = false
   #idle: PromiseWithResolvers<void> | undefined
   #closing: Promise<void> | undefined
 
@@ -45,16 +53,18 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   ) {
     this.#context = context
     this.#handler = handler
-    const { concurrency } = options
-    this.#concurrency =
-      concurrency === undefined ? Number.POSITIVE_INFINITY : wholeNumber('concurrency', concurrency, 1)
-    this.#consumer = new Consumer(context, options)
-    this.#consumer.wake = handler === undefined ? () => this.#wakeIterators() : () => this.#startHandlers()
+    const { concurrency, group } = options
+    const otherwise = group === undefined ? Number.POSITIVE_INFINITY : 1
+    this.#concurrency = concurrency === undefined ? otherwise : wholeNumber('concurrency', concurrency, 1)
+    this.#source =
+      group === undefined ? new Consumer(context, options) : new QueueConsumer(context, options, group)
+    this.#source.wake = handler === undefined ? () => this.#wakeIterators() : () => this.#startHandlers()
     this.#removed = removed
-    void this.#consumer.closed.then(() => removed(this))
+    this.#breather = new Breather(context.platform.clock)
+    void this.#source.closed.then(() => removed(this))
   }
 
-  /** Subscribes. @throws as `Session.subscribe` does */
+  /** Subscribes. @throws as `Session.subscribe` and `QueueSession.consume` do */
   static async open(
     context: ClientContext,
     topic: string,
@@ -64,30 +74,35 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     signal: AbortSignal,
   ): Promise<Subscription> {
     const subscription = new Subscription(context, handler, options, removed)
-    await subscription.#consumer.open(topic, signal)
+    await subscription.#source.open(topic, signal)
     return subscription
   }
 
   get topic(): string {
-    return this.#consumer.live.facts.text
+    return this.#source.topic
   }
 
   /** Name within the group; empty without a group. */
   get member(): string {
-    return this.#consumer.live.member
+    return this.#source.member
   }
 
   /**
    * Messages that were passed over because they had expired when their turn came, by the broker's clock as the client
-   * reckons it. They count as acknowledged.
+   * reckons it. In a group they were given back, and the broker decides what becomes of them.
    */
   get expiredCount(): number {
-    return this.#consumer.expiredCount
+    return this.#source.expiredCount
   }
 
   /** Settles when the subscription is over: with the reason when it failed, with undefined when it was closed. */
   get closed(): Promise<RatatoskrError | undefined> {
-    return this.#consumer.closed
+    return this.#source.closed
+  }
+
+  /** Changes `maxInFlight`. In a group, what waits here beyond it is given back. @throws RTK_INVALID_ARGUMENT */
+  setMaxInFlight(messages: number): void {
+    this.#source.setMaxInFlight(messages)
   }
 
   /**
@@ -96,17 +111,21 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
    * unacknowledged and closes the subscription. Several iterators share the messages.
    */
   [Symbol.asyncIterator](): AsyncIterator<ClientMessage, undefined> {
-    if (this.#handler !== undefined)
-      throw new TypeError('a subscription with a handler cannot be iterated as well')
-    let given: ClientMessage | undefined
+    this.#assertNoHandler()
+    const source = this.#source
     const breather = new Breather(this.#context.platform.clock)
+    let given: ClientMessage | undefined
+    const give = (message: ClientMessage | undefined): IteratorResult<ClientMessage, undefined> => {
+      given = message
+      return message === undefined ? { done: true, value: undefined } : { done: false, value: message }
+    }
     return {
-      next: async () => {
-        if (this.#consumer.settlesItself) given?.ack()
+      next: () => {
+        if (given !== undefined) source.finished(given)
         given = undefined
-        if (breather.isDue) await breather.breathe()
-        given = await this.#next()
-        return given === undefined ? { done: true, value: undefined } : { done: false, value: given }
+        if (breather.isDue) return breather.breathe().then(() => this.#next().then(give))
+        const message = source.take('iterator')
+        return message === undefined ? this.#next().then(give) : Promise.resolve(give(message))
       },
       return: async () => {
         await this.close()
@@ -117,7 +136,7 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
 
   /**
    * Takes up to `max` messages, waiting for the first until the deadline: pulling instead of being called. They are to be
-   * acknowledged one by one. @returns none when there was nothing in time
+   * settled one by one, and in a group their leases run: `extend` those that take long. @returns none when there was nothing in time
    */
   async take(
     max: number,
@@ -130,12 +149,12 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     const deadlineMs = clock.monotonic() + waitMs
     for (;;) {
       while (messages.length < max) {
-        const message = this.#consumer.take()
+        const message = this.#source.take('pulled')
         if (message === undefined) break
         messages.push(message)
       }
       const leftMs = deadlineMs - clock.monotonic()
-      if (messages.length > 0 || leftMs <= 0 || this.#consumer.over) return messages
+      if (messages.length > 0 || leftMs <= 0 || this.#source.over) return messages
       await withDeadline(clock, 'take', { signal, timeoutMs: leftMs }, leftMs, () =>
         this.#mayHaveMore(),
       ).catch((error) => {
@@ -144,15 +163,16 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     }
   }
 
-  /** Commits what is acknowledged now, and resolves when it is stored. */
-  async commit(options: ClientCallOptions = {}): Promise<void> {
+  /** Resolves when the broker has answered everything that was settled before. */
+  async flush(options: ClientCallOptions = {}): Promise<void> {
     const { platform, timeoutMs } = this.#context
-    await withDeadline(platform.clock, 'commit', options, timeoutMs, () => this.#consumer.commit())
+    await withDeadline(platform.clock, 'flush', options, timeoutMs, () => this.#source.flush())
   }
 
   /**
-   * Ends the subscription. Resolves when handlers that were running have finished, what they acknowledged is committed, and
-   * no further call will come. At the deadline it stops waiting. Do not await it within the handler. Idempotent.
+   * Ends the subscription. No handler is called any more, and in a group what waits here is given back at once. Resolves
+   * when handlers that were running have finished, and what they settled has reached the broker. At the deadline it stops
+   * waiting: what was not settled comes again. Do not await it within the handler. Idempotent.
    */
   close(options: ClientCallOptions = {}): Promise<void> {
     this.#closing ??= this.#close(options)
@@ -165,7 +185,7 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
 
   async #close(options: ClientCallOptions): Promise<void> {
     const { platform, limits } = this.#context
-    this.#consumer.stop()
+    this.#source.stop()
     this.#wakeIterators()
     try {
       await withDeadline(platform.clock, 'close', options, limits.stopTimeoutMs, async (signal) => {
@@ -173,10 +193,10 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
           this.#idle = Promise.withResolvers<void>()
           await this.#idle.promise
         }
-        await this.#consumer.close(signal)
+        await this.#source.close(signal)
       })
     } finally {
-      this.#consumer.end(undefined)
+      this.#source.end(undefined)
       this.#removed(this)
     }
   }
@@ -188,10 +208,10 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
 
   async #next(): Promise<ClientMessage | undefined> {
     for (;;) {
-      const message = this.#consumer.take()
+      const message = this.#source.take('iterator')
       if (message !== undefined) return message
-      if (this.#consumer.reason !== undefined) throw this.#consumer.reason
-      if (this.#consumer.stopped) return undefined
+      if (this.#source.reason !== undefined) throw this.#source.reason
+      if (this.#source.stopped) return undefined
       await this.#mayHaveMore()
     }
   }
@@ -208,42 +228,45 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   }
 
   #startHandlers(): void {
+    if (this.#starting) return
+    this.#starting = true
     while (this.#running < this.#concurrency) {
-      const lane = this.#consumer.readyLane()
-      if (lane === undefined) return
-      void this.#handleLane(lane)
-    }
-  }
-
-  /** Handles a lane's messages one after the other, until it has none or others should have a turn. */
-  async #handleLane(lane: Lane): Promise<void> {
-    const breather = new Breather(this.#context.platform.clock)
-    lane.busy = true
-    this.#running++
-    try {
-      for (;;) {
-        const message = this.#consumer.take(lane)
-        if (message === undefined) break
-        await this.#handle(message)
-        if (breather.isDue) await breather.breathe()
-        if (this.#running >= this.#concurrency && lane.betweenDeliveries) break
+      if (this.#breather.isDue) {
+        void this.#breather.breathe().then(() => {
+          this.#starting = false
+          this.#startHandlers()
+        })
+        return
       }
-    } finally {
-      lane.busy = false
-      this.#running--
-      if (this.#running === 0) this.#idle?.resolve()
+      const message = this.#source.take('handler')
+      if (message === undefined) break
+      this.#handle(message)
     }
-    this.#startHandlers()
+    this.#starting = false
   }
 
-  async #handle(message: ClientMessage): Promise<void> {
+  #handle(message: ClientMessage): void {
+    let result: unknown
     try {
-      const result = (this.#handler as MessageHandler)(message)
-      if (isThenable(result)) await result
-      if (this.#consumer.settlesItself) message.ack()
+      result = (this.#handler as MessageHandler)(message)
     } catch (reason) {
-      message.nack({ reason })
+      this.#source.finished(message, { reason })
+      return
     }
+    if (!isThenable(result)) {
+      this.#source.finished(message)
+      return
+    }
+    this.#running++
+    const finish = (failure?: { readonly reason: unknown }): void => {
+      this.#source.finished(message, failure)
+      if (--this.#running === 0) this.#idle?.resolve()
+      this.#startHandlers()
+    }
+    Promise.resolve(result).then(
+      () => finish(),
+      (reason: unknown) => finish({ reason }),
+    )
   }
 }
 

@@ -18,6 +18,8 @@ import {
   portableCrc32c,
   producerEpochOf,
   producerIdOf,
+  type QueueConfig,
+  type QueueDescription,
   RatatoskrError,
   recordCountOf,
   type StartPosition,
@@ -30,6 +32,7 @@ import {
 import type { Client } from '../client.ts'
 import { type ConnectOptions, clientOver } from '../connect-with.ts'
 import type { Link } from '../link.ts'
+import { FakeMember, fakeQueueConfig } from './fake-queue.ts'
 
 interface StoredBatch {
   readonly offset: number
@@ -99,6 +102,10 @@ export class FakeBroker {
   readonly topics = new Map<string, FakeTopic>()
   readonly links = new Set<FakeLink>()
   readonly subscriptions = new Set<FakeSubscription>()
+  /** Members of queue groups, those that have left as well. */
+  readonly members: FakeMember[] = []
+  /** Called before a member joins. */
+  refuseJoin: () => RatatoskrError | undefined = () => undefined
   /** Attempts to open a link, and how many of the next ones fail. */
   opened = 0
   lastProducerId = 0
@@ -323,6 +330,7 @@ export class FakeSubscription implements Subscription {
 export class FakeLink implements Link {
   readonly #broker: FakeBroker
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
+  readonly #members = new Set<FakeMember>()
   isClosed = false
 
   constructor(broker: FakeBroker) {
@@ -457,6 +465,54 @@ export class FakeLink implements Link {
     return subscription
   }
 
+  consume: Link['consume'] = async (topic, options, sink) => {
+    await Promise.resolve()
+    this.#check()
+    this.#broker.find(topic)
+    const refused = this.#broker.refuseJoin()
+    if (refused !== undefined) throw refused
+    const member = new FakeMember(topic, options, sink, this.#broker.members.length + 1)
+    this.#broker.members.push(member)
+    this.#members.add(member)
+    return member
+  }
+
+  /** Settles by the leases alone: what was settled before is no error. */
+  settle: Link['settle'] = async (_topic, { settlements }) => {
+    await Promise.resolve()
+    this.#check()
+    return settlements.map((one) => FakeMember.settleAnywhere(this.#broker.members, one))
+  }
+
+  take: Link['take'] = async () => {
+    this.#check()
+    return { topicId: '', member: 'm', memberTimeoutMs: 5_000, batches: [] }
+  }
+
+  heartbeat: Link['heartbeat'] = () => this.#check()
+
+  leaveQueue: Link['leaveQueue'] = () => this.#check()
+
+  createQueue: Link['createQueue'] = async (topic, group, config) => {
+    this.#check()
+    return this.#queue(topic, group, config)
+  }
+
+  alterQueue: Link['alterQueue'] = async (topic, group, changes) => {
+    this.#check()
+    return this.#queue(topic, group, changes)
+  }
+
+  describeQueue: Link['describeQueue'] = async (topic, group) => {
+    this.#check()
+    return this.#queue(topic, group)
+  }
+
+  pauseQueue: Link['pauseQueue'] = async (topic) => {
+    this.#check()
+    this.#broker.find(topic)
+  }
+
   fetch: Link['fetch'] = async (topic, { partition, offset }) => {
     this.#check()
     const log = this.#broker.find(topic).partitions[partition]
@@ -539,6 +595,20 @@ export class FakeLink implements Link {
     if (this.isClosed) throw lost()
   }
 
+  #queue(topic: string, group: string, config: Partial<QueueConfig> = {}): QueueDescription {
+    this.#broker.find(topic)
+    return {
+      topic,
+      group,
+      state: 'empty',
+      paused: false,
+      config: { ...fakeQueueConfig, ...config },
+      members: [],
+      partitions: [],
+      lag: 0,
+    }
+  }
+
   #start(topicName: string, partition: number, from: StartPosition = 'latest'): number {
     const log = this.#broker.find(topicName).partitions[partition]
     if (from === 'earliest') return log.start
@@ -586,6 +656,7 @@ export class FakeLink implements Link {
     for (const subscription of [...this.#broker.subscriptions]) {
       if (subscription.link === this) subscription.end(reason)
     }
+    for (const member of this.#members) member.end(reason)
     this.#ended.resolve(reason)
   }
 }

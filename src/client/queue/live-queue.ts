@@ -1,0 +1,233 @@
+/**
+ * A member of a queue group that outlives its link: when the link is lost, or the broker had not heard of it for too long, it
+ * joins again under the same name. What it was leased before is then void, and comes again.
+ */
+import {
+  type LeasedBatch,
+  type LeasedSubscription,
+  type LeaseLossReason,
+  type LeaseRange,
+  type MaybePromise,
+  type ConsumeOptions as MemberOptions,
+  type QueueConfig,
+  type QueueCredit,
+  RatatoskrError,
+  type Settlement,
+  type SettleResult,
+  toRatatoskrError,
+} from '../../ports/index.ts'
+import { Backoff } from '../backoff.ts'
+import { delay } from '../call.ts'
+import type { ClientContext } from '../context.ts'
+import type { Link } from '../link.ts'
+import { type TopicFacts, topicFacts } from '../topic-facts.ts'
+
+/** What the holder of a live member is told. Calls come one after the other, never after `ended`. */
+export interface LiveQueueSink {
+  /** About to join on this link: what is in doubt can be asked first. @returns the first credit */
+  joining(link: Link): Promise<QueueCredit>
+  joined(config: QueueConfig, memberTimeoutMs: number): void
+  deliver(batch: LeasedBatch): void
+  lost(ranges: readonly LeaseRange[], reason: LeaseLossReason): void
+  assigned(partitions: readonly number[]): void
+  /** All leases are void. */
+  voided(reason: RatatoskrError): void
+  disconnected(reason: RatatoskrError): void
+  reconnected(): void
+  ended(reason: RatatoskrError | undefined): void
+}
+
+const LOST = new RatatoskrError(
+  'RTK_DISCONNECTED',
+  'the connection is lost; the subscription joins its group again by itself',
+)
+
+export class LiveQueue {
+  readonly topic: string
+  readonly #context: ClientContext
+  readonly #options: MemberOptions
+  readonly #sink: LiveQueueSink
+  readonly #closing = new AbortController()
+  #facts: TopicFacts | undefined
+  /** Why a membership ended before it was even answered. */
+  #early: RatatoskrError | undefined
+  #member: string | undefined
+  #current: LeasedSubscription | undefined
+  #link: Link | undefined
+  /** Counts joining: calls of an older sink are ignored. */
+  #generation = 0
+  #finished = false
+
+  private constructor(context: ClientContext, topic: string, options: MemberOptions, sink: LiveQueueSink) {
+    this.#context = context
+    this.topic = topic
+    this.#options = options
+    this.#sink = sink
+    this.#member = options.member
+  }
+
+  /** Joins. @throws as `QueueSession.consume` does */
+  static async open(
+    context: ClientContext,
+    topic: string,
+    options: MemberOptions,
+    sink: LiveQueueSink,
+    signal: AbortSignal,
+  ): Promise<LiveQueue> {
+    const live = new LiveQueue(context, topic, options, sink)
+    const cancel = (): void => live.#closing.abort(signal.reason)
+    signal.addEventListener('abort', cancel, { once: true })
+    context.connection.signal.addEventListener('abort', live.#connectionEnded, { once: true })
+    try {
+      await context.connection.use((link) => live.#join(link), signal, true)
+      return live
+    } catch (error) {
+      live.#finished = true
+      live.#detach()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', cancel)
+    }
+  }
+
+  /** The topic's id and name as messages show them. */
+  get facts(): TopicFacts {
+    return this.#facts ?? { id: '', text: this.topic }
+  }
+
+  get member(): string {
+    return this.#member ?? ''
+  }
+
+  grant(credit: QueueCredit): void {
+    this.#current?.grant(credit)
+  }
+
+  heartbeat(): void {
+    this.#current?.heartbeat()
+  }
+
+  /** @throws RTK_DISCONNECTED while there is no link, or when it is lost meanwhile */
+  settle(settlements: readonly Settlement[]): MaybePromise<readonly SettleResult[]> {
+    if (this.#current === undefined) throw LOST
+    return this.#current.settle(settlements)
+  }
+
+  /** Leaves; no call of the sink comes after it resolves. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#finished) return
+    this.#finished = true
+    const subscription = this.#current
+    this.#current = undefined
+    this.#closing.abort(closedError())
+    this.#detach()
+    this.#sink.ended(undefined)
+    await subscription?.close().catch(() => {})
+  }
+
+  readonly #connectionEnded = (): void => {
+    this.#end(toRatatoskrError(this.#context.connection.signal.reason))
+  }
+
+  #detach(): void {
+    this.#context.connection.signal.removeEventListener('abort', this.#connectionEnded)
+  }
+
+  #end(reason: RatatoskrError): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#current = undefined
+    this.#closing.abort(reason)
+    this.#detach()
+    this.#sink.ended(reason)
+  }
+
+  async #join(link: Link): Promise<void> {
+    const generation = ++this.#generation
+    this.#early = undefined
+    const credit = await this.#sink.joining(link)
+    const subscription = await link.consume(
+      this.topic,
+      { ...this.#options, member: this.#member, credit },
+      {
+        deliver: (batch) => {
+          if (this.#isCurrent(generation)) this.#sink.deliver(batch)
+        },
+        lost: (ranges, reason) => {
+          if (this.#isCurrent(generation)) this.#sink.lost(ranges, reason)
+        },
+        assigned: (partitions) => {
+          if (this.#isCurrent(generation)) this.#sink.assigned(partitions)
+        },
+        ended: (reason) => {
+          if (!this.#isCurrent(generation)) return
+          // Before `consume` has answered, its caller is the one to try again.
+          if (this.#current === undefined) this.#early = reason ?? LOST
+          else this.#linkEnded(reason ?? LOST)
+        },
+      },
+    )
+    try {
+      const facts = await topicFacts(link, this.topic)
+      this.#facts = facts ?? this.#facts
+      if (this.#early !== undefined) throw this.#early
+      if (this.#closing.signal.aborted) throw LOST
+    } catch (error) {
+      this.#generation++
+      await subscription.close().catch(() => {})
+      this.#sink.voided(toRatatoskrError(error))
+      throw error
+    }
+    this.#current = subscription
+    this.#link = link
+    this.#member = subscription.member
+    this.#sink.joined(subscription.config, subscription.memberTimeoutMs)
+  }
+
+  #isCurrent(generation: number): boolean {
+    return generation === this.#generation && !this.#finished
+  }
+
+  #linkEnded(reason: RatatoskrError): void {
+    const lost = reason.code === 'RTK_DISCONNECTED'
+    if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, reason)
+    this.#current = undefined
+    this.#generation++
+    if (this.#finished) return
+    if (!reason.retryable && reason.code !== 'RTK_CLOSED' && !wasEvicted(reason)) {
+      this.#end(reason)
+      return
+    }
+    this.#sink.voided(reason)
+    this.#sink.disconnected(reason)
+    void this.#resume(!lost)
+  }
+
+  /** Joins again until it works, or until the broker says that it never will. */
+  async #resume(pauseFirst: boolean): Promise<void> {
+    const { platform, connection } = this.#context
+    const { signal } = this.#closing
+    const backoff = new Backoff({ baseMs: 100, maxMs: 5_000 }, platform.random)
+    for (let pause = pauseFirst; !signal.aborted; pause = true) {
+      try {
+        if (pause) await delay(platform.clock, backoff.next(), signal, 'joining the group again')
+        await connection.use((link) => this.#join(link), signal)
+        if (!this.#finished) this.#sink.reconnected()
+        return
+      } catch (error) {
+        const failure = toRatatoskrError(error)
+        if (signal.aborted) return
+        if (!failure.retryable && !wasEvicted(failure)) {
+          this.#end(failure)
+          return
+        }
+      }
+    }
+  }
+}
+
+/** The broker had not heard of the member for too long: it may join again, unlike one whose name another has taken. */
+const wasEvicted = ({ code, details }: RatatoskrError): boolean =>
+  code === 'RTK_LEASE_LOST' && details.silentMs !== undefined
+
+const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')
