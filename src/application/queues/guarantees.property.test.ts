@@ -186,6 +186,10 @@ class History {
     this.acked.add(offset)
   }
 
+  #mayBeDone(offset: number): boolean {
+    return this.acked.has(offset) || this.doubtful.has(offset)
+  }
+
   #given(member: Member, batch: LeasedBatch): void {
     member.given += batch.recordCount
     expect(member.given).toBeLessThanOrEqual(member.granted)
@@ -197,7 +201,7 @@ class History {
       const key = this.keys[offset]
       if (this.sharing !== 'shared' && key !== '') {
         const earlier = this.keys.findIndex(
-          (other, at) => at < offset && other === key && !this.acked.has(at) && at !== this.#acking,
+          (other, at) => at < offset && other === key && !this.#mayBeDone(at) && at !== this.#acking,
         )
         const holder = this.held.findLast((one) => one.offset === earlier)?.member
         // Earlier messages of the key are done, or in the same hands.
