@@ -4,7 +4,7 @@ import { expiryOf, type OutgoingMessage } from '../message.ts'
 import { defaultNamespace, type TopicRef } from '../names.ts'
 
 /** The furthest that a delivery may lie in the future: a leap year. */
-export const scheduleMsMax = 366 * 24 * 60 * 60 * 1_000
+const scheduleMsMax = 366 * 24 * 60 * 60 * 1_000
 
 /** The topic whose log keeps what waits. Clients never see it: messages of all namespaces are in it. */
 export const scheduledTopicRef: TopicRef = Object.freeze({ namespace: defaultNamespace, name: '_scheduled' })
@@ -25,7 +25,8 @@ export interface DeliveryTimes {
  * @throws RTK_INVALID_ARGUMENT when the delivery is too far away, or the message would have expired by then
  */
 export function deliveryTimesOf(message: OutgoingMessage, nowMs: number): DeliveryTimes {
-  const askedMs = message.delayMs === undefined ? message.deliverAtMs : nowMs + message.delayMs
+  // A clock may count parts of a millisecond, a moment of delivery does not.
+  const askedMs = message.delayMs === undefined ? message.deliverAtMs : Math.floor(nowMs) + message.delayMs
   if (askedMs === undefined || askedMs <= nowMs) {
     return { deliverAtMs: undefined, expiresAtMs: expiryOf(message, nowMs) }
   }
