@@ -27,6 +27,10 @@ export const metricNames = {
   deliveredMessages: 'ratatoskr.delivered.messages',
   deliveredBytes: 'ratatoskr.delivered.bytes',
   commits: 'ratatoskr.group.commits',
+  ackedMessages: 'ratatoskr.acked.messages',
+  retriedMessages: 'ratatoskr.retried.messages',
+  lostLeases: 'ratatoskr.lease_lost.messages',
+  deadLetters: 'ratatoskr.dead_letters',
   subscribersJoined: 'ratatoskr.subscribers.joined',
   subscribersLeft: 'ratatoskr.subscribers.left',
   subscribersFailed: 'ratatoskr.subscribers.failed',
@@ -133,8 +137,23 @@ function observeEvents(context: PluginContext, metrics: Metrics): void {
   context.on('denied', ({ action }) => {
     metrics.counter(metricNames.denied, { action }).add(1)
   })
+  const commits = metrics.counter(metricNames.commits)
+  const acked = metrics.counter(metricNames.ackedMessages)
+  context.on('messageAcked', ({ fromOffset, offset }) => {
+    if (fromOffset === undefined) commits.add(1)
+    else acked.add(offset - fromOffset)
+  })
+  const retried = metrics.counter(metricNames.retriedMessages)
+  context.on('messageRetried', ({ fromOffset, toOffset }) => {
+    retried.add(toOffset - fromOffset)
+  })
+  context.on('messageLeaseLost', ({ fromOffset, toOffset, reason }) => {
+    metrics.counter(metricNames.lostLeases, { reason }).add(toOffset - fromOffset)
+  })
+  context.on('deadLettered', ({ reason }) => {
+    metrics.counter(metricNames.deadLetters, { reason }).add(1)
+  })
   const counted = {
-    messageAcked: metricNames.commits,
     subscriberJoined: metricNames.subscribersJoined,
     subscriberLeft: metricNames.subscribersLeft,
     subscriberFailed: metricNames.subscribersFailed,

@@ -71,6 +71,19 @@ describe('the metrics plugin', () => {
     expect(value(name)).toBe(1)
   })
 
+  it('counts what becomes of the messages of queue groups', async () => {
+    const { stage, value } = await staged()
+    stage.emit('messageAcked', { ...observerEvents.messageAcked, fromOffset: 1, offset: 5 })
+    stage.emit('messageRetried', observerEvents.messageRetried)
+    stage.emit('messageLeaseLost', observerEvents.messageLeaseLost)
+    stage.emit('deadLettered', observerEvents.deadLettered)
+    expect(value('ratatoskr.acked.messages')).toBe(4)
+    expect(value('ratatoskr.group.commits')).toBe(0)
+    expect(value('ratatoskr.retried.messages')).toBe(1)
+    expect(value('ratatoskr.lease_lost.messages', { reason: 'timeout' })).toBe(2)
+    expect(value('ratatoskr.dead_letters', { reason: 'retries' })).toBe(1)
+  })
+
   it('shows what the broker knows when someone looks, until it is closed', async () => {
     const { stage, value } = await staged()
     expect(value('ratatoskr.topics')).toBe(3)
