@@ -24,6 +24,7 @@ import type {
 import { RatatoskrError } from '../../ports/index.ts'
 import { GroupService, subscriberEvent } from '../groups/group-service.ts'
 import { OffsetStore, type StoredGroups } from '../groups/offset-store.ts'
+import { asGroup } from '../queues/as-group.ts'
 import { makeQueues, type QueueParts } from '../queues/index.ts'
 import type { DeadLetters, Delivery, DeliveryTotals, Hooks, LiveTopic, Queues, Subscriber } from '../seams.ts'
 import { Admission } from './admission.ts'
@@ -177,7 +178,9 @@ class DeliveryService implements Delivery {
   }
 
   async describeGroup(topic: LiveTopic, group: string): Promise<GroupDescription> {
-    return this.#groups.describe(this.#state(topic), group)
+    const state = this.#state(topic)
+    const queue = state.queues.get(group)
+    return queue === undefined ? this.#groups.describe(state, group) : asGroup(queue.describe())
   }
 
   async deleteGroup(topic: LiveTopic, group: string): Promise<void> {
