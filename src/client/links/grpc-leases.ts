@@ -145,7 +145,7 @@ export class GrpcLeases {
     // A subscription that never stood is told of by the rejection of `open`, and one that was closed here has ended.
     if (!this.#standing || closing) return
     // The holder closed the link: nothing is handed over after that.
-    if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(reason)
+    if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(undefined)
     else this.#inbox.ended(reason ?? new RatatoskrError('RTK_DISCONNECTED', 'the broker ended the stream'))
   }
 }

@@ -151,7 +151,7 @@ class HttpLeases {
     this.#abort.abort()
     if (this.#over) return
     this.#over = true
-    if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(reason)
+    if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(undefined)
     else this.#inbox.ended(reason)
   }
 
