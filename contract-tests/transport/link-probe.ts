@@ -104,7 +104,7 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
       list: (topic, request) => link.listScheduled(topic, request),
       cancel: (topic, id) => link.cancelScheduled(topic, id),
     },
-    queues: 'consume' in link ? link : undefined,
+    queues: link,
     close: () => link.close(),
   }
 }

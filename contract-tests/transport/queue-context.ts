@@ -50,7 +50,7 @@ export const settlementOf = (
 ): Settlement => ({ partition, lease, from: offset, to: offset + 1, action, ...more })
 
 /** A member that keeps what it is given and told. */
-export class Worker implements LeaseSink {
+class Worker implements LeaseSink {
   readonly held: Held[] = []
   readonly batches: LeasedBatch[] = []
   readonly losses: { readonly ranges: readonly LeaseRange[]; readonly reason: LeaseLossReason }[] = []

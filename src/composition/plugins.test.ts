@@ -238,7 +238,9 @@ describe('telemetry', () => {
         sizeBytes: published.sizeBytes,
       },
     ])
-    expect(only('messageAcked')).toEqual([{ topic: 'orders', partition: 1, group: 'g', offset: 1 }])
+    expect(only('messageAcked')).toEqual([
+      { topic: 'orders', partition: 1, group: 'g', fromOffset: 0, offset: 1 },
+    ])
     expect(only('subscriberLeft')).toEqual([{ ...subscriber, error: undefined }])
     expect(only('publishFailed')).toEqual([
       {

@@ -20,7 +20,7 @@ export interface QueueRecord {
 }
 
 /** A group as it was stored. */
-export interface StoredQueue {
+interface StoredQueue {
   record: QueueRecord
   readonly checkpoints: Map<number, QueueCheckpoint>
 }
