@@ -29,6 +29,7 @@ const tokenOf = (role: string): string => `the-token-of-${role}-is-long`
 const credentialsOf = (role: string): Credentials => ({ kind: 'bearer', token: tokenOf(role) })
 
 const sink = { deliver() {}, ended() {} }
+const leaseSink = { ...sink, lost() {} }
 let broker: EmbeddedBroker
 const openers = { gRPC: openGrpcLink, WebSocket: openWebSocketLink, HTTP: openHttpLink }
 const ways = ['embedded', ...Object.keys(openers)]
@@ -97,6 +98,19 @@ const operations: Readonly<Record<string, (link: Link, topic: string) => unknown
   listGroups: (link, topic) => link.listGroups(topic),
   describeGroup: (link, topic) => link.describeGroup(topic, 'c'),
   deleteGroup: (link, topic) => link.deleteGroup(topic, 'c'),
+  consume: async (link, topic) => (await link.consume(topic, { group: 'q' }, leaseSink)).close(),
+  take: (link, topic) => link.take(topic, { group: 'q' }),
+  settle: (link, topic) =>
+    link.settle(topic, {
+      group: 'q',
+      settlements: [{ action: 'ack', partition: 0, lease: 1, from: 0, to: 1 }],
+    }),
+  heartbeat: (link, topic) => link.heartbeat(topic, 'q', 'm'),
+  leaveQueue: (link, topic) => link.leaveQueue(topic, 'q', 'm'),
+  createQueue: (link, topic) => link.createQueue(topic, 'q'),
+  alterQueue: (link, topic) => link.alterQueue(topic, 'q', { retriesMax: 1 }),
+  describeQueue: (link, topic) => link.describeQueue(topic, 'q'),
+  pauseQueue: (link, topic) => link.pauseQueue(topic, 'q', false),
   deleteTopic: (link, topic) => link.deleteTopic(topic),
 }
 
@@ -139,6 +153,8 @@ describe.each(ways)('permissions over %s', (way) => {
         .createTopic(topic, { retentionMs: operation === 'createTopic' ? 604_800_000 : 60_000 })
         .catch(() => {})
       await broker.commit(topic, 'c', [{ partition: 0, offset: 0 }])
+      // A queue group with the member that is to give a sign of life, and to leave.
+      await (links.get('embedded admin') as Link).take(topic, { group: 'q', member: 'm' })
       outcomes[operation] = await outcomeOf(() => call(link(role), topic))
     }
     const wanted = Object.keys(operations).map((operation) => [
