@@ -108,7 +108,8 @@ function addMessages(program: Command): void {
       .command('sub <topic>')
       .description('print messages as they come: payload lines, or JSON with -o json'),
   )
-    .option('-g, --group <group>', 'consume as a member of this group and acknowledge what was printed')
+    .option('-g, --group <group>', 'consume as a member of this queue group and acknowledge what was printed')
+    .option('--sharing <how>', 'of a group that is new: partitioned, shared or keyShared')
     .option('--from <position>', 'earliest, latest, an offset, or @TIME (Unix ms or ISO 8601)')
     .option('-n, --count <n>', 'stop after so many messages')
     .option('-p, --partition <n>', 'only this partition')
@@ -128,20 +129,47 @@ function addScheduled(program: Command): void {
 }
 
 function addGroup(program: Command): void {
-  const group = program.command('group').description('consumer groups of a topic')
-  remote(group.command('list <topic>')).action(async (topic, options) =>
-    (await import('./commands/group.ts')).listGroups(topic, options),
+  const group = program.command('group').description('groups of a topic: queues (sub --group) and streams')
+  const add = (command: string, about: string): Command => remote(group.command(command).description(about))
+  const commands = () => import('./commands/group.ts')
+  add('list <topic>', 'names and kinds of its groups').action(async (topic, options) =>
+    (await commands()).listGroups(topic, options),
   )
-  remote(group.command('describe <topic> <group>')).action(async (topic, name, options) =>
-    (await import('./commands/group.ts')).describeGroup(topic, name, options),
+  queueSettings(add('create <topic> <group>', 'create a queue group'))
+    .option('--from <position>', 'where it begins: earliest, latest, an offset, or @TIME')
+    .action(async (topic, name, options) => (await commands()).createGroup(topic, name, options))
+  add('describe <topic> <group>', 'how far a group is, and who is in it').action(
+    async (topic, name, options) => (await commands()).describeGroup(topic, name, options),
   )
-  remote(group.command('seek <topic> <group>').description('set where a group goes on'))
+  queueSettings(add('alter <topic> <group>', 'change settings of a queue group')).action(
+    async (topic, name, options) => (await commands()).alterGroup(topic, name, options),
+  )
+  add('pause <topic> <group>', 'stop the delivery of a queue group')
+    .option('-p, --partition <n>', 'only this partition')
+    .action(async (topic, name, options) => (await commands()).pauseGroup(topic, name, options))
+  add('resume <topic> <group>', 'go on with the delivery of a queue group')
+    .option('-p, --partition <n>', 'only this partition')
+    .action(async (topic, name, options) => (await commands()).resumeGroup(topic, name, options))
+  add('seek <topic> <group>', 'set where a group goes on')
     .requiredOption('--to <position>', 'earliest, latest, an offset, or @TIME')
     .option('-p, --partition <n>', 'only this partition')
-    .action(async (topic, name, options) =>
-      (await import('./commands/group.ts')).seekGroup(topic, name, options),
-    )
+    .action(async (topic, name, options) => (await commands()).seekGroup(topic, name, options))
+  add('delete <topic> <group>', 'forget a group without members').action(async (topic, name, options) =>
+    (await commands()).deleteGroup(topic, name, options),
+  )
 }
+
+const queueSettings = (command: Command): Command =>
+  command
+    .option('--sharing <how>', 'partitioned, shared or keyShared')
+    .option('--ack-timeout <duration>', 'how long a message is leased: 1500ms, 5s, 10m, 2h or 7d')
+    .option('--retries <n>', 'how often a message that failed comes again; -1 for no end')
+    .option(
+      '--retry <policy>',
+      'pauses between: fixed:1s, linear:1s..30s, exponential:200ms..30s, list:1s,5s',
+    )
+    .option('--dead-letter-topic <topic>', "where failed messages go; none: nowhere, '': <topic>.dlq")
+    .option('--set <key=value>', 'another setting, such as inFlightMax=1000', collect)
 
 function addFiles(program: Command): void {
   const log = program.command('log').description('look into a data directory; the broker need not run')

@@ -83,9 +83,11 @@ describe.each(clients)('a %s client', (name, open) => {
       }
       expect(got.map(({ offset }) => offset)).toEqual(left)
       expect(got.map((message) => message.text())).toEqual(left.map((offset) => `message-${offset};`))
-      expect(gaps).toEqual([{ partition: 0, expectedOffset: lost.from, offset: lost.to }])
-      for (const message of got) message.ack()
-      await subscription.commit()
+      // Messages of a group come as they are ready: there is nothing that they would have to follow on.
+      const gap = { partition: 0, expectedOffset: lost.from, offset: lost.to }
+      expect(gaps).toEqual('group' in options ? [] : [gap])
+      for (const message of got) void message.ack()
+      await subscription.flush()
       await subscription.close()
     }
     expect((await client.describeGroup('orders', `group-${name}`)).lag).toBe(0)

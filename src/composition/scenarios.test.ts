@@ -194,6 +194,8 @@ describe('a broker', () => {
       [{ offsets: [{ partition: 0, offset: 2 }] }, 2],
       ['latest', 10],
     ] as const
+    await using client = await broker.client()
+    await client.createQueue('orders', 'g')
     for (const [position, offset] of positions) {
       expect(await broker.seek('orders', 'g', position)).toEqual([{ partition: 0, offset }])
       expect((await broker.describeGroup('orders', 'g')).lag).toBe(10 - offset)

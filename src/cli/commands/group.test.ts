@@ -24,13 +24,45 @@ describe('sub and group', () => {
     expect(await run('sub orders -g g -n 3')).toBe('2\n3\n4\n')
     expect(JSON.parse(await run('group describe orders g -o json'))).toMatchObject({ lag: 1, state: 'empty' })
     expect(await run('group describe orders g')).toMatch(
-      /^topic +orders\ngroup +g\nstate +empty\nlag +1\n\nPARTITION +COMMITTEDOFFSET .*\n0 +5 +6 +1 +-\n$/,
+      /^topic +orders\ngroup +g\nkind +queue, partitioned\nstate +empty\nlag +1\ninFlight +0\ndelayed +0\nmembers +-\n\nPARTITION +ACKEDOFFSET .*\n0 +5 +6 +1 +0 +0 +-\n$/,
     )
     expect(JSON.parse(await run('group seek orders g --to 1 -p 0 -o json'))).toEqual([
       expect.objectContaining({ partition: 0, offset: 1 }),
     ])
     expect(await run('sub orders -g g -n 2')).toBe('1\n2\n')
-    expect(await run('group list orders')).toBe('GROUP\ng\n')
+    expect(await run('group list orders')).toBe('GROUP  KIND\ng      queue\n')
+  })
+
+  it('are of two kinds, and queues are created, changed, paused, resumed and deleted', async () => {
+    const settings = '--sharing shared --ack-timeout 2s --retries 5 --retry fixed:1s --dead-letter-topic none'
+    const created = JSON.parse(
+      await run(`group create orders q ${settings} --set inFlightMax=9 --from 4 -o json`),
+    )
+    expect(created).toMatchObject({
+      kind: 'queue',
+      lag: 2,
+      config: {
+        sharing: 'shared',
+        ackTimeoutMs: 2_000,
+        retriesMax: 5,
+        retry: { kind: 'fixed', delayMs: 1_000 },
+        deadLetterTopic: 'none',
+        inFlightMax: 9,
+      },
+    })
+    const altered = JSON.parse(await run('group alter orders q --retries 1 -o json'))
+    expect(altered.config).toEqual({ ...created.config, retriesMax: 1 })
+    await run('group pause orders q')
+    expect(await run('group describe orders q')).toMatch(/^state +paused$/m)
+    await run('group resume orders q')
+    expect(await run('group describe orders q')).toMatch(/^state +empty$/m)
+    await using client = await broker.client()
+    await client.commit('orders', 's', [{ partition: 0, offset: 2 }])
+    expect(await run('group list orders')).toMatch(/^q +queue\ns +stream$/m)
+    expect(await run('group describe orders s')).toMatch(/^kind +stream$/m)
+    await run('group delete orders q')
+    await run('group delete orders s')
+    expect(await run('group list orders')).toBe('GROUP  KIND\ng      queue\n')
   })
 
   it('read from an offset, a time and the start without a group', async () => {

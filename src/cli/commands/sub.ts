@@ -1,13 +1,14 @@
 /** `ratatoskr sub`: prints messages as they come; in a group, acknowledges what was printed. */
 
 import type { ClientMessage } from '../../client/client-message.ts'
-import { messageToJson } from '../../ports/index.ts'
+import { messageToJson, type Sharing } from '../../ports/index.ts'
 import { type ConnectionOptions, wholeNumber, withClient } from '../connection.ts'
 import { type OutputFormat, write } from '../output.ts'
 import { positionOf } from '../position.ts'
 
 interface SubOptions extends ConnectionOptions {
   readonly group?: string
+  readonly sharing?: string
   readonly from?: string
   readonly count?: string
   readonly partition?: string
@@ -21,6 +22,7 @@ export const sub = (topic: string, options: SubOptions): Promise<void> =>
       options.count === undefined ? Number.POSITIVE_INFINITY : wholeNumber('--count', options.count, 1)
     const subscription = await client.subscribe(topic, {
       group: options.group,
+      sharing: options.sharing as Sharing | undefined, // the broker checks the word
       from: options.from === undefined ? undefined : positionOf('--from', options.from),
       partitions:
         options.partition === undefined ? undefined : [wholeNumber('--partition', options.partition, 0)],
@@ -49,7 +51,7 @@ async function print(
       output === 'table' ? line(message.payload) : `${JSON.stringify(messageToJson(message, 'base64'))}\n`,
     )
     // Printed is done: without this, leaving the loop at the last message would leave it unacknowledged.
-    message.ack()
+    await message.ack()
     if (++seen >= count) break
   }
 }
