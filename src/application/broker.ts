@@ -18,6 +18,7 @@ import type {
 } from '../ports/index.ts'
 import { type BrokerOptions, type BrokerSettings, completeSettings } from './broker-options.ts'
 import { TopicDeadLetters } from './dead-letters/dead-letters.ts'
+import { LetterDesk } from './dead-letters/letter-desk.ts'
 import { brokerHealth, type LifeState } from './health.ts'
 import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
 import { BuilderPool } from './partitions/accumulator.ts'
@@ -51,6 +52,7 @@ export class Broker implements Component {
   readonly #retention: Retention
   readonly #scheduler: Scheduler
   readonly #deadLetters: TopicDeadLetters
+  readonly #letters: LetterDesk
   readonly #sessions: SessionTable
   readonly #room: StorageRoom
   readonly #producerIds: ProducerIds
@@ -105,14 +107,10 @@ export class Broker implements Component {
       expansion,
       dropped: (messages) => metrics.counter('ratatoskr.scheduled.dropped').add(messages),
     })
-    this.#deadLetters = new TopicDeadLetters({
-      topics: this.#topics,
-      platform,
-      expansion,
-      offer,
-      state: storage.state,
-      queues: delivery.queues,
-    })
+    const { queues } = delivery
+    const letterParts = { topics: this.#topics, platform, expansion, offer, state: storage.state, queues }
+    this.#deadLetters = new TopicDeadLetters(letterParts)
+    this.#letters = new LetterDesk(letterParts)
     delivery.useDeadLetters(this.#deadLetters)
     this.#retention = new Retention({
       platform,
@@ -142,6 +140,7 @@ export class Broker implements Component {
         }),
         delivery,
         scheduler: this.#scheduler,
+        letters: this.#letters,
         hooks,
         limits,
         autoCreateTopics: this.#settings.autoCreateTopics,
@@ -230,7 +229,7 @@ export class Broker implements Component {
       { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
       // Stops after delivery, whose last checkpoints say which letters cannot come again.
       { name: 'dead letters', start: () => this.#deadLetters.start(), stop: () => this.#deadLetters.stop() },
-      { name: 'delivery', start: () => delivery.start(), stop: () => delivery.stop(stopping()) },
+      { name: 'delivery', start: () => delivery.start(this.#topics.list()), stop: () => delivery.stop(stopping()) },
       { name: 'topic clean-up', start: () => this.#topics.cleanUp(), stop: () => {} },
       { name: 'plugins', start: () => plugins.start(), stop: () => plugins.stop() },
       { name: 'retention', start: () => this.#retention.start(), stop: () => this.#retention.stop() },
@@ -239,6 +238,7 @@ export class Broker implements Component {
         start: () => this.#scheduler.start(),
         stop: () => this.#scheduler.stop(),
       },
+      { name: 'redrives', start: () => this.#letters.start(), stop: () => this.#letters.stop() },
       { name: 'sessions', start: () => this.#sessions.accept(), stop: () => this.#sessions.close() },
       {
         name: 'transports',

@@ -120,8 +120,11 @@ export interface Delivery {
   forgetTopics(isGone: (topicId: string) => boolean): Promise<void>
   /** Where dead letters go from now on. Asked for once: what publishes them knows delivery, and is made after it. */
   useDeadLetters(deadLetters: DeadLetters): void
-  /** Loads what groups had committed. */
-  start(): Promise<void>
+  /**
+   * Loads what groups had come to.
+   * @param topics those that there are: their queue groups must see where the logs end before anybody publishes
+   */
+  start(topics?: readonly LiveTopic[]): Promise<void>
   /** Ends every subscription with `reason` and stores what was committed. */
   stop(reason: RatatoskrError): Promise<void>
 }

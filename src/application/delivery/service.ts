@@ -102,10 +102,11 @@ class DeliveryService implements Delivery {
     this.#queues.useDeadLetters(deadLetters)
   }
 
-  async start(): Promise<void> {
+  async start(topics: readonly LiveTopic[] = []): Promise<void> {
     this.#stored = await this.#offsets.load()
     await this.#queues.start()
     this.#stopReason = undefined
+    for (const topic of topics) if (this.#queues.hasStored(topic.id)) this.#state(topic)
   }
 
   async stop(reason: RatatoskrError): Promise<void> {

@@ -118,6 +118,11 @@ function partOfBatch(
   if (count === 0) return { kind: 'empty', from: bounds.from, to: end }
   const cut = sliceBatch(bytes, at, [bounds.from, to], checksum, expansion)
   if (cut === undefined) return { kind: 'empty', from: bounds.from, to }
+  // Compression may have made a whole batch larger than its records.
+  if (cut.length > Math.max(bounds.bytesMax, count === 1 ? bounds.firstBytesMax : 0)) {
+    if (count === 1) return { kind: 'short', sizeBytes: cut.length }
+    return partOfBatch(bytes, at, { ...bounds, messagesMax: count - 1 }, checksum, expansion)
+  }
   return { kind: 'cut', bytes: cut, from: bounds.from, to, count }
 }
 

@@ -48,6 +48,27 @@ describe('what a log does not have any more', () => {
   })
 })
 
+describe('a log that lost its end', () => {
+  it.each(sharings)('gives its offsets to new messages, which a %s group gets', async (sharing) => {
+    const bench = await QueueBench.start()
+    for (let i = 0; i < 4; i++) await bench.publish(1)
+    const sink = await bench.join({ config: { sharing } })
+    await sink.settle(0, 'ack', { from: 0, to: 1 })
+    await sink.settle(0, 'ack', { from: 2, to: 4 })
+    await bench.pass(100)
+    const [kept] = [...bench.bench.logs.kept.values()]
+    kept.batches = kept.batches.slice(0, 2) // the machine lost its power
+    await bench.crash()
+    await bench.publish(3)
+    const again = await bench.join()
+    expect(again.offsets.toSorted()).toEqual([1, 2, 3, 4])
+    expect(again.batches.find(({ firstOffset }) => firstOffset >= 2)).toMatchObject({
+      attempt: 1,
+      redelivered: false,
+    })
+  })
+})
+
 describe('a log that fails', () => {
   it('is read again after a pause, and nothing is lost', async () => {
     const bench = await QueueBench.start()

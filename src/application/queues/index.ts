@@ -32,6 +32,8 @@ export interface QueueParts {
   start(): Promise<void>
   /** Stores what groups have come to; from the call on nobody is given anything. @throws what the state store throws */
   stop(): Promise<void>
+  /** True when there are groups of the topic that it was not given yet. */
+  hasStored(topicId: string): boolean
   /** Gives a topic the groups that it had. */
   restore(state: TopicState): void
   forgetTopic(topicId: string): Promise<void>
@@ -98,6 +100,7 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
       await checkpoints.stop(service.started(dependencies.states()))
       await store.idle()
     },
+    hasStored: (topicId) => stored.has(topicId),
     restore(state) {
       service.restore(state, stored.get(state.topic.id) ?? new Map())
       stored.delete(state.topic.id)

@@ -57,6 +57,7 @@ export class QueuePartition implements Steppable {
     this.#trouble = new LogTrouble(log, host, this.#wake)
     this.#timer = new LeaseTimer(host, this.#timeUp)
     this.#burials = new Burials(this, host, this.#afterwards)
+    this.#clip()
   }
 
   get index(): number {
@@ -205,6 +206,12 @@ export class QueuePartition implements Steppable {
 
   get #names(): { topic: string; group: string; partition: number } {
     return { topic: this.#host.topic.text, group: this.#host.group, partition: this.index }
+  }
+
+  /** As soon as the log is there, so that nobody publishes before. */
+  #clip(): void {
+    if (this.log.state === 'online') this.stored.clip()
+    else this.#watchLog()
   }
 
   /** The lease table; undefined while nobody knows where the log ends. */
@@ -451,6 +458,7 @@ export class QueuePartition implements Steppable {
   #watchLog(): void {
     this.#watch ??= this.log.onceChanged(() => {
       this.#watch = undefined
+      if (this.stored.table === undefined) this.#clip()
       this.#wake()
     })
   }

@@ -75,6 +75,14 @@ export class StoredTable {
     return Math.min(this.#storedFloor, this.#table?.floor ?? this.#storedFloor)
   }
 
+  /**
+   * Before the first life, and before anything is published to a log that was just opened: what is known of offsets beyond
+   * its end is of messages that it lost.
+   */
+  clip(): void {
+    if (this.#table === undefined) this.#begin = clippedCheckpoint(this.#begin, this.#log.stableOffset)
+  }
+
   /** Before the first life: it begins elsewhere. */
   beginAt(offset: number): void {
     this.#begin = { ...this.#begin, floor: offset, settled: [], tried: [] }

@@ -1,5 +1,12 @@
 /** Queue groups on a whole broker with doubles for its stores and a clock that stands still. */
-import type { ConsumeOptions, Limits, OutgoingMessage, QueueConfig, Session } from '../../../ports/index.ts'
+import type {
+  ConsumeOptions,
+  Durability,
+  Limits,
+  OutgoingMessage,
+  QueueConfig,
+  Session,
+} from '../../../ports/index.ts'
 import { utf8 } from '../../../ports/index.ts'
 import type { BrokerSettings } from '../../broker-options.ts'
 import { BrokerBench } from '../../testing/broker-bench.ts'
@@ -9,6 +16,7 @@ export interface QueueBenchOptions {
   readonly partitions?: number
   readonly limits?: Partial<Limits>
   readonly settings?: Partial<BrokerSettings>
+  readonly durability?: readonly Durability[]
 }
 
 /** Members that tests forget have no trouble with their signs of life. */
@@ -19,8 +27,8 @@ export class QueueBench {
   session!: Session
   readonly #partitions: number
 
-  constructor({ partitions = 1, limits, settings }: QueueBenchOptions = {}) {
-    this.bench = new BrokerBench({ limits: { ...longTimeout, ...limits }, settings })
+  constructor({ partitions = 1, limits, settings, durability }: QueueBenchOptions = {}) {
+    this.bench = new BrokerBench({ limits: { ...longTimeout, ...limits }, settings, durability })
     this.#partitions = partitions
   }
 
