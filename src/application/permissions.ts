@@ -68,6 +68,9 @@ export const operationPermissions = {
   alterQueue: { topic: 'topic:consume', group: 'group:configure' },
   pauseQueue: { topic: 'topic:consume', group: 'group:configure' },
   describeQueue: { topic: 'topic:describe', group: 'group:describe' },
+  deadLetters: { topic: 'topic:consume' },
+  redriveDeadLetters: { topic: 'topic:publish' },
+  purgeDeadLetters: { topic: 'topic:consume' },
   brokerStats: { broker: 'broker:describe' },
 } as const satisfies Record<Operation, Permission>
 

@@ -23,6 +23,9 @@ import type {
   CallOptions,
   CommitRequest,
   ConsumeOptions,
+  DeadLetterFilter,
+  DeadLetterPage,
+  DeadLetterRequest,
   FetchedBatch,
   FetchRequest,
   Grants,
@@ -39,8 +42,12 @@ import type {
   PublishOptions,
   PublishReceipt,
   PublishResult,
+  PurgeRequest,
+  PurgeResult,
   QueueConfig,
   QueueDescription,
+  RedriveRequest,
+  RedriveResult,
   Resource,
   ScheduledPage,
   ScheduledRequest,
@@ -56,6 +63,7 @@ import type {
   TopicCreated,
 } from '../ports/index.ts'
 import { cancellable, throwIfAborted } from './calls.ts'
+import type { LetterDesk } from './dead-letters/letter-desk.ts'
 import { isPromise } from './maybe-promise.ts'
 import { type GroupOperation, PermissionCheck, type TopicOperation, topicResource } from './permissions.ts'
 import type { ProducerIds } from './producers/producer-ids.ts'
@@ -75,6 +83,7 @@ export interface SessionContext {
   readonly producerIds: ProducerIds
   readonly delivery: Delivery
   readonly scheduler: Scheduler
+  readonly letters: LetterDesk
   readonly hooks: Hooks
   readonly limits: Limits
   readonly autoCreateTopics: boolean
@@ -192,6 +201,38 @@ export class BrokerSession implements Session {
 
   async listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage> {
     return listScheduled(this.#context.scheduler, this.#existing('listScheduled', topic), request)
+  }
+
+  async deadLetters(
+    topic: string,
+    request: DeadLetterRequest = {},
+    call?: CallOptions,
+  ): Promise<DeadLetterPage> {
+    throwIfAborted(call?.signal)
+    const { source, of } = this.#enterDeadLetters('deadLetters', topic, request)
+    return this.#context.letters.list(source, of, request)
+  }
+
+  async redriveDeadLetters(
+    topic: string,
+    request: RedriveRequest = {},
+    call?: CallOptions,
+  ): Promise<RedriveResult> {
+    throwIfAborted(call?.signal)
+    const { source, of } = this.#enterDeadLetters('redriveDeadLetters', topic, request)
+    const mayPublish = (target: string): void => void this.#enterPublish('redriveDeadLetters', target)
+    if (request.target !== undefined) mayPublish(request.target)
+    return this.#context.letters.redrive(source, of, request, mayPublish, call?.signal)
+  }
+
+  async purgeDeadLetters(
+    topic: string,
+    request: PurgeRequest = {},
+    call?: CallOptions,
+  ): Promise<PurgeResult> {
+    throwIfAborted(call?.signal)
+    const { source, of } = this.#enterDeadLetters('purgeDeadLetters', topic, request)
+    return this.#context.letters.purge(source, of, request, call?.signal)
   }
 
   async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {
@@ -350,6 +391,18 @@ export class BrokerSession implements Session {
     }
     this.#permissions.topic(operation, named.resource)
     return named
+  }
+
+  /** Dead letters are messages of their topic, which the caller must be allowed to read as well. */
+  #enterDeadLetters(
+    operation: TopicOperation,
+    topic: string,
+    request: DeadLetterFilter,
+  ): { readonly source: TopicRef; readonly of: TopicRef } {
+    const { ref: source } = this.#enter(operation, topic)
+    const of = this.#context.letters.topicFor(source, request)
+    this.#enter('deadLetters', formatTopicRef(of))
+    return { source, of }
   }
 
   #enterPublish(operation: TopicOperation, text: string): NamedTopic {

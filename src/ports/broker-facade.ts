@@ -11,6 +11,7 @@ import type { Limits } from '../domain/limits.ts'
 import type { Message, OutgoingMessage } from '../domain/message.ts'
 import type { TopicChanges, TopicConfig, TopicDescription, TopicStats } from '../domain/topic.ts'
 import type { MaybePromise } from './component.ts'
+import type { DeadLetterSession } from './dead-letters.ts'
 import type { BatchBytes, LogStoreCounters } from './log-store.ts'
 import type { Platform } from './platform.ts'
 import type { LeaseProof, QueueSession } from './queue.ts'
@@ -41,7 +42,7 @@ export interface CallOptions {
  * Every method throws or rejects with a RatatoskrError; RTK_PERMISSION_DENIED comes before RTK_TOPIC_NOT_FOUND, so that
  * nobody learns of topics he may not see. After `close` everything rejects with RTK_CLOSED.
  */
-export interface Session extends QueueSession {
+export interface Session extends QueueSession, DeadLetterSession {
   readonly id: string
   readonly principal: Principal
 

@@ -1,25 +1,11 @@
 /** Dead letters as transports and the client see them: messages that queue groups gave up, and what can be done with them. */
+import type { LetterFilter } from '../domain/dead-letters/letter-filter.ts'
 import type { Header } from '../domain/message.ts'
 import type { CallOptions, PartitionOffset } from './broker-facade.ts'
 import type { DeadLetterReason } from './queue.ts'
 
 /** Which dead letters are meant: those that all given members fit. */
-export interface DeadLetterFilter {
-  /** Given up by this group. */
-  readonly group?: string | undefined
-  readonly reason?: DeadLetterReason | undefined
-  /** Text that their error contains. */
-  readonly match?: string | undefined
-  /** Buried at this time or later, Unix ms. */
-  readonly sinceMs?: number | undefined
-  /** Buried before this time, Unix ms. */
-  readonly untilMs?: number | undefined
-  /** Of this message key. */
-  readonly key?: Uint8Array | undefined
-  /** Of these message ids. */
-  readonly ids?: readonly string[] | undefined
-  /** At these offsets of the dead letter topic. */
-  readonly offsets?: readonly number[] | undefined
+export interface DeadLetterFilter extends LetterFilter {
   /**
    * The dead letter topic to look into. By default the one that the settings of `group` name, and `<topic>.dlq` without a
    * group, or without one of that name.

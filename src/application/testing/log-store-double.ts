@@ -38,6 +38,8 @@ export class LogStoreDouble implements LogStore {
   readonly kept = new Map<string, Kept>()
   /** Called before each append; what it throws is the append's failure, a promise holds it back. */
   onAppend: (id: LogId, batch: Uint8Array) => void | Promise<void> = () => {}
+  /** Called when an append is stored; what it throws is the append's failure all the same. */
+  onAppended: (id: LogId, durability: Durability) => void = () => {}
   /** Called before each opening. */
   onOpen: (id: LogId, options: OpenLogOptions) => void | Promise<void> = () => {}
   onDelete: (id: LogId) => void | Promise<void> = () => {}
@@ -141,18 +143,23 @@ class LogDouble implements PartitionLog {
     return []
   }
 
-  append(batch: Uint8Array, baseOffset: number): void | Promise<void> {
+  append(
+    batch: Uint8Array,
+    baseOffset: number,
+    _recordCount: number,
+    durability: Durability,
+  ): void | Promise<void> {
     this.#assertOpen()
     this.#store.appends++
     if (baseOffset !== this.endOffset)
       throw new RatatoskrError('RTK_OFFSET_CONFLICT', `the end is ${this.endOffset}`)
     const copy = batch.slice()
     const held = this.#store.onAppend(this.#kept.id, copy)
-    if (held === undefined) return this.#land(copy)
+    if (held === undefined) return this.#land(copy, durability)
     this.#accepted.push(copy)
     return held.then(() => {
       this.#accepted.shift()
-      this.#land(copy)
+      this.#land(copy, durability)
     })
   }
 
@@ -220,9 +227,10 @@ class LogDouble implements PartitionLog {
     this.#kept.open = undefined
   }
 
-  #land(batch: Uint8Array): void {
+  #land(batch: Uint8Array, durability: Durability): void {
     this.#stable.push(batch)
     this.#kept.batches = [...this.#stable]
+    this.#store.onAppended(this.#kept.id, durability)
   }
 
   #assertOpen(): void {

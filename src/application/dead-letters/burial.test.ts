@@ -1,0 +1,196 @@
+import { describe, expect, it } from 'vitest'
+import { RatatoskrError, utf8, utf8Text } from '../../ports/index.ts'
+import { LetterBench } from './testing/letter-bench.ts'
+
+const gone = (): never => {
+  throw new RatatoskrError('RTK_STORE_FAILED', 'the process is gone')
+}
+
+/** The log of the dead letter topic. */
+async function letterLog(bench: LetterBench, topic = 'orders.dlq'): Promise<string> {
+  return (await bench.session.describeTopic(topic)).id
+}
+
+describe('burying', () => {
+  it('writes what comes together as few batches', async () => {
+    const bench = await LetterBench.start()
+    await bench.queue.publish(100)
+    const sink = await bench.queue.join({ config: { sharing: 'shared' } })
+    const before = bench.queue.bench.logs.appends
+    await sink.settle(0, 'terminate')
+    await bench.queue.pass(0)
+    expect(await bench.letters()).toHaveLength(100)
+    expect(bench.queue.bench.logs.appends - before).toBeLessThanOrEqual(10)
+  })
+
+  it('keeps letters for as long as the group says, whatever their age and whatever their source keeps', async () => {
+    const bench = await LetterBench.start({ settings: { retentionIntervalMs: 1_000 } })
+    await bench.session.alterTopic('orders', { retentionMs: 5_000 })
+    await bench.queue.publish(1, { timestampMs: 1 }) // older than any retention
+    await bench.giveUp({ config: { deadLetterRetentionMs: 100_000 } })
+    expect((await bench.session.describeTopic('orders.dlq')).config).toMatchObject({
+      partitions: 1,
+      retentionMs: 100_000,
+      retentionMessages: -1,
+    })
+    await bench.queue.pass(90_000)
+    expect(await bench.letters()).toHaveLength(1)
+    await bench.bury(1) // only segments that are not written to are deleted
+    await bench.queue.pass(20_000)
+    expect((await bench.letters()).map(({ source }) => source.offset)).not.toContain(0)
+  })
+
+  it('is as durable as the source at least', async () => {
+    const bench = await LetterBench.start({ durability: ['memory', 'fsync'] })
+    await bench.session.createTopic('orders.dlq', { durability: 'memory' })
+    const levels: string[] = []
+    const { logs } = bench.queue.bench
+    const id = await letterLog(bench)
+    logs.onAppended = (log, level) => {
+      if (log.topicId === id) levels.push(level)
+    }
+    await bench.bury(1)
+    expect(levels).toEqual(['fsync'])
+  })
+
+  it('does not mind limits of the dead letter topic that the message is beyond', async () => {
+    const bench = await LetterBench.start()
+    await bench.session.createTopic('orders.dlq', { messageBytesMax: 1_024 })
+    await bench.bury(1, { payload: new Uint8Array(100_000) })
+    expect((await bench.letters())[0].payload).toHaveLength(100_000)
+  })
+
+  it('makes no chain of topics: what fails in a dead letter topic stays there', async () => {
+    const bench = await LetterBench.start()
+    await bench.bury(1)
+    const sink = new (await import('../queues/testing/queue-sink.ts')).QueueSink()
+    await bench.settled(
+      sink.join(bench.session, 'orders.dlq', {
+        group: 'w',
+        credit: { messages: 9 },
+        config: { retriesMax: 0 },
+      }),
+    )
+    await bench.queue.pass(0)
+    await sink.settle(0, 'terminate')
+    await bench.queue.pass(1_000)
+    expect(bench.queue.bench.hooks.of('deadLettered').at(-1)).toMatchObject({
+      topic: 'orders.dlq',
+      deadLetterTopic: 'orders.dlq',
+    })
+    expect(await bench.session.topicExists('orders.dlq.dlq')).toBe(false)
+    expect(await bench.letters()).toHaveLength(1)
+    expect(await bench.messages('orders.dlq')).toHaveLength(1)
+  })
+
+  it.each([
+    ['is full', () => new RatatoskrError('RTK_STORE_FULL', 'no room')],
+    ['cannot be written', () => new Error('no medium')],
+  ])('keeps the message while the dead letter topic %s, and says so', async (_, error) => {
+    const bench = await LetterBench.start()
+    await bench.bury(1)
+    const { logs, broker } = bench.queue.bench
+    const id = await letterLog(bench)
+    logs.onAppend = ({ topicId }) => {
+      if (topicId === id) throw error()
+    }
+    await bench.bury(2)
+    await bench.queue.pass(10_000)
+    expect(broker.health()).toMatchObject({
+      status: 'degraded',
+      components: expect.arrayContaining([
+        expect.objectContaining({ name: 'dead letters to orders.dlq', status: 'degraded' }),
+      ]),
+    })
+    expect(await bench.session.describeQueue('orders', 'g')).toMatchObject({ lag: 2 })
+    logs.onAppend = () => {}
+    await bench.queue.pass(120_000)
+    expect(await bench.session.describeQueue('orders', 'g')).toMatchObject({ lag: 0 })
+    expect((await bench.letters()).map(({ source }) => source.offset).toSorted()).toEqual([0, 1, 2])
+    expect(broker.health().status).toBe('ok')
+  })
+
+  it('goes on when the dead letter topic was deleted', async () => {
+    const bench = await LetterBench.start()
+    await bench.bury(1)
+    await bench.settled(bench.session.deleteTopic('orders.dlq'))
+    await bench.bury(1)
+    await bench.queue.pass(1_000)
+    expect((await bench.letters()).map(({ source }) => source.offset)).toEqual([1])
+  })
+})
+
+describe('a letter that may have been buried before', () => {
+  it('is written once when the broker crashes before the source knows', async () => {
+    const bench = await LetterBench.start()
+    const { state } = bench.queue.bench
+    await bench.bury(3)
+    await bench.queue.pass(1_000)
+    state.onChange = (changes) => {
+      if (changes.some(({ key }) => key.startsWith('queues/'))) gone()
+    }
+    await bench.bury(3)
+    expect(await bench.letters()).toHaveLength(6)
+    await bench.queue.crash()
+    await bench.giveUp()
+    await bench.queue.pass(1_000)
+    expect((await bench.letters()).map(({ source }) => source.offset)).toEqual([0, 1, 2, 3, 4, 5])
+    expect(await bench.session.describeQueue('orders', 'g')).toMatchObject({ lag: 0 })
+  })
+
+  it('is written once when its append failed though it is stored', async () => {
+    const bench = await LetterBench.start()
+    const { logs } = bench.queue.bench
+    await bench.bury(1)
+    const id = await letterLog(bench)
+    logs.onAppended = ({ topicId }) => {
+      if (topicId === id) gone()
+    }
+    await bench.bury(2)
+    logs.onAppended = () => {}
+    await bench.queue.pass(120_000)
+    expect((await bench.letters()).map(({ source }) => source.offset)).toEqual([0, 1, 2])
+    expect(await bench.session.describeQueue('orders', 'g')).toMatchObject({ lag: 0 })
+  })
+
+  it('is a new one after a seek', async () => {
+    const bench = await LetterBench.start()
+    const { state } = bench.queue.bench
+    await bench.queue.publish(1)
+    state.onChange = (changes) => {
+      if (changes.some(({ key }) => key.startsWith('queues/') && key.endsWith('/0'))) return
+    }
+    await bench.giveUp()
+    await bench.session.redriveDeadLetters('orders')
+    await bench.queue.crash()
+    await bench.settled(bench.session.seekGroup('orders', 'g', { position: 'earliest' }))
+    await bench.giveUp()
+    expect((await bench.letters()).map(({ source }) => source.offset)).toEqual([0, 1])
+  })
+
+  it('is one of another message when the topic is another one of the same name', async () => {
+    const bench = await LetterBench.start()
+    await bench.bury(1)
+    await bench.settled(bench.session.deleteTopic('orders'))
+    await bench.session.createTopic('orders')
+    await bench.queue.publish(1, { payload: utf8('other') })
+    await bench.queue.crash()
+    await bench.giveUp()
+    expect((await bench.letters()).map(({ payload }) => utf8Text(payload))).toEqual(['m0', 'other'])
+  })
+
+  it('is looked for only where that can be', async () => {
+    const bench = await LetterBench.start()
+    for (let round = 0; round < 12; round++) {
+      await bench.bury(200)
+      await bench.queue.pass(1_000)
+    }
+    const { state } = bench.queue.bench
+    const key = `dead-letters/${await letterLog(bench)}/position`
+    const stored = await state.get(key)
+    expect(Number(utf8Text(stored?.value ?? utf8('0')))).toBeGreaterThan(900)
+    await bench.queue.restart()
+    const after = await state.get(key)
+    expect(Number(utf8Text(after?.value ?? utf8('0')))).toBeGreaterThan(1_900)
+  })
+})
