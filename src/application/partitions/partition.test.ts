@@ -304,7 +304,7 @@ describe('a store that fails', () => {
       components: [{ name: 'partition orders/0', status: 'failed' }],
     })
     expect(await session.describeTopic('orders')).toMatchObject({ partitions: [{ state: 'failed' }] })
-    expect(bench.clock.pending).toBe(2) // the next try, and the retention sweep
+    expect(bench.clock.pending).toBe(3) // unused groups, the next try, and the retention sweep
     bench.logs.onAppend = () => {}
     bench.logs.onOpen = () => {}
     await bench.clock.advance(30_000)

@@ -7,6 +7,7 @@ import type { TopicState } from '../delivery/topic-state.ts'
 import type { DeadLetters, Hooks, LiveTopic } from '../seams.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { type ExpiringGroup, GroupExpiry } from './group-expiry.ts'
+import { expiringGroups, startedPartitions } from './live-groups.ts'
 import { Liveness } from './liveness.ts'
 import { QueueService } from './queue-service.ts'
 import { QueueStore, type StoredQueues } from './queue-store.ts'
@@ -79,7 +80,7 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
     state: dependencies.state,
   })
   function* expiring(): Generator<ExpiringGroup, void, undefined> {
-    yield* service.expiring(dependencies.states())
+    yield* expiringGroups(dependencies.states(), (state, group) => service.delete(state, group))
     for (const [topicId, queues] of stored) yield* expiringOf(topicId, queues, store)
   }
   const expiry = new GroupExpiry(clock, logger, expiring)
@@ -97,7 +98,7 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
       expiry.stop()
       windows.stop()
       stored.clear()
-      await checkpoints.stop(service.started(dependencies.states()))
+      await checkpoints.stop(startedPartitions(dependencies.states()))
       await store.idle()
     },
     hasStored: (topicId) => stored.has(topicId),

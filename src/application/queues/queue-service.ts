@@ -33,14 +33,12 @@ import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
 import type { CheckpointSource, Checkpoints } from './checkpoints.ts'
-import type { ExpiringGroup } from './group-expiry.ts'
 import type { Liveness } from './liveness.ts'
 import type { QueueShared } from './partition-host.ts'
 import { beginAt } from './positions.ts'
 import { type MemberHost, PushedMember } from './pushed-member.ts'
 import { QueueGroup } from './queue-group.ts'
 import type { QueueMember } from './queue-member.ts'
-import type { QueuePartition } from './queue-partition.ts'
 import type { QueueRecord, QueueStore, StoredQueues } from './queue-store.ts'
 import { assertSettlements } from './settlements.ts'
 import { TakingMember } from './taking-member.ts'
@@ -75,34 +73,6 @@ export class QueueService implements Queues {
   restore(state: TopicState, stored: StoredQueues): void {
     for (const [name, { record, checkpoints }] of stored) {
       state.queues.set(name, new QueueGroup(name, record, checkpoints, this.#groupHost(state, name)))
-    }
-  }
-
-  /** The groups of these topics, for their expiry. */
-  *expiring(states: Iterable<TopicState>): Generator<ExpiringGroup, void, undefined> {
-    for (const state of states) {
-      for (const group of state.queues.values()) {
-        yield {
-          topicId: state.topic.id,
-          name: group.name,
-          record: group.record,
-          inUse: group.memberCount > 0,
-          touch: () => group.used(),
-          remove: () => this.delete(state, group),
-        }
-      }
-    }
-  }
-
-  /** Every partition that has begun work, of the groups of these topics. */
-  *started(
-    states: Iterable<TopicState>,
-  ): Generator<readonly [QueuePartition, CheckpointSource], void, undefined> {
-    for (const state of states) {
-      for (const group of state.queues.values()) {
-        const source = { topicId: state.topic.id, group: group.name, intervalMs: 0 }
-        for (const partition of group.partitions) if (partition.isStarted) yield [partition, source]
-      }
     }
   }
 
