@@ -29,7 +29,8 @@ export interface ConsumeOptions {
 
 /**
  * What a member is ready to take beyond what it was granted before. Neither is ever exceeded, but for a message that is
- * larger than `bytes` alone: it comes when nothing else is outstanding, and byte credit is then below zero.
+ * larger than `bytes` alone: it comes when nothing else is outstanding (byte credit is back at the largest single grant so
+ * far), and byte credit is then below zero. A kind that was never granted has no end once the other one was.
  */
 export interface QueueCredit {
   readonly messages?: number | undefined

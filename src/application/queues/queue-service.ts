@@ -32,7 +32,7 @@ import { boundOf, partitionOf, partitionsOf, resolvePosition } from '../delivery
 import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
-import type { CheckpointSource, Checkpoints } from './checkpoints.ts'
+import type { Checkpoints } from './checkpoints.ts'
 import type { Liveness } from './liveness.ts'
 import type { QueueShared } from './partition-host.ts'
 import { beginAt } from './positions.ts'
