@@ -314,20 +314,24 @@ export class QueueConsumer implements MessageSource {
       const [batch] = this.#queue
       try {
         const message = batch.next()
-        if (message !== undefined) {
-          this.#turns.note(message)
-          return message
-        }
+        if (batch.undecodedCount === 0) this.#usedUp()
+        if (message === undefined) continue
+        this.#turns.note(message)
+        return message
       } catch (error) {
         this.end(toRatatoskrError(error))
         return undefined
       }
-      this.#queue.shift()
-      this.#returnedBytes += batch.byteLength
-      this.#turns.forgetBelow(this.#queue[0]?.number ?? Number.POSITIVE_INFINITY)
-      this.#settler.schedule()
     }
     return undefined
+  }
+
+  /** The first batch has nothing more to hand out. */
+  #usedUp(): void {
+    const batch = this.#queue.shift() as HeldBatch
+    this.#returnedBytes += batch.byteLength
+    this.#turns.forgetBelow(this.#queue[0]?.number ?? Number.POSITIVE_INFINITY)
+    this.#settler.schedule()
   }
 
   /** True when the message is not to be handed out: it is lost, or has to be given back. */

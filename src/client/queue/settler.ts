@@ -61,11 +61,6 @@ export class Settler {
     this.#options = options
   }
 
-  /** True when nothing waits to be sent. */
-  get allSent(): boolean {
-    return this.#runs.length === 0
-  }
-
   /** Settles places of a batch, which its states tell already. */
   add(batch: HeldBatch, from: number, to: number, how: SettlingOf): void {
     this.#count++
@@ -92,15 +87,10 @@ export class Settler {
     queueMicrotask(this.#look)
   }
 
-  /** Sends what there is now. */
-  flush(): void {
-    this.#send()
-  }
-
-  /** Resolves when everything that was settled by now is answered, or in doubt. */
+  /** Resolves when everything that was settled by now is answered. */
   async drained(): Promise<void> {
     this.#send()
-    if (this.#runs.length === 0 && this.#calls === 0) return
+    if (this.#isIdle) return
     const idle = Promise.withResolvers<void>()
     this.#idle.push(idle)
     await idle.promise
@@ -121,6 +111,7 @@ export class Settler {
       this.#answered(runs, await ask(runs.map(settlementOf)))
       this.#inDoubt.splice(0, runs.length)
     }
+    this.#tellIdle()
   }
 
   resume(): void {
@@ -223,8 +214,12 @@ export class Settler {
     if (!run.batch.answer(run, error) && run.action !== 'release') this.#options.refused(error)
   }
 
+  get #isIdle(): boolean {
+    return this.#runs.length === 0 && this.#calls === 0 && this.#inDoubt.length === 0
+  }
+
   #tellIdle(): void {
-    if (this.#runs.length > 0 || this.#calls > 0) return
+    if (!this.#isIdle) return
     for (const idle of this.#idle.splice(0)) idle.resolve()
   }
 }

@@ -44,6 +44,7 @@ export class FakeMember implements LeasedSubscription {
   readonly #sink: LeaseSink
   /** What each message's lease is; that of a settled one stays, below zero. */
   readonly #leases = new Map<string, number>()
+  readonly #ended = Promise.withResolvers<void>()
   #lease = 0
 
   constructor(topic: string, options: MemberOptions, sink: LeaseSink, number: number) {
@@ -131,10 +132,10 @@ export class FakeMember implements LeasedSubscription {
     this.calls.push([...settlements])
     this.refuse(settlements)
     if (this.gate === undefined) return settlements.map((one) => this.settleOne(one))
-    return this.gate.then(() => {
-      if (this.over) throw new RatatoskrError('RTK_DISCONNECTED', 'the test cut the link')
-      return settlements.map((one) => this.settleOne(one))
+    const cut = this.#ended.promise.then((): never => {
+      throw new RatatoskrError('RTK_DISCONNECTED', 'the test cut the link')
     })
+    return Promise.race([cut, this.gate.then(() => settlements.map((one) => this.settleOne(one)))])
   }
 
   knows({ partition, from, lease }: Settlement): boolean {
@@ -163,6 +164,7 @@ export class FakeMember implements LeasedSubscription {
   end(reason: RatatoskrError | undefined): void {
     if (this.over) return
     this.over = true
+    this.#ended.resolve()
     this.#sink.ended(reason)
   }
 }

@@ -1,0 +1,136 @@
+/** Leases that the client keeps up by itself, signs of life, and an event loop that stands still. */
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../../../contract-tests/manual-clock.ts'
+import type { Logger } from '../../ports/index.ts'
+import { FakeBroker, testPlatform } from '../testing/fake-broker.ts'
+import { heldHandler, joined } from '../testing/queue.ts'
+import { batchOf } from '../testing/subscribing.ts'
+
+const extensions = (member: { readonly settled: readonly string[] }): string[] =>
+  member.settled.filter((one) => one.startsWith('extend'))
+
+describe('a lease', () => {
+  it('is extended at two thirds while its handler runs and while messages wait, for as long as they do', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler)
+    member.deliver(0, 0, batchOf('a', 'b', 'c'))
+    await clock.advance(19_999)
+    expect(member.calls).toEqual([])
+    await clock.advance(1)
+    expect(member.calls[0]).toEqual([
+      expect.objectContaining({ action: 'extend', from: 0, to: 3, extendMs: 30_000 }),
+    ])
+    held.of('a').resolve()
+    await clock.advance(20_000)
+    expect(member.settled).toEqual(['extend 0-3', 'ack 0-1', 'extend 1-3'])
+    held.of('b').resolve()
+    await clock.advance(0)
+    held.of('c').resolve()
+    await clock.advance(0)
+    const { length } = member.calls
+    await clock.advance(100_000)
+    expect(member.calls.length).toBe(length)
+  })
+
+  it('is left alone when a handler has returned and settles by hand, or when messages were pulled', async () => {
+    const manual = await joined(() => {}, { ack: 'manual' })
+    manual.member.deliver(0, 0, batchOf('a'))
+    await manual.clock.advance(60_000)
+    expect(manual.member.calls).toEqual([])
+    const pulled = await joined(undefined)
+    pulled.member.deliver(0, 0, batchOf('a', 'b'))
+    const [message] = await pulled.subscription.take(1)
+    await pulled.clock.advance(20_000)
+    expect(extensions(pulled.member)).toEqual(['extend 1-2'])
+    await message.extend(70_000)
+    expect(pulled.member.calls.at(-1)).toEqual([
+      expect.objectContaining({ from: 0, to: 1, extendMs: 70_000 }),
+    ])
+  })
+
+  it('of the message that an iterator gave last is extended, unless it settles by hand', async () => {
+    for (const ack of ['auto', 'manual'] as const) {
+      const { member, subscription, clock } = await joined(undefined, { ack })
+      member.deliver(0, 0, batchOf('a'))
+      await subscription[Symbol.asyncIterator]().next()
+      await clock.advance(20_000)
+      expect(extensions(member)).toEqual(ack === 'auto' ? ['extend 0-1'] : [])
+    }
+  })
+
+  it('cannot be extended when it is lost', async () => {
+    const { member, subscription } = await joined(undefined, { ack: 'manual' })
+    const lease = member.deliver(0, 0, batchOf('a', 'b'))
+    const [a, b] = await subscription.take(2)
+    member.lose(0, lease, 0, 1)
+    member.loseSilently(0, 1, 2)
+    await expect(a.extend()).rejects.toMatchObject({ code: 'RTK_LEASE_LOST' })
+    await expect(b.extend()).rejects.toMatchObject({ code: 'RTK_LEASE_LOST' })
+  })
+
+  it('counts as lost when it ends while nobody answers the extension', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler)
+    member.deliver(0, 0, batchOf('a'))
+    member.gate = new Promise(() => {})
+    await clock.advance(29_999)
+    const { signal } = held.of('a').message
+    expect(signal.aborted).toBe(false)
+    await clock.advance(1)
+    expect(signal.reason).toMatchObject({ code: 'RTK_LEASE_LOST' })
+  })
+
+  it('is asked for again when the broker was too busy', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler)
+    member.deliver(0, 0, batchOf('a'))
+    await clock.advance(0)
+    let refusals = 1
+    member.refuse = () => {
+      if (refusals-- > 0) throw new Error('busy')
+    }
+    await clock.advance(29_000)
+    expect(extensions(member)).toEqual(['extend 0-1', 'extend 0-1'])
+    expect(held.of('a').message.signal.aborted).toBe(false)
+  })
+})
+
+describe('signs of life', () => {
+  it('are given three times within the timeout, whatever handlers do, and end with the subscription', async () => {
+    const { member, subscription, clock } = await joined(() => new Promise(() => {}))
+    member.deliver(0, 0, batchOf('a'))
+    await clock.advance(5_000)
+    expect(member.heartbeats).toBe(3)
+    const closing = subscription.close({ timeoutMs: 10 }).catch(() => {})
+    await clock.advance(10)
+    await closing
+    await clock.advance(60_000)
+    expect([member.heartbeats, clock.pending]).toEqual([3, 0])
+  })
+
+  it('that come late tell that the event loop stood still, and are given at once', async () => {
+    const clock = new ManualClock()
+    const warnings: unknown[] = []
+    const { logger: silent, ...platform } = testPlatform(clock)
+    const logger: Logger = {
+      ...silent,
+      warn: (text, fields) => warnings.push([text.slice(0, 14), fields?.stalledMs]),
+    }
+    let stalledMs = 0
+    // A stall: what was due comes later, by the monotonic clock, than it should have.
+    const stalling = {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic() + stalledMs,
+      after: clock.after.bind(clock),
+    }
+    const broker = new FakeBroker()
+    broker.topic('orders')
+    const client = await broker.client({ ...platform, logger, clock: stalling })
+    await client.subscribe('orders', () => {}, { group: 'g' })
+    await clock.advance(1_000)
+    stalledMs = 4_200
+    await clock.advance(666)
+    expect(warnings).toEqual([['the event loop', 4_200]])
+    expect(broker.members[0].heartbeats).toBe(1)
+  })
+})
