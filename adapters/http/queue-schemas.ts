@@ -65,22 +65,40 @@ const memberProperties = {
   autoAck: { type: 'boolean', description: 'messages count as acknowledged when they are sent' },
 } as const
 
+/** A body that may be left out. */
+const orNone = <S extends object>(schema: S) => ({ anyOf: [schema, { type: 'null' }] }) as const
+
 export const takeBodySchema = {
-  ...object({
-    ...memberProperties,
-    limit: { ...integer, minimum: 1 },
-    bytesMax: { ...integer, minimum: 1 },
-    waitMs: { ...integer, minimum: 0 },
-    encoding: encodingSchema,
-  }),
+  ...orNone(
+    object({
+      ...memberProperties,
+      limit: { ...integer, minimum: 1 },
+      bytesMax: { ...integer, minimum: 1 },
+      waitMs: { ...integer, minimum: 0 },
+      encoding: { enum: encodingSchema.enum, description: 'of payloads; base64 by default' },
+    }),
+  ),
   examples: [{ member: 'worker-1', limit: 10, encoding: 'utf8' }],
 } as const
 
 export const creditSchema = object({ messages: offsetSchema, bytes: offsetSchema })
 
 export const consumeBodySchema = {
-  ...object({ ...memberProperties, credit: creditSchema }),
+  ...orNone(object({ ...memberProperties, credit: creditSchema })),
   examples: [{ member: 'worker-1', credit: { messages: 100 } }],
+} as const
+
+export const createBodySchema = {
+  ...orNone({
+    ...queueConfigSchema,
+    properties: { ...queueConfigSchema.properties, from: positionSchema },
+  }),
+  examples: [{ sharing: 'shared', ackTimeoutMs: 60_000, from: 'earliest' }],
+} as const
+
+export const pauseBodySchema = {
+  ...orNone(object({ partitions: { type: 'array', items: offsetSchema } })),
+  examples: [{ partitions: [0] }, {}],
 } as const
 
 /** Leased messages, with what it takes to settle them. */

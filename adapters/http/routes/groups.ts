@@ -178,14 +178,14 @@ async function describe(
   { topic, group }: GroupRoute['Params'],
   kind: 'stream' | 'queue' | undefined,
 ): Promise<GroupDescription | QueueDescription> {
-  if (kind === 'queue') return session.describeQueue(topic, group)
+  if (kind === 'stream') return session.describeGroup(topic, group)
   try {
-    return await session.describeGroup(topic, group)
+    return await session.describeQueue(topic, group)
   } catch (error) {
     const other =
       isRatatoskrError(error, 'RTK_GROUP_NOT_FOUND') || isRatatoskrError(error, 'RTK_GROUP_MISMATCH')
-    if (kind === 'stream' || !other) throw error
-    return session.describeQueue(topic, group)
+    if (kind === 'queue' || !other) throw error
+    return session.describeGroup(topic, group)
   }
 }
 

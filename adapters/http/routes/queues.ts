@@ -19,8 +19,10 @@ import { eventFrame, frameContentType, lengthPrefixed } from '../frame-stream.ts
 import { streamLeases } from '../lease-stream.ts'
 import {
   consumeBodySchema,
+  createBodySchema,
   creditSchema,
   heldProperties,
+  pauseBodySchema,
   queueConfigSchema,
   queueSchema,
   settledSchema,
@@ -29,7 +31,7 @@ import {
   takenSchema,
 } from '../queue-schemas.ts'
 import { abortWaiting, accepts, type RouteContext, sessionOf } from '../route-context.ts'
-import { done, groupParams, integer, object, offsetSchema, positionSchema, text } from '../schemas.ts'
+import { done, groupParams, integer, object, text } from '../schemas.ts'
 import { type HeldBody, settleNamed } from '../settling.ts'
 
 interface GroupRoute {
@@ -48,7 +50,7 @@ interface TakeBody extends MemberBody {
   readonly limit?: number
   readonly bytesMax?: number
   readonly waitMs?: number
-  readonly encoding: PayloadEncoding
+  readonly encoding?: PayloadEncoding
 }
 
 const one = '/v1/topics/:topic/groups/:group'
@@ -67,10 +69,6 @@ export function queueRoutes(routes: FastifyInstance, context: RouteContext): voi
 }
 
 function settingRoutes(routes: FastifyInstance, context: RouteContext): void {
-  const settings = {
-    ...queueConfigSchema,
-    properties: { ...queueConfigSchema.properties, from: positionSchema },
-  } as const
   routes.put<GroupRoute & { Body: { from?: unknown } | null }>(
     one,
     {
@@ -78,7 +76,7 @@ function settingRoutes(routes: FastifyInstance, context: RouteContext): void {
         tags,
         summary: 'Create a queue group; again with equal settings is no error',
         params: groupParams,
-        body: { ...settings, examples: [{ sharing: 'shared', ackTimeoutMs: 60_000, from: 'earliest' }] },
+        body: createBodySchema,
         response: { 200: queueSchema },
       },
     },
@@ -110,7 +108,7 @@ function settingRoutes(routes: FastifyInstance, context: RouteContext): void {
 }
 
 function takeRoutes(routes: FastifyInstance, context: RouteContext): void {
-  routes.post<GroupRoute & { Body: TakeBody }>(
+  routes.post<GroupRoute & { Body: TakeBody | null }>(
     `${one}/take`,
     {
       schema: {
@@ -128,7 +126,7 @@ function takeRoutes(routes: FastifyInstance, context: RouteContext): void {
     },
     async (request, reply) => {
       const { topic, group } = request.params
-      const { limit: messagesMax, encoding, ...rest } = request.body
+      const { limit: messagesMax, encoding, ...rest } = request.body ?? {}
       const session = await sessionOf(context, request)
       const asked = { ...memberOf(group, rest), messagesMax, bytesMax: rest.bytesMax, waitMs: rest.waitMs }
       const taken = await session.take(topic, asked, { signal: abortWaiting(context, reply) })
@@ -224,10 +222,7 @@ function presenceRoutes(routes: FastifyInstance, context: RouteContext): void {
           tags,
           summary: `${action === 'pause' ? 'Stop' : 'Start'} delivery of the group, or of some partitions`,
           params: groupParams,
-          body: {
-            ...object({ partitions: { type: 'array', items: offsetSchema } }),
-            examples: [{ partitions: [0] }, {}],
-          },
+          body: pauseBodySchema,
           response: done,
         },
       },
@@ -243,7 +238,7 @@ function presenceRoutes(routes: FastifyInstance, context: RouteContext): void {
 
 /** Being pushed to: one response that goes on, and requests that name its subscription. */
 function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
-  routes.post<GroupRoute & { Body: MemberBody & { credit?: QueueCredit } }>(
+  routes.post<GroupRoute & { Body: (MemberBody & { credit?: QueueCredit }) | null }>(
     `${one}/consume`,
     {
       schema: {
@@ -261,7 +256,7 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
     },
     async (request, reply) => {
       const { topic, group } = request.params
-      const { credit, ...body } = request.body
+      const { credit, ...body } = request.body ?? {}
       const options = { ...memberOf(group, body), credit }
       return streamLeases(context, await sessionOf(context, request), { topic, options }, reply)
     },
@@ -336,7 +331,7 @@ function takenToJson(
   session: Session,
   topicText: string,
   { topicId, member, memberTimeoutMs, batches }: Taken,
-  encoding: PayloadEncoding,
+  encoding: PayloadEncoding | undefined,
 ): object {
   const topic = formatTopicRef(parseTopicRef(topicText, session.principal.namespace))
   const expansion = { codecs: broker.platform.compression, bytesMax: broker.limits.expandedBatchBytesMax }
