@@ -229,7 +229,11 @@ export class Broker implements Component {
       { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
       // Stops after delivery, whose last checkpoints say which letters cannot come again.
       { name: 'dead letters', start: () => this.#deadLetters.start(), stop: () => this.#deadLetters.stop() },
-      { name: 'delivery', start: () => delivery.start(this.#topics.list()), stop: () => delivery.stop(stopping()) },
+      {
+        name: 'delivery',
+        start: () => delivery.start(this.#topics.list()),
+        stop: () => delivery.stop(stopping()),
+      },
       { name: 'topic clean-up', start: () => this.#topics.cleanUp(), stop: () => {} },
       { name: 'plugins', start: () => plugins.start(), stop: () => plugins.stop() },
       { name: 'retention', start: () => this.#retention.start(), stop: () => this.#retention.stop() },

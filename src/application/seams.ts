@@ -120,10 +120,15 @@ export interface Delivery {
   forgetTopics(isGone: (topicId: string) => boolean): Promise<void>
   /** Where dead letters go from now on. Asked for once: what publishes them knows delivery, and is made after it. */
   useDeadLetters(deadLetters: DeadLetters): void
+  /** Loads what groups had come to; before any log is opened, so that `logOpened` knows it. */
+  load(): Promise<void>
   /**
-   * Loads what groups had come to.
-   * @param topics those that there are: their queue groups must see where the logs end before anybody publishes
+   * A log was opened, and nothing is appended until this settles. Groups that had come further than its end, for it lost
+   * records in a crash, are put back to the end, so that they get what is stored at those offsets next; so are those who read.
+   * @throws what the state store throws; then the log must not be used
    */
+  logOpened(topic: Pick<LiveTopic, 'id' | 'text'>, partition: number, endOffset: number): MaybePromise<void>
+  /** @param topics those that there are: their queue groups must see where the logs end before anybody publishes */
   start(topics?: readonly LiveTopic[]): Promise<void>
   /** Ends every subscription with `reason` and stores what was committed. */
   stop(reason: RatatoskrError): Promise<void>

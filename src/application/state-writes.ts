@@ -12,7 +12,7 @@ const writeEntriesMax = 1_000
 
 export class StateWrites {
   readonly #store: StateStore
-  #pending = new Map<string, Uint8Array | undefined>()
+  #pending = new Map<string, StateChange>()
   #nextWrite: Promise<void> | undefined
   #lastWrite: Promise<void> = Promise.resolve()
 
@@ -22,10 +22,11 @@ export class StateWrites {
 
   /**
    * Stores a value, or forgets it. Settles with the write that it went out with.
+   * @param frees as in `StateChange`: it may use what is held back for a full store
    * @throws what the store throws, coded
    */
-  put(key: string, value: Uint8Array | undefined): Promise<void> {
-    this.#pending.set(key, value)
+  put(key: string, value: Uint8Array | undefined, frees = false): Promise<void> {
+    this.#pending.set(key, { key, value, frees })
     if (this.#nextWrite === undefined) {
       this.#nextWrite = this.#writeAfter(this.#lastWrite)
       this.#lastWrite = this.#nextWrite.catch(() => {}) // whoever asked for it is told
@@ -51,17 +52,17 @@ export class StateWrites {
   }
 }
 
-function* portionsOf(pending: ReadonlyMap<string, Uint8Array | undefined>): Generator<StateChange[]> {
+function* portionsOf(pending: ReadonlyMap<string, StateChange>): Generator<StateChange[]> {
   let portion: StateChange[] = []
   let bytes = 0
-  for (const [key, value] of pending) {
-    const size = value?.length ?? 0
+  for (const change of pending.values()) {
+    const size = change.value?.length ?? 0
     if (portion.length > 0 && (bytes + size > writeBytesMax || portion.length >= writeEntriesMax)) {
       yield portion
       portion = []
       bytes = 0
     }
-    portion.push({ key, value })
+    portion.push(change)
     bytes += size
   }
   if (portion.length > 0) yield portion

@@ -110,8 +110,10 @@ export class LetterPositions {
 
   async #begin(stableOffset: number): Promise<number> {
     const stored = await this.#parts.state.get(this.#key)
-    if (stored === undefined) await this.#write(stableOffset)
-    else this.#stored = Math.min(Number(utf8Text(stored.value)) || 0, stableOffset)
+    const known = stored === undefined ? stableOffset : Number(utf8Text(stored.value)) || 0
+    // A log that lost its tail in a crash gives those offsets to letters that have to be looked through.
+    if (stored === undefined || known > stableOffset) await this.#write(stableOffset)
+    else this.#stored = known
     return this.#stored
   }
 

@@ -130,6 +130,7 @@ describe('the broker', () => {
     await committed
     expect(member.endCodes).toEqual(['RTK_UNAVAILABLE'])
     expect(await codeOf(() => bench.subscribe())).toBe('RTK_UNAVAILABLE')
+    await bench.delivery.load()
     await bench.delivery.start()
     expect(await bench.delivery.describeGroup(bench.topic, 'billing')).toMatchObject({ lag: 2 })
   })

@@ -12,6 +12,7 @@ import type {
   GroupDescription,
   GroupFetchRequest,
   Limits,
+  MaybePromise,
   MessageSink,
   PartitionOffset,
   Platform,
@@ -102,9 +103,22 @@ class DeliveryService implements Delivery {
     this.#queues.useDeadLetters(deadLetters)
   }
 
-  async start(topics: readonly LiveTopic[] = []): Promise<void> {
+  async load(): Promise<void> {
     this.#stored = await this.#offsets.load()
-    await this.#queues.start()
+    await this.#queues.load()
+  }
+
+  logOpened(topic: Pick<LiveTopic, 'id' | 'text'>, partition: number, endOffset: number): MaybePromise<void> {
+    const state = this.#topics.get(topic.id)
+    const stored = this.#stored.get(topic.id)
+    const writes = this.#queues.logOpened(topic, state, partition, endOffset)
+    if (stored !== undefined) writes.push(...this.#offsets.putBack(stored, topic, partition, endOffset))
+    if (state !== undefined) writes.push(...state.putBack(partition, endOffset))
+    if (writes.length > 0) return allSettled(writes)
+  }
+
+  async start(topics: readonly LiveTopic[] = []): Promise<void> {
+    this.#queues.start()
     this.#stopReason = undefined
     for (const topic of topics) if (this.#queues.hasStored(topic.id)) this.#state(topic)
   }
@@ -314,6 +328,11 @@ class DeliveryService implements Delivery {
     for (const feed of this.#readFeeds) feed.dropShared()
     this.#readFeeds = []
   }
+}
+
+/** Settles when all have. @throws what the first of them did */
+async function allSettled(writes: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(writes)) if (result.status === 'rejected') throw result.reason
 }
 
 async function settledResult(promise: Promise<void>): Promise<PromiseSettledResult<void>> {

@@ -80,6 +80,18 @@ export class TopicState {
     return group
   }
 
+  /** The log of a partition was opened and ends at `end`: whoever had come further goes on there. @returns the writes */
+  putBack(partition: number, end: number): Promise<void>[] {
+    const writes = [...this.groups.values()].flatMap((group) => group.putBack(partition, end))
+    const beyond = (cursor: Cursor): boolean => cursor.partition === partition && cursor.offset > end
+    for (const subscription of [...this.subscriptions]) {
+      const { group, cursors } = subscription
+      if (group !== undefined || !cursors.some(beyond)) continue
+      subscription.assign(cursors.map((cursor) => (beyond(cursor) ? new Cursor(cursor.feed, end) : cursor)))
+    }
+    return writes
+  }
+
   /** Ends everyone with `reason` and lets nobody in any more. */
   close(reason: RatatoskrError): void {
     this.closeReason = reason

@@ -121,10 +121,27 @@ export class GroupPartition {
     this.#seeks++
     try {
       await this.#put(offset, '', nowMs)
-      if (this.owner !== undefined) this.cursor = new Cursor(this.feed, offset, true)
+      // The log may have lost its tail meanwhile.
+      const to = Math.min(offset, this.#latest?.offset ?? offset)
+      if (this.owner !== undefined) this.cursor = new Cursor(this.feed, to, true)
     } finally {
       this.#seeks--
     }
+  }
+
+  /**
+   * The log was opened and ends at `end`: what the group had beyond is lost, and what will be there is new to it.
+   * @param told of what was committed beyond it
+   * @returns settles when it is stored; undefined when nothing changes, for the owner neither
+   */
+  putBack(end: number, nowMs: number, told: (committed: number) => void): Promise<void> | undefined {
+    const ahead = this.cursor !== undefined && this.cursor.offset > end
+    if (ahead) this.cursor = new Cursor(this.feed, end, true)
+    const latest = this.#latest
+    const known = Math.max(latest?.offset ?? 0, this.#committed?.offset ?? 0)
+    if (latest === undefined || known <= end) return ahead ? Promise.resolve() : undefined
+    told(known)
+    return this.#put(Math.min(latest.offset, end), latest.metadata, nowMs, true)
   }
 
   /** Forgets what is committed. */
@@ -144,11 +161,11 @@ export class GroupPartition {
     }
   }
 
-  async #put(offset: number, metadata: string, committedAtMs: number): Promise<void> {
+  async #put(offset: number, metadata: string, committedAtMs: number, frees = false): Promise<void> {
     const leaderEpoch = this.cursor?.leaderEpoch ?? -1
     const position: CommittedPosition = { offset, leaderEpoch, metadata, committedAtMs }
     this.#latest = position
-    const write = this.#store.put(this.#key, position)
+    const write = this.#store.put(this.#key, position, frees)
     this.#write = write
     try {
       await write

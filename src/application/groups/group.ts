@@ -140,6 +140,18 @@ export class Group {
     await Promise.all(seeks)
   }
 
+  /** The log of a partition was opened and ends at `end`: the group goes on there where it had come further. @returns the writes */
+  putBack(index: number, end: number): Promise<void>[] {
+    const { clock, offsets, topic } = this.#host
+    const partition = this.#partitions[index]
+    const stored = partition?.putBack(end, clock.now(), (committed) =>
+      offsets.tailLost(topic.text, index, this.name, committed, end),
+    )
+    if (stored === undefined) return []
+    this.#tell(new Set([partition.owner]))
+    return [stored]
+  }
+
   /** The first offset of a partition that the group has still to finish. */
   owedFrom(index: number): number {
     return this.#partition(index).owedFrom

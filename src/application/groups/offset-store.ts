@@ -5,6 +5,7 @@
  */
 import type { Logger, StateChange, StateStore } from '../../ports/index.ts'
 import { utf8, utf8Text } from '../../ports/index.ts'
+import type { LiveTopic } from '../seams.ts'
 import { StateWrites } from '../state-writes.ts'
 
 /** A partition's committed offset, as stored. */
@@ -58,8 +59,38 @@ export class OffsetStore {
   }
 
   /** Stores a position, or forgets it. Settles with the write that it went out with. */
-  put(key: string, position: CommittedPosition | undefined): Promise<void> {
-    return this.#writes.put(key, position && utf8(JSON.stringify(position)))
+  put(key: string, position: CommittedPosition | undefined, frees = false): Promise<void> {
+    return this.#writes.put(key, position && utf8(JSON.stringify(position)), frees)
+  }
+
+  /**
+   * Puts groups back that nobody has asked about yet, where they had committed more than a log holds.
+   * @returns the writes
+   */
+  putBack(
+    groups: StoredGroups,
+    topic: Pick<LiveTopic, 'id' | 'text'>,
+    partition: number,
+    end: number,
+  ): Promise<void>[] {
+    const writes: Promise<void>[] = []
+    for (const [group, positions] of groups) {
+      const position = positions.get(partition)
+      if (position === undefined || position.offset <= end) continue
+      this.tailLost(topic.text, partition, group, position.offset, end)
+      const back = { ...position, offset: end, leaderEpoch: -1 }
+      positions.set(partition, back)
+      writes.push(this.put(offsetKey(topic.id, group, partition), back, true))
+    }
+    return writes
+  }
+
+  /** Tells that a group had committed more than its log holds. */
+  tailLost(topic: string, partition: number, group: string, committed: number, end: number): void {
+    this.#logger.error(
+      `a log ends at ${end}, and a group had committed ${committed}: records were lost in a crash; the group goes on at the end`,
+      { topic, partition, group, committedOffset: committed, endOffset: end, lostRecords: committed - end },
+    )
   }
 
   /** Removes all that is stored of a topic, what cannot be read included. A failure is reported; the next start tries again. */

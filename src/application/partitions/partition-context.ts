@@ -5,6 +5,7 @@ import type { LogStore, OpenLogOptions, Platform } from '../../ports/index.ts'
 import type { MessageDedup } from '../producers/message-dedup.ts'
 import type { ProducerStore } from '../producers/producer-store.ts'
 import type { PublishTraffic } from '../publish/traffic.ts'
+import type { Delivery } from '../seams.ts'
 import type { StorageRoom } from '../storage-room.ts'
 import type { Supervision } from '../supervision/supervisor.ts'
 import type { BuilderPool } from './accumulator.ts'
@@ -20,6 +21,8 @@ export interface PartitionContext {
   readonly builders: BuilderPool
   readonly room: StorageRoom
   readonly producers: ProducerStore
+  /** Learns of every opening before anything is appended. */
+  readonly delivery: Pick<Delivery, 'logOpened'>
 }
 
 /** What a partition knows of its topic. */

@@ -447,6 +447,7 @@ export class Partition implements ReadablePartition {
     const log = await this.#openStored()
     try {
       await this.#readBack(log)
+      await this.#context.delivery.logOpened(this.#owner, this.index, log.endOffset)
       return log
     } catch (error) {
       await closeLog(log)

@@ -30,7 +30,15 @@ export interface QueueParts {
   readonly service: QueueService
   useDeadLetters(deadLetters: DeadLetters): void
   /** Loads what is stored. */
-  start(): Promise<void>
+  load(): Promise<void>
+  /** As `Delivery.logOpened`. @param state of the topic, when it was asked for @returns the writes */
+  logOpened(
+    topic: Pick<LiveTopic, 'id' | 'text'>,
+    state: TopicState | undefined,
+    partition: number,
+    end: number,
+  ): Promise<void>[]
+  start(): void
   /** Stores what groups have come to; from the call on nobody is given anything. @throws what the state store throws */
   stop(): Promise<void>
   /** True when there are groups of the topic that it was not given yet. */
@@ -89,8 +97,16 @@ export function makeQueues(dependencies: QueueDependencies): QueueParts {
     useDeadLetters(given) {
       deadLetters = given
     },
-    async start() {
+    async load() {
       stored = await store.load(clock.now())
+    },
+    logOpened(topic, state, partition, end) {
+      const groups = stored.get(topic.id)
+      const writes = groups === undefined ? [] : store.putBack(groups, topic, partition, end)
+      if (state !== undefined) writes.push(...service.putBack(state, partition, end))
+      return writes
+    },
+    start() {
       checkpoints.start()
       expiry.start()
     },

@@ -126,6 +126,7 @@ export class QueuePartition implements Steppable {
     const { table } = this.stored
     if (table === undefined || lease === 0) return { settled: 0, repeated: 0, lost: to - from }
     const nowMs = this.#host.nowMs()
+    this.#endDue(table, nowMs)
     const { config } = this.#host
     if (action === 'extend') {
       const counts = table.extend(lease, from, to, nowMs + (settlement.extendMs ?? config.ackTimeoutMs))
@@ -183,6 +184,22 @@ export class QueuePartition implements Steppable {
     this.schedule()
   }
 
+  /**
+   * The log was opened and ends at `end`, and nothing is appended to it until what changes is stored.
+   * @returns what was known, when it was more than there is
+   */
+  putBack(end: number): QueueCheckpoint | undefined {
+    if (this.#closed) return undefined
+    const { table } = this.stored
+    if (table === undefined) {
+      const known = this.stored.clip(end)
+      if (known !== undefined) this.#host.dirty(this, true)
+      return known
+    }
+    this.window.drop() // it may hold records that are lost
+    return end < table.nextOffset ? this.#lostTail(table, end) : undefined
+  }
+
   /** The group's settings have changed. Its order only changes while nobody holds anything. */
   configured(): void {
     const { table } = this.stored
@@ -223,8 +240,8 @@ export class QueuePartition implements Steppable {
     return this.stored.table
   }
 
-  #renew(known: QueueCheckpoint): void {
-    this.stored.renew(known)
+  #renew(known: QueueCheckpoint, end?: number): void {
+    this.stored.renew(known, end)
     this.#intake.forget()
     this.#afterwards(true)
   }
@@ -237,13 +254,14 @@ export class QueuePartition implements Steppable {
     }
     const table = this.#open() as LeaseTable
     if (this.log.stableOffset < table.nextOffset) {
-      this.#lostTail(table)
+      this.#lostTail(table, this.log.stableOffset)
       return false
     }
     this.#followStart(table)
     if (!this.stored.mayLease || this.paused || this.#trouble.pausing) return false
-    const { room } = this.#host
     const nowMs = this.#host.nowMs()
+    this.#endDue(table, nowMs)
+    const { room } = this.#host
     let taker = false
     if (room > 0) {
       for (const member of this.#host.takers(this)) {
@@ -417,17 +435,18 @@ export class QueuePartition implements Steppable {
     }
   }
 
-  /** After a crash of the machine the log may end before what was delivered. */
-  #lostTail(table: LeaseTable): void {
+  /** After a crash of the machine the log may end before what was delivered: who holds it loses it. @returns what was known */
+  #lostTail(table: LeaseTable, end: number): QueueCheckpoint {
     const known = table.checkpoint()
     this.#host.logger.warn('a log ends before what a queue group knew of it; the group goes on at its end', {
       ...this.#names,
-      end: this.log.stableOffset,
+      end,
       known: table.nextOffset,
     })
-    table.seek(this.log.stableOffset)
+    table.seek(end)
     this.#afterwards()
-    this.#renew(known)
+    this.#renew(known, end)
+    return known
   }
 
   /** What others must be told after the table was changed, and when it has to be looked at again. */
@@ -445,6 +464,13 @@ export class QueuePartition implements Steppable {
     else if (this.stored.isDirty) this.#host.dirty(this, false)
     this.#timer.arm(table.nextDueMs)
     if (leased !== before) this.#host.leasedChanged(this, leased - before)
+  }
+
+  /** Ends what is due, also when its timer has not had its turn yet: nothing is given or settled as if it were not. */
+  #endDue(table: LeaseTable, nowMs: number): void {
+    if (table.nextDueMs > nowMs) return
+    table.expire(nowMs)
+    this.#afterwards()
   }
 
   readonly #timeUp = (): void => {

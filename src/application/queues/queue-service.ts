@@ -76,6 +76,18 @@ export class QueueService implements Queues {
     }
   }
 
+  /** The log of a partition was opened and ends at `end`: its groups go on there where they know more. @returns the writes */
+  putBack(state: TopicState, partition: number, end: number): Promise<void>[] {
+    let changed = false
+    for (const group of state.queues.values()) {
+      const known = group.partitions[partition]?.putBack(end)
+      if (known === undefined) continue
+      changed = true
+      this.#host.store.tailLost({ topic: state.topic.text, group: group.name, partition }, known, end)
+    }
+    return changed ? [this.#host.checkpoints.flush()] : []
+  }
+
   async consume(
     topic: LiveTopic,
     options: ConsumeOptions,

@@ -8,7 +8,9 @@ import { decodeCheckpoint, encodeCheckpoint } from '../../domain/queue/checkpoin
 import { defaultQueueConfig, parseQueueConfig } from '../../domain/queue/queue-config-rules.ts'
 import type { Logger, QueueConfig, StateStore } from '../../ports/index.ts'
 import { utf8, utf8Text } from '../../ports/index.ts'
+import type { LiveTopic } from '../seams.ts'
 import { StateWrites } from '../state-writes.ts'
+import { clippedCheckpoint } from './positions.ts'
 
 /** A group's settings, and what is to be known of it while it is not used. */
 export interface QueueRecord {
@@ -81,6 +83,44 @@ export class QueueStore {
     checkpoint: QueueCheckpoint,
   ): Promise<void> {
     return this.#writes.put(`${prefix}${topicId}/${group}/${partition}`, encodeCheckpoint(checkpoint))
+  }
+
+  /**
+   * Puts groups back that nobody has asked about yet, where they know more than a log holds: what will be stored there is
+   * new. @returns the writes
+   */
+  putBack(
+    queues: StoredQueues,
+    topic: Pick<LiveTopic, 'id' | 'text'>,
+    partition: number,
+    end: number,
+  ): Promise<void>[] {
+    const writes: Promise<void>[] = []
+    for (const [group, { checkpoints }] of queues) {
+      const known = checkpoints.get(partition)
+      if (known === undefined) continue
+      const back = clippedCheckpoint(known, end)
+      if (back === known) continue
+      this.tailLost({ topic: topic.text, group, partition }, known, end)
+      checkpoints.set(partition, back)
+      const key = `${prefix}${topic.id}/${group}/${partition}`
+      writes.push(this.#writes.put(key, encodeCheckpoint(back), true))
+    }
+    return writes
+  }
+
+  /** Tells that a group had settled more than its log holds; the bound of its deliveries may well be ahead of it. */
+  tailLost(
+    names: { readonly topic: string; readonly group: string; readonly partition: number },
+    { floor, settled }: QueueCheckpoint,
+    end: number,
+  ): void {
+    const known = Math.max(floor, settled.at(-1) ?? 0)
+    if (known <= end) return
+    this.#logger.error(
+      `a log ends at ${end}, and a queue group had settled up to ${known}: records were lost in a crash; the group goes on at the end`,
+      { ...names, settledOffset: known, endOffset: end, lostRecords: known - end },
+    )
   }
 
   /** Forgets a group. @throws what the state store throws */

@@ -78,9 +78,14 @@ export class StoredTable {
   /**
    * Before the first life, and before anything is published to a log that was just opened: what is known of offsets beyond
    * its end is of messages that it lost.
+   * @param end where the log ends, for one that is about to be used
+   * @returns what was known, when it was more
    */
-  clip(): void {
-    if (this.#table === undefined) this.#begin = clippedCheckpoint(this.#begin, this.#log.stableOffset)
+  clip(end = this.#log.stableOffset): QueueCheckpoint | undefined {
+    if (this.#table !== undefined) return undefined
+    const known = this.#begin
+    this.#begin = clippedCheckpoint(known, end)
+    return this.#begin === known ? undefined : known
   }
 
   /** Before the first life: it begins elsewhere. */
@@ -89,8 +94,8 @@ export class StoredTable {
   }
 
   /** Begins a life with what is known, as far as the log reaches: one that lost its tail gives those offsets to others. */
-  renew(known: QueueCheckpoint): void {
-    const restored = clippedCheckpoint(known, this.#log.stableOffset)
+  renew(known: QueueCheckpoint, end = this.#log.stableOffset): void {
+    const restored = clippedCheckpoint(known, end)
     this.#ordered = this.#host.ordered
     this.#table = new LeaseTable({
       ordered: this.#ordered,

@@ -55,6 +55,16 @@ export class SchedulePositions {
     return new SchedulePositions(state, key, done, doubts)
   }
 
+  /**
+   * The scheduler's log ends at `end`: what was done beyond it is lost, and what will be stored there is not done.
+   * @throws what the state store throws; then nothing may be appended
+   */
+  async cut(end: number): Promise<void> {
+    if (!this.done.cut(end)) return
+    this.#changed = true
+    await this.write()
+  }
+
   /** True when something changed that is not stored. */
   get changed(): boolean {
     return this.#changed

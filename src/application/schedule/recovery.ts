@@ -74,6 +74,7 @@ export function finishDelivered(state: ScheduleState, topicId: string): void {
 export async function readBack(state: ScheduleState, { breather, logger }: RecoveryParts): Promise<void> {
   const { log, positions, index, foundDelivered } = state
   let unknown = 0
+  await positions.cut(log.stableOffset)
   positions.done.raise(log.startOffset)
   await walkRecords(
     log,

@@ -50,6 +50,7 @@ export class TopicRegistry {
   /** Reads what is stored and opens every log. Partitions that do not open are left to their supervisors. */
   async load(): Promise<void> {
     this.#forget()
+    await this.#parts.delivery.load()
     for await (const { ref, record, version } of readTopicRecords(this.#parts.state)) {
       const topic = new Topic(ref, record, version, this.#parts)
       this.#idPrefixes.add(topicIdPrefix(topic.id))

@@ -4,6 +4,30 @@ import { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chunkOffsets, DoneSet } from './done-set.ts'
 
 describe('the set of what is done', () => {
+  it.each([5, chunkOffsets - 1, chunkOffsets, chunkOffsets + 3])(
+    'forgets what lies behind the new end %i',
+    (end) => {
+      const set = new DoneSet(4)
+      for (const offset of [end - 1, end, end + 1, 2 * chunkOffsets]) set.add(offset)
+      set.takeChanges()
+      expect(set.cut(end)).toBe(true)
+      expect([end - 1, end, end + 1, 2 * chunkOffsets].map((offset) => set.has(offset))).toEqual([
+        true,
+        false,
+        false,
+        false,
+      ])
+      expect([...set.takeChanges().keys()]).toContain(2)
+      expect(set.cut(end)).toBe(false)
+    },
+  )
+
+  it('lowers its floor to the end', () => {
+    const set = new DoneSet(chunkOffsets + 7)
+    expect(set.cut(chunkOffsets + 2)).toBe(true)
+    expect(set.floor).toBe(chunkOffsets + 2)
+  })
+
   it('knows what was added, its floor, and comes back from its chunks', () => {
     // Places around the borders of chunks, in any order.
     const offset = fc

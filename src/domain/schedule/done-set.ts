@@ -57,6 +57,23 @@ export class DoneSet {
     this.#rise()
   }
 
+  /** Takes out what is done from `end` on, where the log ends now. @returns false when there was nothing */
+  cut(end: number): boolean {
+    let changed = this.#floor > end
+    this.#floor = Math.min(this.#floor, end)
+    const first = Math.floor(end / chunkOffsets)
+    for (const [number, chunk] of this.#chunks) {
+      if (number < first) continue
+      for (let bit = number === first ? end % chunkOffsets : 0; bit < chunkOffsets; bit++) {
+        if ((chunk[bit >> 3] & (1 << (bit & 7))) === 0) continue
+        chunk[bit >> 3] &= ~(1 << (bit & 7))
+        this.#changed.add(number)
+        changed = true
+      }
+    }
+    return changed
+  }
+
   /** The chunks that changed since the last call: their bits, or undefined for one that lies below the floor now. */
   takeChanges(): Map<number, Uint8Array | undefined> {
     const changes = new Map<number, Uint8Array | undefined>()

@@ -84,6 +84,7 @@ export class DeliveryBench {
   async restart(): Promise<void> {
     await this.delivery.stop(new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping'))
     this.delivery = this.#makeDelivery()
+    await this.delivery.load()
     await this.delivery.start()
   }
 
