@@ -26,7 +26,7 @@ export interface HeldBody {
 }
 
 /** The settlements of a body, messages before ranges. @throws RTK_INVALID_ARGUMENT when there are none */
-export function settlementsOf(action: SettlementAction, body: HeldBody): Settlement[] {
+function settlementsOf(action: SettlementAction, body: HeldBody): Settlement[] {
   const { messages = [], ranges = [], delayMs, extendMs, reason } = body
   if (messages.length + ranges.length === 0) {
     throw new RatatoskrError(

@@ -306,4 +306,52 @@ describe.each(queueRigs)('queue groups over %s', (name, start) => {
     await member.close()
     expect(leases.log.at(-1), name).toBe('ended')
   })
+
+  it('answers each of several settlements at once, also when one of them is none', async () => {
+    const { connect, platform } = await start()
+    const link = await connect()
+    await link.createTopic('orders', { partitions: 1 })
+    await publishTexts(link, platform, ['a1', 'b1', 'c1'])
+    const leases = new Leases()
+    const options = { group: 'work', from: 'earliest', credit: { messages: 3 } } as const
+    const member = await link.consume('orders', options, leases)
+    await leases.count(3)
+    const [a, b, c] = leases.messages.map(only)
+    const settle = async (settlement: Settlement): Promise<unknown> => {
+      try {
+        return codes(await member.settle([settlement]))
+      } catch (error) {
+        return (error as { code?: string }).code
+      }
+    }
+    const answers = await Promise.all([
+      settle({ action: 'ack', ...a }),
+      settle({ action: 'ack', ...b, to: 0 }),
+      settle({ action: 'ack', ...b, partition: 7 }),
+      settle({ action: 'ack', ...b }),
+      settle({ action: 'ack', ...c }),
+    ])
+    const done = [undefined]
+    expect(answers).toEqual([done, 'RTK_INVALID_ARGUMENT', 'RTK_PARTITION_NOT_FOUND', done, done])
+    expect((await link.describeQueue('orders', 'work')).lag).toBe(0)
+  })
+
+  it('ends with the broker, and says so', async () => {
+    const { broker, connect } = await start()
+    const link = await connect()
+    await link.createTopic('orders', { partitions: 1 })
+    const leases = new Leases()
+    const member = await link.consume('orders', { group: 'work', credit: { messages: 3 } }, leases)
+    await broker.stop()
+    // Sessions in the same process are closed with the broker: whoever has one stopped it.
+    const code = name === 'embedded' ? undefined : 'RTK_UNAVAILABLE'
+    expect((await leases.end.promise)?.code).toBe(code)
+    await member.close()
+    member.grant({ messages: 1 })
+    member.heartbeat()
+    const settlement = { action: 'ack', partition: 0, lease: 1, from: 0, to: 1 } as const
+    const settled = (async () => codes(await member.settle([settlement])))()
+    const [refused] = await settled.catch((error: { readonly code: string }) => [error.code])
+    expect(refused).toMatch(/^RTK_(CLOSED|DISCONNECTED|LEASE_LOST)$/)
+  })
 })

@@ -8,7 +8,7 @@ import {
   type LeaseSink,
   type QueueConfig,
   type QueueCredit,
-  type RatatoskrError,
+  RatatoskrError,
   type Settlement,
   type SettleResult,
   settleResultsFromJson,
@@ -107,6 +107,7 @@ export class WireLeases {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    if (this.#over) throw new RatatoskrError('RTK_CLOSED', 'the subscription is closed')
     const request = { subscription: this.#wireId, settlements }
     const reply = await this.#channel.request('settleSubscription', request)
     return settleResultsFromJson((reply as { results?: unknown }).results, settlements.length)
