@@ -1,5 +1,12 @@
 /** The unary methods of `QueueService`. */
-import { type BrokerFacade, formatTopicRef, parseTopicRef, type Session, type Taken } from 'ratatoskr/ports'
+import {
+  type BrokerFacade,
+  formatTopicRef,
+  parseTopicRef,
+  type Session,
+  type Taken,
+  takeOrRelease,
+} from 'ratatoskr/ports'
 import type * as proto from 'ratatoskr/proto'
 import type { QueueServiceServer } from 'ratatoskr/proto'
 import { type CallHost, unary } from './calls.ts'
@@ -32,7 +39,7 @@ export const queueService = (
       bytesMax,
       waitMs,
     }
-    const taken = await session.take(topic, asked, { signal: call.signal })
+    const taken = await takeOrRelease(session, topic, asked, call.signal)
     const { topicId, member, memberTimeoutMs } = taken
     const batches = asMessages
       ? messagesTaken(broker, session, topic, taken)

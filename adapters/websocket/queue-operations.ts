@@ -15,6 +15,7 @@ import {
   pauseQueueShape,
   settleResultsToJson,
   settleShape,
+  takeOrRelease,
   takeShape,
   uncompressedBatches,
 } from 'ratatoskr/ports'
@@ -65,7 +66,7 @@ export const queueOperations: readonly (readonly [name: string, row: Operation])
       async (context, { topic, encoding, expand = false, config, ...request }, requestId) => {
         const { session, binary } = context
         const asked = { ...request, config: configOf(config) }
-        const taken = await session.take(topic, asked, { signal: context.signalFor(requestId) })
+        const taken = await takeOrRelease(session, topic, asked, context.signalFor(requestId))
         if (!binary) return takenToJson(context, topic, taken, encoding)
         return new TakenBinary(expand ? expanded(context, taken) : taken)
       },

@@ -14,6 +14,7 @@ import {
   settleResultsToJson,
   startPositionFromJson,
   type Taken,
+  takeOrRelease,
 } from 'ratatoskr/ports'
 import { eventFrame, frameContentType, lengthPrefixed } from '../frame-stream.ts'
 import { streamLeases } from '../lease-stream.ts'
@@ -129,7 +130,7 @@ function takeRoutes(routes: FastifyInstance, context: RouteContext): void {
       const { limit: messagesMax, encoding, ...rest } = request.body ?? {}
       const session = await sessionOf(context, request)
       const asked = { ...memberOf(group, rest), messagesMax, bytesMax: rest.bytesMax, waitMs: rest.waitMs }
-      const taken = await session.take(topic, asked, { signal: abortWaiting(context, reply) })
+      const taken = await takeOrRelease(session, topic, asked, abortWaiting(context, reply))
       if (accepts(request, frameContentType)) {
         return reply.type(frameContentType).send(takenFrames(taken))
       }
