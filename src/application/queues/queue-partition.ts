@@ -126,7 +126,6 @@ export class QueuePartition implements Steppable {
     const { table } = this.stored
     if (table === undefined || lease === 0) return { settled: 0, repeated: 0, lost: to - from }
     const nowMs = this.#host.nowMs()
-    this.#endDue(table, nowMs)
     const { config } = this.#host
     if (action === 'extend') {
       const counts = table.extend(lease, from, to, nowMs + (settlement.extendMs ?? config.ackTimeoutMs))
@@ -466,7 +465,7 @@ export class QueuePartition implements Steppable {
     if (leased !== before) this.#host.leasedChanged(this, leased - before)
   }
 
-  /** Ends what is due, also when its timer has not had its turn yet: nothing is given or settled as if it were not. */
+  /** Ends what is due, also when its timer has not had its turn yet: nothing is given as if it were still held. */
   #endDue(table: LeaseTable, nowMs: number): void {
     if (table.nextDueMs > nowMs) return
     table.expire(nowMs)
