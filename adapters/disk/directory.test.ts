@@ -1,9 +1,9 @@
 /** Who may use a data directory, and what may be in it. */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { lockFileName } from './files/directory-lock.ts'
+import { lockFileName, lockHolderOf } from './files/directory-lock.ts'
 import { diskStorage } from './index.ts'
 import { makeDirectory, openDisk } from './testing/setups.ts'
 
@@ -63,6 +63,15 @@ describe('the lock of a data directory', () => {
     await rm(join(directory, lockFileName))
     await logs.start()
     await logs.stop()
+  })
+
+  it('is not waited for where a pipe stands in its place', async () => {
+    execFileSync('mkfifo', [join(directory, lockFileName)])
+    expect(await lockHolderOf(directory)).toBeUndefined()
+    await expect(openDisk(directory).logs.start()).rejects.toMatchObject({
+      code: 'RTK_STORE_FAILED',
+      message: expect.stringContaining('a pipe, a socket or a device where a file belongs'),
+    })
   })
 
   it('does not travel with a copy, and half of a lock file is none', async () => {

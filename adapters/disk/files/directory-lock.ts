@@ -3,16 +3,21 @@
  *
  * On Linux the claim is an abstract Unix socket named after the directory's device and inode: the kernel frees it when
  * the process dies, however it dies. The file `ratatoskr.lock` says who holds the directory, and is the claim itself
- * where there are no abstract sockets, or where processes see the same directory from different network namespaces.
+ * where there are no abstract sockets, or where processes see the same directory from different network namespaces. On a
+ * full disk the socket alone has to do: reading, deleting and repairing must work there.
  */
-import { readFile, stat, unlink, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, readFile, stat, unlink } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
 import type { DirectoryLock } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
-import { systemCodeOf } from './file-system.ts'
+import { isFull, systemCodeOf } from './file-system.ts'
 
 export const lockFileName = 'ratatoskr.lock'
+
+// Without it opening a pipe waits for its other end.
+const nonBlocking = constants.O_NONBLOCK ?? 0
 
 /** What the lock file says of its holder. */
 interface Holder {
@@ -42,7 +47,9 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
       bootId: await bootId(),
       directory: identity,
     }
-    await writeFile(path, `${JSON.stringify(self)}\n`, { mode: 0o600 })
+    await writeHolder(path, self).catch((error: unknown) => {
+      if (socket === undefined || !isFull(error)) throw error
+    })
   } catch (error) {
     await closeSocket(socket)
     throw error
@@ -84,13 +91,36 @@ async function closeSocket(server: net.Server | undefined): Promise<void> {
 
 async function readHolder(path: string): Promise<Holder | undefined> {
   try {
-    const holder: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const holder: unknown = JSON.parse(await readRegular(path))
     const whole =
       typeof holder === 'object' && holder !== null && 'pid' in holder && Number.isInteger(holder.pid)
     return whole ? (holder as Holder) : undefined
   } catch {
     // Missing, or half-written by a process that died: nobody holds the directory by it.
     return undefined
+  }
+}
+
+/** Empty where something else than a file stands, which is not waited for. */
+async function readRegular(path: string): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | nonBlocking)
+  try {
+    if (!(await file.stat()).isFile()) return ''
+    return await file.readFile('utf8')
+  } finally {
+    await file.close()
+  }
+}
+
+async function writeHolder(path: string, holder: Holder): Promise<void> {
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT | nonBlocking, 0o600)
+  try {
+    if (!(await file.stat()).isFile())
+      throw Object.assign(new Error('it is no regular file'), { code: 'EFTYPE' })
+    await file.truncate()
+    await file.writeFile(`${JSON.stringify(holder)}\n`)
+  } finally {
+    await file.close()
   }
 }
 
