@@ -17,6 +17,7 @@ import { type CallHost, type OpenStream, tolerant } from './calls.ts'
 import { Connections } from './connections.ts'
 import { consume } from './consume.ts'
 import { consumeLeases } from './consume-leases.ts'
+import { deadLetterService } from './dead-letter-service.ts'
 import { healthService } from './health.ts'
 import { makeInjector, makeServer } from './http2-server.ts'
 import { legacyService } from './legacy.ts'
@@ -137,6 +138,7 @@ class GrpcTransport implements Transport {
     server.addService(tolerant(proto.GroupServiceService), groupService(host, broker))
     const queues = { ...queueService(host, broker), consume: consumeLeases(host, broker) }
     server.addService(tolerant(leasePlane(proto.QueueServiceService)), queues)
+    server.addService(tolerant(proto.DeadLetterServiceService), deadLetterService(host))
     server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
     server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
     const health = healthDefinition as ServiceDefinition
@@ -150,6 +152,7 @@ const serviceNames = [
   'ratatoskr.v1.MessageService',
   'ratatoskr.v1.GroupService',
   'ratatoskr.v1.QueueService',
+  'ratatoskr.v1.DeadLetterService',
   'ratatoskr.v1.BrokerService',
   'ratatoskr.MessageBroker',
 ]

@@ -41,6 +41,9 @@ GET /v1/session
 GET /v1/stats
 GET /v1/topics
 DELETE GET PATCH PUT /v1/topics/{topic}
+GET /v1/topics/{topic}/dead-letters
+POST /v1/topics/{topic}/dead-letters/purge
+POST /v1/topics/{topic}/dead-letters/redrive
 GET /v1/topics/{topic}/exists
 GET /v1/topics/{topic}/groups
 DELETE GET PATCH PUT /v1/topics/{topic}/groups/{group}

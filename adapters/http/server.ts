@@ -16,6 +16,7 @@ import { allowPage, assertBrowserAllowed, assertHeadersAllowed, type BrowserRule
 import { openApiDocument } from './openapi.ts'
 import { errorOfThrown, problemOf, refuseOnSocket, sendProblem } from './problem.ts'
 import type { RouteContext } from './route-context.ts'
+import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { groupRoutes } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { messageRoutes } from './routes/messages.ts'
@@ -69,6 +70,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
       subscribeRoutes,
       groupRoutes,
       queueRoutes,
+      deadLetterRoutes,
     ])
       add(routes, context)
     answerOtherMethods(routes, methods)

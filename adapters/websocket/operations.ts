@@ -41,6 +41,7 @@ import {
   subscribeShape,
   suggestion,
 } from 'ratatoskr/ports'
+import { deadLetterOperations } from './dead-letter-operations.ts'
 import { FetchedBinary, jsonId, type Operation, type OperationContext, operation } from './operation.ts'
 import { queueOperations } from './queue-operations.ts'
 
@@ -115,6 +116,7 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
       session.listScheduled(topic, request),
     ),
   ],
+  ...deadLetterOperations,
   [
     'subscribe',
     operation(

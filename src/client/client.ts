@@ -7,6 +7,8 @@ import {
   type BatchReceipt,
   type BrokerStats,
   type CommittedOffset,
+  type DeadLetterPage,
+  type DeadLetterRequest,
   type GroupDescription,
   type MaybePromise,
   type Message,
@@ -14,9 +16,13 @@ import {
   type PartitionOffset,
   type PublishReceipt,
   type PublishResult,
+  type PurgeRequest,
+  type PurgeResult,
   type QueueConfig,
   type QueueDescription,
   type RatatoskrError,
+  type RedriveRequest,
+  type RedriveResult,
   type ScheduledPage,
   type ScheduledRequest,
   type SeekRequest,
@@ -33,6 +39,7 @@ import { type BatchesOptions, BatchSubscription } from './batch-subscription.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
 import { durabilityOf, topicSettings } from './checks.ts'
 import type { ClientContext } from './context.ts'
+import { purgeAll, redriveAll } from './dead-letters.ts'
 import type { Link } from './link.ts'
 import type { MessageToPublish, PublishCall } from './outgoing.ts'
 import { Producer, type ProducerOptions, type PublishManyOptions, type PublishOptions } from './producer.ts'
@@ -174,6 +181,54 @@ export class Client implements AsyncDisposable {
     { limit, after, ...call }: ScheduledRequest & ClientCallOptions = {},
   ): Promise<ScheduledPage> {
     return this.#read('listScheduled', call, (link) => link.listScheduled(topic, { limit, after }))
+  }
+
+  /**
+   * The dead letters of a topic, page by page in the order of their burial: messages that its queue groups gave up, and that
+   * were neither redriven nor purged.
+   */
+  deadLetters(
+    topic: string,
+    { signal, timeoutMs, ...request }: DeadLetterRequest & ClientCallOptions = {},
+  ): Promise<DeadLetterPage> {
+    return this.#read('deadLetters', { signal, timeoutMs }, (link, aborted) =>
+      link.deadLetters(topic, request, { signal: aborted }),
+    )
+  }
+
+  /**
+   * Publishes dead letters again, each once, in as many calls as it takes: at most `max`, by default all of them.
+   * `timeoutMs` is for each call. What is interrupted goes on when this is called again, without a double send.
+   * @param progress told after each call what was done so far
+   */
+  redriveDeadLetters(
+    topic: string,
+    request: RedriveRequest & ClientCallOptions = {},
+    progress: (sofar: RedriveResult) => void = () => {},
+  ): Promise<RedriveResult> {
+    const { signal, timeoutMs, ...rest } = request
+    return redriveAll(
+      (step) =>
+        this.#call('redriveDeadLetters', { signal, timeoutMs }, (link, aborted) =>
+          link.redriveDeadLetters(topic, step, { signal: aborted }),
+        ),
+      rest,
+      progress,
+    )
+  }
+
+  /** Lets go of dead letters, of all that the filter means. Their bytes stay until the retention of their topic deletes them. */
+  purgeDeadLetters(
+    topic: string,
+    { signal, timeoutMs, ...request }: PurgeRequest & ClientCallOptions = {},
+  ): Promise<PurgeResult> {
+    return purgeAll(
+      (step) =>
+        this.#call('purgeDeadLetters', { signal, timeoutMs }, (link, aborted) =>
+          link.purgeDeadLetters(topic, step, { signal: aborted }),
+        ),
+      request,
+    )
   }
 
   /** A producer of its own, with its own buffer and batches. */

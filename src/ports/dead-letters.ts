@@ -86,7 +86,7 @@ export interface RedriveResult {
   readonly refused: number
   /** Letters that were looked at and do not fit. */
   readonly skipped: number
-  /** Where to go on: calls do a bounded amount of work. Undefined when everything was looked at, or `max` is reached. */
+  /** Where to go on: calls do a bounded amount of work. Undefined when everything was looked at. */
   readonly next?: number | undefined
 }
 

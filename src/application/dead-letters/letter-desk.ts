@@ -187,8 +187,7 @@ export class LetterDesk {
         await this.#pause(beganMs + (counts.redriven * 1_000) / rate - clock.monotonic(), signal)
       if (clock.monotonic() - beganMs >= callMs) break
     }
-    const isDone = next === undefined || counts.redriven >= max
-    return { deadLetterTopic, ...counts, ...(!isDone && { next }) }
+    return { deadLetterTopic, ...counts, ...(next !== undefined && { next }) }
   }
 
   /** @throws see `Session.purgeDeadLetters` */
@@ -219,7 +218,7 @@ export class LetterDesk {
       )
       await done.finish(offsets, done.intent)
       counts.purged = offsets.length
-      return counts.purged >= max ? undefined : at
+      return at
     })
     return { deadLetterTopic, ...counts, ...(next !== undefined && { next }) }
   }

@@ -52,6 +52,7 @@ import {
   statsFromProto,
   topicFromProto,
 } from './grpc-convert.ts'
+import { listOverGrpc, purgeOverGrpc, redriveOverGrpc } from './grpc-dead-letters.ts'
 import { GrpcProducer } from './grpc-producer.ts'
 import { outgoingToProto, publishResultFromProto } from './grpc-publish.ts'
 import { GrpcQueues } from './grpc-queues.ts'
@@ -162,6 +163,20 @@ class GrpcLink implements Link {
 
   listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage> {
     return this.#call(messages.listScheduled, { ...request, topic })
+  }
+
+  deadLetters(...asked: Parameters<Link['deadLetters']>): ReturnType<Link['deadLetters']> {
+    return listOverGrpc(this.#channel, ...asked)
+  }
+
+  redriveDeadLetters(
+    ...asked: Parameters<Link['redriveDeadLetters']>
+  ): ReturnType<Link['redriveDeadLetters']> {
+    return redriveOverGrpc(this.#channel, ...asked)
+  }
+
+  purgeDeadLetters(...asked: Parameters<Link['purgeDeadLetters']>): ReturnType<Link['purgeDeadLetters']> {
+    return purgeOverGrpc(this.#channel, ...asked)
   }
 
   async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {

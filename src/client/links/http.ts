@@ -14,6 +14,7 @@ import { type BrokerNow, brokerClock } from '../broker-clock.ts'
 import { unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, OpenLink } from '../link.ts'
 import { HttpCalls } from './http-calls.ts'
+import { listOverHttp, purgeOverHttp, redriveOverHttp } from './http-dead-letters.ts'
 import { consumeOverHttp } from './http-leases.ts'
 import { createOverHttp, settleOverHttp, takeOverHttp } from './http-queues.ts'
 import { subscribeOverHttp } from './http-subscription.ts'
@@ -152,6 +153,20 @@ class HttpLink implements Link {
     if (request.limit !== undefined) query.set('limit', String(request.limit))
     if (request.after !== undefined) query.set('after', request.after)
     return this.#http.json('GET', `${topicPath(topic)}/scheduled?${query}`)
+  }
+
+  deadLetters(...[topic, ...asked]: Asked<'deadLetters'>): Promise<Answer<'deadLetters'>> {
+    return listOverHttp(this.#http, topicPath(topic), ...asked)
+  }
+
+  redriveDeadLetters(
+    ...[topic, ...asked]: Asked<'redriveDeadLetters'>
+  ): Promise<Answer<'redriveDeadLetters'>> {
+    return redriveOverHttp(this.#http, topicPath(topic), ...asked)
+  }
+
+  purgeDeadLetters(...[topic, ...asked]: Asked<'purgeDeadLetters'>): Promise<Answer<'purgeDeadLetters'>> {
+    return purgeOverHttp(this.#http, topicPath(topic), ...asked)
   }
 
   subscribe(...[topic, options, sink]: Asked<'subscribe'>): Promise<Answer<'subscribe'>> {

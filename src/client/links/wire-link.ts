@@ -46,6 +46,7 @@ import { errorFromJson, outgoingToJson, publishResultFromJson, toRatatoskrError 
 import { abortError, unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
 import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
+import { WireDeadLetters } from './wire-dead-letters.ts'
 import { WireQueues } from './wire-queues.ts'
 import type { OpenWireSocket } from './wire-socket.ts'
 import { type SubscribedReply, WireSubscription } from './wire-subscription.ts'
@@ -72,11 +73,13 @@ class WireLink implements Link, WireChannelEvents {
   readonly #expand: true | undefined
   readonly #subscriptions = new Map<number, WireSubscription>()
   readonly #queues: WireQueues
+  readonly #deadLetters: WireDeadLetters
   readonly #closed = Promise.withResolvers<RatatoskrError | undefined>()
 
   constructor(platform: Platform) {
     this.channel = new WireChannel(platform, this)
     this.#queues = new WireQueues(this.channel, platform)
+    this.#deadLetters = new WireDeadLetters(this.channel)
     this.#expand = platform.compression.size === 0 ? true : undefined
   }
 
@@ -151,6 +154,20 @@ class WireLink implements Link, WireChannelEvents {
 
   async listScheduled(topic: string, request?: ScheduledRequest): Promise<ScheduledPage> {
     return (await this.channel.request('listScheduled', { ...request, topic })) as ScheduledPage
+  }
+
+  deadLetters(...asked: Parameters<Link['deadLetters']>): ReturnType<Link['deadLetters']> {
+    return this.#deadLetters.list(...asked)
+  }
+
+  redriveDeadLetters(
+    ...asked: Parameters<Link['redriveDeadLetters']>
+  ): ReturnType<Link['redriveDeadLetters']> {
+    return this.#deadLetters.redrive(...asked)
+  }
+
+  purgeDeadLetters(...asked: Parameters<Link['purgeDeadLetters']>): ReturnType<Link['purgeDeadLetters']> {
+    return this.#deadLetters.purge(...asked)
   }
 
   async subscribe(topic: string, options: SubscribeOptions, sink: BatchSink): Promise<Subscription> {

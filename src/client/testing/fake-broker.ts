@@ -21,6 +21,8 @@ import {
   type QueueConfig,
   type QueueDescription,
   RatatoskrError,
+  type RedriveRequest,
+  type RedriveResult,
   recordCountOf,
   type StartPosition,
   type SubscribeOptions,
@@ -115,6 +117,14 @@ export class FakeBroker {
   nowMs = 0
   /** When the messages are due that wait for their time, by id. */
   readonly scheduled = new Map<string, number>()
+  /** What a redrive answers. */
+  redrive: (request: RedriveRequest) => RedriveResult = () => ({
+    deadLetterTopic: '',
+    matched: 0,
+    redriven: 0,
+    refused: 0,
+    skipped: 0,
+  })
   /** Batches as they came, with what became of them. */
   readonly publishes: { readonly partition: number; readonly recordCount: number }[] = []
   readonly commits: CommittedOffset[][] = []
@@ -433,6 +443,21 @@ export class FakeLink implements Link {
       sizeBytes: 0,
     }))
     return { messages, next: undefined }
+  }
+
+  deadLetters: Link['deadLetters'] = async () => {
+    this.#check()
+    return { deadLetterTopic: '', letters: [] }
+  }
+
+  redriveDeadLetters: Link['redriveDeadLetters'] = async (_topic, request = {}) => {
+    this.#check()
+    return this.#broker.redrive(request)
+  }
+
+  purgeDeadLetters: Link['purgeDeadLetters'] = async () => {
+    this.#check()
+    return { deadLetterTopic: '', purged: 0, skipped: 0 }
   }
 
   subscribe: Link['subscribe'] = async (topic, options, sink) => {

@@ -116,7 +116,8 @@ export function headersFromJson(value: unknown, path: string): readonly Header[]
   return headers
 }
 
-function payloadToJson(payload: Uint8Array, encoding: PayloadEncoding): unknown {
+/** A payload by its encoding. */
+export function payloadToJson(payload: Uint8Array, encoding: PayloadEncoding): unknown {
   if (encoding === 'base64') return toBase64(payload)
   const text = strictUtf8Text(payload)
   if (text === undefined) return { base64: toBase64(payload) }
