@@ -72,6 +72,8 @@ describe('npm run bench', () => {
     // As many as its readers of old data need.
     ['event-loop', 'fsync, 4 readers of old data: delay p99', '--messages', '70000'],
     ['store-soak', 'slope of the heap'],
+    ['queue-embedded', 'delivered and acknowledged'],
+    ['queue-grpc', 'delivered and acknowledged'],
     ['checksum', "the platform's"],
   ])('%s reports figures', { timeout: 60_000 }, async (scenario, figure, ...more) => {
     const flags = ['--seconds', '0.1', '--runs', '1', '--messages', '2000', '--topics', '20']

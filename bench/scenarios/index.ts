@@ -7,6 +7,7 @@ import { durableAppend } from './durable-append.ts'
 import { eventLoop } from './event-loop.ts'
 import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
+import { queueScenario } from './queue.ts'
 import { queueTable } from './queue-table.ts'
 import { recovery } from './recovery.ts'
 import { scheduled } from './scheduled.ts'
@@ -30,6 +31,8 @@ export const scenarios: readonly Scenario[] = [
   eventLoop,
   storeSoak,
   queueTable,
+  queueScenario('embedded'),
+  queueScenario('grpc'),
   scheduled,
   checksumScenario,
 ]

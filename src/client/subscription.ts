@@ -230,12 +230,17 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   #startHandlers(): void {
     if (this.#starting) return
     this.#starting = true
-    while (this.#running < this.#concurrency) {
+    const goOn = (): void => {
+      this.#starting = false
+      this.#startHandlers()
+    }
+    for (let count = 0; this.#running < this.#concurrency; count++) {
       if (this.#breather.isDue) {
-        void this.#breather.breathe().then(() => {
-          this.#starting = false
-          this.#startHandlers()
-        })
+        void this.#breather.breathe().then(goOn)
+        return
+      }
+      if (count === handledAtOnceMax) {
+        queueMicrotask(goOn)
         return
       }
       const message = this.#source.take('handler')
@@ -273,6 +278,8 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === 'object' && value !== null && 'then' in value
 
+/** Messages that are handled without letting promises settle: whoever waits for an answer to one is not kept for long. */
+const handledAtOnceMax = 64
 // Work of this long without a pause keeps sockets and timers waiting.
 const breathAfterMs = 10
 const messagesPerLook = 64

@@ -40,9 +40,10 @@ export interface SettlerOptions {
 
 const callsMax = 4
 const runsPerCall = 1_000
-/** Microtasks without anything new after which a turn's settlements are sent, and how many may collect. */
+/** Microtasks without anything new after which a turn's settlements are sent. */
 const quietTicks = 8
-const collectedMax = 1_024
+/** Messages that a turn's settlements are sent for at once: more would wait for the others longer than a call takes. */
+const messagesPerCall = 64
 
 export class Settler {
   readonly #options: SettlerOptions
@@ -51,6 +52,8 @@ export class Settler {
   #calls = 0
   #count = 0
   #countSeen = 0
+  /** What the count was when there was nothing to send. */
+  #countSent = 0
   #quiet = 0
   #scheduled = false
   /** There is no link: what is settled waits. */
@@ -76,7 +79,8 @@ export class Settler {
       last.reason === reason
     if (continues) last.to = to
     else this.#runs.push({ batch, from, to, action, delayMs, reason })
-    this.schedule()
+    if (this.#count - this.#countSent >= messagesPerCall && this.#calls < callsMax) this.#send()
+    else this.schedule()
   }
 
   /** Sends, and tells so, when the turn's work is done. */
@@ -136,7 +140,7 @@ export class Settler {
     if (this.#count === this.#countSeen) this.#quiet++
     else this.#quiet = 0
     this.#countSeen = this.#count
-    if (this.#quiet < quietTicks && this.#runs.length < collectedMax) queueMicrotask(this.#look)
+    if (this.#quiet < quietTicks) queueMicrotask(this.#look)
     else {
       this.#scheduled = false
       this.#send()
@@ -149,6 +153,7 @@ export class Settler {
       this.#runs = runs.splice(runsPerCall)
       this.#call(runs)
     }
+    this.#countSent = this.#count
     if (this.#runs.length === 0) this.#options.sent()
     this.#tellIdle()
   }
