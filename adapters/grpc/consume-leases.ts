@@ -63,6 +63,8 @@ class LeaseStream implements OpenStream, LeaseSink {
   /** Of a member in the format MESSAGES. */
   #topic: { readonly topic: string; readonly topicId: string } | undefined
   #subscription: LeasedSubscription | undefined
+  /** While a batch goes out as messages, in parts. */
+  #parts: Promise<void> | undefined
   /** What came from the broker before the client knew that the subscription stands. */
   #early: (() => void)[] | undefined = []
 
@@ -108,12 +110,12 @@ class LeaseStream implements OpenStream, LeaseSink {
   }
 
   assigned(partitions: readonly number[]): void {
-    this.#afterOpening(() => this.#respond({ assigned: { partitions: [...partitions] } }))
+    this.#afterOpening(() => this.#afterParts({ assigned: { partitions: [...partitions] } }))
   }
 
   lost(ranges: readonly LeaseRange[], reason: LeaseLossReason): void {
     this.#afterOpening(() =>
-      this.#respond({
+      this.#afterParts({
         lost: { ranges: ranges.map((range) => ({ ...range })), reason: lossReasonToProto(reason) },
       }),
     )
@@ -137,7 +139,20 @@ class LeaseStream implements OpenStream, LeaseSink {
     topic: { readonly topic: string; readonly topicId: string },
     batch: LeasedBatch,
   ): Promise<void> {
-    for (const leased of leasedMessages(this.#broker, topic, batch)) await this.#send({ leased })
+    const sent = Promise.withResolvers<void>()
+    this.#parts = sent.promise
+    try {
+      for (const leased of leasedMessages(this.#broker, topic, batch)) await this.#send({ leased })
+    } finally {
+      this.#parts = undefined
+      sent.resolve()
+    }
+  }
+
+  /** Parts of a batch follow each other: what is said of it, such as its loss, comes behind them. */
+  #afterParts(response: QueueServiceConsumeResponse): void {
+    if (this.#parts === undefined) this.#respond(response)
+    else void this.#parts.then(() => this.#respond(response))
   }
 
   #handle(session: Session, request: QueueServiceConsumeRequest): void {

@@ -132,6 +132,28 @@ describe('a member that is pushed to', () => {
     expect(queue).toMatchObject({ lag: 0, stable: true })
   })
 
+  it('hears of a loss behind all parts of the batch that it lost', async () => {
+    const payload = new Uint8Array(60_000)
+    await call(client, proto.MessageServiceService.publishRecordBatch, {
+      topic: 'orders',
+      partition: 0,
+      durability: 0,
+      batches: batchOf(...Array.from({ length: 100 }, () => payload)),
+    })
+    const slow = harness.client()
+    const config = { ...shared, ackTimeoutMs: 1_000 }
+    const { received, stream, first } = openConsume(slow, { format: MESSAGES, config })
+    await first('leased')
+    stream.pause()
+    await clock.advance(1_000)
+    stream.resume()
+    await first('lost')
+    const lost = received.items.findIndex((item) => item.lost !== undefined)
+    const before = received.items.slice(0, lost).flatMap(({ leased }) => leased?.messages ?? [])
+    const { to } = received.items[lost].lost?.ranges.at(-1) ?? { to: 0 }
+    expect(before.at(-1)?.offset).toBe(to - 1)
+  })
+
   it('is answered for what it sent before it half-closed', async () => {
     await publish('a')
     const { send, stream, first, ended } = openConsume(client)
