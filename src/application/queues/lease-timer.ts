@@ -28,6 +28,11 @@ export class LeaseTimer {
     this.#timer = this.#shared.clock.after(this.#shared.msUntil(dueMs), () => this.#timeUp(expectedMs))
   }
 
+  /** True when what was due at `dueMs` is over; false while the process listens first, because it stood still. */
+  isOver(dueMs: number, nowMs: number): boolean {
+    return dueMs <= nowMs && nowMs - dueMs <= lateMsMax
+  }
+
   close(): void {
     this.#timer?.[Symbol.dispose]()
     this.#dueMs = Number.NEGATIVE_INFINITY // it is not armed again

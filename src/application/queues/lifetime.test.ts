@@ -63,24 +63,6 @@ describe('members', () => {
   })
 })
 
-describe('at most once', () => {
-  it('what may have been delivered before a crash is not delivered again', async () => {
-    const bench = await QueueBench.start()
-    await bench.publish(3)
-    const options = { config: shared, autoAck: true, credit: { messages: 1 } }
-    const sink = await bench.join(options)
-    expect(sink.offsets).toEqual([0])
-    await bench.crash()
-    const again = await bench.join(options)
-    expect(again.offsets).toEqual([])
-    await bench.restart()
-    await bench.publish(1)
-    const third = await bench.join(options)
-    expect(third.offsets).toEqual([3])
-    expect(third.batches[0].redelivered).toBe(false)
-  })
-})
-
 describe('what a group has come to', () => {
   it('is there after a restart: settled, tried, delayed', async () => {
     const bench = await QueueBench.start()

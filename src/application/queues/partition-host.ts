@@ -51,6 +51,8 @@ export interface PartitionHost extends QueueShared {
   takers(partition: QueuePartition): Iterable<QueueMember>
   /** It was given something: the others come first now. */
   served(member: QueueMember): void
+  /** It may be given something again. */
+  ready(member: QueueMember): void
   /** Nobody could be given anything: the partition is woken when that may have changed. */
   hungry(partition: QueuePartition): void
   /** Its leased messages have become so many more, or fewer. */

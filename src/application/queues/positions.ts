@@ -1,7 +1,7 @@
 /** Where a partition of a queue group stands: as it is described, and as it is stored. */
-import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import { addSettled, type QueueCheckpoint, type TriedRun } from '../../domain/queue/checkpoint.ts'
 import type { LeaseTableApi } from '../../domain/queue/lease-types.ts'
-import type { QueuePartitionDescription } from '../../ports/index.ts'
+import type { OffsetRange, QueuePartitionDescription } from '../../ports/index.ts'
 import type { ReadablePartition } from '../seams.ts'
 
 /** A group that begins at an offset, and has done nothing yet. */
@@ -30,6 +30,26 @@ export function clippedCheckpoint(checkpoint: QueueCheckpoint, end: number): Que
   }
 }
 
+/** The same with these ranges settled as well, which are ascending and settled nowhere else. */
+export function withSettled(checkpoint: QueueCheckpoint, ranges: readonly OffsetRange[]): QueueCheckpoint {
+  if (ranges.length === 0) return checkpoint
+  let { floor } = checkpoint
+  const settled: number[] = []
+  const add = (from: number, to: number): void => {
+    if (from <= floor) floor = to
+    else addSettled(settled, from, to)
+  }
+  let next = 0
+  for (let i = 0; i < checkpoint.settled.length; i += 2) {
+    for (; next < ranges.length && ranges[next].from < checkpoint.settled[i]; next++) {
+      add(ranges[next].from, ranges[next].to)
+    }
+    add(checkpoint.settled[i], checkpoint.settled[i + 1])
+  }
+  for (; next < ranges.length; next++) add(ranges[next].from, ranges[next].to)
+  return { ...checkpoint, floor, settled, tried: without(checkpoint.tried, ranges) }
+}
+
 /** True when a checkpoint has a message not as settled. */
 export function isOwed({ floor, settled }: QueueCheckpoint, offset: number): boolean {
   if (offset < floor) return false
@@ -56,6 +76,22 @@ export function whereItStands(log: ReadablePartition, { table, begin }: Known): 
     lag -= Math.max(0, Math.min(settled[i + 1], stableOffset) - Math.max(settled[i], from))
   }
   return { ackedOffset: floor, lag, inFlight: table?.leased ?? 0, delayed: table?.delayed ?? 0 }
+}
+
+/** What is left of tried runs outside of these ranges, which are ascending. */
+function without(tried: readonly TriedRun[], ranges: readonly OffsetRange[]): TriedRun[] {
+  const left: TriedRun[] = []
+  let range = 0
+  for (const run of tried) {
+    let { from } = run
+    while (range < ranges.length && ranges[range].to <= from) range++
+    for (let i = range; i < ranges.length && ranges[i].from < run.to; i++) {
+      if (from < ranges[i].from) left.push({ ...run, from, to: ranges[i].from })
+      from = ranges[i].to
+    }
+    if (from < run.to) left.push({ ...run, from })
+  }
+  return left
 }
 
 function clippedRanges(ranges: readonly number[], end: number): number[] {

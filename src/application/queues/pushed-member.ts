@@ -53,6 +53,7 @@ export class PushedMember implements QueueMember, LeasedSubscription {
   readonly config: QueueConfig
   readonly memberTimeoutMs: number
   seenMs: number
+  awaiting = false
   readonly #host: MemberHost
   readonly #sink: LeaseSink
   readonly #credit: MemberCredit
@@ -86,7 +87,11 @@ export class PushedMember implements QueueMember, LeasedSubscription {
   }
 
   get ready(): boolean {
-    return !this.#over && !this.#full && !this.#inSink && this.#credit.suffices
+    return !this.#over && !this.awaiting && !this.#full && !this.#inSink && this.#credit.suffices
+  }
+
+  get demand(): unknown {
+    return this
   }
 
   get messagesLeft(): number {

@@ -368,6 +368,7 @@ export class QueueGroup {
       served: (member) => {
         if (this.#turns.delete(member)) this.#turns.add(member)
       },
+      ready: (member) => this.ready(member),
       hungry: (partition) => void this.#hungry.add(partition),
       leasedChanged: (partition, by) => this.#leasedChanged(partition, by),
       lost: (partition, losses) => this.#lost(partition, losses),

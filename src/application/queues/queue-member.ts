@@ -9,6 +9,10 @@ export interface QueueMember {
   readonly autoAck: boolean
   /** True while it may be given something. */
   readonly ready: boolean
+  /** What it asks for: what was made ready for one demand is not handed over to another. */
+  readonly demand: unknown
+  /** True while something for it is being stored, before it is handed over: it is not ready meanwhile. */
+  awaiting: boolean
   /** Messages that it may be given. */
   readonly messagesLeft: number
   /** Bytes that it may be given; may be below 0. */

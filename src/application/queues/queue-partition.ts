@@ -7,12 +7,13 @@ import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
 import type { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { ReadyRun, SettleCounts } from '../../domain/queue/lease-types.ts'
 import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
-import type { MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
+import type { LeasedBatch, MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
 import type { Steppable } from '../delivery/runner.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { Burials } from './burials.ts'
 import { cutDelivery } from './cutting.ts'
+import type { Handover } from './handovers.ts'
 import { Intake } from './intake.ts'
 import { LeaseTimer } from './lease-timer.ts'
 import { LogTrouble } from './log-trouble.ts'
@@ -48,8 +49,9 @@ export class QueuePartition implements Steppable {
     this.log = log
     this.window = new LogWindow(log)
     this.#host = host
-    this.stored = new StoredTable(log, begin, host, () => {
+    this.stored = new StoredTable(log, begin, host, (handovers) => {
       this.#burials.checkpointStored()
+      this.#handOver(handovers)
       this.schedule()
       host.reviewTakes()
     })
@@ -73,10 +75,11 @@ export class QueuePartition implements Steppable {
     return this.#scheduled
   }
 
-  /** True while it waits for its log, or for the store that must know of it before its first delivery. */
+  /** True while it waits for its log, or for the store that must know of it before a delivery. */
   get busy(): boolean {
     if (this.#closed || !this.#started) return false
-    return this.#reading || (this.log.state === 'online' && !this.stored.mayLease)
+    if (this.#reading || this.stored.handovers.open.length > 0) return true
+    return this.log.state === 'online' && !this.stored.mayLease
   }
 
   get table(): LeaseTable | undefined {
@@ -163,8 +166,9 @@ export class QueuePartition implements Steppable {
   leave(member: QueueMember): void {
     const { table } = this.stored
     if (table === undefined) return
+    const wasStoring = this.stored.handovers.revoke(table, member).length > 0
     table.leave(member.number)
-    this.#afterwards()
+    this.#afterwards(wasStoring)
     this.schedule()
   }
 
@@ -177,6 +181,7 @@ export class QueuePartition implements Steppable {
       this.#host.dirty(this, true)
       return
     }
+    this.#revokeHandovers(table)
     table.seek(offset)
     this.#intake.forget()
     this.#afterwards(true)
@@ -260,6 +265,7 @@ export class QueuePartition implements Steppable {
     if (!this.stored.mayLease || this.paused || this.#trouble.pausing) return false
     const nowMs = this.#host.nowMs()
     this.#endDue(table, nowMs)
+    if (table.nextDueMs <= nowMs) return false // its time comes when members were heard
     const { room } = this.#host
     let taker = false
     if (room > 0) {
@@ -267,7 +273,6 @@ export class QueuePartition implements Steppable {
         taker = true
         const run = table.next(member.number, Math.min(member.messagesLeft, room), nowMs)
         if (run === undefined) continue
-        if (member.autoAck && run.redelivered && run.attempt === 1) return this.#passOver(table, run)
         return this.#give(table, member, run, nowMs)
       }
     }
@@ -321,20 +326,6 @@ export class QueuePartition implements Steppable {
     return true
   }
 
-  /** What may have been delivered before a crash is not delivered again to who wants everything at most once. */
-  #passOver(table: LeaseTable, { from, to }: ReadyRun): boolean {
-    this.#host.logger.warn(
-      'messages that may have been delivered before are not delivered again: at most once',
-      {
-        ...this.#names,
-        from,
-        to,
-      },
-    )
-    this.#skip(table, from, to)
-    return true
-  }
-
   #readBytesMax(member: QueueMember): number {
     return Math.max(1, Math.min(this.#host.limits.deliveryBytesMax, Math.max(member.bytesLeft, 65_536)))
   }
@@ -346,28 +337,49 @@ export class QueuePartition implements Steppable {
     cut: { readonly bytes: Uint8Array; readonly from: number; readonly to: number; readonly count: number },
     nowMs: number,
   ): void {
-    const { ackTimeoutMs } = this.#host.config
-    const lease = table.lease(cut.from, cut.to, member.number, nowMs, ackTimeoutMs)
+    const { autoAck } = member
+    const leaseMs = autoAck ? Number.POSITIVE_INFINITY : this.#host.config.ackTimeoutMs
+    const lease = table.lease(cut.from, cut.to, member.number, nowMs, leaseMs)
     if (lease === 0)
       throw new TypeError(`the lease table refused ${cut.from} to ${cut.to}, which it had offered`)
-    if (member.autoAck) {
-      table.settle('ack', lease, cut.from, cut.to, nowMs)
-      this.#host.settled(this.index, { action: 'ack', from: cut.from, to: cut.to }, run.attempt)
-    }
-    this.#afterwards()
-    this.#host.served(member)
-    this.#host.runner.spent(cut.bytes.length)
-    member.deliver({
+    const batch: LeasedBatch = {
       partition: this.index,
-      lease: member.autoAck ? 0 : lease,
+      lease: autoAck ? 0 : lease,
       bytes: cut.bytes,
       recordCount: cut.count,
       firstOffset: cut.from,
       lastOffset: cut.to - 1,
       attempt: run.attempt,
       redelivered: run.redelivered,
-      leaseMs: member.autoAck ? 0 : ackTimeoutMs,
+      leaseMs: autoAck ? 0 : leaseMs,
+    }
+    if (autoAck) this.stored.handovers.add(member, lease, batch)
+    this.#afterwards(autoAck)
+    this.#host.served(member)
+    if (!autoAck) this.#deliver(member, batch)
+  }
+
+  #deliver(member: QueueMember, batch: LeasedBatch): void {
+    this.#host.runner.spent(batch.bytes.length)
+    member.deliver(batch)
+  }
+
+  /** These are stored as settled: whoever still wants them has them now. */
+  #handOver(handovers: readonly Handover[]): void {
+    const { table } = this.stored
+    if (table === undefined || handovers.length === 0) return
+    const givenBack = this.stored.handovers.stored(handovers, table, ({ member, lease, batch }) => {
+      const { firstOffset: from, lastOffset, attempt } = batch
+      table.settle('ack', lease, from, lastOffset + 1, this.#host.nowMs())
+      this.#host.settled(this.index, { action: 'ack', from, to: lastOffset + 1 }, attempt)
+      this.#deliver(member, batch)
     })
+    this.#afterwards(givenBack)
+    for (const { member } of handovers) if (member.ready) this.#host.ready(member)
+  }
+
+  #revokeHandovers(table: LeaseTable): void {
+    for (const member of this.stored.handovers.revoke(table)) if (member.ready) this.#host.ready(member)
   }
 
   /** @returns true when it is there already */
@@ -436,6 +448,7 @@ export class QueuePartition implements Steppable {
 
   /** After a crash of the machine the log may end before what was delivered: who holds it loses it. @returns what was known */
   #lostTail(table: LeaseTable, end: number): QueueCheckpoint {
+    this.#revokeHandovers(table)
     const known = table.checkpoint()
     this.#host.logger.warn('a log ends before what a queue group knew of it; the group goes on at its end', {
       ...this.#names,
@@ -467,7 +480,7 @@ export class QueuePartition implements Steppable {
 
   /** Ends what is due, also when its timer has not had its turn yet: nothing is given as if it were still held. */
   #endDue(table: LeaseTable, nowMs: number): void {
-    if (table.nextDueMs > nowMs) return
+    if (!this.#timer.isOver(table.nextDueMs, nowMs)) return
     table.expire(nowMs)
     this.#afterwards()
   }

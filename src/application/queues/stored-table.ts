@@ -5,8 +5,9 @@
 import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
 import { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { ReadablePartition } from '../seams.ts'
+import { type Handover, Handovers } from './handovers.ts'
 import type { PartitionHost } from './partition-host.ts'
-import { clippedCheckpoint } from './positions.ts'
+import { clippedCheckpoint, withSettled } from './positions.ts'
 
 /** What to store, and what to do when it is stored. */
 export interface CheckpointToStore {
@@ -15,9 +16,11 @@ export interface CheckpointToStore {
 }
 
 export class StoredTable {
+  /** Deliveries that are stored as settled before they are handed over. */
+  readonly handovers = new Handovers()
   readonly #log: ReadablePartition
   readonly #host: Pick<PartitionHost, 'config' | 'ordered'>
-  readonly #onStored: () => void
+  readonly #onStored: (handovers: readonly Handover[]) => void
   #begin: QueueCheckpoint
   #table: LeaseTable | undefined
   #ordered = false
@@ -30,13 +33,13 @@ export class StoredTable {
 
   /**
    * @param begin what was stored, or where a new group begins
-   * @param onStored called when a checkpoint of the table is stored
+   * @param onStored called when a checkpoint of the table is stored, with the handovers that are settled in it
    */
   constructor(
     log: ReadablePartition,
     begin: QueueCheckpoint,
     host: Pick<PartitionHost, 'config' | 'ordered'>,
-    onStored: () => void,
+    onStored: (handovers: readonly Handover[]) => void,
   ) {
     this.#log = log
     this.#begin = begin
@@ -117,15 +120,18 @@ export class StoredTable {
     const { changes } = table
     if (!last && this.#epochIsStored && changes === this.#storedChanges && !table.needsBound) return undefined
     const checkpoint = table.checkpoint(this.#ended)
+    const { open } = this.handovers
+    const ranges = open.map(({ batch }) => ({ from: batch.firstOffset, to: batch.lastOffset + 1 }))
+    ranges.sort((one, other) => one.from - other.from)
     return {
-      checkpoint,
+      checkpoint: withSettled(checkpoint, ranges),
       stored: () => {
         if (this.#table !== table) return // another life has begun
         table.stored(checkpoint)
         this.#storedFloor = checkpoint.floor
         this.#storedChanges = changes
         this.#epochIsStored = true
-        this.#onStored()
+        this.#onStored(open)
       },
     }
   }

@@ -45,6 +45,7 @@ export class TakingMember implements QueueMember, Steppable {
   readonly id: string
   readonly number: number
   readonly name: string
+  awaiting = false
   readonly #host: TakingHost
   #call: Call | undefined
   #lastCall: Promise<unknown> = Promise.resolve()
@@ -68,7 +69,12 @@ export class TakingMember implements QueueMember, Steppable {
 
   get ready(): boolean {
     const call = this.#call
+    if (this.awaiting) return false
     return call !== undefined && call.messagesLeft > 0 && (call.bytesLeft > 0 || call.batches.length === 0)
+  }
+
+  get demand(): unknown {
+    return this.#call
   }
 
   get messagesLeft(): number {
