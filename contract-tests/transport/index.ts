@@ -3,6 +3,7 @@ import { type ContractCase, type ContractOptions, defineContract } from '../suit
 import { administrationCases } from './administration-cases.ts'
 import { consumeCases } from './consume-cases.ts'
 import { TransportContext, type TransportSetup } from './context.ts'
+import { deadLetterCases } from './dead-letter-cases.ts'
 import { duplicateCases } from './duplicate-cases.ts'
 import { expiryCases } from './expiry-cases.ts'
 import { lifecycleCases } from './lifecycle-cases.ts'
@@ -34,6 +35,7 @@ export const transportCases: readonly ContractCase<TransportContext>[] = [
   ...scheduleCases,
   ...queueLeaseCases,
   ...queueGroupCases,
+  ...deadLetterCases,
   ...storageCases,
 ]
 

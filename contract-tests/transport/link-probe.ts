@@ -105,6 +105,7 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
       cancel: (topic, id) => link.cancelScheduled(topic, id),
     },
     queues: link,
+    deadLetters: link,
     close: () => link.close(),
   }
 }

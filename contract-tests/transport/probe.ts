@@ -5,6 +5,7 @@
 import type {
   BatchReceipt,
   CommittedOffset,
+  DeadLetterSession,
   Durability,
   GroupDescription,
   MaybePromise,
@@ -93,6 +94,8 @@ export interface TransportProbe {
     | undefined
   /** Undefined for protocols without queue groups. */
   readonly queues?: QueueProbe | undefined
+  /** Undefined for protocols that do not ask for dead letters. */
+  readonly deadLetters?: DeadLetterSession | undefined
   /** Ends the connection. */
   close(): Promise<void>
 }

@@ -2,6 +2,7 @@
 import type { BrokerFacade, Transport } from 'ratatoskr/ports'
 import { defineContract } from '../../contract-tests/suite.ts'
 import { TransportContext } from '../../contract-tests/transport/context.ts'
+import { deadLetterCases } from '../../contract-tests/transport/dead-letter-cases.ts'
 import { probeOfLink } from '../../contract-tests/transport/link-probe.ts'
 import { queueGroupCases } from '../../contract-tests/transport/queue-group-cases.ts'
 import { queueLeaseCases } from '../../contract-tests/transport/queue-lease-cases.ts'
@@ -43,6 +44,6 @@ function inProcess() {
 
 defineContract(
   'queue groups: embedded',
-  [...queueLeaseCases, ...queueGroupCases],
+  [...queueLeaseCases, ...queueGroupCases, ...deadLetterCases],
   async () => new TransportContext(inProcess()),
 )
