@@ -36,7 +36,8 @@ export class LeaseKeeper {
 
   /** Gives signs of life from now on. */
   start(memberTimeoutMs: number): void {
-    this.stop()
+    // Leases that came before the answer to joining are watched already.
+    this.#beat?.[Symbol.dispose]()
     this.#beatEvery(Math.max(1, Math.floor(memberTimeoutMs / 3)))
   }
 
