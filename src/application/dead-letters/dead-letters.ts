@@ -97,7 +97,12 @@ export class TopicDeadLetters implements DeadLetters {
   #owes({ topic, group, partition, offset, id: _ }: LetterIdentity): boolean {
     const { topics, queues } = this.#parts
     const source = topics.get(parseTopicRef(topic))
-    return source !== undefined && queues.owes(source, group, partition, offset)
+    if (source === undefined) return false
+    try {
+      return queues.owes(source, group, partition, offset)
+    } catch {
+      return true // delivery has stopped, and with it whoever could tell: the next run asks again
+    }
   }
 
   async #topicFor(ref: TopicRef, letter: DeadLetter): Promise<Topic> {
