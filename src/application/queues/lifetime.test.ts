@@ -73,7 +73,11 @@ describe('what a group has come to', () => {
     await sink.settle(0, 'ack', { from: 3, to: 4 })
     await sink.settle(0, 'nack', { from: 1, to: 2 })
     await bench.restart()
-    expect(await bench.describe()).toMatchObject({ lag: 3, config, partitions: [{ ackedOffset: 1 }] })
+    expect(await bench.describe()).toMatchObject({
+      lag: 3,
+      config,
+      partitions: [{ ackedOffset: 1, delayed: 1 }],
+    })
     const again = await bench.join()
     expect(again.offsets).toEqual([2, 4])
     expect(again.batches.map(({ attempt, redelivered }) => [attempt, redelivered])).toEqual([

@@ -67,15 +67,22 @@ interface Known {
   readonly begin: QueueCheckpoint
 }
 
-export function whereItStands(log: ReadablePartition, { table, begin }: Known): Stands {
+/** @param nowMs as the group counts the time of retries */
+export function whereItStands(log: ReadablePartition, { table, begin }: Known, nowMs: number): Stands {
   const { startOffset, stableOffset } = log
-  const { settled, floor } = table?.checkpoint() ?? begin
+  const { settled, floor, tried } = table?.checkpoint() ?? begin
   const from = Math.max(floor, startOffset)
   let lag = Math.max(0, stableOffset - from)
   for (let i = 0; i < settled.length; i += 2) {
     lag -= Math.max(0, Math.min(settled[i + 1], stableOffset) - Math.max(settled[i], from))
   }
-  return { ackedOffset: floor, lag, inFlight: table?.leased ?? 0, delayed: table?.delayed ?? 0 }
+  // What was not looked at since the start is known from the store only.
+  const ahead = table?.nextOffset ?? 0
+  let delayed = table?.delayed ?? 0
+  for (const run of tried) {
+    if (run.dueMs > nowMs) delayed += Math.max(0, run.to - Math.max(run.from, ahead, from))
+  }
+  return { ackedOffset: floor, lag, inFlight: table?.leased ?? 0, delayed }
 }
 
 /** What is left of tried runs outside of these ranges, which are ascending. */

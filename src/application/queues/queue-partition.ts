@@ -215,7 +215,7 @@ export class QueuePartition implements Steppable {
 
   describe(): QueuePartitionDescription {
     const { log } = this
-    const stands = whereItStands(log, this.stored)
+    const stands = whereItStands(log, this.stored, this.#host.nowMs())
     return {
       partition: this.index,
       paused: this.paused,
