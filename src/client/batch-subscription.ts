@@ -23,6 +23,7 @@ import { type CommitSource, Committer } from './committer.ts'
 import type { ConsumeOptions, SubscriptionEvents } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
 import { type LiveSink, LiveSubscription } from './live-subscription.ts'
+import { SubscriptionTeller } from './subscription-teller.ts'
 
 /** What to read, and how. */
 export interface BatchesOptions
@@ -119,6 +120,7 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
   readonly #context: ClientContext
   readonly #options: BatchesOptions
   readonly #logger: Logger
+  readonly #teller: SubscriptionTeller
   readonly #removed: (subscription: BatchSubscription) => void
   readonly #lanes = new Map<number, BatchLane>()
   readonly #queue: { readonly delivery: BatchDelivery; readonly lane: BatchLane }[] = []
@@ -140,6 +142,7 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
     this.#context = context
     this.#options = options
     this.#logger = context.platform.logger
+    this.#teller = new SubscriptionTeller(options, this.#logger)
     this.#removed = removed
     this.#expiry = {
       now: () => context.connection.brokerNow(),
@@ -153,7 +156,7 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
       intervalMs: wholeNumber('commitIntervalMs', options.commitIntervalMs ?? 100, 0),
       ackCountMax: 100,
       commit: async (offsets) => this.#live?.commit(offsets),
-      failed: (error) => this.#tell(() => options.onError?.(error)),
+      failed: (error) => this.#teller.tell(({ onError }) => onError?.(error)),
     })
   }
 
@@ -270,16 +273,15 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
   }
 
   #sink(): LiveSink {
-    const options = this.#options
     return {
       begin: (partition, offset) => {
         this.#endLane(partition)
         this.#lanes.set(partition, new BatchLane(partition, offset))
-        this.#tell(() => options.onAssigned?.([{ partition, offset }]))
+        this.#teller.tell(({ onAssigned }) => onAssigned?.([{ partition, offset }]))
       },
       revoked: (partition) => {
         this.#endLane(partition)
-        this.#tell(() => options.onRevoked?.([partition]))
+        this.#teller.tell(({ onRevoked }) => onRevoked?.([partition]))
       },
       deliver: (delivery) => {
         const lane = this.#lanes.get(delivery.partition)
@@ -289,10 +291,10 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
       },
       gap: (partition, expectedOffset, offset) => {
         this.#logger.warn('messages are missing', { partition, expectedOffset, offset })
-        this.#tell(() => options.onGap?.({ partition, expectedOffset, offset }))
+        this.#teller.tell(({ onGap }) => onGap?.({ partition, expectedOffset, offset }))
       },
-      disconnected: (reason) => this.#tell(() => options.onDisconnect?.(reason)),
-      reconnected: () => this.#tell(() => options.onReconnect?.()),
+      disconnected: (reason) => this.#teller.tell(({ onDisconnect }) => onDisconnect?.(reason)),
+      reconnected: () => this.#teller.tell(({ onReconnect }) => onReconnect?.()),
       ended: (reason) => {
         if (reason !== undefined) this.#end(reason)
       },
@@ -313,13 +315,5 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
 
   #wake(): void {
     for (const waiting of this.#waiting.splice(0)) waiting.resolve()
-  }
-
-  #tell(run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#logger.error('a subscription event callback threw', { error: String(error) })
-    }
   }
 }

@@ -21,12 +21,14 @@ import type { ClientContext } from './context.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import { type LiveSink, LiveSubscription } from './live-subscription.ts'
 import type { MessageSource, TakenBy } from './message-source.ts'
+import { SubscriptionTeller } from './subscription-teller.ts'
 
 export class Consumer implements MessageSource {
   readonly settlesItself: boolean
   readonly #context: ClientContext
   readonly #options: ConsumeOptions
   readonly #logger: Logger
+  readonly #teller: SubscriptionTeller
   readonly #lanes = new Map<number, Lane>()
   /** Lanes with something to take, in turn. */
   readonly #ready = new Set<Lane>()
@@ -54,6 +56,7 @@ export class Consumer implements MessageSource {
     this.#context = context
     this.#options = options
     this.#logger = context.platform.logger
+    this.#teller = new SubscriptionTeller(options, this.#logger)
     const { atMostOnce, settlesItself, prefetchBytes, maxInFlight } = checkedOptions(options)
     this.settlesItself = settlesItself
     this.#atMostOnce = atMostOnce
@@ -195,15 +198,15 @@ export class Consumer implements MessageSource {
       begin: (partition, offset) => this.#begin(partition, offset),
       revoked: (partition) => {
         this.#endLane(partition)
-        this.#tell('onRevoked', () => this.#options.onRevoked?.([partition]))
+        this.#teller.tell(({ onRevoked }) => onRevoked?.([partition]))
       },
       deliver: (delivery) => this.#deliver(delivery),
       gap: (partition, expectedOffset, offset) => {
         this.#logger.warn('messages are missing', { partition, expectedOffset, offset })
-        this.#tell('onGap', () => this.#options.onGap?.({ partition, expectedOffset, offset }))
+        this.#teller.tell(({ onGap }) => onGap?.({ partition, expectedOffset, offset }))
       },
-      disconnected: (reason) => this.#tell('onDisconnect', () => this.#options.onDisconnect?.(reason)),
-      reconnected: () => this.#tell('onReconnect', () => this.#options.onReconnect?.()),
+      disconnected: (reason) => this.#teller.tell(({ onDisconnect }) => onDisconnect?.(reason)),
+      reconnected: () => this.#teller.tell(({ onReconnect }) => onReconnect?.()),
       ended: (reason) => {
         if (reason !== undefined) this.end(reason)
       },
@@ -218,7 +221,7 @@ export class Consumer implements MessageSource {
       queueMicrotask(() => {
         const begun = this.#begun
         this.#begun = []
-        this.#tell('onAssigned', () => this.#options.onAssigned?.(begun))
+        this.#teller.tell(({ onAssigned }) => onAssigned?.(begun))
       })
     }
     this.#begun.push({ partition, offset })
@@ -299,21 +302,8 @@ export class Consumer implements MessageSource {
       `the message at offset ${offset} of partition ${partition} failed ${attempt} times (retriesMax: ${this.#retriesMax})`,
       { cause: reason, details: { partition, offset, attempts: attempt } },
     )
-    if (this.#skipsFailed) this.#report(error, message)
+    if (this.#skipsFailed) this.#teller.report(error, message)
     else this.end(error)
-  }
-
-  #report(error: RatatoskrError, message?: ClientMessage): void {
-    this.#logger.warn('subscription error', { code: error.code, error: error.message })
-    this.#tell('onError', () => this.#options.onError?.(error, message))
-  }
-
-  #tell(event: string, run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#logger.error('a subscription event callback threw', { event, error: String(error) })
-    }
   }
 }
 

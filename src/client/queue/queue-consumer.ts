@@ -21,6 +21,8 @@ import type { ClientMessage, MessageEnd, NackOptions } from '../client-message.t
 import { type ConsumeOptions, checkedOptions, groupConfigOf, retryPauseMs } from '../consume-options.ts'
 import type { ClientContext } from '../context.ts'
 import type { MessageSource, TakenBy } from '../message-source.ts'
+import { SubscriptionTeller } from '../subscription-teller.ts'
+import { CreditWindow } from './credit-window.ts'
 import { HeldBatch } from './held-batch.ts'
 import { KeyTurns } from './key-turns.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
@@ -37,8 +39,9 @@ export class QueueConsumer implements MessageSource {
   readonly #options: ConsumeOptions
   readonly #logger: Logger
   readonly #atMostOnce: boolean
-  readonly #prefetchBytes: number
   readonly #expansion: Expansion
+  readonly #teller: SubscriptionTeller
+  readonly #credit: CreditWindow
   readonly #settler: Settler
   readonly #keeper: LeaseKeeper
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
@@ -52,12 +55,6 @@ export class QueueConsumer implements MessageSource {
   #ordered: boolean | undefined
   #live: LiveQueue | undefined
   #batchCount = 0
-  #maxInFlight: number
-  /** Messages that were granted and are to be given back, because `maxInFlight` was lowered. */
-  #surplus = 0
-  /** Credit that is used up and has not been granted again. */
-  #returnedMessages = 0
-  #returnedBytes = 0
   #assigned = new Set<number>()
   #expiredCount = 0
   #stopping = false
@@ -73,8 +70,8 @@ export class QueueConsumer implements MessageSource {
     this.#options = options
     this.#logger = context.platform.logger
     this.#atMostOnce = atMostOnce
-    this.#prefetchBytes = prefetchBytes
-    this.#maxInFlight = maxInFlight
+    this.#teller = new SubscriptionTeller(options, this.#logger)
+    this.#credit = new CreditWindow(maxInFlight, prefetchBytes)
     this.#expansion = {
       codecs: context.platform.compression,
       bytesMax: context.limits.expandedBatchBytesMax,
@@ -83,7 +80,7 @@ export class QueueConsumer implements MessageSource {
       send: (settlements) => this.#liveQueue.settle(settlements),
       sent: () => this.#grantReturned(),
       givenBack: (range) => this.#turns.failureKnown(range, this.#batchCount),
-      refused: (error) => this.#report(error),
+      refused: (error) => this.#teller.report(error),
     })
     this.#keeper = new LeaseKeeper({
       clock: context.platform.clock,
@@ -146,7 +143,7 @@ export class QueueConsumer implements MessageSource {
       if (this.#isGone(message, batch)) this.#giveTurns(this.#turns.pass(message))
       else if (!inTurn || this.#turns.begin(message)) {
         batch.hand(message, inTurn)
-        if (this.#atMostOnce) this.#returnedMessages++
+        if (this.#atMostOnce) this.#credit.returnMessages(1)
         return message
       }
     }
@@ -157,11 +154,11 @@ export class QueueConsumer implements MessageSource {
     const batch = message.origin as HeldBatch
     const { settled } = message
     if (failure !== undefined) {
-      if (settled) this.#report(toRatatoskrError(failure.reason), message)
+      if (settled) this.#teller.report(toRatatoskrError(failure.reason), message)
       else void message.nack({ reason: failure.reason })
     } else if (this.settlesItself) void message.ack()
     if (!settled && message.settled && batch.isLost(message)) {
-      this.#report(batch.errorOf(message) as RatatoskrError, message)
+      this.#teller.report(batch.errorOf(message) as RatatoskrError, message)
     }
     batch.letGo(message)
     this.#giveTurns(this.#turns.end(message))
@@ -173,17 +170,8 @@ export class QueueConsumer implements MessageSource {
   }
 
   setMaxInFlight(value: number): void {
-    const more = wholeNumber('maxInFlight', value, 1) - this.#maxInFlight
-    this.#maxInFlight = value
-    if (more > 0) {
-      const forgiven = Math.min(this.#surplus, more)
-      this.#surplus -= forgiven
-      this.#returnedMessages += more - forgiven
-    } else {
-      this.#surplus -= more
-      for (const batch of [...this.#queue].reverse())
-        this.#release(batch, this.#surplus - this.#returnedMessages)
-    }
+    let surplus = this.#credit.resize(wholeNumber('maxInFlight', value, 1))
+    for (const batch of this.#queue.toReversed()) surplus -= this.#release(batch, surplus)
     this.#settler.schedule()
   }
 
@@ -252,7 +240,6 @@ export class QueueConsumer implements MessageSource {
   }
 
   #sink(): LiveQueueSink {
-    const { onDisconnect, onReconnect } = this.#options
     return {
       joining: async (link) => {
         await this.#settler.askAgain((settlements) =>
@@ -274,8 +261,8 @@ export class QueueConsumer implements MessageSource {
       },
       assigned: (partitions) => this.#assign(partitions),
       voided: (reason) => this.#voided(reason),
-      disconnected: (reason) => this.#tell('onDisconnect', () => onDisconnect?.(reason)),
-      reconnected: () => this.#tell('onReconnect', () => onReconnect?.()),
+      disconnected: (reason) => this.#teller.tell(({ onDisconnect }) => onDisconnect?.(reason)),
+      reconnected: () => this.#teller.tell(({ onReconnect }) => onReconnect?.()),
       ended: (reason) => {
         if (reason !== undefined) this.end(reason)
       },
@@ -283,12 +270,8 @@ export class QueueConsumer implements MessageSource {
   }
 
   #firstCredit(): QueueCredit {
-    this.#returnedMessages = 0
-    this.#returnedBytes = 0
-    this.#surplus = 0
     if (this.#stopping) return { messages: 0 }
-    const waiting = this.#queue.reduce((sum, batch) => sum + batch.undecodedCount, 0)
-    return { messages: Math.max(0, this.#maxInFlight - waiting), bytes: this.#prefetchBytes }
+    return this.#credit.firstGrant(this.#queue.reduce((sum, batch) => sum + batch.undecodedCount, 0))
   }
 
   #deliver(leased: LeasedBatch): void {
@@ -329,7 +312,7 @@ export class QueueConsumer implements MessageSource {
   /** The first batch has nothing more to hand out. */
   #usedUp(): void {
     const batch = this.#queue.shift() as HeldBatch
-    this.#returnedBytes += batch.byteLength
+    this.#credit.returnBytes(batch.byteLength)
     this.#turns.forgetBelow(this.#queue[0]?.number ?? Number.POSITIVE_INFINITY)
     this.#settler.schedule()
   }
@@ -348,23 +331,24 @@ export class QueueConsumer implements MessageSource {
     return true
   }
 
-  /** Gives back up to so many messages that wait here, the last ones first. */
-  #release(batch: HeldBatch, countMax: number): void {
-    let left = countMax
+  /** Gives back up to so many messages that wait here, the last ones first. @returns how many */
+  #release(batch: HeldBatch, countMax: number): number {
+    let count = 0
     for (const run of batch.waitingRuns().reverse()) {
-      const from = Math.max(run.from, run.to - left)
-      if (from >= run.to) return
+      const from = Math.max(run.from, run.to - (countMax - count))
+      if (from >= run.to) break
       for (let place = from; place < run.to; place++) {
         batch.beginSettling(place)
         this.#settledOne(batch)
       }
       this.#settler.add(batch, from, run.to, { action: 'release' })
-      left -= run.to - from
+      count += run.to - from
     }
+    return count
   }
 
   #settledOne(batch: HeldBatch): void {
-    this.#returnedMessages++
+    this.#credit.returnMessages(1)
     if (batch.openCount === 0) this.#held.delete(heldKey(batch))
   }
 
@@ -374,7 +358,7 @@ export class QueueConsumer implements MessageSource {
     for (const offset of batch.workingOffsets()) {
       if (offset >= range.from && offset < range.to) this.#turns.overtaken(batch.partition, offset)
     }
-    this.#returnedMessages += batch.lose(range.from, range.to, reason)
+    this.#credit.returnMessages(batch.lose(range.from, range.to, reason))
     if (batch.openCount === 0) this.#held.delete(heldKey(batch))
   }
 
@@ -400,22 +384,10 @@ export class QueueConsumer implements MessageSource {
     if (messages.length > 0) this.#again.push(...messages)
   }
 
-  /** Grants what is used up: not crumbs while there is something to do here. */
   #grantReturned(): void {
-    if (this.stopped || this.#live === undefined) return
-    const kept = Math.min(this.#surplus, this.#returnedMessages)
-    this.#surplus -= kept
-    this.#returnedMessages -= kept
-    const idle = this.#queue.length === 0 && this.#again.length === 0
-    const messages = idle || this.#returnedMessages * 4 >= this.#maxInFlight ? this.#returnedMessages : 0
-    const bytes = idle || this.#returnedBytes * 4 >= this.#prefetchBytes ? this.#returnedBytes : 0
-    if (messages === 0 && bytes === 0) return
-    this.#returnedMessages -= messages
-    this.#returnedBytes -= bytes
-    this.#live.grant({
-      messages: messages === 0 ? undefined : messages,
-      bytes: bytes === 0 ? undefined : bytes,
-    })
+    if (this.stopped) return
+    const credit = this.#credit.nextGrant(this.#queue.length === 0 && this.#again.length === 0)
+    if (credit !== undefined) this.#live?.grant(credit)
   }
 
   #retryPauseMs(message: ClientMessage, { delayMs, reason }: NackOptions): number | undefined {
@@ -424,7 +396,7 @@ export class QueueConsumer implements MessageSource {
     try {
       return retryPauseMs(retry, message, reason, this.#context.platform.random)
     } catch (error) {
-      this.#report(toRatatoskrError(error), message)
+      this.#teller.report(toRatatoskrError(error), message)
       return undefined
     }
   }
@@ -434,24 +406,10 @@ export class QueueConsumer implements MessageSource {
     this.#assigned = new Set(partitions)
     const added = partitions.filter((partition) => !before.has(partition))
     const gone = [...before].filter((partition) => !this.#assigned.has(partition))
-    const { onAssigned, onRevoked } = this.#options
-    if (gone.length > 0) this.#tell('onRevoked', () => onRevoked?.(gone))
+    if (gone.length > 0) this.#teller.tell(({ onRevoked }) => onRevoked?.(gone))
     if (added.length > 0) {
       const assigned = added.map((partition) => ({ partition, offset: undefined }))
-      this.#tell('onAssigned', () => onAssigned?.(assigned))
-    }
-  }
-
-  #report(error: RatatoskrError, message?: ClientMessage): void {
-    this.#logger.warn('subscription error', { code: error.code, error: error.message })
-    this.#tell('onError', () => this.#options.onError?.(error, message))
-  }
-
-  #tell(event: string, run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#logger.error('a subscription event callback threw', { event, error: String(error) })
+      this.#teller.tell(({ onAssigned }) => onAssigned?.(assigned))
     }
   }
 }
