@@ -29,6 +29,9 @@ import { LeaseKeeper } from './lease-keeper.ts'
 import { LiveQueue, type LiveQueueSink } from './live-queue.ts'
 import { leaseRange, Settler } from './settler.ts'
 
+/** How long the broker is left alone when it could not settle for a reason that may pass. */
+const settleAgainAfterMs = 100
+
 const heldKey = ({ partition, lease }: Pick<LeaseRange, 'partition' | 'lease'>): string =>
   `${partition}/${lease}`
 
@@ -80,6 +83,7 @@ export class QueueConsumer implements MessageSource {
       send: (settlements) => this.#liveQueue.settle(settlements),
       sent: () => this.#grantReturned(),
       givenBack: (range) => this.#turns.failureKnown(range, this.#batchCount),
+      later: (run) => context.platform.clock.after(settleAgainAfterMs, run),
       refused: (error) => this.#teller.report(error),
     })
     this.#keeper = new LeaseKeeper({

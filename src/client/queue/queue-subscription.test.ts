@@ -174,6 +174,31 @@ describe('the answer to a settlement', () => {
     await flushing
   })
 
+  it('is asked for again when the broker could not answer, and told when it never will', async () => {
+    const seen: ClientMessage[] = []
+    const errors: string[] = []
+    const { member, clock } = await joined((message) => void seen.push(message), {
+      ack: 'manual',
+      onError: (error) => errors.push(error.code),
+    })
+    member.deliver(0, 0, batchOf('a', 'b'))
+    await clock.advance(0)
+    let refusals = 2
+    member.refuse = () => {
+      if (refusals-- > 0) throw new RatatoskrError('RTK_OVERLOADED', 'busy')
+    }
+    const answer = seen[0].ack()
+    await clock.advance(200)
+    await answer
+    expect(member.settled).toEqual(['ack 0-1', 'ack 0-1', 'ack 0-1'])
+    member.refuse = () => {
+      throw new RatatoskrError('RTK_PERMISSION_DENIED', 'no')
+    }
+    void seen[1].ack()
+    await clock.advance(1_000)
+    expect([member.calls.length, errors]).toEqual([4, ['RTK_PERMISSION_DENIED']])
+  })
+
   it('of an unsettled message checks what it is given before it counts', async () => {
     const seen: ClientMessage[] = []
     const { member, settle } = await joined((message) => void seen.push(message), { ack: 'manual' })

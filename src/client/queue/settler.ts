@@ -34,6 +34,8 @@ export interface SettlerOptions {
   readonly sent: () => void
   /** The broker knows of messages that were not acknowledged but given back. */
   readonly givenBack: (range: LeaseRange) => void
+  /** Runs something after a pause. */
+  readonly later: (run: () => void) => Disposable
   /** A settlement was refused, and nobody else is told. */
   readonly refused: (error: RatatoskrError) => void
 }
@@ -56,6 +58,7 @@ export class Settler {
   #countSent = 0
   #quiet = 0
   #scheduled = false
+  #retry: Disposable | undefined
   /** There is no link: what is settled waits. */
   #suspended = false
   readonly #idle: PromiseWithResolvers<void>[] = []
@@ -126,6 +129,7 @@ export class Settler {
   /** Nothing is sent any more: whoever waits for an answer learns that nobody knows. */
   end(): void {
     this.#suspended = true
+    this.#retry?.[Symbol.dispose]()
     const error = new RatatoskrError(
       'RTK_DISCONNECTED',
       'the subscription ended before the settlement was answered; it may or may not count',
@@ -203,8 +207,18 @@ export class Settler {
 
   #unanswered(runs: readonly Run[], reason: unknown): void {
     const error = toRatatoskrError(reason)
-    if (error.retryable || error.code === 'RTK_CLOSED') this.#doubt(runs)
-    else for (const run of runs) this.#refused(run, error)
+    if (error.retryable || error.code === 'RTK_CLOSED') {
+      this.#doubt(runs)
+      this.#retry ??= this.#options.later(() => this.#askLater())
+    } else for (const run of runs) this.#refused(run, error)
+  }
+
+  /** The broker could not answer, and the link is still there. */
+  #askLater(): void {
+    this.#retry = undefined
+    if (this.#suspended || this.#inDoubt.length === 0) return
+    this.#runs.unshift(...this.#inDoubt.splice(0))
+    this.#send()
   }
 
   /** A settlement in doubt is asked again; what was only given back comes again as it is. */
