@@ -66,6 +66,7 @@ describe('the audit log', () => {
       ] as const) {
         stage.emit(hook, observerEvents[hook])
       }
+      stage.emit('deadLettered', observerEvents.deadLettered)
       stage.emit('messagePublished', observerEvents.messagePublished)
       stage.emit('publishFailed', observerEvents.publishFailed)
     })
@@ -89,6 +90,7 @@ describe('the audit log', () => {
       { event: 'subscriberLeft', topic: 'orders' },
       { event: 'subscriberFailed', code: 'RTK_STORE_FULL' },
       { event: 'disconnected', sessionId: 'session-1' },
+      { event: 'deadLettered', topic: 'orders', reason: observerEvents.deadLettered.reason },
       { event: 'auditClosed' },
     ])
     for (let i = 1; i < lines.length; i++) expect(lines[i].previous).toBe(lines[i - 1].hash)

@@ -122,6 +122,9 @@ class Recorder {
         this.#record(event, { ...subscriberFields(subscriber), code: codeOf(subscriber.error) }),
       )
     }
+    context.on('deadLettered', ({ topic, partition, offset, group, reason, attempts, deadLetterTopic }) =>
+      this.#record('deadLettered', { topic, partition, offset, group, reason, attempts, deadLetterTopic }),
+    )
     context.on('connectRefused', ({ peer, error }) =>
       this.#record('connectRefused', {
         peer: { transport: peer.transport, address: cut(peer.address) },

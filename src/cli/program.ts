@@ -17,6 +17,7 @@ export function buildProgram(): Command {
   addMessages(program)
   addScheduled(program)
   addGroup(program)
+  addDeadLetters(program)
   addFiles(program)
   return program
 }
@@ -158,6 +159,45 @@ function addGroup(program: Command): void {
     (await commands()).deleteGroup(topic, name, options),
   )
 }
+
+function addDeadLetters(program: Command): void {
+  const dlq = program
+    .command('dlq')
+    .description('dead letters: messages of a topic that its queue groups gave up')
+  const add = (command: string, about: string): Command =>
+    letterFilter(remote(dlq.command(command).description(about)))
+  const commands = () => import('./commands/dlq.ts')
+  add('list <topic>', 'those that were neither redriven nor purged, in the order of their burial').action(
+    async (topic, options) => (await commands()).listLetters(topic, options),
+  )
+  add('show <topic> <partition:offset>', 'one of them, with the message and all that is known of it').action(
+    async (topic, place, options) => (await commands()).showLetter(topic, place, options),
+  )
+  add('redrive <topic>', 'publish them again, each once; interrupted, it goes on when it is called again')
+    .option('--to <topic>', 'publish to this topic; their own by default')
+    .option('--rate <n>', 'at most so many messages a second')
+    .option('--dry-run', 'publish nothing, only count')
+    .option('--force', 'also those that were redriven three times already')
+    .action(async (topic, options) => (await commands()).redriveLetters(topic, options))
+  add('purge <topic>', 'let go of them: they are neither listed nor redriven any more')
+    .option('--yes', 'needed')
+    .action(async (topic, options) => (await commands()).purgeLetters(topic, options))
+}
+
+const letterFilter = (command: Command): Command =>
+  command
+    .option('-g, --group <group>', 'given up by this group')
+    .option('--reason <reason>', 'retries, terminated or expired')
+    .option('--match <text>', 'text that the error contains')
+    .option('--since <time>', 'buried then or later: Unix ms, ISO 8601, or a duration back from now')
+    .option('--until <time>', 'buried before')
+    .option('-k, --key <key>', 'of this message key')
+    .option('--id <id>', 'of this message id; may be repeated', collect)
+    .option(
+      '--dead-letter-topic <topic>',
+      'where they are, when that is neither <topic>.dlq nor what the group says',
+    )
+    .option('--max <n>', 'at most so many')
 
 const queueSettings = (command: Command): Command =>
   command

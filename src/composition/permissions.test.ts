@@ -89,6 +89,9 @@ const operations: Readonly<Record<string, (link: Link, topic: string) => unknown
   publishMany: (link, topic) => link.publishMany(topic, [{ payload: utf8('x') }]),
   cancelScheduled: (link, topic) => link.cancelScheduled(topic, '3f0cdd6c-57d5-4f65-8c8a-97c9e5c0fa20'),
   listScheduled: (link, topic) => link.listScheduled(topic),
+  deadLetters: (link, topic) => link.deadLetters(topic),
+  redriveDeadLetters: (link, topic) => link.redriveDeadLetters(topic),
+  purgeDeadLetters: (link, topic) => link.purgeDeadLetters(topic),
   fetch: (link, topic) => link.fetch(topic, { partition: 0, offset: 0 }),
   subscribe: async (link, topic) => (await link.subscribe(topic, {}, sink)).close(),
   'subscribe with a group': async (link, topic) =>
@@ -120,6 +123,7 @@ function needed(operation: string): string[] {
   const permission = operationPermissions[name as keyof typeof operationPermissions]
   const named = grouped !== undefined || name !== 'subscribe'
   const actions = 'topic' in permission ? [permission.topic as string] : []
+  if (name === 'redriveDeadLetters') actions.push('topic:consume') // of the dead letter topic
   if ('group' in permission && named) actions.push(permission.group)
   return actions
 }
