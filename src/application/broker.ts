@@ -120,6 +120,7 @@ export class Broker implements Component {
       topics: () => this.#topics.list().filter(({ ref }) => !isHiddenTopic(ref)),
       expansion,
       owedFrom: (topic, partition) => delivery.owedFrom(topic, partition),
+      expiredOwedFrom: (topic, partition) => delivery.queues.expiredOwedFrom(topic, partition),
     })
     this.#sessions = new SessionTable({
       authenticator: options.authenticator,

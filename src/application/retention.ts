@@ -26,6 +26,8 @@ export interface RetentionOptions {
   readonly expansion: Expansion
   /** The first offset that a group of the topic has not committed past; undefined when the topic has no group. */
   readonly owedFrom: (topic: Topic, partition: number) => number | undefined
+  /** The same, of groups whose expired messages become dead letters: until they have, these stay. */
+  readonly expiredOwedFrom: (topic: Topic, partition: number) => number | undefined
 }
 
 /** How much of a log is read at once to find where its surplus ends. */
@@ -117,8 +119,10 @@ export class Retention {
     if (failures.length > 0) throw failures[0]
   }
 
-  readonly #byExpiry = async (partition: Partition): Promise<void> => {
-    await truncate(partition, await this.#expiry.liveFrom(partition))
+  readonly #byExpiry = async (partition: Partition, topic: Topic): Promise<void> => {
+    const liveFrom = await this.#expiry.liveFrom(partition)
+    const owedFrom = this.#options.expiredOwedFrom(topic, partition.index) ?? liveFrom
+    await truncate(partition, Math.min(liveFrom, owedFrom))
   }
 
   readonly #byGroups = async (partition: Partition, topic: Topic): Promise<void> => {

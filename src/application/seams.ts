@@ -164,6 +164,11 @@ export interface Queues {
   holdsLease(topic: LiveTopic, proof: LeaseProof): boolean
   /** True while there is such a group, which has not settled the message. */
   owes(topic: LiveTopic, group: string, partition: number, offset: number): boolean
+  /**
+   * The first offset that a group has not settled whose expired messages become dead letters; undefined when the topic has no
+   * such group.
+   */
+  expiredOwedFrom(topic: LiveTopic, partition: number): number | undefined
   /** The settings of a queue group; undefined when there is none of that name. */
   configOf(topic: LiveTopic, group: string): QueueConfig | undefined
 }

@@ -120,6 +120,28 @@ describe('burying', () => {
   })
 })
 
+describe('messages that expire', () => {
+  it('stay until the group has buried them, whatever sweeps the log', async () => {
+    const bench = await LetterBench.start({ settings: { retentionIntervalMs: 1_000 } })
+    await bench.session.createQueue('orders', 'g', { deadLetterExpired: true })
+    for (let n = 0; n < 3; n++) await bench.queue.publish(1, { ttlMs: 5_000 })
+    await bench.queue.publish(1) // only segments that are not written to are deleted
+    await bench.queue.pass(60_000)
+    expect((await bench.session.describeTopic('orders')).partitions[0].startOffset).toBe(0)
+    await bench.queue.join()
+    await bench.queue.pass(2_000)
+    const letters = await bench.letters()
+    expect(letters.map(({ reason, attempts, source }) => [reason, attempts, source.offset])).toEqual(
+      [0, 1, 2].map((offset) => ['expired', 0, offset]),
+    )
+    expect(letters[0].firstAtMs).toBeUndefined()
+    await bench.queue.pass(10_000)
+    expect((await bench.session.describeTopic('orders')).partitions[0].startOffset).toBe(3)
+    expect(await bench.session.redriveDeadLetters('orders')).toMatchObject({ redriven: 3 })
+    expect((await bench.messages()).at(-1)?.expiresAtMs).toBeUndefined()
+  })
+})
+
 describe('a letter that may have been buried before', () => {
   it('is written once when the broker crashes before the source knows', async () => {
     const bench = await LetterBench.start()

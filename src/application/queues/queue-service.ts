@@ -199,6 +199,15 @@ export class QueueService implements Queues {
     return this.#host.state(topic).queues.get(group)?.partitions[partition]?.owes(offset) ?? false
   }
 
+  expiredOwedFrom(topic: LiveTopic, partition: number): number | undefined {
+    let from: number | undefined
+    for (const { config, partitions } of this.#host.state(topic).queues.values()) {
+      const owedFrom = config.deadLetterExpired ? partitions[partition]?.stored.owedFrom : undefined
+      if (owedFrom !== undefined) from = Math.min(from ?? owedFrom, owedFrom)
+    }
+    return from
+  }
+
   configOf(topic: LiveTopic, group: string): QueueConfig | undefined {
     return this.#host.state(topic).queues.get(group)?.config
   }
