@@ -349,6 +349,8 @@ export class DiskLog implements PartitionLog {
       indexes.forget(segment)
       await files.discard(segment.path)
       await segment.removeIndex()
+      // An index without its segment tells of a loss.
+      await fileSystem.syncDirectory(this.#options.directory)
       if (segment.gaps.length > 0) await quarantine.take(segment.path, this.#options.key)
       else await fileSystem.remove(segment.path)
       await fileSystem.syncDirectory(this.#options.directory)

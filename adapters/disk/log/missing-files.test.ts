@@ -179,10 +179,7 @@ describe('after a clean stop', () => {
     disk.inject({ call: 'open', suffix: last, code: 'EIO' })
     await expect(openLog()).rejects.toMatchObject({ code: 'RTK_STORE_FAILED' })
     await killed()
-    await expect(openLog()).rejects.toMatchObject({
-      code: 'RTK_STORE_CORRUPT',
-      details: { offset: baseOf(last), nextOffset: records },
-    })
+    await expectLost(baseOf(last), records)
   })
 
   it('a log without records that is gone is no loss', async () => {
@@ -215,21 +212,47 @@ describe('after a kill', () => {
     await expectLost(0, records)
   })
 
-  it('what was removed from the front of a log is not lost, nor is what was cut off its end', async () => {
+  it('an index without its segment at the front, or in the middle, says so as well', async () => {
+    const log = await openLog()
+    await append(log, records)
+    await log.close()
+    const paths = (await segments()).map((path) => basename(path))
+    await killed(async () => {
+      for (const path of [paths[0], paths[2]]) await rm(join(logDirectory, path))
+    })
+    const again = await openLog()
+    expect(again.damaged).toEqual([
+      { from: 0, to: baseOf(paths[1]) },
+      { from: baseOf(paths[2]), to: baseOf(paths[3]) },
+    ])
+  })
+
+  it('a segment in the middle is known to be gone without an index, too, and the rest is served', async () => {
+    await append(await openLog(), records)
+    const paths = (await segments()).map((path) => basename(path))
+    await killed(async () => {
+      await rm(join(logDirectory, paths[1]))
+      await rm(join(logDirectory, paths[1].replace(/log$/, 'index')), { force: true })
+    })
+    await expectLost(baseOf(paths[1]), baseOf(paths[2]))
+  })
+
+  it('what is removed from the front of a log is not lost: its index goes first, for good', async () => {
     const log = await openLog()
     await append(log, records)
     const paths = await segments()
-    // The last thing before the crash: a segment is gone, its index is not.
-    await cp(paths[0].replace(/log$/, 'index'), join(directory, 'kept'))
+    disk.calls.length = 0
     await log.truncateBefore(baseOf(paths[1]))
-    await killed(() =>
-      cp(join(directory, 'kept'), join(logDirectory, basename(paths[0], '.log').concat('.index'))),
-    )
+    const calls = disk.calls.filter(({ call }) => call === 'remove' || call === 'syncDirectory')
+    expect(calls.map(({ call, path }) => `${call} ${path.split('.').at(-1)?.slice(-5)}`)).toMatchObject([
+      'remove index',
+      expect.stringMatching(/^syncDirectory/),
+      'remove log',
+      expect.stringMatching(/^syncDirectory/),
+    ])
+    await killed()
     const again = await openLog()
     expect([again.startOffset, again.endOffset, again.damaged]).toEqual([baseOf(paths[1]), records, []])
-    expect(
-      (await filesIn(logDirectory, '.index')).some((path) => path.includes(basename(paths[0], '.log'))),
-    ).toBe(false)
   })
 
   it('a cut removes all indexes for good before the first segment', async () => {

@@ -1,15 +1,16 @@
 /**
  * What is done about files of a log that are gone, though nobody let go of them. How far the log went is known from the note
- * of a clean stop, or from an index whose segment is missing: it covers only what was synced. An empty file takes the place
- * of what is missing, and another one begins where the log ended: to whoever opens the log that is a segment which lost all
+ * of a clean stop, from an index whose segment is missing, which covers only what was synced, and from the segments behind. An
+ * empty file takes the place of what is missing, and another one begins where the log ended: to whoever opens the log that is a segment which lost all
  * that was in it, now and after any number of restarts, and no offset is given out again.
  */
-import type { OffsetRange } from 'ratatoskr/ports'
 import { type IndexSummary, readIndexFile } from './index-file.ts'
 import { baseOffsetOfName, pathOfSegment } from './segment.ts'
 import type { StoreContext } from './store-context.ts'
 
 const basesReported = 10
+
+type OffsetSpan = Pick<IndexSummary, 'baseOffset' | 'endOffset'>
 
 /** Stands in for the files that a clean stop has noted and that are not there, or lost their end. */
 export async function standInForNoted(
@@ -36,48 +37,57 @@ export async function standInForNoted(
 }
 
 /**
- * Stands in for segments at the end of a log of which nothing is left but the index.
+ * Stands in for segments that are gone between others, and for those before and behind them of which the index is left.
  * @param names of all files of the log
- * @param endOffset where the segments that are there end; undefined when there are none
+ * @param segments those that are there, in order
  * @returns whether there were any
  */
-export async function standInForIndexed(
+export async function standInForMissing(
   context: StoreContext,
   directory: string,
   names: readonly string[],
-  endOffset: number | undefined,
+  segments: readonly OffsetSpan[],
 ): Promise<boolean> {
-  const lost = await lostBehind(context, directory, names, endOffset)
-  if (lost === undefined) return false
-  const isThere = names.map(baseOffsetOfName).includes(lost.from)
-  await standIn(context, directory, isThere ? [lost.to] : [lost.from, lost.to])
+  const bases: number[] = []
+  const first = segments.at(0)
+  const last = segments.at(-1)
+  const indexed = await indexedSpans(context, directory, names)
+  const from = Math.min(...indexed.map(({ baseOffset }) => baseOffset))
+  const to = Math.max(-1, ...indexed.map(({ endOffset }) => endOffset))
+  if (from < (first?.baseOffset ?? to)) bases.push(from)
+  for (const [i, { endOffset }] of segments.entries()) {
+    const next = segments.at(i + 1)
+    if (next !== undefined && endOffset < next.baseOffset) bases.push(endOffset)
+  }
+  if (last !== undefined && last.endOffset < to && last.baseOffset !== last.endOffset)
+    bases.push(last.endOffset)
+  if (to > (last?.endOffset ?? -1) && to > from) bases.push(to)
+  if (bases.length === 0) return false
+  await standIn(context, directory, bases)
   return true
 }
 
-async function lostBehind(
+/** What indexes say of segments that are not there. */
+async function indexedSpans(
   { fileSystem, checksum }: StoreContext,
   directory: string,
   names: readonly string[],
-  endOffset: number | undefined,
-): Promise<OffsetRange | undefined> {
-  let from = endOffset ?? Number.MAX_SAFE_INTEGER
-  let to = -1
+): Promise<readonly OffsetSpan[]> {
+  const spans: OffsetSpan[] = []
   for (const name of names) {
     const base = baseOffsetOfName(name.replace(/index$/, 'log'))
     if (!name.endsWith('.index') || base === undefined || names.includes(name.replace(/index$/, 'log'))) {
       continue
     }
     const index = await readIndexFile(fileSystem, `${directory}/${name}`, checksum, 'summary')
-    if (index?.summary.baseOffset !== base) continue
-    if (endOffset === undefined) from = Math.min(from, base)
-    to = Math.max(to, index.summary.endOffset)
+    if (index?.summary.baseOffset === base) spans.push(index.summary)
   }
-  return from < to ? { from, to } : undefined
+  return spans
 }
 
 /**
- * Makes empty segments, from the last to the first: a crash on the way may leave a hole, which is refused, but never a log
- * that goes on at an offset which it had reached.
+ * Makes empty segments, from the last to the first: a crash on the way may leave a hole, which is filled by the next opening,
+ * but never a log that goes on at an offset which it had reached.
  */
 async function standIn(context: StoreContext, directory: string, bases: readonly number[]): Promise<void> {
   const { fileSystem, logger } = context

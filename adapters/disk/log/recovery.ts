@@ -4,13 +4,14 @@
  * a gap, and no file is changed for it. Files that contradict each other are refused, before anything is changed.
  */
 import type { DiskFile } from 'ratatoskr/ports'
-import { baseOffsetOf, batchHeaderBytes, batchSizeOf, nextOffsetOf, RatatoskrError } from 'ratatoskr/ports'
+import { RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from '../files/file-system.ts'
 import { keepCutEnd } from './cut-end.ts'
 import { type IndexSummary, readIndexFile, temporaryEnding } from './index-file.ts'
-import { standInForIndexed } from './missing-files.ts'
+import { standInForMissing } from './missing-files.ts'
 import { baseOffsetOfName, Segment } from './segment.ts'
 import { reportGaps } from './segment-damage.ts'
+import { beginningOf, offsetAt } from './segment-name.ts'
 import type { Place } from './segment-reader.ts'
 import type { SegmentScan } from './segment-scan.ts'
 import { failureMark, finishTails, markFailure, moveTail, unfinishedEnding } from './segment-tail.ts'
@@ -76,8 +77,8 @@ export async function recoverSegments(
       found.push(await recoverSegment(context, segment, paths.has(segment.indexPath), bases[i + 1]))
     }
     await assertNamedRightly(context, segments)
-    assertContiguous(segments)
-    stoodIn = await standInForIndexed(context, directory, names, segments.at(-1)?.endOffset)
+    assertNoOverlap(segments)
+    stoodIn = await standInForMissing(context, directory, names, segments)
     if (!stoodIn) await settle(context, segments, found, directory, parents, { hasFailed, isMarked })
   } finally {
     await found.at(-1)?.file?.close()
@@ -214,18 +215,6 @@ async function goesOnWrongly(
   return found !== undefined && found !== from.offset
 }
 
-/** The base offset in the header at a position; undefined when the file ends before, or has zeros there. */
-async function offsetAt(file: DiskFile, position: number): Promise<number | undefined> {
-  const bytes = await headerAt(file, position)
-  return bytes && baseOffsetOf(bytes)
-}
-
-async function headerAt(file: DiskFile, position: number): Promise<Uint8Array | undefined> {
-  const bytes = allocate(batchHeaderBytes)
-  const isThere = (await file.read(bytes, position)) === bytes.length && bytes.some((byte) => byte !== 0)
-  return isThere ? bytes : undefined
-}
-
 /**
  * A segment that begins with another offset than its name says is damaged, or a copy of another. It is a copy when it begins
  * with an offset that another segment holds, and records are missing right before it or its second batch goes on from there.
@@ -238,7 +227,7 @@ async function assertNamedRightly({ fileSystem }: StoreContext, segments: readon
     const lostEnd = before?.endOffset === baseOffset && before.offset < baseOffset
     if (!lostEnd && gaps.length === 0) continue
     const file = await fileSystem.open(path, 'read')
-    const found = await offsetOfCopy(file, lostEnd).finally(() => file.close())
+    const found = await beginningOf(file, !lostEnd).finally(() => file.close())
     if (found === undefined || found >= baseOffset || found < segments[0].baseOffset) continue
     throw new RatatoskrError(
       'RTK_STORE_CORRUPT',
@@ -248,30 +237,16 @@ async function assertNamedRightly({ fileSystem }: StoreContext, segments: readon
   }
 }
 
-/** The offset with which a file begins; undefined when its second batch does not go on from there, and that is asked for. */
-async function offsetOfCopy(file: DiskFile, lostEnd: boolean): Promise<number | undefined> {
-  const first = await headerAt(file, 0)
-  if (first === undefined || lostEnd) return first && baseOffsetOf(first)
-  const second = batchSizeOf(first) >= batchHeaderBytes ? await offsetAt(file, batchSizeOf(first)) : undefined
-  return second === nextOffsetOf(first) ? baseOffsetOf(first) : undefined
-}
-
 /** @throws RTK_STORE_CORRUPT */
-function assertContiguous(segments: readonly Segment[]): void {
+function assertNoOverlap(segments: readonly Segment[]): void {
   for (let i = 1; i < segments.length; i++) {
     const { endOffset } = segments[i - 1]
     const { baseOffset } = segments[i]
-    if (endOffset === baseOffset) continue
-    const from = Math.min(endOffset, baseOffset)
-    const to = Math.max(endOffset, baseOffset)
-    const what =
-      endOffset < baseOffset
-        ? `offsets ${from} to ${to - 1} are in no segment: a file is missing`
-        : `offsets ${from} to ${to - 1} are in two segments`
+    if (endOffset <= baseOffset) continue
     throw new RatatoskrError(
       'RTK_STORE_CORRUPT',
-      `${what}; run \`ratatoskr log verify\` to see the files, and put back what belongs there or run \`ratatoskr log repair\``,
-      { details: { offset: from, nextOffset: to } },
+      `offsets ${baseOffset} to ${endOffset - 1} are in two segments; run \`ratatoskr log verify\` to see the files, and run \`ratatoskr log repair\``,
+      { details: { offset: baseOffset, nextOffset: endOffset } },
     )
   }
 }

@@ -21,7 +21,7 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
-import { missingOf, notedLogs, withoutExplainedHoles } from './inspect-missing.ts'
+import { missingOf, notedLogs, withoutHoles } from './inspect-missing.ts'
 import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
 
 /** One thing that was found, as a row. */
@@ -102,7 +102,7 @@ async function* check(
   const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
   for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
     const settled = await settledLog(inspection, folder, holder !== undefined)
-    const { report, holes } = withoutExplainedHoles(settled, noted.get(folder))
+    const { report, holes } = withoutHoles(settled)
     const missing = [...holes, ...(await missingOf(inspection, report, noted.get(folder)))]
     for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
     yield* orphanFindings(report, state, below(folder))
@@ -177,7 +177,9 @@ function* logFindings(
   isRunning: boolean,
 ): Generator<Finding> {
   for (const [i, segment] of segments.entries()) {
-    yield* segmentFindings(segment, i === segments.length - 1, isRunning)
+    // A copy of another one has lost nothing.
+    if (!misfits.some(({ kind, after }) => kind === 'misnamed' && after === segment))
+      yield* segmentFindings(segment, i === segments.length - 1, isRunning)
     for (const misfit of misfits) if (misfit.before === segment) yield misfitFinding(misfit)
   }
   for (const { from, to } of missing) {
@@ -185,7 +187,7 @@ function* logFindings(
       severity: 'error',
       file: `${folder}/${String(from).padStart(20, '0')}.log`,
       ...{ state: 'missing', offset: from, nextOffset: to },
-      problem: `offsets ${from} to ${to - 1} are in no file, and nobody has deleted them: the last stop or an index has noted them`,
+      problem: `offsets ${from} to ${to - 1} are in no file, and nobody has deleted them`,
       advice:
         'put the missing files back, from where they were moved to or from a backup, before a broker is started: it takes them for lost; or accept the loss with `ratatoskr log repair --accept-loss`',
     }
@@ -278,19 +280,11 @@ const gapAdvice =
 function misfitFinding({ kind, from, to, before, after }: Misfit): Finding {
   const common = { severity: 'error', file: after.path, state: kind, offset: from, nextOffset: to } as const
   const advice = 'run `ratatoskr log repair`: it sets aside the file that adds nothing'
-  if (kind === 'overlap') {
-    const problem = `offsets ${from} to ${to - 1} are in ${before.name} as well: the broker refuses this log`
-    return { ...common, problem, advice }
-  }
-  if (kind === 'misnamed') {
-    const problem = `it begins with offset ${from}, which its name does not say, and records before it are lost: the broker refuses this log`
-    return { ...common, problem, advice }
-  }
-  return {
-    ...common,
-    problem: `offsets ${from} to ${to - 1} are in no file: the broker refuses this log`,
-    advice: 'put the missing file back, or accept the loss with `ratatoskr log repair --accept-loss`',
-  }
+  const what =
+    kind === 'overlap'
+      ? `offsets ${from} to ${to - 1} are in ${before.name} as well`
+      : `it begins with offset ${from}, which its name does not say: it is a copy of another`
+  return { ...common, problem: `${what}: the broker refuses this log`, advice }
 }
 
 /** Logs that no topic of the state names. */

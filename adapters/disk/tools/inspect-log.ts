@@ -3,17 +3,11 @@
  * the log would find. What `ratatoskr log verify` and `log repair` decide by. Only reads.
  */
 import { basename, dirname } from 'node:path'
-import {
-  baseOffsetOf,
-  batchHeaderBytes,
-  type Checksum,
-  type DiskFile,
-  type FileSystem,
-  recordCountOf,
-} from 'ratatoskr/ports'
-import { allocate, systemCodeOf } from '../files/file-system.ts'
+import { type Checksum, type DiskFile, type FileSystem, recordCountOf } from 'ratatoskr/ports'
+import { systemCodeOf } from '../files/file-system.ts'
 import { readIndexFile } from '../log/index-file.ts'
 import { baseOffsetOfName } from '../log/segment.ts'
+import { beginningOf } from '../log/segment-name.ts'
 import { type Gap, type SegmentScan, scanSegment } from '../log/segment-scan.ts'
 import { isDeclaredLost } from './repair-loss.ts'
 
@@ -41,6 +35,8 @@ export interface SegmentReport {
   readonly endOffset: number
   /** What the first header in the file says, true or not; undefined when there is none, or zeros. */
   readonly firstOffset: number | undefined
+  /** The same, where the second header goes on from the first. */
+  readonly chainOffset: number | undefined
   readonly batches: number
   readonly records: number
   readonly gaps: readonly ReportedGap[]
@@ -53,7 +49,7 @@ export interface SegmentReport {
 
 /** Two segments that follow one another and do not fit: then the log is refused as a whole. */
 export interface Misfit {
-  /** `misnamed`: the later one begins with offsets of others, and records before it are lost: it is a copy. */
+  /** `misnamed`: the later one begins with offsets of others, and is damaged or comes after records that are lost: a copy. */
   readonly kind: 'overlap' | 'hole' | 'misnamed'
   /** Offsets that are in both, or in none, or from what the later one begins with to its name. */
   readonly from: number
@@ -95,11 +91,11 @@ function misfitsOf(segments: readonly SegmentReport[]): Misfit[] {
   for (let i = 1; i < segments.length; i++) {
     const [before, after] = [segments[i - 1], segments[i]]
     if (before.unreadable !== undefined) continue
-    const first = after.firstOffset ?? after.baseOffset
     const lostEnd = before.gaps.some(
       (gap) => gap.offset < gap.endOffset && gap.endOffset === after.baseOffset,
     )
-    if (lostEnd && first < after.baseOffset && first >= segments[0].baseOffset) {
+    const first = lostEnd ? after.firstOffset : after.gaps.length > 0 ? after.chainOffset : undefined
+    if (first !== undefined && first < after.baseOffset && first >= segments[0].baseOffset) {
       misfits.push({ kind: 'misnamed', from: first, to: after.baseOffset, before, after })
     }
     if (before.endOffset === after.baseOffset) continue
@@ -150,7 +146,9 @@ async function inspectSegment(
       ...{ path, name, baseOffset, sizeBytes, ...counts, gaps },
       validBytes: found.end.position,
       endOffset: found.end.offset,
-      firstOffset: await firstOffsetOf(file),
+      firstOffset: await beginningOf(file, false),
+      // What its index covers the broker does not look at.
+      chainOffset: summary?.sizeBytes === sizeBytes ? undefined : await beginningOf(file, true),
       torn: found.torn,
       unreadable: undefined,
       index: indexState(hasIndex, index?.entries !== undefined, fits && knowsGaps),
@@ -176,17 +174,12 @@ async function inspectSegment(
         unreadable: code ?? 'unknown reason',
         index: 'ok',
         firstOffset: undefined,
+        chainOffset: undefined,
       },
     }
   } finally {
     await file?.close()
   }
-}
-
-async function firstOffsetOf(file: DiskFile): Promise<number | undefined> {
-  const header = allocate(batchHeaderBytes)
-  const isThere = (await file.read(header, 0)) === header.length && header.some((byte) => byte !== 0)
-  return isThere ? baseOffsetOf(header) : undefined
 }
 
 function indexState(isThere: boolean, isWhole: boolean, fits: boolean): SegmentReport['index'] {

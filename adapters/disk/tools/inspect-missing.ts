@@ -6,7 +6,7 @@ import type { OffsetRange } from 'ratatoskr/ports'
 import { type CleanLogs, readCleanFile } from '../log/clean-file.ts'
 import { type IndexSummary, readIndexFile } from '../log/index-file.ts'
 import { baseOffsetOfName } from '../log/segment.ts'
-import type { Inspection, LogReport, Misfit } from './inspect-log.ts'
+import type { Inspection, LogReport } from './inspect-log.ts'
 
 /** What the note of a clean stop says, by folder; nothing when there is none that counts. */
 export async function notedLogs(
@@ -49,26 +49,22 @@ export async function missingOf(
     return from < endOffset ? [{ from, to: endOffset }] : []
   }
   const missing: OffsetRange[] = []
-  // Only the note: an index of what retention has removed may be left by a crash.
   const [{ baseOffset: startOffset }] = segments
-  if (note !== undefined && note.from < startOffset) missing.push({ from: note.from, to: startOffset })
+  const from = Math.min(...told.map((range) => range.from))
+  if (from < startOffset) missing.push({ from, to: startOffset })
   if (last.unreadable === undefined && endOffset > last.endOffset) {
     missing.push({ from: last.endOffset, to: endOffset })
   }
   return missing
 }
 
-/** The report without holes that the note of a clean stop explains: the broker opens the log, and takes those for lost. */
-export function withoutExplainedHoles(
-  report: LogReport,
-  noted: readonly IndexSummary[] = [],
-): { readonly report: LogReport; readonly holes: readonly OffsetRange[] } {
-  const note = believed(noted, report.segments)
-  if (note === undefined) return { report, holes: [] }
-  const isExplained = ({ kind, from, to }: Misfit): boolean =>
-    kind === 'hole' && from >= note.from && to <= note.to
-  const misfits = report.misfits.filter((misfit) => !isExplained(misfit))
-  const holes = report.misfits.filter(isExplained).map(({ from, to }) => ({ from, to }))
+/** The report without the holes between segments, and those: the broker takes what was there for lost, and serves the rest. */
+export function withoutHoles(report: LogReport): {
+  readonly report: LogReport
+  readonly holes: readonly OffsetRange[]
+} {
+  const holes = report.misfits.filter(({ kind }) => kind === 'hole').map(({ from, to }) => ({ from, to }))
+  const misfits = report.misfits.filter(({ kind }) => kind !== 'hole')
   return { report: { ...report, misfits }, holes }
 }
 
