@@ -34,7 +34,7 @@ export class LeaseKeeper {
     this.#options = options
   }
 
-  /** Gives signs of life from now on. */
+  /** Gives signs of life from now on. What is watched already, since it came while joining, stays so. */
   start(memberTimeoutMs: number): void {
     // Leases that came before the answer to joining are watched already.
     this.#beat?.[Symbol.dispose]()

@@ -5,6 +5,8 @@ import type { Logger } from '../../ports/index.ts'
 import { FakeBroker, testPlatform } from '../testing/fake-broker.ts'
 import { heldHandler, joined } from '../testing/queue.ts'
 import { batchOf } from '../testing/subscribing.ts'
+import { HeldBatch } from './held-batch.ts'
+import { LeaseKeeper } from './lease-keeper.ts'
 
 const extensions = (member: { readonly settled: readonly string[] }): string[] =>
   member.settled.filter((one) => one.startsWith('extend'))
@@ -93,6 +95,43 @@ describe('a lease', () => {
     expect(extensions(member)).toEqual(['extend 0-1', 'extend 0-1'])
     expect(held.of('a').message.signal.aborted).toBe(false)
   })
+})
+
+it('keeps up what was delivered while the group was being joined', async () => {
+  const clock = new ManualClock()
+  const holder = {
+    group: 'g',
+    sourceOf: () => expect.unreachable(),
+    settle: () => {},
+    extend: async () => {},
+  }
+  const leased = {
+    partition: 0,
+    lease: 7,
+    bytes: batchOf('a'),
+    recordCount: 1,
+    firstOffset: 0,
+    lastOffset: 0,
+  }
+  const batch = new HeldBatch({ ...leased, attempt: 1, redelivered: false, leaseMs: 3_000 }, 1, 0, holder)
+  const sent: unknown[] = []
+  const keeper = new LeaseKeeper({
+    clock,
+    logger: testPlatform(clock).logger,
+    held: [batch],
+    heartbeat: () => {},
+    send: (settlements) => {
+      sent.push(...settlements)
+      return [undefined]
+    },
+    overdue: () => expect.unreachable(),
+  })
+  keeper.watch(batch)
+  keeper.start(60_000)
+  await clock.advance(2_000)
+  expect(sent).toEqual([{ partition: 0, lease: 7, from: 0, to: 1, action: 'extend', extendMs: 3_000 }])
+  keeper.stop()
+  expect(clock.pending).toBe(0)
 })
 
 describe('signs of life', () => {
