@@ -139,7 +139,7 @@ export const queueGroupCases: readonly ContractCase<TransportContext>[] = [
       const one = await queueCase(context)
       if (one === undefined) return
       await one.probe.commit('orders', 'stream', [{ partition: 0, offset: 0 }])
-      await expectCode(() => one.join({ group: 'stream' }), 'RTK_GROUP_MISMATCH')
+      await expectCode(() => one.queues.createQueue('orders', 'stream'), 'RTK_GROUP_MISMATCH')
       await one.join()
       await expectCode(
         () => one.probe.commit('orders', 'g', [{ partition: 0, offset: 0 }]),

@@ -203,8 +203,9 @@ export interface QueuePartitionDescription {
 /** The part of a `Session` that has to do with queue groups. */
 export interface QueueSession {
   /**
-   * Joins a queue group and is pushed to while there is credit.
-   * @throws RTK_TOPIC_NOT_FOUND, RTK_GROUP_MISMATCH when the group is a stream group or has members with other settings,
+   * Joins a queue group and is pushed to while there is credit. A stream group that has no members becomes a queue group, which
+   * goes on where it stands.
+   * @throws RTK_TOPIC_NOT_FOUND, RTK_GROUP_MISMATCH when the group is a stream group with members or has members with other settings,
    *   RTK_OFFSET_OUT_OF_RANGE, RTK_LIMIT_EXCEEDED, RTK_INVALID_ARGUMENT
    */
   consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription>

@@ -59,9 +59,12 @@ export class TopicState {
   assertGroupIs(kind: 'stream' | 'queue', name: string): void {
     const other = kind === 'queue' ? this.groups.has(name) : this.queues.has(name) || this.making.has(name)
     if (!other) return
+    const { text } = this.topic
     throw new RatatoskrError(
       'RTK_GROUP_MISMATCH',
-      `${name} is a ${kind === 'queue' ? 'stream' : 'queue'} group of ${this.topic.text}, not a ${kind} group; use another name`,
+      kind === 'queue'
+        ? `${name} is a stream group of ${text}, not a queue group; it becomes one when somebody joins who takes messages one by one, while it has no other members`
+        : `${name} is a queue group of ${text}, not a stream group; take its messages one by one, use another name, or delete the group first`,
     )
   }
 

@@ -144,6 +144,11 @@ export class GroupPartition {
     return this.#put(Math.min(latest.offset, end), latest.metadata, nowMs, true)
   }
 
+  /** Settles when nothing is being stored, whether that went well or not. */
+  async idle(): Promise<void> {
+    await this.#write?.catch(() => {})
+  }
+
   /** Forgets what is committed. */
   async forget(): Promise<void> {
     await this.#store.put(this.#key, undefined) // also an entry that could not be read

@@ -36,8 +36,6 @@ export interface GroupServiceHost {
 
 export class GroupService {
   readonly #host: GroupServiceHost
-  /** Joins that are under way, by group: such a group is in use though it has no members yet. */
-  readonly #joining = new Map<Group, number>()
 
   constructor(host: GroupServiceHost) {
     this.#host = host
@@ -54,7 +52,7 @@ export class GroupService {
     admit: (group: Group) => Member,
   ): Promise<Member> {
     const group = this.#groupFor(state, name)
-    this.#joining.set(group, (this.#joining.get(group) ?? 0) + 1)
+    group.joins++
     try {
       await group.open(async (indexes) => {
         const { topic } = state
@@ -64,9 +62,7 @@ export class GroupService {
       })
       return admit(group)
     } finally {
-      const left = (this.#joining.get(group) ?? 1) - 1
-      if (left > 0) this.#joining.set(group, left)
-      else this.#joining.delete(group)
+      group.joins--
       this.#dropUnused(state, group)
     }
   }
@@ -197,7 +193,7 @@ export class GroupService {
   /** @throws RTK_GROUP_NOT_FOUND, RTK_INVALID_ARGUMENT while it has members; what the state store throws */
   async delete(state: TopicState, name: string): Promise<void> {
     const group = existing(state, name)
-    if (group.memberCount > 0 || this.#joining.has(group)) {
+    if (group.isInUse) {
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
         `the group ${name} has members; close them before it is deleted`,
@@ -250,9 +246,9 @@ export class GroupService {
   /** @throws RTK_LIMIT_EXCEEDED */
   #groupFor(state: TopicState, name: string): Group {
     if (state.closeReason !== undefined) throw state.closeReason
+    state.assertGroupIs('stream', name) // also when it is about to become a queue group
     const group = state.groups.get(name)
     if (group !== undefined) return group
-    state.assertGroupIs('stream', name)
     const { groupsPerTopicMax } = this.#host.limits
     if (state.groupCount >= groupsPerTopicMax) {
       throw new RatatoskrError(
@@ -264,7 +260,7 @@ export class GroupService {
   }
 
   #dropUnused(state: TopicState, group: Group): void {
-    if (!group.isUnused || this.#joining.has(group)) return
+    if (!group.isUnused || group.joins > 0) return
     if (state.groups.get(group.name) === group) state.groups.delete(group.name)
   }
 

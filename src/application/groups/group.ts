@@ -32,6 +32,8 @@ export type FindStart = (partitions: readonly number[]) => Promise<readonly Part
 
 export class Group {
   readonly name: string
+  /** Joins that are under way: it is in use though it has no members yet. */
+  joins = 0
   readonly #host: GroupHost
   readonly #stored: ReadonlyMap<number, CommittedPosition>
   readonly #partitions: GroupPartition[] = []
@@ -54,6 +56,11 @@ export class Group {
 
   get memberCount(): number {
     return this.#members.size
+  }
+
+  /** True when it has members, or is about to. */
+  get isInUse(): boolean {
+    return this.#members.size > 0 || this.joins > 0
   }
 
   member(name: string): GroupMember | undefined {
@@ -170,6 +177,13 @@ export class Group {
       partitions,
       lag: partitions.reduce((sum, partition) => sum + partition.lag, 0),
     }
+  }
+
+  /** Where it goes on, by partition: those on which it has begun. Once nothing is being stored. */
+  async positions(): Promise<ReadonlyMap<number, number>> {
+    await Promise.all(this.#partitions.map((partition) => partition.idle()))
+    const begun = this.#partitions.filter((partition) => partition.hasPosition)
+    return new Map(begun.map(({ index, position }) => [index, position]))
   }
 
   /** Forgets what is committed. @throws what the state store throws */

@@ -183,7 +183,9 @@ describe('a group', () => {
   it('is not of the other kind', async () => {
     const bench = await QueueBench.start()
     await bench.session.commit('orders', { group: 'stream', offsets: [{ partition: 0, offset: 0 }] })
-    await expect(bench.join({ group: 'stream' })).rejects.toMatchObject({ code: 'RTK_GROUP_MISMATCH' })
+    await expect(bench.session.createQueue('orders', 'stream')).rejects.toMatchObject({
+      code: 'RTK_GROUP_MISMATCH',
+    })
     await bench.join()
     const offsets = [{ partition: 0, offset: 0 }]
     await expect(bench.session.commit('orders', { group: 'g', offsets })).rejects.toMatchObject({

@@ -30,6 +30,7 @@ import type { Admission } from '../delivery/admission.ts'
 import { grantOf } from '../delivery/outlet.ts'
 import { boundOf, partitionOf, partitionsOf, resolvePosition } from '../delivery/positions.ts'
 import type { TopicState } from '../delivery/topic-state.ts'
+import type { Group } from '../groups/group.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
 import type { Checkpoints } from './checkpoints.ts'
@@ -73,6 +74,8 @@ export class QueueService implements Queues {
   restore(state: TopicState, stored: StoredQueues): void {
     for (const [name, { record, checkpoints }] of stored) {
       state.queues.set(name, new QueueGroup(name, record, checkpoints, this.#groupHost(state, name)))
+      const stream = state.groups.get(name)
+      if (stream !== undefined) void this.#forgetStream(state, stream) // it was about to be, when the broker ended
     }
   }
 
@@ -246,8 +249,16 @@ export class QueueService implements Queues {
     { group: name, config: given, from }: Pick<ConsumeOptions, 'group' | 'config' | 'from'>,
   ): Promise<QueueGroup> {
     const known = state.queues.get(name)
-    if (known === undefined)
-      return await this.#make(state, name, parseQueueConfig(given, defaultQueueConfig), from)
+    if (known === undefined) {
+      const stream = state.groups.get(name)
+      if (stream?.isInUse === true) {
+        throw new RatatoskrError(
+          'RTK_GROUP_MISMATCH',
+          `${name} is a stream group with members, who take whole batches; when they are closed it becomes a queue group with the next one who joins`,
+        )
+      }
+      return await this.#make(state, name, parseQueueConfig(given, defaultQueueConfig), from, stream)
+    }
     const wished = parseQueueConfig(given, known.config)
     if (equalQueueConfigs(wished, known.config)) return known
     if (known.memberCount > 0) throw otherSettings(known)
@@ -260,6 +271,7 @@ export class QueueService implements Queues {
     name: string,
     config: QueueConfig,
     from: StartPosition | undefined,
+    stream?: Group,
   ): Promise<QueueGroup> {
     const key = `${state.topic.id}/${name}`
     const making = this.#making.get(key)
@@ -269,14 +281,14 @@ export class QueueService implements Queues {
       return made
     }
     const { groupsPerTopicMax } = this.#host.limits
-    state.assertGroupIs('queue', name)
-    if (state.groupCount >= groupsPerTopicMax) {
+    if (stream === undefined) state.assertGroupIs('queue', name)
+    if (stream === undefined && state.groupCount >= groupsPerTopicMax) {
       throw new RatatoskrError(
         'RTK_LIMIT_EXCEEDED',
         `${state.topic.text} has ${groupsPerTopicMax} groups, the most allowed (groupsPerTopicMax)`,
       )
     }
-    const made = this.#makeNow(state, name, config, from)
+    const made = this.#makeNow(state, name, config, from, stream)
     this.#making.set(key, made)
     state.making.add(name)
     try {
@@ -287,25 +299,52 @@ export class QueueService implements Queues {
     }
   }
 
-  /** Everything of a new group is stored before anybody joins it. */
+  /**
+   * Everything of a new group is stored before anybody joins it.
+   * @param stream the group of batches that it was: it goes on where that stands
+   */
   async #makeNow(
     state: TopicState,
     name: string,
     config: QueueConfig,
     from: StartPosition | undefined,
+    stream: Group | undefined,
   ): Promise<QueueGroup> {
     const { store, shared } = this.#host
     const { topic } = state
     const offsets = await resolvePosition(topic, from ?? 'earliest', topic.partitions)
     const record: QueueRecord = { config, paused: false, pausedPartitions: [], usedAtMs: shared.clock.now() }
-    const begins = new Map(offsets.map(({ partition, offset }) => [partition, beginAt(offset)]))
+    const stands = await stream?.positions()
+    const begins = new Map(
+      offsets.map(({ partition, offset }) => [partition, beginAt(stands?.get(partition) ?? offset)]),
+    )
     const writes = [store.putRecord(topic.id, name, record)]
     for (const [index, begin] of begins) writes.push(store.putCheckpoint(topic.id, name, index, begin))
-    await Promise.all(writes)
+    try {
+      await Promise.all(writes)
+    } catch (error) {
+      await store.remove(topic.id, name).catch(() => {}) // nobody knows what of it was stored
+      throw error
+    }
     if (state.closeReason !== undefined) throw state.closeReason
     const group = new QueueGroup(name, record, begins, this.#groupHost(state, name))
     state.queues.set(name, group)
+    if (stream !== undefined) await this.#forgetStream(state, stream)
     return group
+  }
+
+  /** It is a queue group from here on, and is one after a restart too, whatever is left of the other kind. */
+  async #forgetStream(state: TopicState, stream: Group): Promise<void> {
+    state.groups.delete(stream.name)
+    try {
+      await stream.forget()
+    } catch (error) {
+      this.#host.logger.warn('what a group had committed before it became a queue group is still stored', {
+        topic: state.topic.text,
+        group: stream.name,
+        error,
+      })
+    }
   }
 
   async #takingMember(state: TopicState, request: TakeRequest, who: Subscriber): Promise<TakingMember> {
