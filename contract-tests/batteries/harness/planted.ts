@@ -17,6 +17,8 @@ export type BatteryName =
   | 'corruption'
   | 'full-disk'
   | 'failing-device'
+  | 'model'
+  | 'simbroker'
 
 export interface PlantedBug {
   /** What is wrong, in a few words: the name on the table. */

@@ -1,0 +1,453 @@
+/**
+ * What a queue group may do with one partition, as a model: maps and loops, without an eye to speed, and nothing of the
+ * broker's own rules but what its ports promise. Whatever the broker does is told here, and refused when it may not be.
+ */
+import type { LeasedBatch, QueueConfig, Settlement, SettlementAction } from 'ratatoskr/ports'
+import { MessageModel, type Status } from './message.ts'
+import { recordsOf, type StoredRecord } from './stored-log.ts'
+
+interface LeaseModel {
+  readonly member: number
+  readonly from: number
+  readonly to: number
+  readonly lost: Set<number>
+  /** It was given out before the group was moved: whether what it settled is remembered is left open. */
+  old: boolean
+}
+
+/** What a settlement must be answered with. */
+export interface ExpectedResult {
+  readonly settled: number
+  readonly lost: number
+  /** Messages that it has settled before, which may be forgotten: then they are lost. */
+  readonly unsure: number
+}
+
+/** How many messages are what; from, to where a crash left doubts. */
+export interface Counts {
+  readonly lag: readonly [number, number]
+  readonly inFlight: number
+  readonly delayed: readonly [number, number]
+}
+
+export class PartitionModel {
+  readonly index: number
+  readonly messages: MessageModel[] = []
+  readonly #config: QueueConfig
+  readonly #ordered: boolean
+  readonly #leases = new Map<number, LeaseModel>()
+  /** Losses that live members have yet to be told of, with their reasons. */
+  readonly #untold = new Map<string, string>()
+  #lastLease = 0
+  /** Goes up with each restart and seek. */
+  #generation = 0
+  /** Where the group began the last time. */
+  #start = 0
+  #cameBack: MessageModel[] = []
+  /** Letters that are stored together free their keys one after the other. */
+  #lastBurialMs = -1
+
+  constructor(index: number, config: QueueConfig) {
+    this.index = index
+    this.#config = config
+    this.#ordered = config.sharing !== 'shared'
+  }
+
+  /** These stand in the log now. */
+  stored(records: readonly StoredRecord[]): void {
+    for (const { offset, name, key, expiresAtMs } of records) {
+      if (offset !== this.messages.length)
+        throw broken(`${this.#at(offset)} was stored after ${this.messages.length}`)
+      const message = new MessageModel(offset, name, key, expiresAtMs)
+      message.vanishes = this.#config.deadLetterTopic === 'none'
+      this.messages.push(message)
+    }
+  }
+
+  /** The log is there again: what nobody was promised may be gone from its end, or be there. */
+  reopened(records: readonly StoredRecord[]): void {
+    for (const { offset, name } of records.slice(0, this.messages.length)) {
+      if (this.messages[offset]?.name !== name) throw broken(`${this.#at(offset)} is ${name} after a restart`)
+    }
+    if (records.length < this.messages.length) throw broken(`the log of partition ${this.index} lost its end`)
+    this.stored(records.slice(this.messages.length))
+  }
+
+  /** Lets what is due by now happen: leases end, delays are over. */
+  tick(nowMs: number): void {
+    for (;;) {
+      const due = Math.min(
+        ...this.#all('leased').map(({ deadlineMs }) => deadlineMs),
+        ...this.#all('delayed').map(({ dueMs }) => dueMs),
+      )
+      if (due > nowMs) return
+      for (const message of this.#all('leased')) {
+        if (message.deadlineMs > due) continue
+        this.#lost(message, 'timeout')
+        this.#fail(message, 'retries', due)
+      }
+      this.#takeBack(due)
+      for (const message of this.#all('delayed')) if (message.dueMs <= due) message.become('waiting', due)
+    }
+  }
+
+  /** A delivery. @throws Error with the promise that it breaks */
+  deliver(member: number, batch: LeasedBatch, autoAck: boolean, nowMs: number): void {
+    this.tick(nowMs)
+    const { lease, attempt, firstOffset, lastOffset, recordCount } = batch
+    const records = recordsOf(batch.bytes)
+    if (records.length !== recordCount) throw broken(`${records.length} records came as ${recordCount}`)
+    if (records[0]?.offset !== firstOffset || records.at(-1)?.offset !== lastOffset) {
+      throw broken(
+        `records ${records[0]?.offset} to ${records.at(-1)?.offset} came as ${firstOffset} to ${lastOffset}`,
+      )
+    }
+    if (autoAck ? lease !== 0 : lease <= this.#lastLease) {
+      throw broken(`lease ${lease} came after lease ${this.#lastLease}`)
+    }
+    for (const record of records) this.#assertMayCome(record, member, batch, nowMs)
+    if (!autoAck) {
+      this.#lastLease = lease
+      this.#leases.set(lease, { member, from: firstOffset, to: lastOffset + 1, lost: new Set(), old: false })
+    }
+    for (const { offset } of records) {
+      const message = this.messages[offset]
+      message.attempts = attempt
+      message.seen = true
+      message.seenInGeneration = this.#generation
+      if (autoAck) {
+        message.become('settled', nowMs)
+        continue
+      }
+      message.lease = lease
+      message.member = member
+      message.deadlineMs = nowMs + batch.leaseMs
+      message.become('leased', nowMs)
+    }
+  }
+
+  /** Carries a settlement out. */
+  settle(settlement: Settlement, nowMs: number): ExpectedResult {
+    this.tick(nowMs)
+    const { action, lease, from, to } = settlement
+    const known = this.#leases.get(lease)
+    let settled = 0
+    let lost = 0
+    let unsure = 0
+    for (let offset = from; offset < to; offset++) {
+      const message = this.messages[offset]
+      if (known === undefined || offset < known.from || offset >= known.to) lost++
+      else if (message.status === 'leased' && message.lease === lease) {
+        settled++
+        this.#end(message, action, settlement, nowMs)
+      } else if (known.lost.has(offset)) lost++
+      else if (known.old) unsure++
+    }
+    this.#takeBack(nowMs)
+    // From 0 on it is about the messages of the lease only.
+    if (from === 0 && known !== undefined) {
+      lost = unsure = 0
+      for (let offset = known.from; offset < Math.min(to, known.to); offset++)
+        if (known.lost.has(offset)) lost++
+      if (known.old) unsure = to
+    }
+    return { settled, lost, unsure }
+  }
+
+  holds(lease: number, offset: number): boolean {
+    const message = this.messages[offset]
+    return message?.status === 'leased' && message.lease === lease
+  }
+
+  /** A member is gone. */
+  leave(member: number, nowMs: number): void {
+    this.tick(nowMs)
+    for (const message of this.#all('leased')) {
+      if (message.member !== member) continue
+      this.#leases.get(message.lease)?.lost.add(message.offset)
+      this.#fail(message, 'retries', nowMs)
+    }
+    this.#takeBack(nowMs)
+    for (const key of this.#untold.keys()) if (key.startsWith(`${member} `)) this.#untold.delete(key)
+  }
+
+  /** The group goes on elsewhere. */
+  seek(offset: number, nowMs: number): void {
+    this.tick(nowMs)
+    for (const message of this.#all('leased')) this.#lost(message, 'seek')
+    this.#begin()
+    this.#start = offset
+    for (const message of this.messages) message.begin(message.offset < offset ? 'settled' : 'waiting', nowMs)
+  }
+
+  mark(): void {
+    for (const message of this.messages) message.mark()
+  }
+
+  /** Everything up to the last mark is stored. */
+  flushed(): void {
+    for (const message of this.messages) message.flushed()
+  }
+
+  /** The broker is gone, and comes back with what was stored at some moment from `sinceMs` on. */
+  restart(sinceMs: number, nowMs: number): void {
+    for (const message of this.messages) {
+      if (message.status === 'leased') this.#leases.get(message.lease)?.lost.add(message.offset)
+      message.restored(sinceMs, nowMs)
+    }
+    this.#untold.clear()
+    this.#begin()
+  }
+
+  /** A dead letter was stored. @throws Error when it may not be there, or does not say what is true */
+  buried(letter: StoredRecord, stopping: boolean, nowMs: number): void {
+    this.tick(nowMs)
+    const said = (name: string): string => letter.headers.get(`rtk-dead-letter-${name}`) ?? ''
+    const offset = Number(said('offset'))
+    const message = this.messages[offset]
+    const at = `the dead letter of ${this.#at(offset)}`
+    if (message?.name !== letter.name || message.key !== letter.key) throw broken(`${at} is not that message`)
+    const expired = this.#config.deadLetterExpired && message.hasExpired(nowMs)
+    if (!message.mayBe('failing') && message.buriedAgainMax === 0 && !expired) {
+      throw broken(`${at} came while it was ${message.status} after ${message.attempts} attempts`)
+    }
+    if (++message.buried > 1 + message.buriedAgainMax) throw broken(`${at} came ${message.buried} times`)
+    if (message.status !== 'failing') {
+      this.#lastBurialMs = nowMs
+      if (message.mayBe('failing') || expired) this.#settleNow(message, nowMs)
+      return
+    }
+    if (message.failure !== '' && said('reason') !== message.failure) {
+      throw broken(`${at} gives the reason ${said('reason')}, and it was ${message.failure}`)
+    }
+    if (Number(said('attempts')) !== message.attempts) {
+      throw broken(`${at} speaks of ${said('attempts')} attempts, and there were ${message.attempts}`)
+    }
+    this.#lastBurialMs = nowMs
+    if (!stopping) this.#settleNow(message, nowMs) // otherwise its source may not come to know of it
+  }
+
+  /** A member was told of a loss. */
+  toldLost(member: number, lease: number, offset: number, reason: string): void {
+    const key = `${member} ${lease} ${offset}`
+    if (this.#untold.get(key) !== reason) {
+      throw broken(
+        `${this.#at(offset)} was lost by ${reason}, and the model knows ${this.#untold.get(key) ?? 'nothing'}`,
+      )
+    }
+    this.#untold.delete(key)
+  }
+
+  /** Losses that were to be told, and were not. */
+  get untold(): readonly string[] {
+    return [...this.#untold].map(([key, reason]) => `${key} ${reason}`)
+  }
+
+  counts(nowMs: number): Counts {
+    this.tick(nowMs)
+    const count = (is: (message: MessageModel) => boolean): number => this.messages.filter(is).length
+    return {
+      lag: [count((one) => !one.mayBeSettled(nowMs)), count(({ status }) => status !== 'settled')],
+      inFlight: count(({ status }) => status === 'leased'),
+      delayed: [
+        count((one) => one.status === 'delayed' && !one.untouched && !one.hasExpired(nowMs)),
+        count((one) => one.mayBe('delayed')),
+      ],
+    }
+  }
+
+  /** A message that this member must have been given by now if it may have any; undefined when there is none. */
+  owedTo(member: number, nowMs: number): MessageModel | undefined {
+    this.tick(nowMs)
+    return this.messages.find(
+      (message) =>
+        message.status === 'waiting' && message.expiresAtMs > nowMs && !this.#isBlocked(message, member, 0),
+    )
+  }
+
+  /** True when somebody else holds messages here. */
+  heldByOthers(member: number): boolean {
+    return this.#all('leased').some((message) => message.member !== member)
+  }
+
+  /** What is not settled, for the end of a run; doubts are settled when they may be. */
+  unfinished(nowMs: number): readonly MessageModel[] {
+    this.tick(nowMs)
+    return this.messages.filter((message) => !message.mayBeSettled(nowMs))
+  }
+
+  #assertMayCome(record: StoredRecord, member: number, batch: LeasedBatch, nowMs: number): void {
+    const { offset, name } = record
+    const { attempt, redelivered } = batch
+    const message = this.messages[offset]
+    const at = this.#at(offset)
+    if (message === undefined) throw broken(`${at} came, and was never stored`)
+    if (message.name !== name) throw broken(`${at} came as ${name} and is ${message.name}`)
+    if (offset < this.#start) throw broken(`${at} came, and the group began at ${this.#start}`)
+    if (!message.mayBeReady(nowMs)) {
+      const due = message.status === 'delayed' ? ` until ${message.dueMs}, now is ${nowMs}` : ''
+      throw broken(`${at} came while it was ${message.status}${due}, held by ${message.member}`)
+    }
+    if (message.expiresAtMs <= nowMs) throw broken(`${at} came after it had expired`)
+    if (!message.nextAttempts().includes(attempt)) {
+      throw broken(`${at} came as attempt ${attempt} instead of ${message.nextAttempts().join(' or ')}`)
+    }
+    if (message.seen && !redelivered) throw broken(`${at} came again and was not flagged`)
+    if (redelivered && !message.seen && this.#generation === 0) {
+      throw broken(`${at} was flagged as redelivered, and came for the first time`)
+    }
+    if (!this.#ordered) return
+    const before = this.#blocker(message, member, batch.firstOffset, nowMs)
+    if (before !== undefined) {
+      throw broken(`${at} came before ${before.offset} of the same key, which is ${before.status}`)
+    }
+    this.#assertNothingOvertook(message)
+    if (message.seenInGeneration === this.#generation || this.#lastBurialMs === nowMs) return
+    this.#assertNothingPassedOver(message, member, batch, nowMs)
+  }
+
+  /** In order: whoever was not delivered in this generation, comes later and could come now, must wait for this one. */
+  #assertNothingPassedOver(message: MessageModel, member: number, batch: LeasedBatch, nowMs: number): void {
+    const passed = this.messages.find(
+      (one) =>
+        one.offset < batch.firstOffset &&
+        one.status === 'waiting' &&
+        one.expiresAtMs > nowMs &&
+        one.seenInGeneration !== this.#generation &&
+        !this.#isBlocked(one, member, 0),
+    )
+    if (passed === undefined) return
+    throw broken(`${this.#at(message.offset)} came first, and ${passed.offset} before it was free to come`)
+  }
+
+  /** What was in doubt and comes after all must not have been overtaken since the broker began. */
+  #assertNothingOvertook(message: MessageModel): void {
+    if (message.key === '') return
+    const later = this.messages.find(
+      (one) =>
+        one.offset > message.offset &&
+        one.key === message.key &&
+        one.seenInGeneration === this.#generation &&
+        (message.status === 'doubt' || one.status === 'leased'),
+    )
+    if (later === undefined) return
+    throw broken(`${this.#at(message.offset)} came after ${later.offset} of the same key`)
+  }
+
+  /** An earlier message of the key that this member does not hold, and that is not delivered to it just now. */
+  #blocker(message: MessageModel, member: number, runFrom: number, nowMs: number): MessageModel | undefined {
+    if (message.key === '') return undefined
+    return this.messages.find(
+      (one) =>
+        one.offset < message.offset &&
+        one.key === message.key &&
+        !one.mayBeSettled(nowMs) &&
+        !(one.status === 'leased' && one.member === member) &&
+        !(one.offset >= runFrom && one.mayBe('waiting')),
+    )
+  }
+
+  /** Whether its key may hold the message back from a member; of what is in doubt, it may. */
+  #isBlocked(message: MessageModel, member: number, runFrom: number): boolean {
+    if (!this.#ordered || message.key === '') return false
+    return this.messages.some(
+      (one) =>
+        one.offset < message.offset &&
+        one.offset >= runFrom &&
+        one.key === message.key &&
+        one.status !== 'settled' &&
+        !(one.status === 'leased' && one.member === member),
+    )
+  }
+
+  #end(message: MessageModel, action: SettlementAction, settlement: Settlement, nowMs: number): void {
+    switch (action) {
+      case 'ack':
+        this.#settleNow(message, nowMs)
+        return
+      case 'extend':
+        message.deadlineMs = nowMs + (settlement.extendMs ?? this.#config.ackTimeoutMs)
+        return
+      case 'terminate':
+        this.#giveUp(message, 'terminated', nowMs)
+        return
+      case 'release':
+        message.attempts--
+        this.#wait(message, nowMs)
+        return
+      case 'nack':
+        this.#fail(message, 'retries', nowMs, settlement.delayMs ?? this.#delayMs(message.attempts))
+    }
+  }
+
+  #delayMs(attempt: number): number {
+    const { retry } = this.#config
+    if (retry.kind === 'fixed') return retry.delayMs
+    if (retry.kind === 'list') return retry.delaysMs[Math.min(attempt, retry.delaysMs.length) - 1]
+    throw new TypeError(`the model knows no retries of kind ${retry.kind}`)
+  }
+
+  /** An attempt failed: the message comes again, or is given up. */
+  #fail(message: MessageModel, failure: string, nowMs: number, delayMs = 0): void {
+    const { retriesMax } = this.#config
+    if (retriesMax !== -1 && message.attempts > retriesMax) this.#giveUp(message, failure, nowMs)
+    else if (delayMs > 0) {
+      message.dueMs = nowMs + delayMs
+      message.become('delayed', nowMs)
+      this.#cameBack.push(message)
+    } else this.#wait(message, nowMs)
+  }
+
+  #giveUp(message: MessageModel, failure: string, nowMs: number): void {
+    message.failure = failure
+    message.become('failing', nowMs)
+    this.#cameBack.push(message)
+  }
+
+  #wait(message: MessageModel, nowMs: number): void {
+    message.become('waiting', nowMs)
+    this.#cameBack.push(message)
+  }
+
+  #settleNow(message: MessageModel, nowMs: number): void {
+    message.become('settled', nowMs)
+  }
+
+  /** Later messages of the keys that came back are taken from their holder; the attempt does not count. */
+  #takeBack(nowMs: number): void {
+    const cameBack = this.#cameBack
+    this.#cameBack = []
+    if (!this.#ordered) return
+    for (const { offset, key } of cameBack) {
+      if (key === '') continue
+      for (const later of this.messages) {
+        if (later.offset <= offset || later.key !== key || later.status !== 'leased') continue
+        this.#lost(later, 'order')
+        later.attempts--
+        later.become('waiting', nowMs)
+      }
+    }
+  }
+
+  #lost(message: MessageModel, reason: string): void {
+    this.#leases.get(message.lease)?.lost.add(message.offset)
+    this.#untold.set(`${message.member} ${message.lease} ${message.offset}`, reason)
+  }
+
+  #begin(): void {
+    this.#generation++
+    this.#start = 0
+    for (const lease of this.#leases.values()) lease.old = true
+  }
+
+  #all(status: Status): readonly MessageModel[] {
+    return this.messages.filter((message) => message.status === status)
+  }
+
+  #at(offset: number): string {
+    const message = this.messages[offset]
+    return `message ${this.index}/${offset}${message === undefined || message.key === '' ? '' : ` of key ${message.key}`}`
+  }
+}
+
+export const broken = (promise: string): Error => new Error(promise)
