@@ -64,7 +64,11 @@ export class Checkpoints {
   /** Stores everything that has changed. @throws what the state store throws */
   async flush(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing.catch(() => {})
-    await this.#write(Number.POSITIVE_INFINITY)
+    try {
+      await this.#write(Number.POSITIVE_INFINITY)
+    } finally {
+      this.#armNext() // what failed is due again
+    }
   }
 
   /** Stores all of these for the last time; nothing is leased after it. @throws what the state store throws */
