@@ -31,6 +31,9 @@ export interface QueueRate {
   readonly wrong: number
 }
 
+/** Over a transport as many bytes as messages may be in flight: the smaller bound sets the pace. */
+const remoteBytes = 12 * 1024 * 1024
+let prefetchBytes: number | undefined
 /** Of so many messages, one has its acknowledgement timed. */
 const acksPerSample = 64
 let client: Client
@@ -39,6 +42,7 @@ let topic: string
 serveRole({
   start: async (setup: QueueSetup): Promise<void> => {
     topic = setup.topic
+    prefetchBytes = setup.url === undefined ? undefined : remoteBytes
     client = setup.url === undefined ? await embedded() : await connect(setup.url)
   },
   fill: async ({ messages, payloadBytes, batchBytes }: QueueFill): Promise<void> => {
@@ -79,7 +83,7 @@ async function drain({ group, messages }: QueueDrain): Promise<QueueRate> {
       else void message.ack()
       if (received === messages) all.resolve()
     },
-    { group, sharing: 'shared', ack: 'manual', maxInFlight: 10_000 },
+    { group, sharing: 'shared', ack: 'manual', maxInFlight: 10_000, prefetchBytes },
   )
   await all.promise
   await subscription.flush()

@@ -26,11 +26,6 @@ export class AckTracker {
     this.#handedUpTo = nextOffset
   }
 
-  /** Steps over offsets that hold no message. */
-  skip(nextOffset: number): void {
-    this.#handedUpTo = nextOffset
-  }
-
   /** @returns true when the watermark rose */
   ack(offset: number): boolean {
     if (this.#outstanding[this.#head] !== offset) {

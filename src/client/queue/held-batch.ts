@@ -184,10 +184,6 @@ export class HeldBatch implements MessageOrigin {
     return this.#offsets[place]
   }
 
-  get lastOffset(): number {
-    return this.#batch.lastOffset
-  }
-
   signalOf({ place }: ClientMessage): AbortSignal {
     this.#signals ??= new Map()
     let controller = this.#signals.get(place)
