@@ -22,6 +22,8 @@ export interface LogId {
 export interface OpenLogOptions {
   /** Bytes after which the log starts a new segment. A batch is never split: a segment may hold one larger batch. */
   readonly segmentBytes: number
+  /** True for a log that was opened before, in this run or an earlier one: a store that finds nothing of it tells so. */
+  readonly known?: boolean | undefined
 }
 
 /** What a store can do, frozen. A false flag means that the method rejects with RTK_NOT_SUPPORTED, which the contract tests. */
@@ -91,6 +93,8 @@ export interface PartitionLog {
   readonly damaged: readonly OffsetRange[]
   /** What of `damaged` the owner of the data has accepted as lost: nobody's trouble any more. */
   readonly acceptedLosses: readonly OffsetRange[]
+  /** True when nothing was found of a log that was `known`: what it held is lost, and nobody can tell what that was. */
+  readonly wasMissing?: boolean
   /**
    * Appends whole batches whose first record has `baseOffset`. Settles when everything up to and including them has
    * reached at least `durability`; calls settle in order. The store copies what it needs before it returns: the caller

@@ -182,13 +182,19 @@ export class DiskLogStore implements LogStore {
     const directory = `${this.#logs}/${key}`
     const parents = [directory.slice(0, directory.lastIndexOf('/')), this.#logs]
     const doubtfulFrom = this.#doubtful.get(key)
+    const wasMissing = options.known === true && (await this.#isMissing(key))
     const segments = await this.#segmentsOf(key, directory, parents)
+    // Whoever takes it for known from now on must find it, after a power cut as well.
+    if (segments.length === 0 && options.known !== true) {
+      for (const path of parents) await this.#context.fileSystem.syncDirectory(path)
+    }
     const log = new DiskLog(this.#context, {
       key,
       directory,
       segmentBytes: options.segmentBytes,
       segments,
       newDirectories: parents,
+      wasMissing,
       onClose: (doubtfulFrom, segments) => {
         this.#open.delete(key)
         if (doubtfulFrom !== undefined) this.#doubtful.set(key, doubtfulFrom)
@@ -198,6 +204,18 @@ export class DiskLogStore implements LogStore {
     if (doubtfulFrom !== undefined && doubtfulFrom < log.endOffset) await log.truncateAfter(doubtfulFrom)
     this.#doubtful.delete(key)
     return log
+  }
+
+  /** True, and told, when the directory of a log that was there is not. What a clean stop has noted is known better. */
+  async #isMissing(key: string): Promise<boolean> {
+    if (this.#clean.has(key)) return false
+    const [topicId, partition] = key.split('/')
+    if ((await this.#context.fileSystem.list(`${this.#logs}/${topicId}`)).includes(partition)) return false
+    this.#context.logger.error(
+      'the directory of a log is missing: what it held is lost, and the log begins anew; stop the broker and put the directory back if it was moved',
+      { log: key },
+    )
+    return true
   }
 
   /** The segments of a log: as they were noted when it was closed well, or as its files are found. */

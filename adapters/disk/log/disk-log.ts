@@ -36,6 +36,7 @@ export interface DiskLogOptions {
   /** Recovered segments, in order. */
   readonly segments: readonly Segment[]
   readonly newDirectories: readonly string[]
+  readonly wasMissing: boolean
   /**
    * Told once, when the log is closed.
    * @param doubtfulFrom the offset above which the files cannot be trusted, when the log had failed
@@ -105,6 +106,10 @@ export class DiskLog implements PartitionLog {
 
   get acceptedLosses(): readonly OffsetRange[] {
     return this.#segments.acceptedLosses
+  }
+
+  get wasMissing(): boolean {
+    return this.#options.wasMissing
   }
 
   append(batch: BatchBytes, baseOffset: number, recordCount: number, durability: Durability): Promise<void> {

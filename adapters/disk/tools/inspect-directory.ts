@@ -100,14 +100,35 @@ async function* check(
       yield relativeTo(finding, below)
   // A broker that runs has taken the note.
   const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
+  const found = new Set<string>()
   for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
+    found.add(below(folder))
     const settled = await settledLog(inspection, folder, holder !== undefined)
     const { report, holes } = withoutHoles(settled)
     const missing = [...holes, ...(await missingOf(inspection, report, noted.get(folder)))]
     for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
     yield* orphanFindings(report, state, below(folder))
   }
+  // A broker that runs may have made or deleted topics since the state was read.
+  if (holder === undefined) yield* lostLogFindings(state?.partitionsOf ?? new Map(), found)
   yield* leftFindings(fileSystem, directory)
+}
+
+/** Logs of which nothing is left: a topic is only on record when the directories of its logs are on the disk. */
+function* lostLogFindings(
+  partitionsOf: ReadonlyMap<string, number>,
+  found: ReadonlySet<string>,
+): Generator<Finding> {
+  for (const [topicId, partitions] of partitionsOf) {
+    for (let partition = 0; partition < partitions; partition++) {
+      const file = `logs/${topicId}/${partition}`
+      if (found.has(file)) continue
+      const problem = 'the directory of this log is missing, though its topic is there: what it held is lost'
+      const advice =
+        'put it back, from where it was moved to or from a backup, before a broker is started: it begins the log anew'
+      yield { severity: 'error', file, state: 'missing', problem, advice }
+    }
+  }
 }
 
 const relativeTo = (finding: Finding, below: (path: string) => string): Finding => ({

@@ -20,6 +20,8 @@ export interface InspectedState {
   readonly hasLogs: boolean
   /** Ids that the topics of the state name. */
   readonly topicIds: ReadonlySet<string>
+  /** How many partitions each has, of those that are not being deleted, by id. */
+  readonly partitionsOf: ReadonlyMap<string, number>
 }
 
 /** What the state is worth; undefined when it has no file, and there are no logs that it would name. */
@@ -42,11 +44,26 @@ export async function inspectState(
     for (const one of merged ? [merged, ...hollow] : hollow)
       for (const { sizeBytes } of one.copies) onBytes(sizeBytes)
     const topicIds = new Set<string>()
+    const partitionsOf = new Map<string, number>()
     for (const { value } of table.list('topics/')) {
+      const [id, partitions] = partitionsIn(utf8Text(value))
+      if (id !== undefined && partitions !== undefined) partitionsOf.set(id, partitions)
       for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
         topicIds.add(id)
     }
-    return { merged, hollow, hasLogs: logs, topicIds }
+    return { merged, hollow, hasLogs: logs, topicIds, partitionsOf }
+  }
+}
+
+/** Id and number of partitions of a stored topic; nothing of one that is being deleted, or that is written otherwise. */
+function partitionsIn(text: string): readonly [id?: string, partitions?: number] {
+  try {
+    const { id, deleting, config } = JSON.parse(text) as Record<string, unknown>
+    const partitions = (config as { readonly partitions?: unknown } | undefined)?.partitions
+    if (deleting !== false || typeof id !== 'string' || !Number.isSafeInteger(partitions)) return []
+    return [id, partitions as number]
+  } catch {
+    return []
   }
 }
 

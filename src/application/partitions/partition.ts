@@ -64,6 +64,8 @@ export class Partition implements ReadablePartition {
   /** Why the store does not open the log, when only a repair helps. */
   #damage: RatatoskrError | undefined
   #accumulator: Accumulator | undefined
+  /** It was open before: there must be something of it. */
+  #known = false
   readonly #queue: AppendQueue
   readonly #producers: PartitionProducers
 
@@ -111,9 +113,11 @@ export class Partition implements ReadablePartition {
   /** Health of a partition that serves though records of it are lost; the supervisor reports one that does not serve. */
   get trouble(): readonly ComponentHealth[] {
     if (this.#log === undefined) return []
+    const lost = [{ ...this.#supervisor.health, status: 'degraded', lastError: 'RTK_STORE_CORRUPT' } as const]
+    if (this.#log.wasMissing === true) return lost
     // What was accepted is a part of what is damaged, so that counting tells whether anything else is.
     if (offsetsIn(this.damaged) === offsetsIn(this.#log.acceptedLosses)) return []
-    return [{ ...this.#supervisor.health, status: 'degraded', lastError: 'RTK_STORE_CORRUPT' }]
+    return lost
   }
 
   describe(): PartitionDescription {
@@ -133,8 +137,12 @@ export class Partition implements ReadablePartition {
     this.#online(await this.#openLog())
   }
 
-  /** Opens the log, and leaves a failure to the supervisor: a damaged partition must not keep the broker from starting. */
+  /**
+   * Opens a log that was there before, and leaves a failure to the supervisor: a damaged partition must not keep the broker
+   * from starting.
+   */
   async openSupervised(): Promise<void> {
+    this.#known = true
     try {
       await this.open()
     } catch (error) {
@@ -471,7 +479,10 @@ export class Partition implements ReadablePartition {
 
   async #openStored(): Promise<PartitionLog> {
     try {
-      const log = await this.#context.store.openLog(this.#id, this.#owner.logOptions)
+      const log = await this.#context.store.openLog(this.#id, {
+        ...this.#owner.logOptions,
+        known: this.#known,
+      })
       this.#damage = undefined
       return log
     } catch (error) {
@@ -490,6 +501,7 @@ export class Partition implements ReadablePartition {
 
   #online(log: PartitionLog): void {
     this.#log = log
+    this.#known = true
     this.#offsets = log
     this.#setState('online')
   }
