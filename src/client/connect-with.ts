@@ -29,6 +29,8 @@ export interface ConnectOptions extends ClientOptions, ClientCallOptions {
   readonly connectTimeoutMs?: number | undefined
   /** Largest frame to accept from the broker, in bytes. */
   readonly frameBytesMax?: number | undefined
+  /** Opens links in a way of its own, whatever the scheme of the URL: over another protocol, or a simulated network. */
+  readonly openLink?: OpenLink | undefined
   /** Clock, randomness, checksums, codecs and log of the client; those of the platform otherwise. */
   readonly platform?: Platform | undefined
 }
@@ -45,7 +47,8 @@ export async function connectWith(
   const addresses = (typeof urls === 'string' ? [urls] : urls).map(parseUrl)
   if (addresses.length === 0)
     throw new RatatoskrError('RTK_INVALID_ARGUMENT', 'connect needs at least one URL')
-  const openers = await Promise.all(addresses.map(linkOf))
+  const { openLink } = options
+  const openers = await Promise.all(addresses.map((url) => openLink ?? linkOf(url)))
   const first = Math.floor(platform.random.next() * addresses.length)
   const { credentials = { kind: 'none' }, frameBytesMax = 64 * MIB } = options
   return clientOver(
