@@ -22,6 +22,27 @@ export const encodingSchema = {
   description: 'of payloads',
 } as const
 
+/** Settings of queue groups as they are answered. In a request each may be left out, and the broker says what is wrong with one. */
+export const queueConfigSchema = {
+  type: 'object',
+  additionalProperties: true,
+  properties: {
+    sharing: { description: 'partitioned, shared or keyShared' },
+    ackTimeoutMs: { description: 'how long a member may take to settle a message' },
+    retriesMax: { description: 'how often a message comes again before it has failed; -1: without end' },
+    retry: {
+      description:
+        '{"kind":"fixed","delayMs"}, {"kind":"linear","delayMs","maxMs"}, {"kind":"exponential","delayMs","maxMs","jitter"} or {"kind":"list","delaysMs"}',
+    },
+    deadLetterTopic: { description: 'empty: <topic>.dlq; none: nowhere' },
+    deadLetterRetentionMs: { description: '-1: for ever' },
+    deadLetterExpired: { description: 'whether expired messages become dead letters' },
+    inFlightMax: { description: 'messages that may be leased at once' },
+    checkpointIntervalMs: { description: 'how often what was settled is stored at most' },
+    groupExpiryMs: { description: 'a group without members is forgotten after so long; -1: never' },
+  },
+} as const
+
 export const topicConfigSchema = object({
   partitions: integer,
   retentionMs: integer,
@@ -32,6 +53,7 @@ export const topicConfigSchema = object({
   durability: durabilitySchema,
   messageBytesMax: integer,
   dedupWindowMs: integer,
+  queue: queueConfigSchema,
 })
 
 const partitionSchema = object({

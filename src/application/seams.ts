@@ -68,6 +68,8 @@ export interface LiveTopic {
   readonly partitions: readonly ReadablePartition[]
   /** Calls `run` each time partitions were added. */
   onPartitionsAdded(run: () => void): Disposable
+  /** Calls `run` each time the configuration was changed. */
+  onConfigChanged(run: () => void): Disposable
 }
 
 /** Who subscribes, for limits, hooks and logs. */

@@ -59,6 +59,7 @@ export function topicSettings<T extends TopicChanges>(config: T): T {
         `${quoteForMessage(field)} is no field of a topic configuration; ${suggestion(field, topicConfigFields)}`,
       )
     }
+    if (name === 'queue') continue // checked like the settings of a group
     const isWord = name === 'durability' || name === 'retention'
     if (value !== undefined && (isWord ? typeof value !== 'string' : !Number.isSafeInteger(value))) {
       throw new RatatoskrError(

@@ -3,6 +3,13 @@ import { type Durability, durabilityLevels } from './durability.ts'
 import { RatatoskrError } from './errors.ts'
 import type { Limits } from './limits.ts'
 import { quoteForMessage } from './names.ts'
+import type { QueueConfig } from './queue/queue-config.ts'
+import {
+  defaultQueueConfig,
+  equalQueueConfigs,
+  parseQueueConfig,
+  parseQueueSettings,
+} from './queue/queue-config-rules.ts'
 import { suggestion } from './suggest.ts'
 import { retentionPolicies, type TopicChanges, type TopicConfig } from './topic.ts'
 
@@ -36,8 +43,8 @@ interface Range {
   readonly unbounded: boolean
 }
 
-/** The fields that are numbers; the others are words. */
-type NumberField = Exclude<keyof TopicConfig, keyof typeof words>
+/** The fields that are numbers; the others are words, and the settings of queue groups. */
+type NumberField = Exclude<keyof TopicConfig, keyof typeof words | 'queue'>
 
 /** What the fields that are words may be. */
 const words = { durability: durabilityLevels, retention: retentionPolicies } as const
@@ -63,19 +70,21 @@ export const topicConfigFields: readonly (keyof TopicConfig)[] = [
   'durability',
   'messageBytesMax',
   'dedupWindowMs',
+  'queue',
 ]
 
 /**
  * Completes and checks the configuration of a new topic. Fields that are missing or undefined take their default.
  * @throws RTK_INVALID_ARGUMENT
  */
-export const parseTopicConfig = (
-  given: unknown,
-  defaults: TopicConfig,
-  limits: TopicLimits,
-): TopicConfig => ({
-  ...defaults,
-  ...checkedFields(given, limits),
+export const parseTopicConfig = (given: unknown, defaults: TopicConfig, limits: TopicLimits): TopicConfig =>
+  withChanges(defaults, checkedFields(given, limits))
+
+/** A configuration with these fields changed; of the settings of queue groups, those that are given. */
+export const withChanges = (config: TopicConfig, changes: TopicChanges): TopicConfig => ({
+  ...config,
+  ...changes,
+  ...(changes.queue !== undefined && { queue: { ...config.queue, ...changes.queue } }),
 })
 
 /**
@@ -94,7 +103,15 @@ export function parseTopicChanges(given: unknown, current: TopicConfig, limits: 
 
 /** True when two configurations say the same. */
 export const equalTopicConfigs = (one: TopicConfig, other: TopicConfig): boolean =>
-  topicConfigFields.every((name) => one[name] === other[name])
+  topicConfigFields.every((name) =>
+    name === 'queue'
+      ? equalQueueConfigs(queueDefaultsOf(one), queueDefaultsOf(other))
+      : one[name] === other[name],
+  )
+
+/** What a queue group of the topic is when nobody says anything. */
+export const queueDefaultsOf = ({ queue }: TopicConfig): QueueConfig =>
+  queue === undefined ? defaultQueueConfig : parseQueueConfig(queue, defaultQueueConfig)
 
 function checkedFields(given: unknown, limits: TopicLimits): Partial<TopicConfig> {
   if (given === undefined) return {}
@@ -111,6 +128,10 @@ function checkedFields(given: unknown, limits: TopicLimits): Partial<TopicConfig
       )
     }
     if (value === undefined) continue
+    if (name === 'queue') {
+      checked.queue = parseQueueSettings(value)
+      continue
+    }
     if (name === 'durability' || name === 'retention') assertWord(name, value)
     else assertInRange(name, value, bounds[name])
     checked[name] = value

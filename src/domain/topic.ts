@@ -1,5 +1,6 @@
 /** A topic's configuration and description: what may be set, what is fixed, and what the defaults are. */
 import type { Durability } from './durability.ts'
+import type { QueueConfig } from './queue/queue-config.ts'
 
 /** Offsets from `from` up to, not including, `to`. */
 export interface OffsetRange {
@@ -40,6 +41,11 @@ export interface TopicConfig {
    * place of the first, and not stored. 0: not at all. At most 7 days.
    */
   readonly dedupWindowMs: number
+  /**
+   * Settings of the topic's queue groups, for those that have none of their own; left out: the general defaults. Altering a topic
+   * changes those that are given, for groups in use too, but for `sharing`, which a group keeps from its beginning.
+   */
+  readonly queue?: Partial<QueueConfig> | undefined
 }
 
 /** What `alterTopic` may change while the topic is in use. */

@@ -24,7 +24,6 @@ import {
   creditSchema,
   heldProperties,
   pauseBodySchema,
-  queueConfigSchema,
   queueSchema,
   settledSchema,
   settlementsSchema,
@@ -32,7 +31,7 @@ import {
   takenSchema,
 } from '../queue-schemas.ts'
 import { abortWaiting, accepts, type RouteContext, sessionOf } from '../route-context.ts'
-import { done, groupParams, integer, object, text } from '../schemas.ts'
+import { done, groupParams, integer, object, queueConfigSchema, text } from '../schemas.ts'
 import { type HeldBody, settleNamed } from '../settling.ts'
 
 interface GroupRoute {

@@ -31,7 +31,7 @@ export class TopicState {
   readonly #host: TopicHost
   readonly #feeds: PartitionFeed[] = []
   readonly #feedHost: FeedHost
-  readonly #registration: Disposable
+  readonly #registrations: readonly Disposable[]
 
   /** @param stored what the topic's groups had committed before the broker started */
   constructor(topic: LiveTopic, host: TopicHost, stored: StoredGroups = new Map()) {
@@ -41,7 +41,12 @@ export class TopicState {
     this.#feedHost = this.#makeFeedHost()
     for (const [name, positions] of stored)
       this.groups.set(name, new Group(name, this.#groupHost(), positions))
-    this.#registration = topic.onPartitionsAdded(() => this.#partitionsAdded())
+    this.#registrations = [
+      topic.onPartitionsAdded(() => this.#partitionsAdded()),
+      topic.onConfigChanged(() => {
+        for (const queue of this.queues.values()) queue.topicChanged()
+      }),
+    ]
   }
 
   get subscriberCount(): number {
@@ -98,7 +103,7 @@ export class TopicState {
   /** Ends everyone with `reason` and lets nobody in any more. */
   close(reason: RatatoskrError): void {
     this.closeReason = reason
-    this.#registration[Symbol.dispose]()
+    for (const registration of this.#registrations) registration[Symbol.dispose]()
     // Nobody is left to take over what an ended member leaves behind.
     for (const group of this.groups.values()) group.disband()
     for (const subscription of [...this.subscriptions]) subscription.end(reason)

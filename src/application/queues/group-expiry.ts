@@ -4,7 +4,6 @@
  */
 import type { Clock, Logger } from '../../ports/index.ts'
 import { WallClockWatch } from '../wall-clock-watch.ts'
-import type { QueueRecord } from './queue-store.ts'
 
 const lookMs = 60_000
 /** How long after the start groups have for their members to come back. */
@@ -16,7 +15,9 @@ const usedMsMax = 60 * 60_000
 export interface ExpiringGroup {
   readonly topicId: string
   readonly name: string
-  readonly record: QueueRecord
+  readonly groupExpiryMs: number
+  /** When it had a member for the last time, Unix ms. */
+  readonly usedAtMs: number
   readonly inUse: boolean
   /** Stores that it is used now. */
   touch(): void
@@ -55,8 +56,7 @@ export class GroupExpiry {
     const wallMs = this.#clock.now()
     const upMs = this.#clock.monotonic() - this.#startedMs
     for (const group of [...this.#groups()]) {
-      const { config, usedAtMs } = group.record
-      const { groupExpiryMs } = config
+      const { groupExpiryMs, usedAtMs } = group
       const unusedMs = wallMs - usedAtMs
       if (groupExpiryMs === -1) continue
       if (group.inUse) {

@@ -1,4 +1,5 @@
 /** Queue groups: leased messages, each settled by whoever it was leased to. */
+import { defaultQueueConfig } from '../../domain/queue/queue-config-rules.ts'
 import type { Limits, Platform, StateStore } from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
 import type { Admission } from '../delivery/admission.ts'
@@ -143,6 +144,7 @@ function* expiringOf(
       await store.remove(topicId, name)
       queues.delete(name)
     }
-    yield { topicId, name, record, inUse: false, touch: () => {}, remove }
+    const { groupExpiryMs = defaultQueueConfig.groupExpiryMs } = record.own
+    yield { topicId, name, groupExpiryMs, usedAtMs: record.usedAtMs, inUse: false, touch: () => {}, remove }
   }
 }

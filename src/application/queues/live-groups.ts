@@ -27,7 +27,8 @@ export function* expiringGroups(
       yield {
         topicId: state.topic.id,
         name: group.name,
-        record: group.record,
+        groupExpiryMs: group.config.groupExpiryMs,
+        usedAtMs: group.usedAtMs,
         inUse: group.memberCount > 0,
         touch: () => group.used(),
         remove: () => remove(state, group),

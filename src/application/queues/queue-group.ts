@@ -4,6 +4,7 @@
  */
 import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
 import type { Loss } from '../../domain/queue/lease-types.ts'
+import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type {
   LeaseProof,
   LeaseRange,
@@ -51,6 +52,7 @@ export class QueueGroup {
   #hungry = new Set<QueuePartition>()
   readonly #ownership: Ownership
   #record: QueueRecord
+  #config: QueueConfig
   #leased = 0
   #closed = false
 
@@ -63,6 +65,7 @@ export class QueueGroup {
   ) {
     this.name = name
     this.#record = record
+    this.#config = configFor(host.topic, record.own)
     this.#host = host
     this.#ownership = new Ownership(this.partitions)
     this.#partitionHost = this.#makePartitionHost()
@@ -70,11 +73,17 @@ export class QueueGroup {
   }
 
   get config(): QueueConfig {
-    return this.#record.config
+    return this.#config
   }
 
-  get record(): QueueRecord {
-    return this.#record
+  /** What it would be without settings of its own. */
+  get defaults(): QueueConfig {
+    return queueDefaultsOf(this.#host.topic.config)
+  }
+
+  /** When it had a member for the last time, Unix ms. */
+  get usedAtMs(): number {
+    return this.#record.usedAtMs
   }
 
   get memberCount(): number {
@@ -173,15 +182,22 @@ export class QueueGroup {
     for (const { partition, offset } of offsets) this.partitions[partition].seek(offset)
   }
 
-  /** @throws RTK_GROUP_MISMATCH, what the state store throws */
-  async configure(config: QueueConfig): Promise<void> {
-    if (config.sharing !== this.config.sharing && this.#members.size > 0) {
+  /** Sets what is given for this group. @throws RTK_GROUP_MISMATCH, what the state store throws */
+  async configure(given: Partial<QueueConfig>): Promise<void> {
+    const own = { ...this.#record.own, ...given }
+    if (own.sharing !== this.config.sharing && this.#members.size > 0) {
       throw new RatatoskrError(
         'RTK_GROUP_MISMATCH',
         `the group ${this.name} has members, who share as ${this.config.sharing}; close them to change that`,
       )
     }
-    await this.#change({ config })
+    await this.#change({ own })
+    this.topicChanged()
+  }
+
+  /** What it does not have of its own, it has of its topic. */
+  topicChanged(): void {
+    this.#config = configFor(this.#host.topic, this.#record.own)
     for (const partition of this.partitions) partition.configured()
     this.#feedAll()
   }
@@ -381,3 +397,8 @@ export class QueueGroup {
     }
   }
 }
+
+const configFor = ({ config }: LiveTopic, own: Partial<QueueConfig>): QueueConfig => ({
+  ...queueDefaultsOf(config),
+  ...own,
+})

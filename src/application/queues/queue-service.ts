@@ -1,9 +1,6 @@
 /** What callers may ask of queue groups: joining, taking, settling, looking, changing and deleting. */
-import {
-  defaultQueueConfig,
-  equalQueueConfigs,
-  parseQueueConfig,
-} from '../../domain/queue/queue-config-rules.ts'
+import { equalQueueConfigs, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
+import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type {
   CallOptions,
   ComponentHealth,
@@ -168,14 +165,14 @@ export class QueueService implements Queues {
   ): Promise<QueueDescription> {
     const state = this.#host.state(topic)
     const known = state.queues.get(name)
-    const config = parseQueueConfig(given, defaultQueueConfig)
-    if (known !== undefined && !equalQueueConfigs(known.config, config)) throw otherSettings(known)
-    return (known ?? (await this.#make(state, name, config, from))).describe()
+    const own = parseQueueSettings(given)
+    if (known !== undefined) assertSetAlike(known, own)
+    return (known ?? (await this.#make(state, name, own, from))).describe()
   }
 
   async alter(topic: LiveTopic, name: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
     const group = existing(this.#host.state(topic), name)
-    await group.configure(parseQueueConfig(changes, group.config))
+    await group.configure(parseQueueSettings(changes))
     return group.describe()
   }
 
@@ -257,10 +254,10 @@ export class QueueService implements Queues {
           `${name} is a stream group with members, who take whole batches; when they are closed it becomes a queue group with the next one who joins`,
         )
       }
-      return await this.#make(state, name, parseQueueConfig(given, defaultQueueConfig), from, stream)
+      return await this.#make(state, name, parseQueueSettings(given), from, stream)
     }
-    const wished = parseQueueConfig(given, known.config)
-    if (equalQueueConfigs(wished, known.config)) return known
+    const wished = parseQueueSettings(given)
+    if (equalQueueConfigs({ ...known.config, ...wished }, known.config)) return known
     if (known.memberCount > 0) throw otherSettings(known)
     await known.configure(wished)
     return known
@@ -269,7 +266,7 @@ export class QueueService implements Queues {
   async #make(
     state: TopicState,
     name: string,
-    config: QueueConfig,
+    own: Partial<QueueConfig>,
     from: StartPosition | undefined,
     stream?: Group,
   ): Promise<QueueGroup> {
@@ -277,7 +274,7 @@ export class QueueService implements Queues {
     const making = this.#making.get(key)
     if (making !== undefined) {
       const made = await making
-      if (!equalQueueConfigs(made.config, config)) throw otherSettings(made)
+      assertSetAlike(made, own)
       return made
     }
     const { groupsPerTopicMax } = this.#host.limits
@@ -288,7 +285,7 @@ export class QueueService implements Queues {
         `${state.topic.text} has ${groupsPerTopicMax} groups, the most allowed (groupsPerTopicMax)`,
       )
     }
-    const made = this.#makeNow(state, name, config, from, stream)
+    const made = this.#makeNow(state, name, own, from, stream)
     this.#making.set(key, made)
     state.making.add(name)
     try {
@@ -306,14 +303,20 @@ export class QueueService implements Queues {
   async #makeNow(
     state: TopicState,
     name: string,
-    config: QueueConfig,
+    own: Partial<QueueConfig>,
     from: StartPosition | undefined,
     stream: Group | undefined,
   ): Promise<QueueGroup> {
     const { store, shared } = this.#host
     const { topic } = state
     const offsets = await resolvePosition(topic, from ?? 'earliest', topic.partitions)
-    const record: QueueRecord = { config, paused: false, pausedPartitions: [], usedAtMs: shared.clock.now() }
+    const { sharing } = queueDefaultsOf(topic.config)
+    const record: QueueRecord = {
+      own: { sharing, ...own },
+      paused: false,
+      pausedPartitions: [],
+      usedAtMs: shared.clock.now(),
+    }
     const stands = await stream?.positions()
     const begins = new Map(
       offsets.map(({ partition, offset }) => [partition, beginAt(stands?.get(partition) ?? offset)]),
@@ -470,6 +473,11 @@ function existing(state: TopicState, name: string): QueueGroup {
 function heard(member: QueueMember): void {
   if (member instanceof TakingMember) member.alive()
   else if (member instanceof PushedMember) member.heartbeat()
+}
+
+/** @throws RTK_GROUP_MISMATCH when a group is not what it would be with these settings of its own, if it were new */
+function assertSetAlike(group: QueueGroup, own: Partial<QueueConfig>): void {
+  if (!equalQueueConfigs(group.config, { ...group.defaults, ...own })) throw otherSettings(group)
 }
 
 const otherSettings = (group: QueueGroup): RatatoskrError =>

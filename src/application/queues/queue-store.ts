@@ -5,7 +5,7 @@
 
 import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../../domain/queue/checkpoint-codec.ts'
-import { defaultQueueConfig, parseQueueConfig } from '../../domain/queue/queue-config-rules.ts'
+import { defaultQueueConfig, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import type { Logger, QueueConfig, StateStore } from '../../ports/index.ts'
 import { utf8, utf8Text } from '../../ports/index.ts'
 import type { LiveTopic } from '../seams.ts'
@@ -14,7 +14,8 @@ import { clippedCheckpoint } from './positions.ts'
 
 /** A group's settings, and what is to be known of it while it is not used. */
 export interface QueueRecord {
-  readonly config: QueueConfig
+  /** What is set for this group; for everything else it follows its topic. Its `sharing` is its own from the beginning. */
+  readonly own: Partial<QueueConfig> & Pick<QueueConfig, 'sharing'>
   readonly paused: boolean
   readonly pausedPartitions: readonly number[]
   /** When it had a member for the last time, Unix ms. */
@@ -164,7 +165,8 @@ function queueOf(
   }
   let queue = queues.get(group)
   if (queue === undefined) {
-    const record = { config: defaultQueueConfig, paused: false, pausedPartitions: [], usedAtMs }
+    const { sharing } = defaultQueueConfig
+    const record = { own: { sharing }, paused: false, pausedPartitions: [], usedAtMs }
     queue = { record, checkpoints: new Map() }
     queues.set(group, queue)
   }
@@ -173,10 +175,11 @@ function queueOf(
 
 /** @throws what is wrong with it */
 function readRecord(value: Uint8Array): QueueRecord {
-  const parsed = JSON.parse(utf8Text(value)) as Partial<Record<keyof QueueRecord, unknown>>
+  const parsed = JSON.parse(utf8Text(value)) as Partial<Record<keyof QueueRecord | 'config', unknown>>
   const { paused, pausedPartitions, usedAtMs } = parsed
   return {
-    config: parseQueueConfig(parsed.config, defaultQueueConfig),
+    // Called `config` before topics had settings of their own for their groups: then all of them are the group's.
+    own: { sharing: defaultQueueConfig.sharing, ...parseQueueSettings(parsed.own ?? parsed.config) },
     paused: paused === true,
     pausedPartitions: Array.isArray(pausedPartitions) ? pausedPartitions.filter(Number.isSafeInteger) : [],
     usedAtMs: Number.isSafeInteger(usedAtMs) ? (usedAtMs as number) : 0,

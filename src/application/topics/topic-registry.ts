@@ -8,7 +8,12 @@ import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { topicIdPrefix } from '../../domain/message-id.ts'
 import { formatTopicRef, type TopicRef } from '../../domain/names.ts'
 import type { TopicConfig } from '../../domain/topic.ts'
-import { equalTopicConfigs, parseTopicChanges, parseTopicConfig } from '../../domain/topic-config.ts'
+import {
+  equalTopicConfigs,
+  parseTopicChanges,
+  parseTopicConfig,
+  withChanges,
+} from '../../domain/topic-config.ts'
 import type { Principal, StateStore } from '../../ports/index.ts'
 import { forEachConcurrently } from '../concurrency.ts'
 import type { Partition } from '../partitions/partition.ts'
@@ -189,7 +194,7 @@ export class TopicRegistry {
       const { hooks, state, limits, offer } = this.#parts
       const before = topic.config
       const changes = parseTopicChanges(given, before, limits)
-      const config: TopicConfig = { ...before, ...changes }
+      const config = withChanges(before, changes)
       offer.levelFor(config.durability)
       if (equalTopicConfigs(before, config)) return topic
       const event = { topic: topic.text, topicId: topic.id, config, principal }

@@ -26,6 +26,7 @@ export class Topic implements LiveTopic, PartitionOwner {
   readonly createdAtMs: number
   readonly #context: TopicContext
   readonly #partitionListeners = new Set<() => void>()
+  readonly #configListeners = new Set<() => void>()
   #config: TopicConfig
   #rules: BatchRules
   #dedup: MessageDedup | undefined
@@ -155,18 +156,16 @@ export class Topic implements LiveTopic, PartitionOwner {
     this.#config = config
     this.#rules = this.#makeRules()
     this.#dedup = this.#dedupFor(config)
+    this.#tell(this.#configListeners)
     if (added.length === 0) return
     this.#partitions = [...this.#partitions, ...added]
-    for (const run of [...this.#partitionListeners]) {
-      try {
-        run()
-      } catch (error) {
-        this.#context.platform.logger.error('a listener for new partitions threw', {
-          topic: this.text,
-          error,
-        })
-      }
-    }
+    this.#tell(this.#partitionListeners)
+  }
+
+  onConfigChanged(run: () => void): Disposable {
+    const listener = (): void => run()
+    this.#configListeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#configListeners.delete(listener) }
   }
 
   onPartitionsAdded(run: () => void): Disposable {
@@ -199,6 +198,19 @@ export class Topic implements LiveTopic, PartitionOwner {
       expansion,
       idsMax: limits.dedupIdsPerTopicMax,
     })
+  }
+
+  #tell(listeners: ReadonlySet<() => void>): void {
+    for (const run of [...listeners]) {
+      try {
+        run()
+      } catch (error) {
+        this.#context.platform.logger.error('a listener for changes of a topic threw', {
+          topic: this.text,
+          error,
+        })
+      }
+    }
   }
 
   #makeRules(): BatchRules {

@@ -1,6 +1,6 @@
 /** `ratatoskr group …`: groups of both kinds, those that commit offsets (streams) and those that lease messages (queues). */
 import type { Client } from '../../client/client.ts'
-import { defaultQueueConfig, parseQueueConfig } from '../../domain/queue/queue-config-rules.ts'
+import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import { isRatatoskrError, type QueueConfig } from '../../ports/index.ts'
 import { valueOfText } from '../config/settings.ts'
 import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
@@ -139,11 +139,6 @@ export function configOf(options: GroupSettings): Partial<QueueConfig> {
     config[name] = valueOfText(value)
   }
   if (retry !== undefined) config.retry = retry
-  return parsedSettings(config)
-}
-
-/** Checked here already: a retry policy has a text form that no protocol carries. */
-function parsedSettings(given: Readonly<Record<string, unknown>>): Partial<QueueConfig> {
-  const all = parseQueueConfig(given, defaultQueueConfig)
-  return Object.fromEntries(Object.entries(all).filter(([name]) => given[name] !== undefined))
+  // Checked here already: a retry policy has a text form that no protocol carries.
+  return parseQueueSettings(config)
 }

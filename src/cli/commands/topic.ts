@@ -1,9 +1,12 @@
 /** `ratatoskr topic …`. */
 
+import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
+import { retryPolicyText } from '../../domain/queue/retry-policy.ts'
 import {
   formatTopicRef,
   RatatoskrError,
   type RetentionPolicy,
+  type RetryPolicy,
   type TopicConfig,
   type TopicDescription,
 } from '../../ports/index.ts'
@@ -17,6 +20,9 @@ interface TopicSettings extends ConnectionOptions {
   readonly retention?: string
   readonly set?: readonly string[]
 }
+
+/** What the names of the settings of the topic's queue groups begin with. */
+const queuePrefix = 'queue.'
 
 const columns = ['topic', 'partitions', 'messages', 'bytes', 'durability', 'retentionMs']
 
@@ -45,7 +51,7 @@ export const describeTopic = (name: string, options: ConnectionOptions): Promise
         topic: formatTopicRef(topic),
         id: topic.id,
         created: new Date(topic.createdAtMs).toISOString(),
-        ...topic.config,
+        ...settingsOf(topic.config),
       },
       'table',
     )
@@ -95,11 +101,17 @@ async function confirmed(name: string): Promise<boolean> {
 
 function configOf(settings: TopicSettings): Partial<TopicConfig> {
   const { partitions, retentionMessages, retention, set = [] } = settings
-  const config = Object.fromEntries(
-    set.map((text) => pair('--set', text)).map(([key, value]) => [key, valueOfText(value)]),
-  )
+  const config: Record<string, unknown> = {}
+  const queue: Record<string, unknown> = {}
+  for (const text of set) {
+    const [key, value] = pair('--set', text)
+    if (key.startsWith(queuePrefix)) queue[key.slice(queuePrefix.length)] = valueOfText(value)
+    else config[key] = valueOfText(value)
+  }
   return {
     ...config,
+    // Checked here already: a retry policy has a text form that no protocol carries.
+    ...(Object.keys(queue).length > 0 && { queue: parseQueueSettings(queue) }),
     ...(partitions !== undefined && { partitions: wholeNumber('--partitions', partitions, 1) }),
     ...(retentionMessages !== undefined && {
       retentionMessages: wholeNumber('--retention-messages', retentionMessages, -1),
@@ -107,6 +119,15 @@ function configOf(settings: TopicSettings): Partial<TopicConfig> {
     // The broker knows the policies, and says so of one that is none.
     ...(retention !== undefined && { retention: retention as RetentionPolicy }),
   }
+}
+
+/** Settings by the names that `--set` takes. */
+function settingsOf({ queue = {}, ...config }: TopicConfig): Readonly<Record<string, unknown>> {
+  const named = Object.entries(queue).map(([name, value]) => [
+    `${queuePrefix}${name}`,
+    name === 'retry' ? retryPolicyText(value as RetryPolicy) : value,
+  ])
+  return { ...config, ...Object.fromEntries(named) }
 }
 
 const summaryOf = (topic: TopicDescription) => ({

@@ -1,7 +1,15 @@
 /** What a configuration may hold, with the defaults: the one place that knows every key. */
 import { z } from 'zod'
 import type { RatatoskrConfig } from '../../composition/config.ts'
-import { defaultLimits, durabilityLevels, type Plugin, retentionPolicies } from '../../ports/index.ts'
+import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
+import {
+  defaultLimits,
+  durabilityLevels,
+  type Plugin,
+  type QueueConfig,
+  retentionPolicies,
+  toRatatoskrError,
+} from '../../ports/index.ts'
 
 const port = z.int().min(0).max(65_535)
 const listen = (defaultPort: number) => ({
@@ -17,6 +25,15 @@ const limits = z.strictObject(
     typeof limit
   >,
 )
+/** The broker's own rules say what is wrong with a setting. */
+const queueDefaults = z.custom<Partial<QueueConfig>>().transform((given, context) => {
+  try {
+    return parseQueueSettings(given)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: toRatatoskrError(error).message })
+    return z.NEVER
+  }
+})
 const topicDefaults = z.strictObject({
   partitions: limit,
   retentionMs: z.int().min(-1).optional(),
@@ -27,6 +44,7 @@ const topicDefaults = z.strictObject({
   durability: z.enum(durabilityLevels).optional(),
   messageBytesMax: limit,
   dedupWindowMs: z.int().min(0).max(604_800_000).optional(),
+  queue: queueDefaults.optional(),
 })
 const token = z.strictObject({
   name: z.string().min(1),

@@ -45,12 +45,18 @@ const ranges = {
  * `parseRetryPolicy`.
  * @throws RTK_INVALID_ARGUMENT
  */
-export function parseQueueConfig(given: unknown, base: QueueConfig): QueueConfig {
-  if (given === undefined) return base
+export const parseQueueConfig = (given: unknown, base: QueueConfig): QueueConfig => ({
+  ...base,
+  ...parseQueueSettings(given),
+})
+
+/** Checks settings. @returns those that were given, and only those @throws RTK_INVALID_ARGUMENT */
+export function parseQueueSettings(given: unknown): Partial<QueueConfig> {
+  if (given === undefined) return {}
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw invalid(`the settings of a queue group are an object, got ${quoteForMessage(given)}`)
   }
-  const checked: Record<string, unknown> = { ...base }
+  const checked: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(given)) {
     const name = queueConfigFields.find((known) => known === key)
     if (name === undefined) {
@@ -60,7 +66,7 @@ export function parseQueueConfig(given: unknown, base: QueueConfig): QueueConfig
     }
     if (value !== undefined) checked[name] = checkedField(name, value)
   }
-  return checked as unknown as QueueConfig
+  return checked as Partial<QueueConfig>
 }
 
 /** True when two groups are set alike. */

@@ -172,6 +172,10 @@ export class TopicDouble implements LiveTopic {
     for (const run of [...this.#watchers]) run()
   }
 
+  onConfigChanged(): Disposable {
+    return { [Symbol.dispose]: () => {} }
+  }
+
   onPartitionsAdded(run: () => void): Disposable {
     this.#watchers.add(run)
     return { [Symbol.dispose]: () => void this.#watchers.delete(run) }
