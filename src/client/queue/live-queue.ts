@@ -99,6 +99,11 @@ export class LiveQueue {
     return this.#member ?? ''
   }
 
+  /** False while it is joining, or has left. */
+  get isMember(): boolean {
+    return this.#current !== undefined
+  }
+
   grant(credit: QueueCredit): void {
     this.#current?.grant(credit)
   }

@@ -106,6 +106,8 @@ export class QueueConsumer implements MessageSource {
       this.#sink(),
       signal,
     )
+    // What was lost before the answer to joining has left credit behind.
+    this.#settler.schedule()
     this.wake()
   }
 
@@ -389,9 +391,10 @@ export class QueueConsumer implements MessageSource {
   }
 
   #grantReturned(): void {
-    if (this.stopped) return
+    // What is granted while nobody hears it would be lost: joining ends with another look.
+    if (this.stopped || this.#live?.isMember !== true) return
     const credit = this.#credit.nextGrant(this.#queue.length === 0 && this.#again.length === 0)
-    if (credit !== undefined) this.#live?.grant(credit)
+    if (credit !== undefined) this.#live.grant(credit)
   }
 
   #retryPauseMs(message: ClientMessage, { delayMs, reason }: NackOptions): number | undefined {
