@@ -5,6 +5,7 @@
 import { resolve } from 'node:path'
 import { type FileSystem, LogStoreTally, type Storage } from 'ratatoskr/ports'
 import { DataDirectory } from './files/data-directory.ts'
+import { affordableAtOnce, affordableFiles, descriptorLimit } from './files/descriptor-limit.ts'
 import { FilePool } from './files/file-pool.ts'
 import { Gate } from './files/gate.ts'
 import { nodeFileSystem } from './files/node-file-system.ts'
@@ -35,7 +36,10 @@ export interface DiskStorageOptions {
   readonly syncIntervalMs?: number
   /** Bytes of recent batches kept in memory, all logs together. Default 64 MiB. */
   readonly hotBytesMax?: number
-  /** Segment files open at once; what needs another waits. A few dozen descriptors come on top. Default 512. */
+  /**
+   * Segment files open at once; what needs another waits. A few dozen descriptors come on top. Default 512, and less where the
+   * process may not open so many.
+   */
   readonly openFilesMax?: number
   /** Bytes kept on the disk so that topics can still be deleted when it is full. Default 256 KiB. */
   readonly reserveBytes?: number
@@ -45,6 +49,9 @@ export interface DiskStorageOptions {
 
 const indexesInMemoryMax = 64
 const indexFilesMax = 32
+// Thousands may be opened at once: what they hold meanwhile, descriptors among it, is bounded.
+const openingsMax = 64
+const directoriesMax = 64
 
 /** Storage on the local disk. */
 export function diskStorage(options: DiskStorageOptions): Storage {
@@ -60,19 +67,32 @@ export function diskStorage(options: DiskStorageOptions): Storage {
   return {
     name: 'disk',
     open({ checksum, clock, logger }) {
-      const fileSystem = new ReservedFileSystem(inner)
+      const limit = options.fileSystem === undefined ? descriptorLimit() : Number.POSITIVE_INFINITY
+      const filesMax = affordableFiles(openFilesMax, limit)
+      const fileSystem = new ReservedFileSystem(inner, affordableAtOnce(directoriesMax, limit))
       const directory = new DataDirectory(fileSystem, path)
       const log = logger.child({ component: 'disk' })
       const tally = new LogStoreTally()
       const reserve = new SpaceReserve(fileSystem, `${path}/reserve`, reserveBytes)
-      const files = new FilePool(fileSystem, openFilesMax, tally)
+      const files = new FilePool(fileSystem, filesMax, tally)
+      if (filesMax < openFilesMax) {
+        log.info(
+          'this process may open few descriptors: less files of logs are kept open; raise `ulimit -n`',
+          {
+            limit,
+            openFilesMax,
+            keptOpenMax: filesMax,
+          },
+        )
+      }
       fileSystem.onScarce = () => files.giveUpIdle()
       const context = {
         fileSystem,
         files,
         hotBudget: new HotBudget(hotBytesMax, tally),
         indexes: new IndexCache(indexesInMemoryMax),
-        indexFiles: new Gate(indexFilesMax),
+        indexFiles: new Gate(affordableAtOnce(indexFilesMax, limit)),
+        openings: new Gate(affordableAtOnce(openingsMax, limit)),
         quarantine: new Quarantine(fileSystem, path),
         tally,
         reserve,

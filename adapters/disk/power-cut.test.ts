@@ -70,7 +70,7 @@ describe('after a power cut that leaves only what was synced', () => {
       await after.logs.start()
       expect((await after.logs.openLog(id, { segmentBytes: 1000 })).endOffset).toBe(endOffset + 1)
     }
-    expect(killed.length).toBe(4)
+    expect(killed.length).toBe(6)
   })
 
   it('a log stays cut that a killed process cut to nothing', async () => {

@@ -30,6 +30,9 @@ const unusableReasons: Readonly<Record<string, string>> = {
   EROFS: 'is on a read-only file system',
 }
 
+/** What is said where there are data, and nothing says of which format. */
+export const missingFormat = `${formatFileName} of the data directory is missing; put it back: {"format":${formatVersion}} for data of this version`
+
 /** Why the content of `format.json` is none that this version can work with; undefined when it is. */
 export function formatProblemOf(bytes: Uint8Array): string | undefined {
   let content: unknown
@@ -121,6 +124,9 @@ export class DataDirectory {
       const problem = formatProblemOf(await this.#readFormat())
       if (problem === undefined) return
       throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', problem)
+    }
+    if (names.includes('logs') || names.includes('state')) {
+      throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', missingFormat)
     }
     const foreign = names.find(
       (name) => name !== lockFileName && name !== 'lost+found' && !name.startsWith('.'),

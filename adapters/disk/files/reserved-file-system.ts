@@ -6,12 +6,15 @@
  */
 import type { DirectoryLock, DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
 import { systemCodeOf } from './file-system.ts'
+import { Gate } from './gate.ts'
 
 /** Descriptors that are kept open for nothing but to be given up. */
 const reserveSize = 16
 
 export class ReservedFileSystem implements FileSystem {
   readonly #inner: FileSystem
+  /** Each sync of a directory opens it for a moment. */
+  readonly #directories: Gate
   readonly #reserve: DiskFile[] = []
   /** Any file that can be opened; undefined while there is no reserve to keep. */
   #path: string | undefined
@@ -19,8 +22,10 @@ export class ReservedFileSystem implements FileSystem {
   /** Closes what is only kept open for later. */
   onScarce: () => Promise<void> = async () => undefined
 
-  constructor(inner: FileSystem) {
+  /** @param directoriesMax how many may be open at a time */
+  constructor(inner: FileSystem, directoriesMax = 64) {
     this.#inner = inner
+    this.#directories = new Gate(directoriesMax)
   }
 
   get reserved(): number {
@@ -49,7 +54,7 @@ export class ReservedFileSystem implements FileSystem {
   }
 
   syncDirectory(path: string): Promise<void> {
-    return this.#insist(() => this.#inner.syncDirectory(path))
+    return this.#directories.run(() => this.#insist(() => this.#inner.syncDirectory(path)))
   }
 
   removeTree(path: string): Promise<void> {

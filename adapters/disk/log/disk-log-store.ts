@@ -11,7 +11,6 @@ import {
   RatatoskrError,
 } from 'ratatoskr/ports'
 import type { DataDirectory } from '../files/data-directory.ts'
-import { Gate } from '../files/gate.ts'
 import { type CleanLogs, encodeClean, takeCleanFile, writeCleanFile } from './clean-file.ts'
 import { DiskLog } from './disk-log.ts'
 import { standInForNoted } from './missing-files.ts'
@@ -21,8 +20,6 @@ import type { Segment } from './segment.ts'
 import { noteAccepted } from './segment-damage.ts'
 import { openFailed, type StoreContext, storeFailed } from './store-context.ts'
 
-// Thousands may be opened at once: what they hold meanwhile, descriptors among it, is bounded.
-const openingsMax = 64
 // One after the other, the listings of thousands of topics would be most of a start.
 const listingsMax = 64
 
@@ -50,7 +47,6 @@ export class DiskLogStore implements LogStore {
   readonly #report: RecoveryReport
   /** Openings and deletions that are under way. */
   readonly #busy = new Map<string, Promise<unknown>>()
-  readonly #openings = new Gate(openingsMax)
   #started: Promise<void> | undefined
   #trashed = 0
 
@@ -93,7 +89,9 @@ export class DiskLogStore implements LogStore {
     const entry: Entry = { log: undefined }
     this.#open.set(key, entry)
     try {
-      entry.log = await this.#exclusively(key, () => this.#openings.run(() => this.#openLog(key, options)))
+      entry.log = await this.#exclusively(key, () =>
+        this.#context.openings.run(() => this.#openLog(key, options)),
+      )
       if (this.#started !== undefined) return entry.log
       await entry.log.close()
       throw closedError('the disk store')

@@ -4,6 +4,9 @@ import type { Clock, Logger } from 'ratatoskr/ports'
 /** Logs are opened one after the other or all at once; after so long without another they are taken for opened. */
 const quietMs = 1_000
 
+/** A repair takes the note of the stop away, for it changes what that speaks of. */
+const uncleanText = 'the last run did not stop cleanly, or files were repaired since: logs were checked'
+
 export class RecoveryReport {
   readonly #clock: Clock
   readonly #logger: Logger
@@ -41,7 +44,7 @@ export class RecoveryReport {
     if (this.#startedMs === undefined) return
     const durationMs = Math.round(this.#endedMs - this.#startedMs)
     this.#startedMs = undefined
-    this.#logger.info('the last run did not stop cleanly', {
+    this.#logger.info(uncleanText, {
       logs: this.#logs,
       bytesScanned: this.#bytesScanned,
       durationMs,

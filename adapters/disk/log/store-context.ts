@@ -17,6 +17,8 @@ export interface StoreContext {
   readonly indexes: IndexCache
   /** Bounds how many index files are open at once. */
   readonly indexFiles: Gate
+  /** Bounds how many logs are opened at a time. */
+  readonly openings: Gate
   readonly quarantine: Quarantine
   readonly tally: LogStoreTally
   readonly reserve: SpaceReserve

@@ -1,5 +1,7 @@
 /** Checks a whole data directory without owning it: what `ratatoskr log verify` is made of. Only reads. */
-import { basename, relative } from 'node:path'
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { relative } from 'node:path'
 import {
   type Checksum,
   type DiskFile,
@@ -7,9 +9,10 @@ import {
   type OffsetRange,
   RatatoskrError,
 } from 'ratatoskr/ports'
-import { formatFileName, formatProblemOf } from '../files/data-directory.ts'
+import { formatFileName, formatProblemOf, missingFormat } from '../files/data-directory.ts'
 import { lockFileName, lockHolderOf } from '../files/directory-lock.ts'
 import { systemCodeOf } from '../files/file-system.ts'
+import { nodeFileSystem } from '../files/node-file-system.ts'
 import { coded, misplacedIn, tolerantFileSystem, unreadableSegment } from '../log/misplaced.ts'
 import { baseOffsetOfName } from '../log/segment.ts'
 import { failureMark } from '../log/segment-tail.ts'
@@ -112,6 +115,33 @@ async function* check(
   // A broker that runs may have made or deleted topics since the state was read.
   if (holder === undefined) yield* lostLogFindings(state?.partitionsOf ?? new Map(), found)
   yield* leftFindings(fileSystem, directory)
+  yield* foreignFindings(fileSystem, directory)
+}
+
+const ownNames =
+  /^(ratatoskr\.lock|\.?format\.json|state|logs|reserve|quarantine|trash|\.?clean|lost\+found)$/
+const topicName = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** What somebody else has put beside our files. */
+async function* foreignFindings(fileSystem: FileSystem, directory: string): AsyncGenerator<Finding> {
+  const top = (await fileSystem.list(directory)).filter((name) => !ownNames.test(name))
+  const topics = await fileSystem.list(`${directory}/logs`)
+  const inLogs = topics.filter((name) => !topicName.test(name)).map((name) => `logs/${name}`)
+  const inTopics: string[] = []
+  for (const topic of topics.filter((name) => topicName.test(name))) {
+    const names = await fileSystem.list(`${directory}/logs/${topic}`)
+    inTopics.push(...names.filter((name) => !/^\d+$/.test(name)).map((name) => `logs/${topic}/${name}`))
+  }
+  for (const file of [...top, ...inLogs, ...inTopics]) {
+    const problem = 'it is none of our files, so the broker ignores it'
+    yield {
+      severity: 'info',
+      file,
+      state: 'foreign',
+      problem,
+      advice: 'move it elsewhere if it is not needed here',
+    }
+  }
 }
 
 /** Logs of which nothing is left: a topic is only on record when the directories of its logs are on the disk. */
@@ -138,12 +168,26 @@ const relativeTo = (finding: Finding, below: (path: string) => string): Finding 
 
 /** @throws RTK_INVALID_ARGUMENT */
 export async function assertDataDirectory(fileSystem: FileSystem, directory: string): Promise<void> {
-  const names = await fileSystem.list(directory)
+  const names = await namesIn(fileSystem, directory)
   if (names.includes(formatFileName) || names.includes('logs') || names.includes('state')) return
   throw new RatatoskrError(
     'RTK_INVALID_ARGUMENT',
-    `${JSON.stringify(basename(directory))} is no data directory of Ratatoskr: it has neither ${formatFileName} nor logs nor state in it`,
+    `${JSON.stringify(directory)} is no data directory of Ratatoskr: it has neither ${formatFileName} nor logs nor state in it`,
   )
+}
+
+/** @throws RTK_INVALID_ARGUMENT for what may not be read, which is not the same as empty */
+async function namesIn(fileSystem: FileSystem, directory: string): Promise<readonly string[]> {
+  if (fileSystem === tolerantFileSystem || fileSystem === nodeFileSystem) {
+    await access(directory, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `${JSON.stringify(directory)} cannot be read (${systemCodeOf(cause) ?? 'unknown reason'}); name a data directory that this user may read`,
+        { cause },
+      )
+    })
+  }
+  return fileSystem.list(directory)
 }
 
 /** Why the directory is none that this version can work with; undefined when it is. */
@@ -153,8 +197,8 @@ export async function formatProblem(fileSystem: FileSystem, directory: string): 
     file = await fileSystem.open(`${directory}/${formatFileName}`, 'read')
     const bytes = new Uint8Array(await file.size())
     return formatProblemOf(bytes.subarray(0, await file.read(bytes, 0)))
-  } catch {
-    return `${formatFileName} is missing or cannot be read`
+  } catch (error) {
+    return systemCodeOf(error) === 'ENOENT' ? missingFormat : `${formatFileName} cannot be read`
   } finally {
     await file?.close()
   }

@@ -231,6 +231,36 @@ describe('what costs nothing', () => {
     expect(await remarks()).toEqual([])
   })
 
+  it('what is no file of ours is told of wherever it is, and a directory that cannot be read is said to be so', async () => {
+    await writeFile(join(directory, 'notes.txt'), 'x')
+    await mkdir(join(directory, 'logs', 'old'))
+    await writeFile(join(directory, 'logs', id.topicId, 'notes.txt'), 'x')
+    const found = (await verify()).filter(({ state }) => state === 'foreign')
+    expect(found.map(({ file, severity }) => `${severity} ${file}`)).toEqual([
+      'info notes.txt',
+      'info logs/old',
+      `info logs/${id.topicId}/notes.txt`,
+    ])
+    const nowhere = join(directory, 'nowhere')
+    const check = verifyDataDirectory(nowhere, nodePlatform().checksum).next()
+    await expect(check).rejects.toMatchObject({
+      code: 'RTK_INVALID_ARGUMENT',
+      message: expect.stringContaining(`"${nowhere}" cannot be read (ENOENT)`),
+    })
+  })
+
+  it('data without format.json is refused by everybody in the same words', async () => {
+    await unlink(join(directory, 'format.json'))
+    const refused = {
+      code: 'RTK_STORE_FORMAT_UNKNOWN',
+      message:
+        'format.json of the data directory is missing; put it back: {"format":1} for data of this version',
+    }
+    await expect(open().state.start()).rejects.toMatchObject(refused)
+    await expect(repair()).rejects.toMatchObject(refused)
+    expect((await errors())[0].problem).toContain(refused.message)
+  })
+
   it('other files, trash and quarantine are told of', async () => {
     await writeFile(join(logDirectory, 'notes.txt'), '')
     await writeFile(join(logDirectory, '00000000000000000003.index'), '')

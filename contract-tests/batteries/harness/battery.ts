@@ -1,6 +1,6 @@
 /** What the batteries share: their options, their cases, and how they report. */
 import { writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
 
 export interface BatteryOptions {
   readonly rounds: number
@@ -24,6 +24,20 @@ export function wholeNumber(option: string, text: string, min = 1): number {
   process.exit(2)
 }
 
+/** Reads the options of a battery; with `--help` prints them and ends the process. @throws Error for one that there is not */
+export function parseOptions<const Options extends NonNullable<ParseArgsConfig['options']>>(
+  options: Options,
+) {
+  if (process.argv.includes('--help')) {
+    const usage = Object.entries(options).map(
+      ([name, { type }]) => `[--${name}${type === 'string' ? ' …' : ''}]`,
+    )
+    process.stdout.write(`usage: ${usage.join(' ')} [--help]\n`)
+    process.exit(0)
+  }
+  return parseArgs({ options }).values
+}
+
 /** What `--seed` says, and any seed without it. */
 export const seedOf = (text: string | undefined): number =>
   text === undefined ? Math.floor(Math.random() * 2 ** 30) : wholeNumber('seed', text, 0)
@@ -33,13 +47,11 @@ export function batteryOptions(defaults: {
   readonly rounds: number
   readonly lanes?: number
 }): BatteryOptions {
-  const { values } = parseArgs({
-    options: {
-      rounds: { type: 'string' },
-      seed: { type: 'string' },
-      lanes: { type: 'string' },
-      report: { type: 'string' },
-    },
+  const values = parseOptions({
+    rounds: { type: 'string' },
+    seed: { type: 'string' },
+    lanes: { type: 'string' },
+    report: { type: 'string' },
   })
   const rounds = wholeNumber('rounds', values.rounds ?? `${defaults.rounds}`)
   return {

@@ -9,9 +9,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { Battery, seedOf, wholeNumber } from '../harness/battery.ts'
+import { Battery, parseOptions, seedOf, wholeNumber } from '../harness/battery.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import type { HuntResult } from './hunt.ts'
 import { type CrashName, crashNames, type SeedResult } from './seed.ts'
@@ -20,15 +19,13 @@ const seedsOfChunk = 10
 const seedsToFindABug = 1000
 const crashesOfSeedInHunt = 50
 
-const { values } = parseArgs({
-  options: {
-    crashes: { type: 'string' },
-    seeds: { type: 'string' },
-    seed: { type: 'string' },
-    workers: { type: 'string' },
-    report: { type: 'string' },
-    planted: { type: 'boolean' },
-  },
+const values = parseOptions({
+  crashes: { type: 'string' },
+  seeds: { type: 'string' },
+  seed: { type: 'string' },
+  workers: { type: 'string' },
+  report: { type: 'string' },
+  planted: { type: 'boolean' },
 })
 const seeds = wholeNumber('seeds', values.seeds ?? '20000')
 const crashesWanted = wholeNumber('crashes', values.crashes ?? `${seeds * 50}`)

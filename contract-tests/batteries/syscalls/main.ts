@@ -11,18 +11,15 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { Battery, seededRandom, seedOf, wholeNumber } from '../harness/battery.ts'
+import { Battery, parseOptions, seededRandom, seedOf, wholeNumber } from '../harness/battery.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { type CallName, callNames, type Fault, runScript } from './runs.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '100' },
-    seed: { type: 'string' },
-    lanes: { type: 'string', default: String(Math.min(2, availableParallelism())) },
-    report: { type: 'string' },
-  },
+const values = parseOptions({
+  rounds: { type: 'string', default: '100' },
+  seed: { type: 'string' },
+  lanes: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+  report: { type: 'string' },
 })
 const rounds = values.rounds === 'all' ? Number.POSITIVE_INFINITY : wholeNumber('rounds', values.rounds)
 const seed = seedOf(values.seed)

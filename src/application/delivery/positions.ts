@@ -57,16 +57,18 @@ function assertPosition(topic: LiveTopic, position: StartPosition): void {
     if (!Number.isSafeInteger(timestampMs) || timestampMs < 0)
       throw invalid('timestampMs must be whole Unix milliseconds')
   } else if (Array.isArray(position.offsets)) {
-    for (const { partition, offset } of position.offsets) {
-      partitionOf(topic, partition)
-      assertOffset('offset', offset)
+    for (const one of position.offsets as readonly unknown[]) {
+      if (typeof one !== 'object' || one === null || !('partition' in one) || !('offset' in one))
+        throw invalid('each of offsets names a partition and an offset')
+      partitionOf(topic, one.partition as number)
+      assertOffset('offset', one.offset)
     }
     const { otherwise } = position
     if (otherwise !== undefined && otherwise !== 'earliest' && otherwise !== 'latest') {
       throw invalid('otherwise must be earliest or latest')
     }
   } else {
-    throw invalid('a start position names an offset, a timestampMs, or offsets')
+    throw invalid(`a start position names an offset, a timestampMs, or offsets, got ${namesOf(given)}`)
   }
 }
 
@@ -114,5 +116,13 @@ export function boundOf(name: string, value: number | undefined, valueMin: numbe
   }
   return Math.min(value, valueMax)
 }
+
+/** The keys that somebody gave, as far as a message may hold them. */
+const namesOf = (given: object): string =>
+  JSON.stringify(
+    Object.keys(given)
+      .slice(0, 5)
+      .map((name) => name.slice(0, 40)),
+  )
 
 const invalid = (message: string): RatatoskrError => new RatatoskrError('RTK_INVALID_ARGUMENT', message)
