@@ -5,11 +5,11 @@
  * Topics are kept for a generation of lives, then everything is read from the beginning and they make place for new ones,
  * so that thousands of lives need neither the disk nor the memory for all that they wrote.
  */
-import { createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Client, connect } from 'ratatoskr/client'
 import type { Durability } from 'ratatoskr/ports'
 import { assertPromises, type ProducerLog, Workload } from '../../testing/chaos.ts'
+import { freePort } from '../harness/free-port.ts'
 import { readBack, tooLate } from '../harness/read-back.ts'
 import { type ServerOptions, ServerProcess } from '../harness/server-process.ts'
 import { assertState, emptyState, observe, prepareState, StateChanger } from '../harness/state-ledger.ts'
@@ -215,21 +215,3 @@ export class CrashLane implements AsyncDisposable {
 
 const open = (server: ServerProcess, scheme: string): Promise<Client> =>
   connect(server.urls[scheme], { reconnect: false, timeoutMs: 10_000 })
-
-/**
- * A port that nobody listens on, below the range from which the system takes those of outgoing connections: one of those
- * might have it while the server is away, and a client that tries to come back could even be connected to itself.
- */
-async function freePort(random: () => number): Promise<number> {
-  for (;;) {
-    const port = 12_000 + Math.floor(random() * 20_000)
-    const server = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => resolve(true))
-    })
-    if (!free) continue
-    await new Promise((resolve) => server.close(resolve))
-    return port
-  }
-}

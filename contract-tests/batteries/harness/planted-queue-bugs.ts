@@ -142,4 +142,11 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
     find: 'if (!this.stored.mayLease || this.paused || this.#trouble.pausing) return false',
     replace: 'if (!this.stored.mayLease || this.#trouble.pausing) return false',
   },
+  {
+    name: 'a checkpoint forgets how far the group has come',
+    batteries: ['model', 'queue-crash'],
+    file: 'src/domain/queue/lease-table.ts',
+    find: 'floor: this.#states.floor,',
+    replace: 'floor: 0,',
+  },
 ]

@@ -18,6 +18,7 @@ export type BatteryName =
   | 'full-disk'
   | 'failing-device'
   | 'model'
+  | 'queue-crash'
   | 'simbroker'
 
 export interface PlantedBug {
