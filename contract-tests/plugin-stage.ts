@@ -27,6 +27,7 @@ const stats: BrokerStats = {
   messagesDelivered: 2_000,
   bytesDelivered: 200_000,
   messagesSkipped: 7,
+  messagesDropped: 8,
   uptimeMs: 60_000,
   storage: { appends: 10, appendedBytes: 100_000, syncs: 5, hotReads: 20, coldReads: 4, hotBytes: 60_000 },
 }

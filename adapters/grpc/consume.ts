@@ -6,6 +6,7 @@ import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type {
   BatchDelivery,
   BatchSink,
+  DroppedMessages,
   MaybePromise,
   MessageSink,
   PartitionOffset,
@@ -25,7 +26,7 @@ import {
   StreamWriter,
   stopping,
 } from './calls.ts'
-import { listOf, offsetsToProto, positionFromProto, textOf } from './convert.ts'
+import { listOf, offsetsToProto, overflowFromProto, positionFromProto, textOf } from './convert.ts'
 import { MessagePacker, wantsMessages } from './messages.ts'
 import { errorToProto, type Incoming, readable } from './status.ts'
 
@@ -102,6 +103,13 @@ class ConsumeStream implements OpenStream, BatchSink {
     })
   }
 
+  dropped({ partition, fromOffset, toOffset }: DroppedMessages): void {
+    this.#afterOpening(() => {
+      this.#flush()
+      this.#respond({ dropped: { partition, fromOffset, toOffset } })
+    })
+  }
+
   deliver(delivery: BatchDelivery): MaybePromise<void> {
     if (this.#early !== undefined) return this.#opened.promise.then(() => this.deliver(delivery))
     const { partition, fromOffset, nextOffset, bytes } = delivery
@@ -128,7 +136,7 @@ class ConsumeStream implements OpenStream, BatchSink {
   }
 
   #open(session: Session, open: OpenSubscription): void {
-    const { topic, group, member, from, partitions, credit } = open
+    const { topic, group, member, from, partitions, credit, overflow } = open
     const sink = wantsMessages(open.format) ? this.#messageSink() : undefined
     const options = {
       group: textOf(group),
@@ -136,6 +144,7 @@ class ConsumeStream implements OpenStream, BatchSink {
       from: positionFromProto(from),
       partitions: listOf(partitions),
       credit: credit === undefined ? undefined : this.#creditOf(credit),
+      overflow: overflowFromProto(overflow),
     }
     // Requests that come meanwhile wait in the stream.
     this.#call.pause()
@@ -157,6 +166,7 @@ class ConsumeStream implements OpenStream, BatchSink {
     return {
       deliver,
       assigned: (partitions) => this.assigned(partitions),
+      dropped: (messages) => this.dropped(messages),
       ended: (reason) => this.ended(reason),
     }
   }

@@ -5,6 +5,8 @@ import type {
   FetchedBatch,
   GroupDescription,
   OutgoingMessage,
+  Overflow,
+  OverflowPolicy,
   PartitionDescription,
   PartitionOffset,
   PublishReceipt,
@@ -13,7 +15,13 @@ import type {
   TopicConfig,
   TopicDescription,
 } from 'ratatoskr/ports'
-import { durabilityNumber, durabilityOfNumber, RatatoskrError, retentionPolicies } from 'ratatoskr/ports'
+import {
+  durabilityNumber,
+  durabilityOfNumber,
+  overflowPolicies,
+  RatatoskrError,
+  retentionPolicies,
+} from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
 
 /** Fields that are not set come as the empty string or list; the facade knows them as undefined. */
@@ -104,6 +112,27 @@ export const partitionToProto = (partition: PartitionDescription): proto.Partiti
   state: partitionStates[partition.state],
   damaged: [...partition.damaged],
 })
+
+const overflowPolicyNumbers = {
+  pause: proto.OverflowPolicy.OVERFLOW_POLICY_PAUSE,
+  dropOldest: proto.OverflowPolicy.OVERFLOW_POLICY_DROP_OLDEST,
+  dropNewest: proto.OverflowPolicy.OVERFLOW_POLICY_DROP_NEWEST,
+  disconnect: proto.OverflowPolicy.OVERFLOW_POLICY_DISCONNECT,
+} as const satisfies Record<OverflowPolicy, proto.OverflowPolicy>
+
+/** @throws RTK_INVALID_ARGUMENT for a number that is no policy */
+export function overflowFromProto(overflow: proto.Overflow | undefined): Overflow | undefined {
+  if (overflow === undefined) return undefined
+  const policy = overflowPolicies.find((one) => overflowPolicyNumbers[one] === overflow.policy)
+  if (policy === undefined) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `overflow.policy must be 1 to 4 (see ratatoskr.v1.OverflowPolicy), got ${overflow.policy}`,
+    )
+  }
+  const { messagesMax, bytesMax } = overflow
+  return { policy, messagesMax: messagesMax || undefined, bytesMax: bytesMax || undefined }
+}
 
 /** Undefined when no position is set. @throws RTK_INVALID_ARGUMENT */
 export function positionFromProto(position: proto.StartPosition | undefined): StartPosition | undefined {

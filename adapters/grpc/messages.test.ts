@@ -211,6 +211,7 @@ function openConsume(on = client) {
         partitions: [],
         credit: { bytes: 0, messages: 1_000_000 },
         format: asMessages,
+        overflow: undefined,
         ...more,
       },
     })

@@ -73,6 +73,7 @@ const opening = (more: Partial<proto.OpenSubscription> = {}): proto.ConsumeReque
     partitions: [],
     credit: bytes(8 * MIB),
     format: proto.DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED,
+    overflow: undefined,
     ...more,
   },
 })

@@ -60,6 +60,11 @@ export async function streamEvents(
         for (const { partition, offset } of partitions) if (offset > 0) positions.set(partition, offset - 1)
         stream.send(eventText('assigned', { partitions }))
       },
+      dropped({ partition, fromOffset, toOffset }) {
+        positions.delete(partition)
+        positions.set(partition, toOffset - 1)
+        stream.send(eventText('dropped', { partition, fromOffset, toOffset }, eventId(positions)))
+      },
       deliver(message) {
         positions.delete(message.partition)
         positions.set(message.partition, message.offset)

@@ -1,7 +1,7 @@
 /**
  * The binary stream of a subscription: the frames of the WebSocket protocol, each after its length as uint32. A frame
- * that begins with `{` is a JSON event (`subscribed`, `assigned`, `ended`), an empty one says only that the broker is
- * there; the others carry batches as they are stored.
+ * that begins with `{` is a JSON event (`subscribed`, `assigned`, `dropped`, `ended`), an empty one says only that the
+ * broker is there; the others carry batches as they are stored.
  */
 import type { FastifyReply } from 'fastify'
 import {
@@ -49,6 +49,9 @@ export async function streamFrames(
     {
       assigned(partitions) {
         stream.send(eventFrame({ event: 'assigned', partitions }))
+      },
+      dropped({ partition, fromOffset, toOffset }) {
+        stream.send(eventFrame({ event: 'dropped', partition, fromOffset, toOffset }))
       },
       deliver({ bytes, partition, fromOffset, nextOffset }) {
         owed += bytes.length

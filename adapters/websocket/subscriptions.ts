@@ -7,6 +7,7 @@ import type {
   BatchSink,
   CommittedOffset,
   ConsumeOptions,
+  DroppedMessages,
   LeasedSubscription,
   MaybePromise,
   Message,
@@ -170,7 +171,14 @@ const notFound = (id: number, what: string): RatatoskrError =>
     `no ${what} ${id} on this connection; it may have ended`,
   )
 
-class MessageEvents extends WireSink<Subscription> implements MessageSink {
+/** What sinks of subscriptions say beside deliveries. */
+class SubscriptionEvents extends WireSink<Subscription> {
+  dropped({ partition, fromOffset, toOffset }: DroppedMessages): void {
+    this.say({ event: 'dropped', subscription: this.id, partition, fromOffset, toOffset })
+  }
+}
+
+class MessageEvents extends SubscriptionEvents implements MessageSink {
   readonly #encoding: PayloadEncoding | undefined
 
   constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
@@ -190,7 +198,7 @@ class MessageEvents extends WireSink<Subscription> implements MessageSink {
   }
 }
 
-class BatchEvents extends WireSink<Subscription> implements BatchSink {
+class BatchEvents extends SubscriptionEvents implements BatchSink {
   readonly #expander: Expander
 
   constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {

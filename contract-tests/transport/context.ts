@@ -1,7 +1,7 @@
 /** The broker, the transport and the connections of one case. */
 import { type BrokerOptions, createBroker, type EmbeddedBroker } from 'ratatoskr'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
-import type { BoundAddress, Message, RatatoskrError, Transport } from 'ratatoskr/ports'
+import type { BoundAddress, DroppedMessages, Message, RatatoskrError, Transport } from 'ratatoskr/ports'
 import { utf8, utf8Text } from 'ratatoskr/ports'
 import { type ContractContext, within } from '../suite.ts'
 import type { ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
@@ -80,6 +80,7 @@ export const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () 
 /** Collects what a subscription is given, and waits for it. */
 export class Collector {
   readonly messages: Message[] = []
+  readonly drops: DroppedMessages[] = []
   readonly end: Promise<RatatoskrError | undefined>
   ended = false
   readonly subscription: Promise<ProbeSubscription>
@@ -103,6 +104,9 @@ export class Collector {
           this.messages.push(message)
           this.#changed()
           return hold?.(message)
+        },
+        dropped: (messages) => {
+          this.drops.push(messages)
         },
         ended: (reason) => {
           this.ended = true

@@ -7,6 +7,7 @@ import { deadLetterCases } from './dead-letter-cases.ts'
 import { duplicateCases } from './duplicate-cases.ts'
 import { expiryCases } from './expiry-cases.ts'
 import { lifecycleCases } from './lifecycle-cases.ts'
+import { overflowCases } from './overflow-cases.ts'
 import { publishCases } from './publish-cases.ts'
 import { queueGroupCases } from './queue-group-cases.ts'
 import { queueLeaseCases } from './queue-lease-cases.ts'
@@ -31,6 +32,7 @@ export const transportCases: readonly ContractCase<TransportContext>[] = [
   ...publishCases,
   ...duplicateCases,
   ...consumeCases,
+  ...overflowCases,
   ...expiryCases,
   ...scheduleCases,
   ...queueLeaseCases,

@@ -126,6 +126,7 @@ async function subscribeMessages(
     { ...rest, credit: creditOf(credit) },
     {
       assigned: sink.assigned?.bind(sink),
+      dropped: sink.dropped?.bind(sink),
       ended: (reason) => {
         over = true
         sink.ended(reason)

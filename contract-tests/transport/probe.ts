@@ -6,11 +6,13 @@ import type {
   BatchReceipt,
   CommittedOffset,
   DeadLetterSession,
+  DroppedMessages,
   Durability,
   GroupDescription,
   MaybePromise,
   Message,
   OutgoingMessage,
+  Overflow,
   PartitionOffset,
   PublishReceipt,
   PublishResult,
@@ -30,6 +32,7 @@ export interface ProbeSubscribeOptions {
   readonly group?: string | undefined
   readonly member?: string | undefined
   readonly from?: StartPosition | undefined
+  readonly overflow?: Overflow | undefined
   /** Messages that may be pushed before `grant` is called; without credit in the protocol, it is ignored. */
   readonly credit: number
 }
@@ -39,6 +42,7 @@ export interface ProbeSink {
   /** While the promise is open, the probe reads no further messages of this subscription. */
   deliver(message: Message): void | Promise<void>
   assigned?(partitions: readonly PartitionOffset[]): void
+  dropped?(messages: DroppedMessages): void
   ended(reason: RatatoskrError | undefined): void
 }
 

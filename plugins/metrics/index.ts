@@ -34,6 +34,7 @@ export const metricNames = {
   subscribersJoined: 'ratatoskr.subscribers.joined',
   subscribersLeft: 'ratatoskr.subscribers.left',
   subscribersFailed: 'ratatoskr.subscribers.failed',
+  subscriberOverflows: 'ratatoskr.subscribers.overflows',
   topicsCreated: 'ratatoskr.topics.created',
   topicsAltered: 'ratatoskr.topics.altered',
   topicsDeleted: 'ratatoskr.topics.deleted',
@@ -47,6 +48,7 @@ export const metricNames = {
   uptime: 'ratatoskr.uptime_ms',
   ready: 'ratatoskr.ready',
   skippedMessages: 'ratatoskr.skipped.messages',
+  droppedMessages: 'ratatoskr.dropped.messages',
   storageAppends: 'ratatoskr.storage.appends',
   storageAppendedBytes: 'ratatoskr.storage.appended_bytes',
   storageSyncs: 'ratatoskr.storage.syncs',
@@ -150,6 +152,9 @@ function observeEvents(context: PluginContext, metrics: Metrics): void {
   context.on('messageLeaseLost', ({ fromOffset, toOffset, reason }) => {
     metrics.counter(metricNames.lostLeases, { reason }).add(toOffset - fromOffset)
   })
+  context.on('subscriberOverflowed', ({ policy }) => {
+    metrics.counter(metricNames.subscriberOverflows, { policy }).add(1)
+  })
   context.on('deadLettered', ({ reason }) => {
     metrics.counter(metricNames.deadLetters, { reason }).add(1)
   })
@@ -182,6 +187,7 @@ function readStats(context: PluginContext, metrics: Metrics): readonly Disposabl
     metrics.gauge(metricNames.ready, () => (context.health().ready ? 1 : 0)),
     // Running totals that the broker keeps: they only rise, but for the bytes in memory.
     metrics.gauge(metricNames.skippedMessages, () => context.stats().messagesSkipped),
+    metrics.gauge(metricNames.droppedMessages, () => context.stats().messagesDropped),
     metrics.gauge(metricNames.storageAppends, () => context.stats().storage.appends),
     metrics.gauge(metricNames.storageAppendedBytes, () => context.stats().storage.appendedBytes),
     metrics.gauge(metricNames.storageSyncs, () => context.stats().storage.syncs),

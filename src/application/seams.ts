@@ -222,6 +222,8 @@ export interface DeliveryTotals {
   readonly bytesDelivered: number
   /** Messages that were passed over because they are lost to damage. */
   readonly messagesSkipped: number
+  /** Messages that subscribers were not given because they fell behind further than they wanted to. */
+  readonly messagesDropped: number
 }
 
 /** The hooks as the broker's own code calls them. Ask `observes` or `guards` first: then an unused hook costs one read. */

@@ -68,7 +68,7 @@ export class SessionSubscriptions {
 }
 
 /** What sinks may be called with. */
-const sinkMethods = ['deliver', 'lost', 'assigned'] as const
+const sinkMethods = ['deliver', 'lost', 'assigned', 'dropped'] as const
 
 /** The same sink, whose end is noticed. Its own methods are called on itself, so that class instances work. */
 function watchEnd<Sink extends Endable>(sink: Sink, onEnd: () => void): Sink {

@@ -42,6 +42,7 @@ export const brokerStats = ({
   messagesDelivered: delivery.totals.messagesDelivered,
   bytesDelivered: delivery.totals.bytesDelivered,
   messagesSkipped: delivery.totals.messagesSkipped,
+  messagesDropped: delivery.totals.messagesDropped,
   uptimeMs,
   // A copy, field by field: a store's counters go on counting, and may be an object with more than these.
   storage: {

@@ -29,7 +29,7 @@ import { SubscriptionTeller } from './subscription-teller.ts'
 export interface BatchesOptions
   extends ClientCallOptions,
     SubscriptionEvents,
-    Pick<ConsumeOptions, 'member' | 'from' | 'partitions' | 'ack' | 'prefetchBytes'> {
+    Pick<ConsumeOptions, 'member' | 'from' | 'partitions' | 'ack' | 'prefetchBytes' | 'overflow'> {
   /** Shares the partitions with the other members of this stream group and begins at its committed offsets. */
   readonly group?: string | undefined
   /** How long an acknowledgement waits to be committed, in milliseconds; 100 by default. */
@@ -169,11 +169,18 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
     signal: AbortSignal,
   ): Promise<BatchSubscription> {
     const subscription = new BatchSubscription(context, options, removed)
-    const { group, member, from, partitions, prefetchBytes = 4 * MIB } = options
+    const { group, member, from, partitions, overflow, prefetchBytes = 4 * MIB } = options
     subscription.#live = await LiveSubscription.open(
       context,
       topic,
-      { group, member, from, partitions, creditBytes: wholeNumber('prefetchBytes', prefetchBytes, 1) },
+      {
+        group,
+        member,
+        from,
+        partitions,
+        overflow,
+        creditBytes: wholeNumber('prefetchBytes', prefetchBytes, 1),
+      },
       subscription.#sink(),
       signal,
     )
@@ -289,9 +296,9 @@ export class BatchSubscription implements AsyncIterable<ClientBatch>, AsyncDispo
         this.#queue.push({ delivery, lane })
         this.#wake()
       },
-      gap: (partition, expectedOffset, offset) => {
-        this.#logger.warn('messages are missing', { partition, expectedOffset, offset })
-        this.#teller.tell(({ onGap }) => onGap?.({ partition, expectedOffset, offset }))
+      gap: (gap) => {
+        this.#logger.warn('messages are missing', { ...gap })
+        this.#teller.tell(({ onGap }) => onGap?.(gap))
       },
       disconnected: (reason) => this.#teller.tell(({ onDisconnect }) => onDisconnect?.(reason)),
       reconnected: () => this.#teller.tell(({ onReconnect }) => onReconnect?.()),

@@ -1,6 +1,7 @@
 /** What one may say of how messages are consumed, and which of it goes with a group. */
 import { retryDelayMs } from '../domain/queue/retry-policy.ts'
 import {
+  type Overflow,
   type QueueConfig,
   type Random,
   RatatoskrError,
@@ -23,7 +24,7 @@ export interface SubscriptionEvents {
   readonly onAssigned?: ((partitions: readonly AssignedPartition[]) => void) | undefined
   /** Partitions that went to another member. */
   readonly onRevoked?: ((partitions: readonly number[]) => void) | undefined
-  /** Messages are missing: retention deleted them, or the topic is another one now. Not in a queue group. */
+  /** Messages are missing: see `SubscriptionGap`. Not in a queue group. */
   readonly onGap?: ((gap: SubscriptionGap) => void) | undefined
   readonly onDisconnect?: ((reason: RatatoskrError) => void) | undefined
   readonly onReconnect?: (() => void) | undefined
@@ -36,6 +37,8 @@ export interface SubscriptionGap {
   readonly partition: number
   readonly expectedOffset: number
   readonly offset: number
+  /** `gone`: retention deleted them, or the topic is another one now. `overflow`: dropped by the subscription's `overflow` policy. */
+  readonly reason: 'gone' | 'overflow'
 }
 
 /** How long a message that failed waits, in milliseconds. `attempt` is that which failed, from 1. */
@@ -85,6 +88,11 @@ export interface ConsumeOptions extends CommonOptions, GroupSettings {
   readonly member?: string | undefined
   /** Only these partitions; not with a group. */
   readonly partitions?: readonly number[] | undefined
+  /**
+   * What happens when this subscription falls behind further than a bound while its `prefetchBytes` are used up; by default
+   * it gets everything, however late. Dropped messages are told of by `onGap`. Not with a group.
+   */
+  readonly overflow?: Overflow | undefined
   /** What to do with a failed message: end the subscription (default), or pass over it. Not with a group: there it is a dead letter. */
   readonly onFailed?: 'stop' | 'skip' | undefined
 }
@@ -102,6 +110,7 @@ const groupSettings = [
 
 const notInGroups: Readonly<Record<string, string>> = {
   partitions: 'the group shares its partitions itself',
+  overflow: 'members of a group get every message',
   onFailed: 'a message that fails too often becomes a dead letter: see deadLetterTopic',
   commitIntervalMs:
     'messages are acknowledged one by one; offsets are committed by batches(topic, { group })',

@@ -90,11 +90,11 @@ export class Consumer implements MessageSource {
 
   /** Subscribes. @throws as `Session.subscribe` does */
   async open(topic: string, signal: AbortSignal): Promise<void> {
-    const { from, partitions } = this.#options
+    const { from, partitions, overflow } = this.#options
     this.#live = await LiveSubscription.open(
       this.#context,
       topic,
-      { from, partitions, creditBytes: this.#prefetchBytes },
+      { from, partitions, overflow, creditBytes: this.#prefetchBytes },
       this.#sink(),
       signal,
     )
@@ -201,9 +201,9 @@ export class Consumer implements MessageSource {
         this.#teller.tell(({ onRevoked }) => onRevoked?.([partition]))
       },
       deliver: (delivery) => this.#deliver(delivery),
-      gap: (partition, expectedOffset, offset) => {
-        this.#logger.warn('messages are missing', { partition, expectedOffset, offset })
-        this.#teller.tell(({ onGap }) => onGap?.({ partition, expectedOffset, offset }))
+      gap: (gap) => {
+        this.#logger.warn('messages are missing', { ...gap })
+        this.#teller.tell(({ onGap }) => onGap?.(gap))
       },
       disconnected: (reason) => this.#teller.tell(({ onDisconnect }) => onDisconnect?.(reason)),
       reconnected: () => this.#teller.tell(({ onReconnect }) => onReconnect?.()),

@@ -10,6 +10,7 @@
 import {
   type BatchDelivery,
   type CommittedOffset,
+  type DroppedMessages,
   isRatatoskrError,
   type MaybePromise,
   type PartitionOffset,
@@ -20,6 +21,7 @@ import {
 } from '../ports/index.ts'
 import { Backoff } from './backoff.ts'
 import { delay } from './call.ts'
+import type { SubscriptionGap } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
 import type { Link } from './link.ts'
 import { type TopicFacts, topicFacts } from './topic-facts.ts'
@@ -31,8 +33,8 @@ export interface LiveSink {
   /** The partition is another member's now. */
   revoked(partition: number): void
   deliver(delivery: BatchDelivery): void
-  /** Messages are missing: the broker no longer has those between the two offsets. */
-  gap(partition: number, expectedOffset: number, offset: number): void
+  /** Messages are missing. */
+  gap(gap: SubscriptionGap): void
   disconnected(reason: RatatoskrError): void
   reconnected(): void
   ended(reason: RatatoskrError | undefined): void
@@ -209,7 +211,7 @@ export class LiveSubscription {
   }
 
   #subscribeAt(link: Link, generation: number): Promise<Subscription> {
-    const { group, from, partitions } = this.#options
+    const { group, from, partitions, overflow } = this.#options
     this.#debtBytes = Math.max(0, -this.#outstandingBytes)
     const resumed = group === undefined && this.#resuming && this.#positions.size > 0
     const offsets = [...this.#positions].map(([partition, { nextOffset: offset }]) => ({ partition, offset }))
@@ -219,11 +221,13 @@ export class LiveSubscription {
         group,
         member: this.#member,
         partitions,
+        overflow,
         from: resumed ? { offsets, otherwise: 'earliest' } : from,
         credit: { bytes: Math.max(0, this.#outstandingBytes) },
       },
       {
         assigned: (list) => this.#isCurrent(generation) && this.#assigned(list),
+        dropped: (messages) => this.#isCurrent(generation) && this.#dropped(messages),
         deliver: (delivery): MaybePromise<void> => {
           if (this.#isCurrent(generation)) this.#deliver(delivery)
         },
@@ -272,6 +276,10 @@ export class LiveSubscription {
     this.#sink.begin(partition, offset)
   }
 
+  #gone(partition: number, expectedOffset: number, offset: number): void {
+    this.#sink.gap({ partition, expectedOffset, offset, reason: 'gone' })
+  }
+
   #deliver(delivery: BatchDelivery): void {
     const { partition, bytes, nextOffset } = delivery
     this.#outstandingBytes -= bytes.length
@@ -285,10 +293,19 @@ export class LiveSubscription {
     const fromOffset = Math.max(delivery.fromOffset, floor)
     position.floor = 0
     // What came before a gap is as good as ever; only a delivery from further back makes it void.
-    if (fromOffset > position.nextOffset) this.#sink.gap(partition, position.nextOffset, fromOffset)
+    if (fromOffset > position.nextOffset) this.#gone(partition, position.nextOffset, fromOffset)
     if (fromOffset < position.nextOffset) this.#begin(partition, fromOffset)
     this.#positions.get(partition)!.nextOffset = nextOffset
     this.#sink.deliver({ partition, bytes, fromOffset, nextOffset })
+  }
+
+  /** Left out by the overflow policy: what comes next is behind it. */
+  #dropped({ partition, fromOffset, toOffset }: DroppedMessages): void {
+    const position = this.#positions.get(partition)
+    const expectedOffset = position?.nextOffset ?? fromOffset
+    if (toOffset <= expectedOffset) return
+    if (position !== undefined) position.nextOffset = toOffset
+    this.#sink.gap({ partition, expectedOffset, offset: toOffset, reason: 'overflow' })
   }
 
   #linkEnded(reason: RatatoskrError): void {
@@ -333,7 +350,7 @@ export class LiveSubscription {
     if (facts === undefined) return
     if (this.#facts !== undefined && facts.id !== this.#facts.id) {
       for (const [partition, position] of this.#positions) {
-        this.#sink.gap(partition, position.nextOffset, 0)
+        this.#gone(partition, position.nextOffset, 0)
         this.#begin(partition, 0)
       }
     }
@@ -350,7 +367,7 @@ export class LiveSubscription {
       const end = ends.find((one) => one.partition === partition)?.offset ?? start
       const offset = Math.min(Math.max(position.nextOffset, start), end)
       if (offset === position.nextOffset) continue
-      this.#sink.gap(partition, position.nextOffset, offset)
+      this.#gone(partition, position.nextOffset, offset)
       this.#begin(partition, offset)
     }
   }

@@ -58,7 +58,7 @@ it('goes on with what there is, and says so, when retention was faster than the 
   broker.find('orders').partitions[0].start = 2
   await clock.advance(5_000)
   expect(seen).toEqual(['a', 'c'])
-  expect(gaps).toEqual([{ partition: 0, expectedOffset: 1, offset: 2 }])
+  expect(gaps).toEqual([{ partition: 0, expectedOffset: 1, offset: 2, reason: 'gone' }])
 })
 
 it('reads a topic that replaced its predecessor from the start', async () => {

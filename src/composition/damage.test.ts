@@ -84,7 +84,7 @@ describe.each(clients)('a %s client', (name, open) => {
       expect(got.map(({ offset }) => offset)).toEqual(left)
       expect(got.map((message) => message.text())).toEqual(left.map((offset) => `message-${offset};`))
       // Messages of a group come as they are ready: there is nothing that they would have to follow on.
-      const gap = { partition: 0, expectedOffset: lost.from, offset: lost.to }
+      const gap = { partition: 0, expectedOffset: lost.from, offset: lost.to, reason: 'gone' }
       expect(gaps).toEqual('group' in options ? [] : [gap])
       for (const message of got) void message.ack()
       await subscription.flush()

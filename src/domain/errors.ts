@@ -118,6 +118,10 @@ export const errorCodes = {
     'limit',
     'The broker has more work queued than its bounds allow. Retry after a pause.',
   ),
+  RTK_SUBSCRIBER_TOO_SLOW: fact(
+    'limit',
+    'The subscriber fell behind further than its `overflow` bound, with the policy `disconnect`. Read faster, or choose another policy or bound.',
+  ),
   RTK_STORE_FULL: passing('limit', 'The storage has no room. Free space; publishing resumes by itself.'),
   RTK_NOT_SUPPORTED: fact('unsupported', 'This adapter or protocol cannot do that; its `supports` says so.'),
   RTK_DURABILITY_UNAVAILABLE: fact(

@@ -9,6 +9,7 @@ import type { Durability } from '../domain/durability.ts'
 import type { RatatoskrError } from '../domain/errors.ts'
 import type { Limits } from '../domain/limits.ts'
 import type { Message, OutgoingMessage } from '../domain/message.ts'
+import type { Overflow } from '../domain/overflow.ts'
 import type { TopicChanges, TopicConfig, TopicDescription, TopicStats } from '../domain/topic.ts'
 import type { MaybePromise } from './component.ts'
 import type { DeadLetterSession } from './dead-letters.ts'
@@ -275,6 +276,16 @@ export interface SubscribeOptions {
   readonly partitions?: readonly number[] | undefined
   /** First credit. Nothing is delivered before there is some. */
   readonly credit?: Credit | undefined
+  /** How far it may fall behind, and what happens then; as far as it likes by default. Not with a group. */
+  readonly overflow?: Overflow | undefined
+}
+
+/** Messages of a partition that a subscriber is not given, since it fell behind further than its `overflow` allows. */
+export interface DroppedMessages {
+  readonly partition: number
+  /** Offsets from this one up to, without, `toOffset`. */
+  readonly fromOffset: number
+  readonly toOffset: number
 }
 
 /**
@@ -315,6 +326,8 @@ export interface SinkEvents {
    * group again at each rebalance. Deliveries of partitions that are gone from the list have stopped.
    */
   assigned?(partitions: readonly PartitionOffset[]): void
+  /** Messages were dropped by the subscription's `overflow` policy: told before the next delivery of their partition. */
+  dropped?(messages: DroppedMessages): void
   /** The subscription is over: `undefined` when its holder closed it. Called exactly once. */
   ended(reason: RatatoskrError | undefined): void
 }
@@ -442,6 +455,8 @@ export interface BrokerStats {
   readonly bytesDelivered: number
   /** Messages that subscribers were not given because they are lost to damage; each subscriber counts. */
   readonly messagesSkipped: number
+  /** Messages that subscribers were not given because of their `overflow` policy; each subscriber counts. */
+  readonly messagesDropped: number
   readonly uptimeMs: number
   /** What the log store did since it was started. */
   readonly storage: LogStoreCounters

@@ -9,8 +9,9 @@
 import type { Durability } from '../domain/durability.ts'
 import type { RatatoskrError } from '../domain/errors.ts'
 import type { Message } from '../domain/message.ts'
+import type { OverflowPolicy } from '../domain/overflow.ts'
 import type { TopicChanges, TopicConfig } from '../domain/topic.ts'
-import type { BrokerStats, Health } from './broker-facade.ts'
+import type { BrokerStats, DroppedMessages, Health } from './broker-facade.ts'
 import type { Clock } from './clock.ts'
 import type { MaybePromise } from './component.ts'
 import type { BatchBytes } from './log-store.ts'
@@ -84,6 +85,8 @@ export interface ObserverEvents {
   subscriberLeft: SubscriberLeftEvent
   /** A subscriber's sink failed, or its batch could not be decoded; the subscription is over. */
   subscriberFailed: SubscriberLeftEvent
+  /** A subscriber was further behind than its `overflow` bound allows: messages were dropped, or it is disconnected. */
+  subscriberOverflowed: SubscriberOverflowedEvent
   topicCreated: TopicEvent
   topicAltered: TopicEvent
   topicDeleted: TopicEvent
@@ -205,6 +208,11 @@ export interface SubscriberEvent {
 /** A subscription that is over, with the reason unless its holder closed it. */
 export interface SubscriberLeftEvent extends SubscriberEvent {
   readonly error: RatatoskrError | undefined
+}
+
+/** Messages that a subscriber is not given: dropped, or what it was behind when it was disconnected. */
+export interface SubscriberOverflowedEvent extends SubscriberEvent, DroppedMessages {
+  readonly policy: OverflowPolicy
 }
 
 /** A topic, and who asked for what happens to it. */

@@ -28,6 +28,7 @@ const statsSchema = object({
   messagesDelivered: integer,
   bytesDelivered: integer,
   messagesSkipped: integer,
+  messagesDropped: integer,
   uptimeMs: integer,
   storage: object({
     appends: integer,

@@ -4,7 +4,14 @@
  * subscription stands still.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type PayloadEncoding, RatatoskrError, type SubscribeOptions } from 'ratatoskr/ports'
+import {
+  type Overflow,
+  type OverflowPolicy,
+  overflowPolicies,
+  type PayloadEncoding,
+  RatatoskrError,
+  type SubscribeOptions,
+} from 'ratatoskr/ports'
 import { eventContentType, streamEvents } from '../event-stream.ts'
 import { frameContentType, streamFrames } from '../frame-stream.ts'
 import { partitionsFromText, positionAfterEvent, positionFromText } from '../position-text.ts'
@@ -18,6 +25,9 @@ interface SubscribeQuery {
   readonly otherwise?: 'earliest' | 'latest'
   readonly partitions?: string
   readonly encoding: PayloadEncoding
+  readonly overflow?: OverflowPolicy
+  readonly overflowMessagesMax?: number
+  readonly overflowBytesMax?: number
 }
 interface SubscribeRoute {
   Params: { topic: string }
@@ -25,12 +35,13 @@ interface SubscribeRoute {
 }
 
 const tags = ['messages']
+const bound = { type: 'integer', minimum: 1 } as const
 
 const subscribeSchema = {
   tags,
   summary: 'Subscribe: server-sent events, or binary frames when Accept asks for them',
   description:
-    'Events are assigned, message and error; the id of a message resumes after it when it comes back as Last-Event-ID.',
+    'Events are assigned, message, dropped and error; the id of a message resumes after it when it comes back as Last-Event-ID.',
   params: topicParams,
   querystring: object({
     group: text,
@@ -45,6 +56,13 @@ const subscribeSchema = {
     },
     partitions: { ...text, description: 'such as 0,2' },
     encoding: encodingSchema,
+    overflow: {
+      enum: overflowPolicies,
+      description:
+        'what happens when the reader falls behind further than a bound while its connection is full',
+    },
+    overflowMessagesMax: { ...bound, description: 'messages of a partition that it may be behind' },
+    overflowBytesMax: { ...bound, description: 'the same in bytes, by the mean size of a message' },
   }),
   response: {
     200: {
@@ -101,5 +119,17 @@ function subscribeOptionsOf({ query, headers }: FastifyRequest<SubscribeRoute>):
     member,
     from: typeof last === 'string' && last !== '' ? positionAfterEvent(last) : begin,
     partitions: partitions === undefined ? undefined : partitionsFromText(partitions),
+    overflow: overflowOf(query),
   }
+}
+
+/** @throws RTK_INVALID_ARGUMENT for bounds without a policy */
+function overflowOf(query: SubscribeQuery): Overflow | undefined {
+  const { overflow: policy, overflowMessagesMax: messagesMax, overflowBytesMax: bytesMax } = query
+  if (policy !== undefined) return { policy, messagesMax, bytesMax }
+  if (messagesMax === undefined && bytesMax === undefined) return undefined
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `bounds need a policy: overflow must be one of ${overflowPolicies.join(', ')}`,
+  )
 }

@@ -7,6 +7,7 @@ import type {
 } from 'ratatoskr/contract-tests'
 import {
   bytesFromJson,
+  type DroppedMessages,
   errorFromJson,
   formatTopicRef,
   fromBase64,
@@ -144,6 +145,7 @@ class JsonCalls {
     const queue = this.#sinks.get(frame.subscription as number)
     if (frame.event === 'message') queue?.push((sink) => sink.deliver(incoming(frame.message as JsonFrame)))
     else if (frame.event === 'assigned') queue?.push((sink) => sink.assigned?.(frame.partitions as []))
+    else if (frame.event === 'dropped') queue?.push((sink) => sink.dropped?.(droppedOf(frame)))
     else if (frame.event === 'ended') {
       const reason = frame.error === undefined ? undefined : errorFromJson(frame.error)
       queue?.push(() => queue.ended(reason))
@@ -157,6 +159,9 @@ class JsonCalls {
     else waiting?.resolve(frame.ok)
   }
 }
+
+const droppedOf = ({ partition, fromOffset, toOffset }: JsonFrame): DroppedMessages =>
+  ({ partition, fromOffset, toOffset }) as DroppedMessages
 
 /** Hands events to a sink one after the other. */
 class SinkQueue {

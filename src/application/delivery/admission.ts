@@ -1,5 +1,11 @@
 /** Subscribers coming and going: limits, the guard, the hooks that tell of it, and the counts of the whole broker. */
-import type { FetchedBatch, Limits, MessageDeliveredEvent, SubscriberEvent } from '../../ports/index.ts'
+import type {
+  FetchedBatch,
+  Limits,
+  MessageDeliveredEvent,
+  SubscriberEvent,
+  SubscriberOverflowedEvent,
+} from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
 import type { DeliveryTotals, Hooks } from '../seams.ts'
 import type { TopicState } from './topic-state.ts'
@@ -10,6 +16,7 @@ export class Admission {
     messagesDelivered: 0,
     bytesDelivered: 0,
     messagesSkipped: 0,
+    messagesDropped: 0,
   }
   readonly #hooks: Hooks
   readonly #limits: Limits
@@ -61,7 +68,13 @@ export class Admission {
     this.totals.messagesSkipped += records
   }
 
-  /** The same for what a caller fetched; `member` is told of when there is one. */
+  /** A subscriber was further behind than its bound: counts what was dropped, and tells of it. */
+  overflowed(event: SubscriberOverflowedEvent): void {
+    if (event.policy !== 'disconnect') this.totals.messagesDropped += event.toOffset - event.fromOffset
+    if (this.#hooks.observes('subscriberOverflowed')) this.#hooks.emit('subscriberOverflowed', event)
+  }
+
+  /** As `delivered`, for what a caller fetched; `member` is told of when there is one. */
   fetched(batch: FetchedBatch, member?: SubscriberEvent): void {
     const recordCount = batch.nextOffset - batch.fromOffset
     const sizeBytes = batch.bytes.length

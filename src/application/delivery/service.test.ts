@@ -49,6 +49,7 @@ describe('the broker', () => {
       subscriptions: 1,
       messagesDelivered: 2,
       messagesSkipped: 0,
+      messagesDropped: 0,
       bytesDelivered: batchOf(3).length,
     })
   })

@@ -2,6 +2,7 @@
  * The `Delivery` of the broker: admits subscribers, gives them cursors, and keeps the books. What moves bytes is in
  * subscription.ts and runner.ts; what shares partitions among members is in ../groups.
  */
+import { checkOverflow } from '../../domain/overflow.ts'
 import type {
   BatchSink,
   CallOptions,
@@ -14,12 +15,14 @@ import type {
   Limits,
   MaybePromise,
   MessageSink,
+  Overflow,
   PartitionOffset,
   Platform,
   SeekRequest,
   StartPosition,
   StateStore,
   SubscribeOptions,
+  SubscriberEvent,
   Subscription,
 } from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
@@ -259,7 +262,7 @@ class DeliveryService implements Delivery {
   ): Promise<Subscription> {
     const state = this.#state(topic)
     assertOptions(options, this.#limits)
-    const { group, from, credit } = options
+    const { group, from, credit, overflow } = options
     const id = this.#platform.random.uuid()
     const event = subscriberEvent(state, group, id, who)
     this.#admission.check(state, event)
@@ -267,7 +270,8 @@ class DeliveryService implements Delivery {
     const admit = (): PushSubscription => {
       this.#admission.assertRoom(state)
       const identity = { id, topic: topic.text, group, member }
-      const subscription = new PushSubscription(identity, this.#hostOf(state, identity, who), makeOutlet)
+      const host = this.#hostOf(state, identity, event, overflow)
+      const subscription = new PushSubscription(identity, host, makeOutlet, overflow)
       state.subscriptions.add(subscription)
       this.#admission.joined(event)
       return subscription
@@ -295,11 +299,22 @@ class DeliveryService implements Delivery {
     return subscription
   }
 
-  #hostOf(state: TopicState, identity: SubscriptionIdentity, who: Subscriber): SubscriptionHost {
-    const { id, group } = identity
+  #hostOf(
+    state: TopicState,
+    { group }: SubscriptionIdentity,
+    event: SubscriberEvent,
+    overflow: Overflow | undefined,
+  ): SubscriptionHost {
+    const { logger, checksum, compression } = this.#platform
     return {
       runner: this.#runner,
-      logger: this.#platform.logger,
+      logger,
+      checksum,
+      expansion: { codecs: compression, bytesMax: this.#limits.expandedBatchBytesMax },
+      overflowed: (messages) => {
+        if (overflow === undefined) return
+        this.#admission.overflowed({ ...event, ...messages, policy: overflow.policy })
+      },
       delivered: (event) => {
         this.#runner.spent(event.sizeBytes)
         this.#admission.delivered(event)
@@ -319,7 +334,7 @@ class DeliveryService implements Delivery {
         state.subscriptions.delete(subscription)
         state.growing.delete(subscription)
         if (group !== undefined) this.#groups.leave(state, group, subscription)
-        this.#admission.left(subscriberEvent(state, group, id, who), reason, failed)
+        this.#admission.left(event, reason, failed)
       },
     }
   }
@@ -347,6 +362,15 @@ function assertOptions(options: SubscribeOptions, limits: Limits): void {
       'RTK_INVALID_ARGUMENT',
       'partitions cannot be chosen in a group: the group shares them out; leave out one of the two',
     )
+  }
+  if (options.overflow !== undefined) {
+    checkOverflow(options.overflow)
+    if (options.group !== undefined && options.overflow.policy !== 'pause') {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `the overflow policy ${options.overflow.policy} does not go with a group: its members get every message`,
+      )
+    }
   }
   grantOf('bytes', options.credit?.bytes, limits.creditBytesMax)
   grantOf('messages', options.credit?.messages, limits.creditMessagesMax)

@@ -7,19 +7,21 @@ import type {
   BatchDelivery,
   CommittedOffset,
   Credit,
+  DroppedMessages,
   Logger,
   MaybePromise,
   MessageDeliveredEvent,
+  Overflow,
   PartitionOffset,
-  RatatoskrError,
   Subscription,
 } from '../../ports/index.ts'
-import { toRatatoskrError } from '../../ports/index.ts'
+import { RatatoskrError, toRatatoskrError } from '../../ports/index.ts'
 import type { GroupMember } from '../groups/member.ts'
 import { handledElsewhere, isPromise } from '../maybe-promise.ts'
 import type { Cursor, CursorHolder } from './cursor.ts'
 import type { Outlet, OutletHost } from './outlet.ts'
-import type { Runner, Steppable } from './runner.ts'
+import { type GuardedSubscription, OverflowGuard, type OverflowHost } from './overflow.ts'
+import type { Steppable } from './runner.ts'
 
 /** Who a subscription is, for its holder, hooks and logs. */
 export interface SubscriptionIdentity {
@@ -30,8 +32,7 @@ export interface SubscriptionIdentity {
 }
 
 /** What a subscription needs of delivery as a whole. */
-export interface SubscriptionHost {
-  readonly runner: Runner
+export interface SubscriptionHost extends OverflowHost {
   readonly logger: Logger
   delivered(event: MessageDeliveredEvent): void
   passedOver(sizeBytes: number): void
@@ -40,7 +41,9 @@ export interface SubscriptionHost {
   over(subscription: PushSubscription, reason: RatatoskrError | undefined, failed: boolean): void
 }
 
-export class PushSubscription implements Subscription, GroupMember, CursorHolder, Steppable, OutletHost {
+export class PushSubscription
+  implements Subscription, GroupMember, CursorHolder, Steppable, OutletHost, GuardedSubscription
+{
   readonly id: string
   readonly topic: string
   readonly group: string | undefined
@@ -50,6 +53,8 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
   endReason: RatatoskrError | undefined
   readonly #host: SubscriptionHost
   readonly #outlet: Outlet
+  /** Undefined when it may fall behind as far as it likes. */
+  readonly #guard: OverflowGuard | undefined
   readonly #closed = Promise.withResolvers<void>()
   #cursors: readonly Cursor[] = []
   /** Cursors that may have something to read, in the order of their turns. */
@@ -65,11 +70,15 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
   #assignedDue = false
   #endedDue = false
 
-  /** @param makeOutlet makes the outlet for this subscription as its host */
+  /**
+   * @param makeOutlet makes the outlet for this subscription as its host
+   * @param overflow checked
+   */
   constructor(
     identity: SubscriptionIdentity,
     host: SubscriptionHost,
     makeOutlet: (host: OutletHost) => Outlet,
+    overflow?: Overflow,
   ) {
     this.id = identity.id
     this.topic = identity.topic
@@ -77,6 +86,8 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     this.member = identity.member
     this.#host = host
     this.#outlet = makeOutlet(this)
+    const guarded = overflow !== undefined && overflow.policy !== 'pause'
+    this.#guard = guarded ? new OverflowGuard(overflow, host, this) : undefined
   }
 
   get name(): string {
@@ -99,6 +110,7 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     if (this.#over) return
     this.#outlet.grant(credit)
     if (this.#blocked.length > 0) this.#ready.push(...this.#blocked.splice(0))
+    this.#goesOn()
     this.#again()
   }
 
@@ -120,6 +132,7 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     for (const cursor of cursors) cursor.holder = this
     this.#blocked = []
     this.#ready = cursors.filter((cursor) => cursor.waitIndex === -1 && cursor !== this.#reading)
+    this.#guard?.assigned(cursors)
     this.#tellAssigned()
     this.#again()
   }
@@ -138,6 +151,7 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     this.#ready = []
     this.#blocked = []
     this.#outlet.drop()
+    this.#guard?.close()
     this.#host.over(this, reason, failed)
     if (this.#inSink) this.#endedDue = true
     else this.#tellEnded()
@@ -165,6 +179,17 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     this.#host.passedOver(sizeBytes)
   }
 
+  letGoOfRead(cursor: Cursor): void {
+    if (this.#outlet.unfinished === cursor) this.#outlet.drop()
+  }
+
+  tooSlow({ partition, fromOffset, toOffset }: DroppedMessages): void {
+    const messagesBehind = toOffset - fromOffset
+    const message = `the subscriber takes nothing and is ${messagesBehind} messages behind in partition ${partition}, more than its overflow bound`
+    const details = { partition, offset: fromOffset, messagesBehind }
+    this.end(new RatatoskrError('RTK_SUBSCRIBER_TOO_SLOW', message, { details }))
+  }
+
   /** One turn: what is left of the last read, or one read. */
   step(): void {
     this.#scheduled = false
@@ -187,6 +212,11 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
   #readNext(): void {
     const cursor = this.#ready.shift()
     if (cursor === undefined) return
+    if (this.#guard !== undefined) {
+      this.#guard.beforeRead(cursor)
+      for (const dropped of this.#guard.takeUntold()) this.#tell(() => this.#outlet.sink.dropped?.(dropped))
+      if (this.#over) return
+    }
     const move = cursor.adjust()
     if (move !== undefined) {
       this.#host.logger.warn('a subscription was moved to where its log can be read', {
@@ -263,7 +293,8 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     })
   }
 
-  #take(cursor: Cursor, delivery: BatchDelivery): void {
+  #take(cursor: Cursor, found: BatchDelivery): void {
+    const delivery = this.#guard === undefined ? found : this.#guard.within(cursor, found)
     const sizeBytes = delivery.bytes.length
     if (sizeBytes === 0) {
       cursor.feed.waitAfterFailure(cursor) // the log said that there is something
@@ -273,6 +304,7 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
       return
     } else {
       this.#blocked.push(cursor)
+      this.#guard?.stands(this.#cursors)
     }
     this.#again()
   }
@@ -294,17 +326,27 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
     this.#inSink = false
     if (this.#endedDue) this.#tellEnded()
     else if (this.#assignedDue) this.#tellAssigned()
-    if (!isPromise(full)) {
-      this.#again()
-      return
+    if (isPromise(full)) {
+      this.#busy = true
+      full.then(this.#sinkReady, this.#sinkFailed)
     }
-    this.#busy = true
-    full.then(this.#sinkReady, this.#sinkFailed)
+    if (this.#guard !== undefined && !this.#over && (this.#busy || !this.#outlet.open))
+      this.#guard.stands(this.#cursors)
+    this.#again()
   }
 
   readonly #sinkReady = (): void => {
     this.#busy = false
+    this.#goesOn()
     this.#again()
+  }
+
+  /** It may be able to take something again, after a time in which it was not. */
+  #goesOn(): void {
+    if (this.#guard === undefined || this.#over || !this.#outlet.open) return
+    if (this.#busy && this.#reading === undefined) return // the sink is full
+    this.#guard.goesOn(this.#cursors, this.#reading)
+    if (this.#blocked.length > 0) this.#guard.stands(this.#cursors)
   }
 
   readonly #sinkFailed = (error: unknown): void => {
@@ -327,9 +369,13 @@ export class PushSubscription implements Subscription, GroupMember, CursorHolder
       partition: cursor.partition,
       offset: cursor.offset,
     }))
+    this.#tell(() => this.#outlet.sink.assigned?.(offsets))
+  }
+
+  #tell(say: () => void): void {
     this.#inSink = true
     try {
-      this.#outlet.sink.assigned?.(offsets)
+      say()
     } catch (error) {
       this.#inSink = false
       this.#sinkFailed(error)

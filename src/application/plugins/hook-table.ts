@@ -41,6 +41,7 @@ export class HookTable {
     subscriberJoined: none,
     subscriberLeft: none,
     subscriberFailed: none,
+    subscriberOverflowed: none,
     topicCreated: none,
     topicAltered: none,
     topicDeleted: none,

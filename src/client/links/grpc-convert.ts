@@ -1,8 +1,10 @@
 /** Between the plain data of a link and the messages of `ratatoskr.v1`, for the client's side. */
 import * as proto from '../../../proto/index.ts'
+import { checkOverflow } from '../../domain/overflow.ts'
 import {
   type BrokerStats,
   type CommittedOffset,
+  type DroppedMessages,
   type Durability,
   durabilityLevels,
   durabilityNumber,
@@ -10,6 +12,8 @@ import {
   type GroupDescription,
   isDurability,
   LogStoreTally,
+  type Overflow,
+  type OverflowPolicy,
   type PartitionDescription,
   type PartitionOffset,
   quoteForMessage,
@@ -139,13 +143,33 @@ export const openToProto = (topic: string, options: SubscribeOptions): proto.Ope
   partitions: [...(options.partitions ?? [])],
   credit: options.credit === undefined ? undefined : { bytes: options.credit.bytes ?? 0, messages: 0 },
   format: proto.DeliveryFormat.DELIVERY_FORMAT_BATCHES,
+  overflow: options.overflow === undefined ? undefined : overflowToProto(options.overflow),
 })
+
+const overflowPolicyNumbers = {
+  pause: proto.OverflowPolicy.OVERFLOW_POLICY_PAUSE,
+  dropOldest: proto.OverflowPolicy.OVERFLOW_POLICY_DROP_OLDEST,
+  dropNewest: proto.OverflowPolicy.OVERFLOW_POLICY_DROP_NEWEST,
+  disconnect: proto.OverflowPolicy.OVERFLOW_POLICY_DISCONNECT,
+} as const satisfies Record<OverflowPolicy, proto.OverflowPolicy>
+
+/** On the wire 0 is no bound: here it would be a wrong one. */
+function overflowToProto(overflow: Overflow): proto.Overflow {
+  checkOverflow(overflow)
+  const { policy, messagesMax = 0, bytesMax = 0 } = overflow
+  return { policy: overflowPolicyNumbers[policy], messagesMax, bytesMax }
+}
 
 export const committedToProto = (offsets: readonly CommittedOffset[]): proto.CommittedOffset[] =>
   offsets.map(({ partition, offset, metadata = '' }) => ({ partition, offset, metadata }))
 
 export const offsetsFromProto = (offsets: readonly proto.PartitionOffset[]): PartitionOffset[] =>
   offsets.map(({ partition, offset }) => ({ partition, offset }))
+
+export const droppedFromProto = (dropped: proto.DroppedMessages): DroppedMessages => {
+  const { partition, fromOffset, toOffset } = dropped
+  return { partition, fromOffset, toOffset }
+}
 
 /** @throws RTK_FRAME_MALFORMED */
 export function fetchedFromProto(fetched: proto.FetchedBatches | undefined): LinkFetched {

@@ -13,7 +13,7 @@ import {
   toRatatoskrError,
 } from '../../ports/index.ts'
 import type { GrpcChannel } from './grpc-channel.ts'
-import { committedToProto, offsetsFromProto, openToProto } from './grpc-convert.ts'
+import { committedToProto, droppedFromProto, offsetsFromProto, openToProto } from './grpc-convert.ts'
 import { errorFromProto } from './grpc-errors.ts'
 
 const consumeMethod = {
@@ -50,8 +50,9 @@ export class GrpcSubscription implements Subscription {
     options: SubscribeOptions,
     sink: BatchSink,
   ): Promise<Subscription> {
+    const open = openToProto(topic, options) // what it refuses must not leave a stream behind
     const subscription = new GrpcSubscription(channel, sink)
-    subscription.#stream.write({ open: openToProto(topic, options) })
+    subscription.#stream.write({ open })
     return subscription.#opened.promise
   }
 
@@ -134,10 +135,11 @@ export class GrpcSubscription implements Subscription {
     if (this.#end !== undefined) this.#finish(this.#end.reason)
   }
 
-  #handOver({ assigned, delivery }: proto.ConsumeResponse): MaybePromise<void> {
+  #handOver({ assigned, dropped, delivery }: proto.ConsumeResponse): MaybePromise<void> {
     this.#inSink = true
     try {
       if (assigned !== undefined) this.#sink.assigned?.(offsetsFromProto(assigned.partitions))
+      if (dropped !== undefined) this.#sink.dropped?.(droppedFromProto(dropped))
       if (delivery === undefined) return undefined
       const { partition, fromOffset, nextOffset, batches } = delivery
       return this.#sink.deliver({ partition, fromOffset, nextOffset, bytes: batches })

@@ -1,4 +1,5 @@
 /** A subscription over HTTP: reads the frames of one response, as fast as the sink takes them and credit lasts. */
+import { checkOverflow } from '../../domain/overflow.ts'
 import {
   type BatchSink,
   type Credit,
@@ -27,10 +28,13 @@ interface Request {
 }
 
 interface StreamEvent {
-  readonly event: 'subscribed' | 'assigned' | 'ended'
+  readonly event: 'subscribed' | 'assigned' | 'dropped' | 'ended'
   readonly subscription?: string
   readonly member?: string
   readonly partitions?: readonly PartitionOffset[]
+  readonly partition?: number
+  readonly fromOffset?: number
+  readonly toOffset?: number
   readonly error?: unknown
 }
 
@@ -149,6 +153,10 @@ class HttpSubscription implements Subscription {
       const event = eventOf(frame)
       if (event?.event === 'ended') return event.error === undefined ? undefined : errorFromJson(event.error)
       if (event?.event === 'assigned') this.#request.sink.assigned?.(event.partitions ?? [])
+      if (event?.event === 'dropped') {
+        const { partition = 0, fromOffset = 0, toOffset = 0 } = event
+        this.#request.sink.dropped?.({ partition, fromOffset, toOffset })
+      }
       if (event === undefined) await this.#deliver(frame)
     }
   }
@@ -174,7 +182,7 @@ class HttpSubscription implements Subscription {
 const eventOf = (frame: Uint8Array): StreamEvent | undefined =>
   frame[0] === jsonStart ? (parseJson(frame, { depthMax: jsonDepthMax }) as StreamEvent) : undefined
 
-function queryOf({ group, member, from, partitions }: SubscribeOptions): URLSearchParams {
+function queryOf({ group, member, from, partitions, overflow }: SubscribeOptions): URLSearchParams {
   const query = new URLSearchParams()
   if (group !== undefined) query.set('group', group)
   if (member !== undefined) query.set('member', member)
@@ -182,6 +190,12 @@ function queryOf({ group, member, from, partitions }: SubscribeOptions): URLSear
   if (typeof from === 'object' && 'offsets' in from && from.otherwise !== undefined)
     query.set('otherwise', from.otherwise)
   if (partitions !== undefined) query.set('partitions', partitions.join(','))
+  if (overflow !== undefined) {
+    checkOverflow(overflow)
+    query.set('overflow', overflow.policy)
+    if (overflow.messagesMax !== undefined) query.set('overflowMessagesMax', String(overflow.messagesMax))
+    if (overflow.bytesMax !== undefined) query.set('overflowBytesMax', String(overflow.bytesMax))
+  }
   return query
 }
 

@@ -11,6 +11,7 @@ import type {
   CommitRequest,
   ConsumeOptions,
   DeliverFrame,
+  DroppedMessages,
   FetchRequest,
   GroupDescription,
   LeasedFrame,
@@ -291,6 +292,7 @@ class WireLink implements Link, WireChannelEvents {
     if (this.#queues.event(event.subscription as number, event)) return
     const subscription = this.#subscriptions.get(event.subscription as number)
     if (event.event === 'assigned') subscription?.assigned(event.partitions as readonly PartitionOffset[])
+    if (event.event === 'dropped') subscription?.dropped(event as unknown as DroppedMessages)
     if (event.event === 'ended') {
       subscription?.ended(event.error === undefined ? undefined : errorFromJson(event.error))
     }

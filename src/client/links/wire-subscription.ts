@@ -7,6 +7,7 @@ import type {
   BatchSink,
   CommittedOffset,
   Credit,
+  DroppedMessages,
   MaybePromise,
   PartitionOffset,
   RatatoskrError,
@@ -73,6 +74,10 @@ export class WireSubscription implements Subscription {
 
   assigned(partitions: readonly PartitionOffset[]): void {
     this.#then(() => this.#sink.assigned?.(partitions))
+  }
+
+  dropped({ partition, fromOffset, toOffset }: DroppedMessages): void {
+    this.#then(() => this.#sink.dropped?.({ partition, fromOffset, toOffset }))
   }
 
   /** The broker ended it: the sink hears so after what was delivered before. */

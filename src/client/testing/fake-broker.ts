@@ -611,6 +611,7 @@ export class FakeLink implements Link {
       messagesDelivered: 0,
       bytesDelivered: 0,
       messagesSkipped: 0,
+      messagesDropped: 0,
       uptimeMs: 0,
       storage: { appends: 0, appendedBytes: 0, syncs: 0, hotReads: 0, coldReads: 0, hotBytes: 0 },
     }

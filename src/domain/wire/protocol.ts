@@ -7,6 +7,7 @@
  *     reply    { "id": 7, "ok": { … } }   or   { "id": 7, "error": { code, message, retryable, details } }
  *     event    { "event": "assigned", "subscription": 9, "partitions": [{ partition, offset }, …] }
  *              { "event": "message",  "subscription": 9, "message": { … } }           only in +json
+ *              { "event": "dropped",  "subscription": 9, "partition": 0, "fromOffset": 4, "toOffset": 9 }
  *              { "event": "ended",    "subscription": 9, "error": { … } }             without error: the client closed it
  *              { "event": "error",    "error": { … } }    of a notification, or of a frame that ends the connection
  *

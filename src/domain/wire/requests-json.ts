@@ -3,6 +3,7 @@
  * Only types are checked here: ranges that depend on the broker's limits, and names, are checked by the broker.
  */
 import { type Durability, durabilityLevels } from '../durability.ts'
+import { overflowPolicies } from '../overflow.ts'
 import {
   type FieldsOf,
   type JsonCheck,
@@ -70,6 +71,12 @@ export const jsonLease = jsonFields({
   lease: whole,
 })
 
+const jsonOverflow = jsonFields({
+  policy: jsonOneOf(overflowPolicies),
+  messagesMax: optional(jsonInteger(1)),
+  bytesMax: optional(jsonInteger(1)),
+})
+
 /** The members of `SubscribeOptions`, for `readFields`. */
 export const subscribeShape = {
   group: optional(jsonString),
@@ -77,6 +84,7 @@ export const subscribeShape = {
   from: optional(startPositionFromJson),
   partitions: optional(jsonList(whole)),
   credit: optional(jsonFields({ bytes: optional(whole), messages: optional(whole) })),
+  overflow: optional(jsonOverflow),
 }
 
 /** The members of `FetchRequest`. */

@@ -94,7 +94,11 @@ export interface GetBrokerStatsResponse {
   uptimeMs: number;
   /** Messages that subscribers were not given because they are lost to damage; each subscriber counts. */
   messagesSkipped: number;
-  storage: StorageCounters | undefined;
+  storage:
+    | StorageCounters
+    | undefined;
+  /** Messages that subscribers were not given because of their overflow policy; each subscriber counts. */
+  messagesDropped: number;
 }
 
 /** What the log store did since it was started. */
@@ -304,6 +308,7 @@ function createBaseGetBrokerStatsResponse(): GetBrokerStatsResponse {
     uptimeMs: 0,
     messagesSkipped: 0,
     storage: undefined,
+    messagesDropped: 0,
   };
 }
 
@@ -341,6 +346,9 @@ export const GetBrokerStatsResponse: MessageFns<GetBrokerStatsResponse> = {
     }
     if (message.storage !== undefined) {
       StorageCounters.encode(message.storage, writer.uint32(90).fork()).join();
+    }
+    if (message.messagesDropped !== 0) {
+      writer.uint32(96).int64(message.messagesDropped);
     }
     return writer;
   },
@@ -444,6 +452,14 @@ export const GetBrokerStatsResponse: MessageFns<GetBrokerStatsResponse> = {
             }
 
             message.storage = StorageCounters.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.messagesDropped = longToNumber(reader.int64());
             continue;
           }
         }

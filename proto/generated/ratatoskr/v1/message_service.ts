@@ -39,6 +39,31 @@ import {
  * MESSAGES where it reads, and publishes with `Publish` and `PublishBatch`.
  */
 
+/** What happens when a subscriber is further behind than its bound while it takes nothing. */
+export const OverflowPolicy = {
+  OVERFLOW_POLICY_UNSPECIFIED: 0,
+  /** OVERFLOW_POLICY_PAUSE - Nothing: it goes on where it stands. */
+  OVERFLOW_POLICY_PAUSE: 1,
+  /** OVERFLOW_POLICY_DROP_OLDEST - It goes on with the newest messages, as many as the bound allows. */
+  OVERFLOW_POLICY_DROP_OLDEST: 2,
+  /** OVERFLOW_POLICY_DROP_NEWEST - It gets what was within the bound, and then goes on with what is published once it has caught up. */
+  OVERFLOW_POLICY_DROP_NEWEST: 3,
+  /** OVERFLOW_POLICY_DISCONNECT - The stream ends with RTK_SUBSCRIBER_TOO_SLOW. */
+  OVERFLOW_POLICY_DISCONNECT: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type OverflowPolicy = typeof OverflowPolicy[keyof typeof OverflowPolicy];
+
+export namespace OverflowPolicy {
+  export type OVERFLOW_POLICY_UNSPECIFIED = typeof OverflowPolicy.OVERFLOW_POLICY_UNSPECIFIED;
+  export type OVERFLOW_POLICY_PAUSE = typeof OverflowPolicy.OVERFLOW_POLICY_PAUSE;
+  export type OVERFLOW_POLICY_DROP_OLDEST = typeof OverflowPolicy.OVERFLOW_POLICY_DROP_OLDEST;
+  export type OVERFLOW_POLICY_DROP_NEWEST = typeof OverflowPolicy.OVERFLOW_POLICY_DROP_NEWEST;
+  export type OVERFLOW_POLICY_DISCONNECT = typeof OverflowPolicy.OVERFLOW_POLICY_DISCONNECT;
+  export type UNRECOGNIZED = typeof OverflowPolicy.UNRECOGNIZED;
+}
+
 export interface PublishRequest {
   topic: string;
   message:
@@ -237,6 +262,20 @@ export interface OpenSubscription {
     | undefined;
   /** Deliveries come as `delivery` in the format BATCHES and as `messages` in the format MESSAGES. */
   format: DeliveryFormat;
+  /** How far the subscriber may fall behind, and what happens then; as far as it likes when left out. Not with a group. */
+  overflow: Overflow | undefined;
+}
+
+/**
+ * A policy, and its bounds for each partition by itself. Every policy but PAUSE needs one; of two, the one that is reached
+ * first counts.
+ */
+export interface Overflow {
+  policy: OverflowPolicy;
+  /** Messages that the subscriber may be behind; 0: no such bound. */
+  messagesMax: number;
+  /** The same in bytes, reckoned by the mean size of the partition's messages; 0: no such bound. */
+  bytesMax: number;
 }
 
 /**
@@ -262,6 +301,15 @@ export interface ConsumeResponse {
   delivery?: Delivery | undefined;
   committed?: CommitResult | undefined;
   messages?: MessageDelivery | undefined;
+  dropped?: DroppedMessages | undefined;
+}
+
+/** Messages that the subscriber is not given, by its overflow policy: comes before the next delivery of their partition. */
+export interface DroppedMessages {
+  partition: number;
+  fromOffset: number;
+  /** Offset after the last of them. */
+  toOffset: number;
 }
 
 /** The subscription stands: the first response of a stream. */
@@ -1900,7 +1948,16 @@ export const ConsumeRequest: MessageFns<ConsumeRequest> = {
 };
 
 function createBaseOpenSubscription(): OpenSubscription {
-  return { topic: "", group: "", member: "", from: undefined, partitions: [], credit: undefined, format: 0 };
+  return {
+    topic: "",
+    group: "",
+    member: "",
+    from: undefined,
+    partitions: [],
+    credit: undefined,
+    format: 0,
+    overflow: undefined,
+  };
 }
 
 export const OpenSubscription: MessageFns<OpenSubscription> = {
@@ -1929,6 +1986,9 @@ export const OpenSubscription: MessageFns<OpenSubscription> = {
     }
     if (message.format !== 0) {
       writer.uint32(56).int32(message.format);
+    }
+    if (message.overflow !== undefined) {
+      Overflow.encode(message.overflow, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -2010,6 +2070,82 @@ export const OpenSubscription: MessageFns<OpenSubscription> = {
             }
 
             message.format = reader.int32() as any;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.overflow = Overflow.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOverflow(): Overflow {
+  return { policy: 0, messagesMax: 0, bytesMax: 0 };
+}
+
+export const Overflow: MessageFns<Overflow> = {
+  encode(message: Overflow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== 0) {
+      writer.uint32(8).int32(message.policy);
+    }
+    if (message.messagesMax !== 0) {
+      writer.uint32(16).int64(message.messagesMax);
+    }
+    if (message.bytesMax !== 0) {
+      writer.uint32(24).int64(message.bytesMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Overflow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOverflow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.policy = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.messagesMax = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesMax = longToNumber(reader.int64());
             continue;
           }
         }
@@ -2140,7 +2276,14 @@ export const CommitOffsets: MessageFns<CommitOffsets> = {
 };
 
 function createBaseConsumeResponse(): ConsumeResponse {
-  return { opened: undefined, assigned: undefined, delivery: undefined, committed: undefined, messages: undefined };
+  return {
+    opened: undefined,
+    assigned: undefined,
+    delivery: undefined,
+    committed: undefined,
+    messages: undefined,
+    dropped: undefined,
+  };
 }
 
 export const ConsumeResponse: MessageFns<ConsumeResponse> = {
@@ -2159,6 +2302,9 @@ export const ConsumeResponse: MessageFns<ConsumeResponse> = {
     }
     if (message.messages !== undefined) {
       MessageDelivery.encode(message.messages, writer.uint32(42).fork()).join();
+    }
+    if (message.dropped !== undefined) {
+      DroppedMessages.encode(message.dropped, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2214,6 +2360,82 @@ export const ConsumeResponse: MessageFns<ConsumeResponse> = {
             }
 
             message.messages = MessageDelivery.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.dropped = DroppedMessages.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDroppedMessages(): DroppedMessages {
+  return { partition: 0, fromOffset: 0, toOffset: 0 };
+}
+
+export const DroppedMessages: MessageFns<DroppedMessages> = {
+  encode(message: DroppedMessages, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.partition !== 0) {
+      writer.uint32(8).uint32(message.partition);
+    }
+    if (message.fromOffset !== 0) {
+      writer.uint32(16).int64(message.fromOffset);
+    }
+    if (message.toOffset !== 0) {
+      writer.uint32(24).int64(message.toOffset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DroppedMessages {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDroppedMessages();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromOffset = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.toOffset = longToNumber(reader.int64());
             continue;
           }
         }

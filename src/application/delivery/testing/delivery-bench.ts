@@ -5,6 +5,7 @@ import {
   type BatchSink,
   type CommittedOffset,
   type CompressionCodecs,
+  type DroppedMessages,
   type Limits,
   type Message,
   type MessageSink,
@@ -119,12 +120,20 @@ export const plenty = { bytes: 60_000_000, messages: 1_000_000 }
 abstract class EventsDouble {
   readonly assignments: (readonly PartitionOffset[])[] = []
   readonly ends: (RatatoskrError | undefined)[] = []
+  /** `partition:from-to` of each drop that it was told of. */
+  readonly drops: string[] = []
   subscription!: Subscription
   onAssigned: () => void = () => {}
+  onDropped: () => void = () => {}
 
   assigned(partitions: readonly PartitionOffset[]): void {
     this.assignments.push(partitions)
     this.onAssigned()
+  }
+
+  dropped({ partition, fromOffset, toOffset }: DroppedMessages): void {
+    this.drops.push(`${partition}:${fromOffset}-${toOffset}`)
+    this.onDropped()
   }
 
   ended(reason: RatatoskrError | undefined): void {
