@@ -50,6 +50,7 @@ import {
   type TakeOptions,
   takeBatches,
 } from './queue/taking.ts'
+import { checkPosition } from './start-position.ts'
 import {
   type HandlerOptions,
   type MessageHandler,
@@ -255,16 +256,18 @@ export class Client implements AsyncDisposable {
   ): Promise<Subscription> {
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const options = typeof handlerOrOptions === 'function' ? handlerOptions : handlerOrOptions
-    return this.#opened('subscribe', options, (signal, removed) =>
-      Subscription.open(this.#context, topic, handler, options, removed, signal),
-    )
+    return this.#opened('subscribe', options, (signal, removed) => {
+      if (options.from !== undefined) checkPosition(options.from)
+      return Subscription.open(this.#context, topic, handler, options, removed, signal)
+    })
   }
 
   /** Subscribes to whole record batches: the fast way to read. @throws as `subscribe` */
   batches(topic: string, options: BatchesOptions = {}): Promise<BatchSubscription> {
-    return this.#opened('batches', options, (signal, removed) =>
-      BatchSubscription.open(this.#context, topic, options, removed, signal),
-    )
+    return this.#opened('batches', options, (signal, removed) => {
+      if (options.from !== undefined) checkPosition(options.from)
+      return BatchSubscription.open(this.#context, topic, options, removed, signal)
+    })
   }
 
   /**
@@ -310,7 +313,10 @@ export class Client implements AsyncDisposable {
     options: SeekOptions = {},
   ): Promise<readonly PartitionOffset[]> {
     const { partitions } = options
-    return this.#call('seek', options, (link) => link.seekGroup(topic, group, { position, partitions }))
+    return this.#call('seek', options, (link) => {
+      checkPosition(position)
+      return link.seekGroup(topic, group, { position, partitions })
+    })
   }
 
   listGroups(topic: string, options?: ClientCallOptions): Promise<readonly string[]> {
@@ -407,7 +413,10 @@ export class Client implements AsyncDisposable {
     position: StartPosition,
     options?: ClientCallOptions,
   ): Promise<readonly PartitionOffset[]> {
-    return this.#read('offsets', options, (link) => link.offsets(topic, position))
+    return this.#read('offsets', options, (link) => {
+      checkPosition(position)
+      return link.offsets(topic, position)
+    })
   }
 
   topicStats(topic: string, options?: ClientCallOptions): Promise<TopicStats> {
