@@ -341,7 +341,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a dead letter is dropped when its topic is full',
     batteries: ['simbroker'],
     file: 'src/application/queues/burials.ts',
-    find: '    this.#waiting.unshift(letter)',
+    find: '    this.#waiting.unshift({ ...letter, tried: true })',
     replace: '    this.#partition.table?.buried(letter.offset)',
   },
   {

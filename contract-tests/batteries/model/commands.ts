@@ -87,13 +87,15 @@ const join = kind(
   fc.record({
     group: index,
     name: fc.constantFrom('ann', 'bob', 'cid', 'dan'),
-    autoAck: fc.constant(false),
+    autoAck: fc.nat({ max: 9 }).map((number) => number === 0),
     credit,
     fullAfter: fc.constantFrom(1, 3, 1_000, 1_000, 1_000),
   }),
   async (world, { group, ...options }) => {
     const model = at(world.groups, group)
-    if (model !== undefined) await new Member(world, model, options).join()
+    // What is handed over for good is stored before: how long that takes is left out here.
+    const autoAck = options.autoAck && world.calm
+    if (model !== undefined) await new Member(world, model, { ...options, autoAck }).join()
   },
 )
 
@@ -235,12 +237,16 @@ const addPartition = kind('addPartition', fc.constant({}), async (world) => {
 const fail = kind(
   'fail',
   fc.record({ what: fc.constantFrom('state' as const, 'logs' as const, 'reads' as const) }),
-  async (world, { what }) => world.fail(what),
+  async (world, { what }) => {
+    if (!world.handsOver) world.fail(what)
+  },
 )
 
 const heal = kind('heal', fc.constant({}), async (world) => world.heal())
 
-const hold = kind('hold', fc.record({ holding: fc.boolean() }), (world, { holding }) => world.hold(holding))
+const hold = kind('hold', fc.record({ holding: fc.boolean() }), async (world, { holding }) => {
+  if (!holding || !world.handsOver) await world.hold(holding)
+})
 
 const letGo = kind('letGo', fc.record({ count: fc.integer({ min: 1, max: 4 }) }), (world, { count }) =>
   world.letGo(count),

@@ -93,7 +93,8 @@ export class GroupModel {
     if (inFlight + recordCount > this.config.inFlightMax) {
       throw broken(`${recordCount} more in flight than ${inFlight}, of ${this.config.inFlightMax}`)
     }
-    model.deliver(member.number, batch, member.autoAck, nowMs)
+    const handsOver = [...this.members.values()].some(({ autoAck }) => autoAck)
+    model.deliver(member.number, batch, member.autoAck, nowMs, handsOver)
   }
 
   left(member: MemberModel, nowMs: number): void {

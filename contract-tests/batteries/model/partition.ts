@@ -44,8 +44,8 @@ export class PartitionModel {
   /** Where the group began the last time. */
   #start = 0
   #cameBack: MessageModel[] = []
-  /** Letters that are stored together free their keys one after the other. */
-  #lastBurialMs = -1
+  /** When messages last became free one after the other, and not all at once: letters that are stored together, and hand-overs. */
+  #freedMs = -1
 
   constructor(index: number, config: QueueConfig) {
     this.index = index
@@ -91,8 +91,11 @@ export class PartitionModel {
     }
   }
 
-  /** A delivery. @throws Error with the promise that it breaks */
-  deliver(member: number, batch: LeasedBatch, autoAck: boolean, nowMs: number): void {
+  /**
+   * A delivery. @param handsOver somebody takes what he is given for good: what he will be given next is on its way for a while
+   * @throws Error with the promise that it breaks
+   */
+  deliver(member: number, batch: LeasedBatch, autoAck: boolean, nowMs: number, handsOver: boolean): void {
     this.tick(nowMs)
     const { lease, attempt, firstOffset, lastOffset, recordCount } = batch
     const records = recordsOf(batch.bytes)
@@ -105,6 +108,7 @@ export class PartitionModel {
     if (autoAck ? lease !== 0 : lease <= this.#lastLease) {
       throw broken(`lease ${lease} came after lease ${this.#lastLease}`)
     }
+    if (handsOver) this.#freedMs = nowMs
     for (const record of records) this.#assertMayCome(record, member, batch, nowMs)
     if (!autoAck) {
       this.#lastLease = lease
@@ -117,6 +121,8 @@ export class PartitionModel {
       message.seenInGeneration = this.#generation
       if (autoAck) {
         message.become('settled', nowMs)
+        message.mark()
+        message.flushed() // it was stored before
         continue
       }
       message.lease = lease
@@ -213,8 +219,9 @@ export class PartitionModel {
     }
     if (++message.buried > 1 + message.buriedAgainMax) throw broken(`${at} came ${message.buried} times`)
     if (message.status !== 'failing') {
-      this.#lastBurialMs = nowMs
-      if (message.mayBe('failing') || expired) this.#settleNow(message, nowMs)
+      this.#freedMs = nowMs
+      // It may be the letter of an earlier failure, which the message has left behind.
+      if (message.mayBe('failing') || message.buriedAgainMax === 0) this.#settleNow(message, nowMs)
       return
     }
     if (message.failure !== '' && said('reason') !== message.failure) {
@@ -223,7 +230,7 @@ export class PartitionModel {
     if (Number(said('attempts')) !== message.attempts) {
       throw broken(`${at} speaks of ${said('attempts')} attempts, and there were ${message.attempts}`)
     }
-    this.#lastBurialMs = nowMs
+    this.#freedMs = nowMs
     if (!stopping) this.#settleNow(message, nowMs) // otherwise its source may not come to know of it
   }
 
@@ -302,7 +309,7 @@ export class PartitionModel {
       throw broken(`${at} came before ${before.offset} of the same key, which is ${before.status}`)
     }
     this.#assertNothingOvertook(message)
-    if (message.seenInGeneration === this.#generation || this.#lastBurialMs === nowMs) return
+    if (message.seenInGeneration === this.#generation || this.#freedMs === nowMs) return
     this.#assertNothingPassedOver(message, member, batch, nowMs)
   }
 

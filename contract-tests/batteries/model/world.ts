@@ -83,6 +83,11 @@ export class World {
     return failsState || failsLogs || failsReads
   }
 
+  /** Some member takes what it is given for good. */
+  get handsOver(): boolean {
+    return this.members.some(({ model }) => model.autoAck)
+  }
+
   get calm(): boolean {
     return !this.holding && !this.failing && this.nowMs >= this.#calmFromMs
   }
