@@ -6,12 +6,21 @@ import { murmur2 } from '../../domain/murmur2.ts'
 import type { LeaseRange } from '../../ports/index.ts'
 import type { ClientMessage } from '../client-message.ts'
 
-/** Where a key has failed: messages behind it that came before that moment are not to be handled. */
-interface Failure {
+/**
+ * A message that was given back: what is behind it in its key is not to be handled, as far as the broker handed it out before
+ * it knew. The broker takes that back, and hands it out again in its order.
+ */
+interface GivenBack {
   readonly partition: number
   readonly offset: number
-  /** The last batch that had come when the broker knew; Infinity before. */
+  readonly lease: number
+  /** The last batch that may have been handed out before; all, until the broker is known to know. */
   batchNumber: number
+}
+
+/** The batch that a message came with. */
+interface BatchPlace extends Pick<LeaseRange, 'lease'> {
+  readonly number: number
 }
 
 const placeOf = (partition: number, offset: number): string => `${partition}/${offset}`
@@ -24,7 +33,7 @@ export class KeyTurns {
   readonly #promised = new Set<ClientMessage>()
   /** Messages whose lease was lost while they were being handled, and the delivery after it. */
   readonly #overtaken = new Map<string, ClientMessage | undefined>()
-  readonly #failures = new Map<number, Failure>()
+  readonly #givenBack = new Map<number, GivenBack[]>()
 
   /** @param ordered whether the group keeps the order of keys */
   constructor(ordered: boolean) {
@@ -38,10 +47,19 @@ export class KeyTurns {
     if (key !== undefined) message.turn = partition * 2 ** 32 + ((murmur2(key) || 1) >>> 0)
   }
 
-  /** True when the message stands behind one of its key that failed after it had come. */
-  isVoid({ turn, offset }: ClientMessage, batchNumber: number): boolean {
-    const failure = turn === 0 || this.#failures.size === 0 ? undefined : this.#failures.get(turn)
-    return failure !== undefined && offset > failure.offset && batchNumber <= failure.batchNumber
+  /** True when the message stands behind one of its key that was given back, and was handed out before the broker knew. */
+  isVoid({ turn, offset }: ClientMessage, batch: BatchPlace): boolean {
+    const givenBack = turn === 0 || this.#givenBack.size === 0 ? undefined : this.#givenBack.get(turn)
+    if (givenBack === undefined) return false
+    let isVoid = false
+    for (const one of givenBack) {
+      // One that comes again, or one before it: the broker keeps the order, so what comes from here on is right.
+      if (offset <= one.offset && batch.lease > one.lease) {
+        one.batchNumber = Math.min(one.batchNumber, batch.number - 1)
+      }
+      isVoid ||= offset > one.offset && batch.number <= one.batchNumber
+    }
+    return isVoid
   }
 
   /** Takes the turn. @returns false when the message has to wait: `end` of whoever is before it gives it back */
@@ -66,23 +84,17 @@ export class KeyTurns {
 
   /** The message is not being handled, or will not be. @returns those that may have their turn now */
   end(message: ClientMessage): readonly ClientMessage[] {
-    const next: ClientMessage[] = []
     const { turn } = message
-    if (turn !== 0) {
-      const following = this.#busy.get(turn)?.shift()
-      if (following === undefined) this.#busy.delete(turn)
-      else {
-        this.#promised.add(following)
-        next.push(following)
-      }
+    const again = this.#overtaken.size > 0 ? this.#endOvertaken(message) : undefined
+    if (turn === 0) return again === undefined ? [] : [again]
+    // The message itself, when it has come again, is before all others of its key.
+    const next = again ?? this.#busy.get(turn)?.shift()
+    if (next === undefined) {
+      this.#busy.delete(turn)
+      return []
     }
-    if (this.#overtaken.size > 0) {
-      const place = placeOf(message.partition, message.offset)
-      const again = this.#overtaken.get(place)
-      this.#overtaken.delete(place)
-      if (again !== undefined) next.push(again)
-    }
-    return next
+    this.#promised.add(next)
+    return [next]
   }
 
   /** A message that was to have its turn will not be handled. @returns as `end` */
@@ -96,28 +108,45 @@ export class KeyTurns {
     if (!this.#overtaken.has(place)) this.#overtaken.set(place, undefined)
   }
 
-  /** A message is being given back: those of its key that come before the broker knows are not to be handled before it. */
-  failed({ turn, partition, offset }: ClientMessage): void {
+  /** A message is being given back, that was held with this lease. */
+  giveBack({ turn, partition, offset }: ClientMessage, lease: number): void {
     if (turn === 0) return
-    const before = this.#failures.get(turn)
-    if (before !== undefined && before.batchNumber === Number.POSITIVE_INFINITY && before.offset <= offset)
-      return
-    this.#failures.set(turn, { partition, offset, batchNumber: Number.POSITIVE_INFINITY })
+    const one = { partition, offset, lease, batchNumber: Number.POSITIVE_INFINITY }
+    const givenBack = this.#givenBack.get(turn)
+    if (givenBack === undefined) this.#givenBack.set(turn, [one])
+    else givenBack.push(one)
   }
 
   /** The broker knows of what was given back; what comes after this batch is in order. */
-  failureKnown(range: LeaseRange, batchNumber: number): void {
-    for (const failure of this.#failures.values()) {
-      const { partition, offset } = failure
-      const inRange = partition === range.partition && offset >= range.from && offset < range.to
-      if (inRange) failure.batchNumber = Math.min(failure.batchNumber, batchNumber)
+  giveBackKnown(range: LeaseRange, batchNumber: number): void {
+    for (const givenBack of this.#givenBack.values()) {
+      for (const one of givenBack) {
+        const { partition, offset, lease } = one
+        const inRange = partition === range.partition && offset >= range.from && offset < range.to
+        if (inRange && lease === range.lease) one.batchNumber = Math.min(one.batchNumber, batchNumber)
+      }
     }
   }
 
   /** Nothing of the batches below this number will be handed out any more. */
   forgetBelow(batchNumber: number): void {
-    for (const [turn, failure] of this.#failures) {
-      if (failure.batchNumber < batchNumber && !this.#busy.has(turn)) this.#failures.delete(turn)
+    for (const [turn, givenBack] of this.#givenBack) {
+      if (this.#busy.has(turn)) continue
+      const left = givenBack.filter((one) => one.batchNumber >= batchNumber)
+      if (left.length === 0) this.#givenBack.delete(turn)
+      else if (left.length < givenBack.length) this.#givenBack.set(turn, left)
     }
+  }
+
+  /** All leases are void: what comes from here on is in order. */
+  forgetGivenBack(): void {
+    this.#givenBack.clear()
+  }
+
+  #endOvertaken({ partition, offset }: ClientMessage): ClientMessage | undefined {
+    const place = placeOf(partition, offset)
+    const again = this.#overtaken.get(place)
+    this.#overtaken.delete(place)
+    return again
   }
 }

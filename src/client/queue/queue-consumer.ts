@@ -82,7 +82,7 @@ export class QueueConsumer implements MessageSource {
     this.#settler = new Settler({
       send: (settlements) => this.#liveQueue.settle(settlements),
       sent: () => this.#grantReturned(),
-      givenBack: (range) => this.#turns.failureKnown(range, this.#batchCount),
+      givenBack: (range) => this.#turns.giveBackKnown(range, this.#batchCount),
       later: (run) => context.platform.clock.after(settleAgainAfterMs, run),
       refused: (error) => this.#teller.report(error),
     })
@@ -228,7 +228,7 @@ export class QueueConsumer implements MessageSource {
       delayMs: end === 'nack' ? this.#retryPauseMs(message, options) : undefined,
       reason: reasonText(options.reason),
     })
-    if (end !== 'ack') this.#turns.failed(message)
+    if (end !== 'ack') this.#turns.giveBack(message, batch.lease)
     this.#settledOne(batch)
   }
 
@@ -328,10 +328,11 @@ export class QueueConsumer implements MessageSource {
     if (!batch.isWaiting(message)) return true
     const expired = hasExpired(message, { now: () => this.#context.connection.brokerNow() })
     if (expired) this.#expiredCount++
-    if (!expired && !this.#turns.isVoid(message, batch.number)) return false
+    if (!expired && !this.#turns.isVoid(message, batch)) return false
     // The broker knows what becomes of a message that has expired, and when one behind a failed one may come again.
     if (batch.beginSettling(message.place)) {
       this.#settler.add(batch, message.place, message.place + 1, { action: 'release' })
+      this.#turns.giveBack(message, batch.lease)
       this.#settledOne(batch)
     }
     return true
@@ -384,6 +385,7 @@ export class QueueConsumer implements MessageSource {
     if (this.#atMostOnce) return
     this.#queue = []
     for (const message of this.#again.splice(0)) this.#giveTurns(this.#turns.pass(message))
+    this.#turns.forgetGivenBack()
   }
 
   #giveTurns(messages: readonly ClientMessage[]): void {
