@@ -22,8 +22,5 @@ async function hunt(firstSeed: number, most: number): Promise<HuntResult> {
   return { runs, failure: undefined }
 }
 
-// Nothing imports this file as a module but for its types.
-if (process.argv[1]?.endsWith('hunt.ts')) {
-  const [firstSeed, most] = process.argv.slice(2).map(Number)
-  process.stdout.write(JSON.stringify(await hunt(firstSeed, most)), () => process.exit(0))
-}
+const [firstSeed, most] = process.argv.slice(2).map(Number)
+process.stdout.write(JSON.stringify(await hunt(firstSeed, most)), () => process.exit(0))

@@ -3,6 +3,7 @@
  * broker's own rules but what its ports promise. Whatever the broker does is told here, and refused when it may not be.
  */
 import type { LeasedBatch, QueueConfig, Settlement, SettlementAction } from 'ratatoskr/ports'
+import { blockerOf, mayBeBlocked, overtakerOf } from './key-order.ts'
 import { MessageModel, type Status } from './message.ts'
 import { recordsOf, type StoredRecord } from './stored-log.ts'
 
@@ -268,7 +269,7 @@ export class PartitionModel {
     this.tick(nowMs)
     return this.messages.find(
       (message) =>
-        message.status === 'waiting' && message.expiresAtMs > nowMs && !this.#isBlocked(message, member, 0),
+        message.status === 'waiting' && message.expiresAtMs > nowMs && !this.#isBlocked(message, member),
     )
   }
 
@@ -304,11 +305,12 @@ export class PartitionModel {
       throw broken(`${at} was flagged as redelivered, and came for the first time`)
     }
     if (!this.#ordered) return
-    const before = this.#blocker(message, member, batch.firstOffset, nowMs)
+    const before = blockerOf(this.messages, message, member, batch.firstOffset, nowMs)
     if (before !== undefined) {
       throw broken(`${at} came before ${before.offset} of the same key, which is ${before.status}`)
     }
-    this.#assertNothingOvertook(message)
+    const later = overtakerOf(this.messages, message, this.#generation)
+    if (later !== undefined) throw broken(`${at} came after ${later.offset} of the same key`)
     if (message.seenInGeneration === this.#generation || this.#freedMs === nowMs) return
     this.#assertNothingPassedOver(message, member, batch, nowMs)
   }
@@ -321,50 +323,14 @@ export class PartitionModel {
         one.status === 'waiting' &&
         one.expiresAtMs > nowMs &&
         one.seenInGeneration !== this.#generation &&
-        !this.#isBlocked(one, member, 0),
+        !this.#isBlocked(one, member),
     )
     if (passed === undefined) return
     throw broken(`${this.#at(message.offset)} came first, and ${passed.offset} before it was free to come`)
   }
 
-  /** What was in doubt and comes after all must not have been overtaken since the broker began. */
-  #assertNothingOvertook(message: MessageModel): void {
-    if (message.key === '') return
-    const later = this.messages.find(
-      (one) =>
-        one.offset > message.offset &&
-        one.key === message.key &&
-        one.seenInGeneration === this.#generation &&
-        (message.status === 'doubt' || one.status === 'leased'),
-    )
-    if (later === undefined) return
-    throw broken(`${this.#at(message.offset)} came after ${later.offset} of the same key`)
-  }
-
-  /** An earlier message of the key that this member does not hold, and that is not delivered to it just now. */
-  #blocker(message: MessageModel, member: number, runFrom: number, nowMs: number): MessageModel | undefined {
-    if (message.key === '') return undefined
-    return this.messages.find(
-      (one) =>
-        one.offset < message.offset &&
-        one.key === message.key &&
-        !one.mayBeSettled(nowMs) &&
-        !(one.status === 'leased' && one.member === member) &&
-        !(one.offset >= runFrom && one.mayBe('waiting')),
-    )
-  }
-
-  /** Whether its key may hold the message back from a member; of what is in doubt, it may. */
-  #isBlocked(message: MessageModel, member: number, runFrom: number): boolean {
-    if (!this.#ordered || message.key === '') return false
-    return this.messages.some(
-      (one) =>
-        one.offset < message.offset &&
-        one.offset >= runFrom &&
-        one.key === message.key &&
-        one.status !== 'settled' &&
-        !(one.status === 'leased' && one.member === member),
-    )
+  #isBlocked(message: MessageModel, member: number): boolean {
+    return this.#ordered && mayBeBlocked(this.messages, message, member)
   }
 
   #end(message: MessageModel, action: SettlementAction, settlement: Settlement, nowMs: number): void {
