@@ -4,6 +4,7 @@ import { type LinkProbeOptions, probeOfLink, transportContract } from 'ratatoskr
 import {
   type BoundAddress,
   errorFromJson,
+  type LeaseProof,
   type OutgoingMessage,
   type PublishReceipt,
   type PublishResult,
@@ -15,11 +16,17 @@ const platform = nodePlatform({ logger: silentLogger })
 
 /** Publishes by the JSON route, which a link does without. */
 function jsonPublishing(url: string, token: string | undefined): NonNullable<LinkProbeOptions['messages']> {
-  const post = async (topic: string, body: object, query = ''): Promise<Record<string, unknown>> => {
+  const post = async (
+    topic: string,
+    body: object,
+    lease: LeaseProof | undefined,
+    query = '',
+  ): Promise<Record<string, unknown>> => {
     const response = await fetch(`${url}/v1/topics/${encodeURIComponent(topic)}/messages${query}`, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
+        ...(lease !== undefined && { 'ratatoskr-lease': JSON.stringify(lease) }),
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
       },
       body: JSON.stringify(body),
@@ -30,12 +37,12 @@ function jsonPublishing(url: string, token: string | undefined): NonNullable<Lin
     return answer
   }
   return {
-    async publish(topic, message, durability) {
+    async publish(topic, message, durability, lease) {
       const query = durability === undefined ? '' : `?durability=${durability}`
-      return (await post(topic, toJson(message), query)) as unknown as PublishReceipt
+      return (await post(topic, toJson(message), lease, query)) as unknown as PublishReceipt
     },
-    async publishMany(topic, messages) {
-      const { results } = (await post(topic, { messages: messages.map(toJson) })) as {
+    async publishMany(topic, messages, lease) {
+      const { results } = (await post(topic, { messages: messages.map(toJson) }, lease)) as {
         results: (PublishReceipt | { error: unknown })[]
       }
       return results.map(

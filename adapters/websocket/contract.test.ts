@@ -49,7 +49,8 @@ transportContract('WebSocket +json', async () => ({
     const probe = await jsonProbe({
       url: address.url,
       token,
-      publishBatch: async (topic, partition, batch) => link.publishBatch(topic, partition, batch),
+      publishBatch: async (topic, partition, batch, lease) =>
+        link.publishBatch(topic, partition, batch, { lease }),
     })
     return {
       ...probe,

@@ -6,6 +6,7 @@ import { TransportContext, type TransportSetup } from './context.ts'
 import { deadLetterCases } from './dead-letter-cases.ts'
 import { duplicateCases } from './duplicate-cases.ts'
 import { expiryCases } from './expiry-cases.ts'
+import { leasePublishCases } from './lease-publish-cases.ts'
 import { lifecycleCases } from './lifecycle-cases.ts'
 import { overflowCases } from './overflow-cases.ts'
 import { publishCases } from './publish-cases.ts'
@@ -36,6 +37,7 @@ export const transportCases: readonly ContractCase<TransportContext>[] = [
   ...expiryCases,
   ...scheduleCases,
   ...queueLeaseCases,
+  ...leasePublishCases,
   ...queueGroupCases,
   ...deadLetterCases,
   ...storageCases,

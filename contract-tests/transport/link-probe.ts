@@ -6,6 +6,7 @@ import {
   type Credit,
   expiryOf,
   formatTopicRef,
+  type LeaseProof,
   type Message,
   messagesOf,
   type OutgoingMessage,
@@ -41,9 +42,10 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     topic: string,
     message: OutgoingMessage,
     durability?: PublishReceipt['durability'],
+    lease?: LeaseProof,
   ): Promise<PublishReceipt> => {
     if (message.deliverAtMs !== undefined || message.delayMs !== undefined) {
-      const [result] = await link.publishMany(topic, [message], { durability })
+      const [result] = await link.publishMany(topic, [message], { durability, lease })
       if ('error' in result) throw result.error
       return result
     }
@@ -60,7 +62,7 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     })
     const batch = builder.build()
     batchBytes = batch.length
-    const receipt = await link.publishBatch(topic, partition, batch, { durability })
+    const receipt = await link.publishBatch(topic, partition, batch, { durability, lease })
     const [first] = receipt.duplicates ?? []
     if (first !== undefined) {
       const place = { partition: first.partition, offset: first.offset }
@@ -80,14 +82,17 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     publish: messages?.publish ?? publish,
     publishMany:
       messages?.publishMany ??
-      ((topic, list) =>
+      ((topic, list, lease) =>
         Promise.all(
           list.map(
             (message): Promise<PublishResult> =>
-              publish(topic, message).catch((error: unknown) => ({ error: toRatatoskrError(error) })),
+              publish(topic, message, undefined, lease).catch((error: unknown) => ({
+                error: toRatatoskrError(error),
+              })),
           ),
         )),
-    publishBatch: async (topic, partition, batch) => link.publishBatch(topic, partition, batch),
+    publishBatch: async (topic, partition, batch, lease) =>
+      link.publishBatch(topic, partition, batch, { lease }),
     subscribe: (topic, options, sink) =>
       subscribeMessages(link, topic, options, sink, { expansion, expiry }, (messages) => ({
         bytes: messages * batchBytes,

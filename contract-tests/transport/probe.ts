@@ -9,6 +9,7 @@ import type {
   DroppedMessages,
   Durability,
   GroupDescription,
+  LeaseProof,
   MaybePromise,
   Message,
   OutgoingMessage,
@@ -72,13 +73,23 @@ export interface TransportProbe {
   /** Names only. */
   listTopics(): Promise<readonly string[]>
   topicStats(topic: string): Promise<TopicStats>
-  publish(topic: string, message: OutgoingMessage, durability?: Durability): Promise<PublishReceipt>
-  publishMany(topic: string, messages: readonly OutgoingMessage[]): Promise<readonly PublishResult[]>
+  publish(
+    topic: string,
+    message: OutgoingMessage,
+    durability?: Durability,
+    lease?: LeaseProof,
+  ): Promise<PublishReceipt>
+  publishMany(
+    topic: string,
+    messages: readonly OutgoingMessage[],
+    lease?: LeaseProof,
+  ): Promise<readonly PublishResult[]>
   /** One record batch as it is; rejects with RTK_NOT_SUPPORTED where `supports.batches` is false. */
   publishBatch(
     topic: string,
     partition: number,
     batch: Uint8Array,
+    lease?: LeaseProof,
   ): Promise<Pick<BatchReceipt, 'baseOffset' | 'duplicate'>>
   subscribe(topic: string, options: ProbeSubscribeOptions, sink: ProbeSink): Promise<ProbeSubscription>
   fetch(

@@ -46,10 +46,10 @@ export async function jsonProbe({ url, token, publishBatch }: JsonProbeOptions):
     listTopics: async () =>
       (await ask<{ topics: TopicDescription[] }>('listTopics', {})).topics.map(formatTopicRef),
     topicStats: (topic) => ask('topicStats', { topic }),
-    publish: (topic, message, durability) =>
-      ask('publish', { topic, message: outgoing(message), durability }),
-    publishMany: async (topic, messages) => {
-      const fields = { topic, messages: messages.map(outgoing) }
+    publish: (topic, message, durability, lease) =>
+      ask('publish', { topic, message: outgoing(message), durability, lease }),
+    publishMany: async (topic, messages, lease) => {
+      const fields = { topic, messages: messages.map(outgoing), lease }
       const { results } = await ask<{ results: (PublishReceipt | { error: unknown })[] }>(
         'publishMany',
         fields,
