@@ -29,11 +29,10 @@ import {
 import { positionFromProto, textOf } from './convert.ts'
 import { leasedMessages } from './leased-messages.ts'
 import { wantsMessages } from './messages.ts'
+import { queueConfigFromProto, queueConfigToProto } from './queue-config-convert.ts'
 import {
   creditFromProto,
   lossReasonToProto,
-  queueConfigFromProto,
-  queueConfigToProto,
   settlementsFromProto,
   settleResultsToProto,
 } from './queue-convert.ts'

@@ -23,6 +23,7 @@ import {
   retentionPolicies,
 } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
+import { queueConfigFromProto, queueConfigToProto } from './queue-config-convert.ts'
 
 /** Fields that are not set come as the empty string or list; the facade knows them as undefined. */
 export const textOf = (value: string): string | undefined => (value === '' ? undefined : value)
@@ -70,6 +71,7 @@ export function configFromProto(config: proto.TopicConfig | undefined): Partial<
     messageBytesMax,
     dedupWindowMs,
   } = config
+  const queue = queueConfigFromProto(config.queue)
   const durability = durabilityFromProto(config.durability)
   const retention = policyFromProto(config.retention)
   return {
@@ -82,6 +84,7 @@ export function configFromProto(config: proto.TopicConfig | undefined): Partial<
     ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
     ...(dedupWindowMs === undefined ? {} : { dedupWindowMs }),
     ...(durability === undefined ? {} : { durability }),
+    ...(queue === undefined ? {} : { queue }),
   }
 }
 
@@ -96,6 +99,7 @@ export function topicToProto(topic: TopicDescription): proto.Topic {
       ...config,
       durability: durabilityToProto(config.durability),
       retention: policies[config.retention],
+      queue: config.queue && queueConfigToProto(config.queue),
     },
     partitions: topic.partitions.map(partitionToProto),
   }

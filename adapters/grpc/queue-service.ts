@@ -13,13 +13,8 @@ import { type CallHost, unary } from './calls.ts'
 import { listOf, positionFromProto, textOf } from './convert.ts'
 import { leasedMessages } from './leased-messages.ts'
 import { wantsMessages } from './messages.ts'
-import {
-  leasedToProto,
-  queueConfigFromProto,
-  queueToProto,
-  settlementsFromProto,
-  settleResultsToProto,
-} from './queue-convert.ts'
+import { queueConfigFromProto } from './queue-config-convert.ts'
+import { leasedToProto, queueToProto, settlementsFromProto, settleResultsToProto } from './queue-convert.ts'
 import type { Handlers } from './services.ts'
 
 export const queueService = (

@@ -42,6 +42,41 @@ export const administrationCases: readonly ContractCase<TransportContext>[] = [
     },
   },
   {
+    name: 'gives topics settings for their queue groups',
+    async run(context) {
+      const { transport, connect } = await context.broker()
+      if (!transport.supports.administration) return
+      const probe = await connect()
+      const all = {
+        sharing: 'keyShared',
+        ackTimeoutMs: 1_000,
+        retriesMax: -1,
+        retry: { kind: 'list', delaysMs: [1, 20] },
+        deadLetterTopic: 'graveyard',
+        deadLetterRetentionMs: 5_000,
+        deadLetterExpired: true,
+        inFlightMax: 7,
+        checkpointIntervalMs: 8,
+        groupExpiryMs: -1,
+      } as const
+      expect((await probe.createTopic('orders', { queue: all })).created).toBe(true)
+      expect((await probe.describeTopic('orders')).config.queue).toEqual(all)
+      const changed = await probe.alterTopic('orders', {
+        queue: { retry: { kind: 'exponential', delayMs: 5, maxMs: 50, jitter: 0.25 }, retriesMax: 0 },
+      })
+      const retry = { kind: 'exponential', delayMs: 5, maxMs: 50, jitter: 0.25 }
+      expect(changed.config.queue).toEqual({ ...all, retry, retriesMax: 0 })
+      await probe.createTopic('plain')
+      expect((await probe.describeTopic('plain')).config.queue).toBeUndefined()
+      const some = await probe.alterTopic('plain', { queue: { retriesMax: 1 } })
+      expect(some.config.queue).toEqual({ retriesMax: 1 })
+      await expectCode(
+        () => probe.createTopic('bad', { queue: { ackTimeoutMs: -5 } }),
+        'RTK_INVALID_ARGUMENT',
+      )
+    },
+  },
+  {
     name: 'refuses what topics cannot be, by code',
     async run(context) {
       const { transport, connect } = await context.broker()

@@ -49,6 +49,23 @@ describe('topic', () => {
     ])
   })
 
+  it('has settings for its queue groups', async () => {
+    const retry = 'retry=exponential:1s..60s~0.2'
+    const words = ['--set', 'queue.retriesMax=5', '--set', `queue.${retry}`]
+    expect((await topic('create', 'work', ...words)).code).toBe(0)
+    expect((await broker.describeTopic('work')).config.queue).toEqual({
+      retriesMax: 5,
+      retry: { kind: 'exponential', delayMs: 1_000, maxMs: 60_000, jitter: 0.2 },
+    })
+    expect((await topic('alter', 'work', '--set', 'queue.sharing=shared')).code).toBe(0)
+    const table = (await topic('describe', 'work')).stdout.toString()
+    expect(table).toMatch(
+      /\nqueue.sharing +shared\nqueue.retriesMax +5\nqueue.retry +exponential:1s..1m~0.2\n/,
+    )
+    const refused = await topic('create', 'bad', '--set', 'queue.retrys=5')
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('retrys')])
+  })
+
   it('is listed with what it holds', async () => {
     await broker.createTopic('full', { partitions: 2 })
     for (const partition of [0, 1]) await broker.publish('full', 'x', { partition })

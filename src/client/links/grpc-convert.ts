@@ -27,6 +27,7 @@ import {
 } from '../../ports/index.ts'
 import { topicSettings } from '../checks.ts'
 import type { LinkFetched } from '../link.ts'
+import { queueConfigToProto, queueSettingsFromProto } from './grpc-queue-config.ts'
 
 /** @throws RTK_INVALID_ARGUMENT for a level that does not exist: on the wire it would mean that none was asked for */
 export function durabilityToProto(level: Durability | undefined): proto.Durability {
@@ -67,6 +68,7 @@ export const configToProto = (config: TopicChanges): proto.TopicConfig => ({
   ...topicSettings(config),
   durability: durabilityToProto(config.durability),
   retention: policyToProto(config.retention),
+  queue: config.queue === undefined ? undefined : queueConfigToProto(config.queue),
 })
 
 /** @throws RTK_FRAME_MALFORMED */
@@ -79,6 +81,7 @@ export function topicFromProto(topic: proto.Topic | undefined): TopicDescription
     retentionMessages = -1,
     retention,
     dedupWindowMs = 0,
+    queue,
   } = topic.config
   return {
     namespace: topic.namespace,
@@ -95,6 +98,7 @@ export function topicFromProto(topic: proto.Topic | undefined): TopicDescription
       durability: durabilityFromProto(durability),
       messageBytesMax,
       dedupWindowMs,
+      ...(queue !== undefined && { queue: queueSettingsFromProto(queue) }),
     },
     partitions: topic.partitions.map(partitionFromProto),
   }

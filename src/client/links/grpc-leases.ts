@@ -14,12 +14,12 @@ import {
 } from '../../ports/index.ts'
 import type { GrpcChannel } from './grpc-channel.ts'
 import { errorFromProto } from './grpc-errors.ts'
+import { queueConfigFromProto } from './grpc-queue-config.ts'
 import {
   creditToProto,
   leasedFromProto,
   lossReasonFromProto,
   memberToProto,
-  queueConfigFromProto,
   settlementsToProto,
   settleResultsFromProto,
 } from './grpc-queue-convert.ts'

@@ -4,26 +4,17 @@ import {
   type ConsumeOptions,
   type LeasedBatch,
   type LeaseLossReason,
-  type QueueConfig,
   type QueueCredit,
   type QueueDescription,
   quoteForMessage,
   RatatoskrError,
-  type RetryPolicy,
   type Settlement,
   type SettleResult,
-  type Sharing,
   settlementActions,
-  sharings,
 } from '../../ports/index.ts'
 import { positionToProto } from './grpc-convert.ts'
 import { errorFromProto } from './grpc-errors.ts'
-
-const sharingNumbers = {
-  partitioned: proto.Sharing.SHARING_PARTITIONED,
-  shared: proto.Sharing.SHARING_SHARED,
-  keyShared: proto.Sharing.SHARING_KEY_SHARED,
-} as const satisfies Record<Sharing, proto.Sharing>
+import { queueConfigFromProto, queueConfigToProto } from './grpc-queue-config.ts'
 
 const actionNumbers = {
   ack: proto.SettlementAction.SETTLEMENT_ACTION_ACK,
@@ -37,78 +28,6 @@ const lossReasons: readonly (LeaseLossReason | undefined)[] = [undefined, 'timeo
 
 /** What is lost for a reason of a later version is lost all the same. */
 export const lossReasonFromProto = (value: number): LeaseLossReason => lossReasons[value] ?? 'moved'
-
-/** The settings that a queue group has, as the message has them. */
-const settingNames = [
-  'ackTimeoutMs',
-  'retriesMax',
-  'deadLetterTopic',
-  'deadLetterRetentionMs',
-  'deadLetterExpired',
-  'inFlightMax',
-  'checkpointIntervalMs',
-  'groupExpiryMs',
-] as const satisfies readonly (keyof proto.QueueConfig)[]
-
-/** @throws RTK_INVALID_ARGUMENT for settings and words that do not exist, which would be lost on the way without a word */
-export function queueConfigToProto(config: Partial<QueueConfig>): proto.QueueConfig {
-  const message: proto.QueueConfig = {
-    sharing: sharingToProto(config.sharing),
-    retry: config.retry === undefined ? undefined : retryToProto(config.retry),
-  }
-  for (const [name, value] of Object.entries(config)) {
-    if (name === 'sharing' || name === 'retry') continue
-    if (!(settingNames as readonly string[]).includes(name)) {
-      const known = ['sharing', 'retry', ...settingNames].join(', ')
-      throw invalid(`${quoteForMessage(name)} is no setting of a queue group; they are ${known}`)
-    }
-    Object.assign(message, { [name]: value })
-  }
-  return message
-}
-
-function sharingToProto(sharing: Sharing | undefined): proto.Sharing {
-  if (sharing === undefined) return proto.Sharing.SHARING_UNSPECIFIED
-  if (sharings.includes(sharing)) return sharingNumbers[sharing]
-  throw invalid(`sharing must be one of ${sharings.join(', ')}, got ${quoteForMessage(sharing)}`)
-}
-
-function retryToProto(retry: RetryPolicy): proto.RetryPolicy {
-  switch (retry.kind) {
-    case 'fixed':
-      return { fixed: retry }
-    case 'linear':
-      return { linear: retry }
-    case 'exponential':
-      return { exponential: retry }
-    case 'list':
-      return { list: { delaysMs: [...retry.delaysMs] } }
-    default:
-      throw invalid('retry must be a policy of kind fixed, linear, exponential or list')
-  }
-}
-
-/** @throws RTK_FRAME_MALFORMED when something is missing */
-export function queueConfigFromProto(config: proto.QueueConfig | undefined): QueueConfig {
-  if (config === undefined) throw malformed('the broker described a queue group without its settings')
-  const sharing = sharings.find((one) => sharingNumbers[one] === config.sharing)
-  if (sharing === undefined) throw malformed(`the broker named sharing ${config.sharing}`)
-  const settings = Object.fromEntries(settingNames.map((name) => [name, config[name]]))
-  return {
-    ...(settings as Omit<QueueConfig, 'sharing' | 'retry'>),
-    sharing,
-    retry: retryFromProto(config.retry),
-  }
-}
-
-function retryFromProto(retry: proto.RetryPolicy = {}): RetryPolicy {
-  const { fixed, linear, exponential, list } = retry
-  if (fixed !== undefined) return { kind: 'fixed', ...fixed }
-  if (linear !== undefined) return { kind: 'linear', ...linear }
-  if (exponential !== undefined) return { kind: 'exponential', ...exponential }
-  if (list !== undefined) return { kind: 'list', ...list }
-  throw malformed('the broker named a retry policy that this client does not know')
-}
 
 /** @throws RTK_INVALID_ARGUMENT for what is no whole number: it could not be written, which would end the stream */
 export const creditToProto = ({ messages, bytes }: QueueCredit): proto.LeaseCredit => ({

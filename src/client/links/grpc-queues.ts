@@ -17,10 +17,10 @@ import type {
 import type { GrpcChannel } from './grpc-channel.ts'
 import { positionToProto } from './grpc-convert.ts'
 import { GrpcLeases } from './grpc-leases.ts'
+import { queueConfigToProto } from './grpc-queue-config.ts'
 import {
   leasedFromProto,
   memberToProto,
-  queueConfigToProto,
   queueFromProto,
   settlementsToProto,
   settleResultsFromProto,

@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { QueueConfig } from "./queue_config.ts";
 
 /** Types that several services share. */
 
@@ -140,7 +141,11 @@ export interface TopicConfig {
   retentionMessages?: number | undefined;
   retention: RetentionPolicy;
   /** How long the topic remembers the ids of its messages, so that none is stored twice; 0: not at all. */
-  dedupWindowMs?: number | undefined;
+  dedupWindowMs?:
+    | number
+    | undefined;
+  /** Settings of the topic's queue groups, for those that have none of their own. */
+  queue?: QueueConfig | undefined;
 }
 
 /** Offsets from `from` up to, not including, `to`. */
@@ -320,6 +325,7 @@ function createBaseTopicConfig(): TopicConfig {
     retentionMessages: undefined,
     retention: 0,
     dedupWindowMs: undefined,
+    queue: undefined,
   };
 }
 
@@ -351,6 +357,9 @@ export const TopicConfig: MessageFns<TopicConfig> = {
     }
     if (message.dedupWindowMs !== undefined) {
       writer.uint32(72).int64(message.dedupWindowMs);
+    }
+    if (message.queue !== undefined) {
+      QueueConfig.encode(message.queue, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -438,6 +447,14 @@ export const TopicConfig: MessageFns<TopicConfig> = {
             }
 
             message.dedupWindowMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.queue = QueueConfig.decode(reader, reader.uint32());
             continue;
           }
         }
