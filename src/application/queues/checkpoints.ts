@@ -46,9 +46,11 @@ export class Checkpoints {
 
   /** The partition has something to store. */
   mark(partition: QueuePartition, source: CheckpointSource, urgent: boolean): void {
+    const known = this.#dirty.get(partition)
+    // What is marked is due within its interval, or tried again after a pause.
+    if (known !== undefined && !urgent && source.intervalMs >= known.source.intervalMs) return
     const nowMs = this.#platform.clock.monotonic()
     const dueMs = urgent ? nowMs : nowMs + source.intervalMs
-    const known = this.#dirty.get(partition)
     if (known === undefined) this.#dirty.set(partition, { source, dueMs })
     else if (dueMs < known.dueMs) known.dueMs = dueMs
     else return

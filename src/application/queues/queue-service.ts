@@ -441,14 +441,18 @@ export class QueueService implements Queues {
   #groupHost(state: TopicState, name: string): ConstructorParameters<typeof QueueGroup>[3] {
     const { store, checkpoints, shared, logger } = this.#host
     const { topic } = state
+    const source = {
+      topicId: topic.id,
+      group: name,
+      get intervalMs(): number {
+        return state.queues.get(name)?.config.checkpointIntervalMs ?? 0
+      },
+    }
     return {
       topic,
       shared,
       store: (record) => store.putRecord(topic.id, name, record),
-      dirty: (partition, urgent) => {
-        const intervalMs = state.queues.get(name)?.config.checkpointIntervalMs ?? 0
-        checkpoints.mark(partition, { topicId: topic.id, group: name, intervalMs }, urgent)
-      },
+      dirty: (partition, urgent) => checkpoints.mark(partition, source, urgent),
       forget: (partition) => checkpoints.forget(partition),
       gap: (partition, { from, to }) =>
         logger.error('records are lost to damage; a queue group goes on after them', {
