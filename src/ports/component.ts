@@ -7,3 +7,8 @@ export interface Component {
   start(): Promise<void>
   stop(): Promise<void>
 }
+
+/** Cancels a call from outside: settles it with RTK_CANCELLED, and with RTK_TIMEOUT when the reason is a TimeoutError. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+}

@@ -1,7 +1,8 @@
 /** Dead letters as transports and the client see them: messages that queue groups gave up, and what can be done with them. */
 import type { LetterFilter } from '../domain/dead-letters/letter-filter.ts'
 import type { Header } from '../domain/message.ts'
-import type { CallOptions, PartitionOffset } from './broker-facade.ts'
+import type { CallOptions } from './component.ts'
+import type { PartitionOffset } from './positions.ts'
 import type { DeadLetterReason } from './queue.ts'
 
 /** Which dead letters are meant: those that all given members fit. */

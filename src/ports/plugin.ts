@@ -11,14 +11,15 @@ import type { RatatoskrError } from '../domain/errors.ts'
 import type { Message } from '../domain/message.ts'
 import type { OverflowPolicy } from '../domain/overflow.ts'
 import type { TopicChanges, TopicConfig } from '../domain/topic.ts'
-import type { BrokerStats, DroppedMessages, Health } from './broker-facade.ts'
 import type { Clock } from './clock.ts'
 import type { MaybePromise } from './component.ts'
+import type { BrokerStats, Health } from './health.ts'
 import type { BatchBytes } from './log-store.ts'
 import type { Metrics } from './metrics.ts'
 import type { Logger, Random } from './platform.ts'
 import type { DeadLetterReason, LeaseLossReason } from './queue.ts'
 import type { Peer, Principal } from './security.ts'
+import type { DroppedMessages } from './subscribing.ts'
 
 /** What an application gives in `createBroker({ plugins })`. */
 export interface Plugin {

@@ -8,9 +8,9 @@
 import type { RatatoskrError } from '../domain/errors.ts'
 import type { QueueConfig } from '../domain/queue/queue-config.ts'
 import type { settlementActions } from '../domain/queue/settlement.ts'
-import type { CallOptions, StartPosition } from './broker-facade.ts'
-import type { MaybePromise } from './component.ts'
+import type { CallOptions, MaybePromise } from './component.ts'
 import type { BatchBytes } from './log-store.ts'
+import type { StartPosition } from './positions.ts'
 
 /** As whom to consume from a queue group. */
 export interface ConsumeOptions {
