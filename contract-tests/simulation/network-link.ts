@@ -197,7 +197,10 @@ export class SimulatedLink implements Link {
       member: remote.member,
       config: remote.config,
       memberTimeoutMs: remote.memberTimeoutMs,
-      grant: (credit) => this.#post(stream, () => remote.grant(credit)),
+      grant: (credit) => {
+        this.#ends.host.event(`grant ${credit.messages} messages, ${credit.bytes} bytes`)
+        this.#post(stream, () => remote.grant(credit))
+      },
       heartbeat: () => this.#post(stream, () => remote.heartbeat()),
       settle: (settlements) => {
         const name = `settle ${settlements.map((one) => `${one.action} ${rangeText(one)}`).join(' ')}`

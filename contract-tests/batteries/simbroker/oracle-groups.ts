@@ -1,0 +1,324 @@
+/** What a queue group promises, judged by what its members saw and what is stored at the end. */
+import { utf8Text } from 'ratatoskr/ports'
+import { workTopic } from './client-host.ts'
+import type { DeliveryFact, Ledger, StoredRecord } from './ledger.ts'
+import type { GroupPlan, Plan } from './plan.ts'
+import type { Outcome } from './run.ts'
+
+/** How long trouble may go on to show after it is over. */
+const aftermathMs = 800
+
+interface Letter extends StoredRecord {
+  readonly reason: string
+  readonly attempts: number
+}
+
+/** One message of the group: where it is stored, how often it was handed out, and where it was buried. */
+interface Message {
+  readonly record: StoredRecord
+  /** By lease. */
+  readonly deliveries: readonly DeliveryFact[]
+  readonly letters: readonly Letter[]
+  readonly expires: boolean
+}
+
+/** @returns what is wrong with one group */
+export function judgeGroup(outcome: Outcome, group: number): string[] {
+  return new GroupJudge(outcome, group).judge()
+}
+
+class GroupJudge {
+  readonly #plan: Plan
+  readonly #ledger: Ledger
+  readonly #group: GroupPlan
+  readonly #index: number
+  readonly #records: readonly StoredRecord[]
+  readonly #messages = new Map<string, Message>()
+  readonly #wrong: string[] = []
+  /** From here on a seek makes everything come again. */
+  readonly #soughtMs: number
+
+  constructor({ plan, ledger, records }: Outcome, index: number) {
+    this.#plan = plan
+    this.#ledger = ledger
+    this.#index = index
+    this.#group = plan.groups[index]
+    this.#records = records.get(workTopic) ?? []
+    const seeks = ledger.seeks.filter(({ group }) => group === index)
+    this.#soughtMs = Math.min(Number.POSITIVE_INFINITY, ...seeks.map(({ fromMs }) => fromMs))
+    const letters = lettersOf(records, this.#group.name)
+    const deliveries = grouped(
+      ledger.deliveries.filter(({ group }) => group === index),
+      placeOf,
+    )
+    for (const record of this.#records) {
+      const place = placeOf(record)
+      this.#messages.set(place, {
+        record,
+        deliveries: (deliveries.get(place) ?? []).toSorted((one, other) => one.lease - other.lease),
+        letters: letters.get(place) ?? [],
+        expires: plan.messages[record.n]?.ttlMs !== undefined,
+      })
+    }
+    for (const place of deliveries.keys()) {
+      if (!this.#messages.has(place))
+        this.#wrong.push(`${this.#group.name} was given ${place}, which is not stored`)
+    }
+    for (const place of letters.keys()) {
+      if (!this.#messages.has(place))
+        this.#wrong.push(`${this.#group.name} buried ${place}, which is not stored`)
+    }
+  }
+
+  judge(): string[] {
+    for (const message of this.#messages.values()) {
+      this.#ends(message)
+      this.#buriedRight(message)
+      this.#startsInTime(message)
+      for (let i = 1; i < message.deliveries.length; i++) {
+        const [before, delivery] = [message.deliveries.slice(0, i), message.deliveries[i]]
+        if (delivery.lease === before[i - 1].lease)
+          this.#say(delivery, `has the lease ${delivery.lease} twice`)
+        if (delivery.startMs >= this.#soughtMs) continue
+        this.#comesAgainRightly(before, delivery)
+      }
+      for (const delivery of message.deliveries) {
+        if (delivery.attempt > this.#attemptsMax) this.#say(delivery, `is attempt ${delivery.attempt}`)
+      }
+      this.#comesBackAfterSeeks(message)
+    }
+    if (this.#group.sharing !== 'shared') this.#keepsOrder()
+    return this.#wrong
+  }
+
+  /** What a crash interrupts comes once more: nobody has failed. */
+  get #attemptsMax(): number {
+    return this.#group.retriesMax + 1 + this.#ledger.crashes.length
+  }
+
+  #say(
+    { partition, offset, member }: Pick<DeliveryFact, 'partition' | 'offset' | 'member'>,
+    text: string,
+  ): void {
+    this.#wrong.push(`${this.#group.name} ${partition}:${offset} at ${member} ${text}`)
+  }
+
+  /** Nothing is lost: each message was acknowledged, buried, or has expired. */
+  #ends({ record, deliveries, letters, expires }: Message): void {
+    const where = `${this.#group.name} ${placeOf(record)} #${record.n}`
+    if (letters.length > 0) return
+    // What was acknowledged before a crash may be done, though the answer that came after it was that the lease is lost.
+    const acked = deliveries.some(
+      ({ end, answer, startMs, answerMs = 0 }) =>
+        end === 'ack' &&
+        (answer !== 'RTK_LEASE_LOST' ||
+          this.#crashedIn(startMs, answerMs) ||
+          this.#restartedIn(startMs, answerMs)),
+    )
+    if (!acked && !(expires && !this.#group.deadLetterExpired)) {
+      this.#wrong.push(`${where} was neither acknowledged nor buried`)
+    }
+    for (const { end, answer, attempt, startMs } of deliveries) {
+      if (answer !== 'done' || startMs >= this.#soughtMs || expires) continue
+      const last = end === 'nack' && attempt === this.#group.retriesMax + 1
+      if ((end === 'terminate' || last) && !acked)
+        this.#wrong.push(`${where} failed for good and is not buried`)
+    }
+  }
+
+  #buriedRight({ record, deliveries, letters }: Message): void {
+    const where = `${this.#group.name} ${placeOf(record)} #${record.n}`
+    if (letters.length > 1 && this.#soughtMs === Number.POSITIVE_INFINITY) {
+      this.#wrong.push(`${where} is buried ${letters.length} times`)
+    }
+    for (const letter of letters) {
+      if (letter.n !== record.n || letter.key !== record.key || letter.id !== record.id) {
+        this.#wrong.push(`${where} was buried as something else`)
+      }
+      const { attempts, reason } = letter
+      const attemptsMin = this.#group.retriesMax + 1
+      if (reason === 'retries' && (attempts < attemptsMin || attempts > this.#attemptsMax)) {
+        this.#wrong.push(`${where} was buried after ${attempts} of ${attemptsMin} attempts`)
+      }
+      if (letter.reason === 'terminated' && !deliveries.some(({ end }) => end === 'terminate')) {
+        this.#wrong.push(`${where} was buried as terminated, and nobody did that`)
+      }
+    }
+  }
+
+  #startsInTime({ record, deliveries }: Message): void {
+    const due = this.#ledger.publishes.find(
+      ({ n, scheduledForMs }) => n === record.n && scheduledForMs !== undefined,
+    )
+    if (due === undefined) return
+    const delayMs = this.#plan.messages[record.n].delayMs ?? 0
+    for (const delivery of deliveries) {
+      if (delivery.startMs < due.atMs + delayMs)
+        this.#say(delivery, `came at ${delivery.startMs}, before its time`)
+    }
+  }
+
+  #comesAgainRightly(before: readonly DeliveryFact[], delivery: DeliveryFact): void {
+    if (!delivery.redelivered && before.some(({ end }) => end !== 'release')) {
+      this.#say(delivery, `comes again with lease ${delivery.lease} and does not say so`)
+    }
+    let counted = 0
+    for (const one of before) {
+      const { end, answer, answerMs = 0, againMs = 0, endMs = Number.POSITIVE_INFINITY } = one
+      if (end === 'ack' && answer === 'done' && !this.#mayBeForgotten(endMs, answerMs, delivery.startMs)) {
+        this.#say(delivery, `comes again at ${delivery.startMs}, acknowledged at ${answerMs}`)
+      }
+      const crashed = this.#crashedIn(one.startMs, delivery.startMs)
+      if (end === 'nack' && answer === 'done' && !crashed) counted++
+      const quiet = answer === undefined && this.#isQuiet(one.client, one.startMs, delivery.startMs)
+      const told = answer === 'done' || quiet
+      if (
+        end === 'nack' &&
+        told &&
+        !crashed &&
+        delivery.startMs < againMs &&
+        delivery.at > (one.endAt ?? 0)
+      ) {
+        this.#say(delivery, `comes again at ${delivery.startMs}, and was to wait until ${againMs}`)
+      }
+      if (this.#holds(one, delivery)) this.#say(delivery, `is still being handled at ${one.member}`)
+    }
+    if (delivery.attempt <= counted)
+      this.#say(delivery, `is attempt ${delivery.attempt} after ${counted} failures`)
+  }
+
+  /** True when one is at work on its message when the other begins, and nothing has happened that could take it from him. */
+  #holds(one: DeliveryFact, other: DeliveryFact): boolean {
+    if (one.at >= other.at || (one.endAt !== undefined && one.endAt < other.at)) return false
+    return other.startMs < this.#soughtMs && this.#isQuiet(one.client, one.startMs, other.startMs)
+  }
+
+  /** True when nothing troubled the client or the broker. */
+  #isQuiet(client: number, fromMs: number, toMs: number): boolean {
+    return !this.#ledger.troubles.some(
+      (trouble) =>
+        (trouble.client === undefined || trouble.client === client) &&
+        trouble.atMs >= (trouble.what === 'connected' ? fromMs : fromMs - aftermathMs) &&
+        trouble.atMs <= toMs,
+    )
+  }
+
+  #crashedIn(fromMs: number, toMs: number): boolean {
+    return this.#ledger.crashes.some((crashMs) => crashMs >= fromMs && crashMs <= toMs)
+  }
+
+  #restartedIn(fromMs: number, toMs: number): boolean {
+    return this.#ledger.troubles.some(
+      ({ atMs, what }) => what === 'restart' && atMs >= fromMs && atMs <= toMs,
+    )
+  }
+
+  /** True when a crash may have taken an acknowledgement that was not stored yet. */
+  #mayBeForgotten(endMs: number, answerMs: number, againMs: number): boolean {
+    const hardTimes = this.#ledger.troubles.some(
+      ({ atMs, client, what }) =>
+        client === undefined &&
+        !/^kill|^power/.test(what) &&
+        atMs >= answerMs - 12_000 &&
+        atMs <= answerMs + 3_000,
+    )
+    const windowMs = hardTimes ? 15_000 : this.#group.checkpointIntervalMs + 30
+    const untilMs = Math.min(againMs, answerMs + windowMs)
+    // Who is stopped in order stores what there is, unless the store refuses it.
+    return this.#crashedIn(endMs, untilMs) || (hardTimes && this.#restartedIn(endMs, untilMs))
+  }
+
+  /** A group that was sought to its start sees everything again. */
+  #comesBackAfterSeeks({ record, deliveries, letters, expires }: Message): void {
+    for (const { group, fromMs, toMs } of this.#ledger.seeks) {
+      if (group !== this.#index || toMs === undefined || expires) continue
+      const given = deliveries.some(({ startMs }) => startMs >= fromMs)
+      // What is never handled in time is buried without anybody having seen it.
+      if (!given && !letters.some(({ timestampMs }) => timestampMs >= fromMs)) {
+        this.#wrong.push(
+          `${this.#group.name} ${placeOf(record)} did not come again after the seek at ${fromMs}`,
+        )
+      }
+    }
+  }
+
+  /** A message of a key is handled when those before it are done, and one at a time. */
+  #keepsOrder(): void {
+    const keyed = [...this.#messages.values()].filter(({ record }) => record.key !== undefined)
+    for (const messages of grouped(keyed, ({ record }) => `${record.partition} ${record.key}`).values()) {
+      for (const [i, message] of messages.entries()) {
+        for (const delivery of message.deliveries) {
+          if (delivery.startMs >= this.#soughtMs || this.#isDazed(delivery)) continue
+          for (const earlier of messages.slice(0, i)) {
+            if (!this.#isDone(earlier, delivery)) {
+              this.#say(delivery, `is handled before ${placeOf(earlier.record)} of its key`)
+            }
+          }
+          for (const other of messages) {
+            if (other === message) continue
+            for (const one of other.deliveries) {
+              if (this.#holds(one, delivery)) {
+                this.#say(delivery, `is handled while ${one.member} handles ${placeOf(one)} of its key`)
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /**
+   * True when client or broker stood still shortly before. A client that has no answer to an extension until the lease is over
+   * gives the lease up, and the broker, which heard the extension after all, goes on with the key at the same client.
+   */
+  #isDazed({ client, startMs }: DeliveryFact): boolean {
+    return this.#ledger.troubles.some(
+      ({ atMs, client: whose, what }) =>
+        (whose === undefined || whose === client) &&
+        /stall|slow/.test(what) &&
+        atMs <= startMs &&
+        atMs >= startMs - 2 * this.#group.ackTimeoutMs - 3_000,
+    )
+  }
+
+  #isDone({ deliveries, letters, expires }: Message, { at, startMs }: DeliveryFact): boolean {
+    return (
+      expires ||
+      deliveries.some(({ end, endAt = Number.POSITIVE_INFINITY }) => end === 'ack' && endAt < at) ||
+      letters.some(({ timestampMs }) => timestampMs <= startMs)
+    )
+  }
+}
+
+const placeOf = ({ partition, offset }: { readonly partition: number; readonly offset: number }): string =>
+  `${partition}:${offset}`
+
+function grouped<T>(list: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const one of list) {
+    const group = groups.get(keyOf(one))
+    if (group === undefined) groups.set(keyOf(one), [one])
+    else group.push(one)
+  }
+  return groups
+}
+
+/** The dead letters of a group by the place of their messages. */
+function lettersOf(records: Outcome['records'], group: string): Map<string, Letter[]> {
+  const letters: { readonly place: string; readonly letter: Letter }[] = []
+  for (const list of records.values()) {
+    for (const record of list) {
+      const header = (name: string): string | undefined => {
+        const found = record.headers.find(([each]) => each === `rtk-dead-letter-${name}`)
+        return found === undefined ? undefined : utf8Text(found[1])
+      }
+      if (header('group') !== group) continue
+      letters.push({
+        place: `${header('partition')}:${header('offset')}`,
+        letter: { ...record, reason: header('reason') ?? '', attempts: Number(header('attempts')) },
+      })
+    }
+  }
+  const byPlace = grouped(letters, ({ place }) => place)
+  return new Map([...byPlace].map(([place, list]) => [place, list.map(({ letter }) => letter)]))
+}

@@ -1,0 +1,39 @@
+/** One seed of the simulation: lives its plan and judges what came of it. */
+import { judge } from './oracle.ts'
+import { planOf } from './plan.ts'
+import { Run } from './run.ts'
+
+export interface SeedResult {
+  readonly seed: number
+  readonly hash: string
+  readonly events: number
+  readonly publishes: number
+  readonly deliveries: number
+  readonly crashes: number
+  /** What went wrong, with what led to it; undefined when nothing did. */
+  readonly failure: string | undefined
+}
+
+export async function runSeed(seed: number): Promise<SeedResult> {
+  const plan = planOf(seed)
+  const run = new Run(plan)
+  const { ledger } = run
+  let failure: string | undefined
+  try {
+    const wrong = judge(await run.run())
+    if (wrong.length > 0) failure = wrong.join('; ')
+  } catch (error) {
+    failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  }
+  const { publishes, deliveries, crashes, lines, hash } = ledger
+  return {
+    seed,
+    hash,
+    events: lines.length,
+    publishes: publishes.length,
+    deliveries: deliveries.length,
+    crashes: crashes.length,
+    failure:
+      failure === undefined ? undefined : `${failure}\n${lines.map((line) => `    ${line}`).join('\n')}`,
+  }
+}
