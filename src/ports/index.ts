@@ -8,7 +8,6 @@ export { BatchBuffer } from '../domain/batch/batch-buffer.ts'
 export {
   BatchBuilder,
   type BatchBuilderOptions,
-  type ProducerFields,
   type RecordFields,
 } from '../domain/batch/builder.ts'
 export { utf8, utf8Text } from '../domain/batch/bytes.ts'

@@ -15,7 +15,7 @@ import {
   writeVarlong,
 } from './bytes.ts'
 import { expiryHeaderSize, writeExpiryHeader } from './expiry-header.ts'
-import { batchHeaderBytes, batchMagic, crcStart, lengthPrefixBytes } from './header.ts'
+import { batchHeaderBytes, batchMagic, crcStart, lengthPrefixBytes, type ProducerStamp } from './header.ts'
 import { idHeaderPrefix, idHeaderSize } from './id-header.ts'
 
 /**
@@ -38,13 +38,6 @@ export interface BatchBuilderOptions {
   readonly initialBytes?: number
   /** Compresses the records of each batch as a whole. */
   readonly compression?: { readonly id: number; compress(bytes: Uint8Array): Uint8Array } | undefined
-}
-
-/** Who made the batch, for idempotent producing. */
-export interface ProducerFields {
-  readonly producerId: number
-  readonly epoch: number
-  readonly baseSequence: number
 }
 
 const noHeaders: readonly Header[] = []
@@ -115,7 +108,7 @@ export class BatchBuilder {
    * Completes the batch and begins a new one.
    * @returns a buffer of its own, base offset 0 and leader epoch -1: the broker stamps them
    */
-  build(producer?: ProducerFields): Uint8Array {
+  build(producer?: ProducerStamp): Uint8Array {
     if (this.#count === 0) throw new TypeError('a batch has at least one record: add one before build')
     const { compression, checksum } = this.#options
     const batch =
