@@ -202,6 +202,8 @@ export interface DeadLetteredEvent {
 export interface SubscriberEvent {
   readonly topic: string
   readonly group: string | undefined
+  /** Its name within a queue group. */
+  readonly member?: string | undefined
   readonly subscriptionId: string
   readonly principal: Principal
 }

@@ -17,7 +17,7 @@ describe('members', () => {
     expect(silent.ends).toMatchObject([{ code: 'RTK_LEASE_LOST' }])
     expect(other.batches).toMatchObject([{ attempt: 2, firstOffset: 0 }])
     const left = bench.bench.hooks.of('subscriberLeft')
-    expect(left).toMatchObject([{ group: 'g', error: { code: 'RTK_LEASE_LOST' } }])
+    expect(left).toMatchObject([{ group: 'g', member: 'silent', error: { code: 'RTK_LEASE_LOST' } }])
     expect(bench.bench.logged('silent for too long')).toHaveLength(1)
   })
 

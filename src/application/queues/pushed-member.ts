@@ -91,7 +91,7 @@ export class PushedMember implements QueueMember, LeasedSubscription {
   }
 
   get demand(): unknown {
-    return this
+    return this.#over ? undefined : this
   }
 
   get messagesLeft(): number {

@@ -5,15 +5,14 @@
  */
 import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
 import type { LeaseTable } from '../../domain/queue/lease-table.ts'
-import type { ReadyRun, SettleCounts } from '../../domain/queue/lease-types.ts'
+import type { SettleCounts } from '../../domain/queue/lease-types.ts'
 import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
-import type { LeasedBatch, MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
+import type { MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
 import type { Steppable } from '../delivery/runner.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { Burials } from './burials.ts'
-import { cutDelivery } from './cutting.ts'
-import type { Handover } from './handovers.ts'
+import { Giving } from './giving.ts'
 import { Intake } from './intake.ts'
 import { LeaseTimer } from './lease-timer.ts'
 import { LogTrouble } from './log-trouble.ts'
@@ -37,6 +36,7 @@ export class QueuePartition implements Steppable {
   readonly #trouble: LogTrouble
   readonly #timer: LeaseTimer
   readonly #intake: Intake
+  readonly #giving: Giving
   #leased = 0
   #started = false
   #closed = false
@@ -51,11 +51,20 @@ export class QueuePartition implements Steppable {
     this.#host = host
     this.stored = new StoredTable(log, begin, host, (handovers) => {
       this.#burials.checkpointStored()
-      this.#handOver(handovers)
+      this.#giving.handOver(this.stored.table, handovers)
       this.schedule()
       host.reviewTakes()
     })
     this.#intake = new Intake(log, this.window, host)
+    this.#giving = new Giving({
+      index: log.index,
+      window: this.window,
+      intake: this.#intake,
+      handovers: this.stored.handovers,
+      host,
+      afterwards: this.#afterwards,
+      read: (offset, bytesMax) => this.#read(offset, bytesMax),
+    })
     this.#trouble = new LogTrouble(log, host, this.#wake)
     this.#timer = new LeaseTimer(host, this.#timeUp)
     this.#burials = new Burials(this, host, this.#afterwards)
@@ -97,6 +106,7 @@ export class QueuePartition implements Steppable {
   /** Ends work; leases are forgotten without a word. */
   close(): void {
     this.#closed = true
+    if (this.stored.table !== undefined) this.#giving.revoke(this.stored.table)
     this.stored.close()
     this.#watch?.[Symbol.dispose]()
     this.#timer.close()
@@ -181,7 +191,7 @@ export class QueuePartition implements Steppable {
       this.#host.dirty(this, true)
       return
     }
-    this.#revokeHandovers(table)
+    this.#giving.revoke(table)
     table.seek(offset)
     this.#intake.forget()
     this.#afterwards(true)
@@ -273,7 +283,7 @@ export class QueuePartition implements Steppable {
         taker = true
         const run = table.next(member.number, Math.min(member.messagesLeft, room), nowMs)
         if (run === undefined) continue
-        return this.#give(table, member, run, nowMs)
+        return this.#giving.give(table, member, run, nowMs)
       }
     }
     if (!taker) {
@@ -289,97 +299,6 @@ export class QueuePartition implements Steppable {
     if (this.stored.ordered && table.waiting > 0) this.#host.hungry(this) // others may have it
     this.#watchLog()
     return false
-  }
-
-  #give(table: LeaseTable, member: QueueMember, run: ReadyRun, nowMs: number): boolean {
-    const { window } = this
-    const at = window.find(run.from)
-    if (at === -1) return this.#read(run.from, this.#readBytesMax(member))
-    const cut = cutDelivery(
-      window.bytes,
-      at,
-      {
-        from: run.from,
-        to: run.to,
-        messagesMax: Math.min(member.messagesLeft, this.#host.room),
-        bytesMax: Math.min(member.bytesLeft, this.#host.limits.deliveryBytesMax),
-        firstBytesMax: member.mayOverdraw ? Number.POSITIVE_INFINITY : member.bytesLeft,
-      },
-      this.#host.checksum,
-      this.#host.expansion,
-    )
-    switch (cut.kind) {
-      case 'short':
-        member.needsBytes(cut.sizeBytes)
-        return true
-      case 'empty':
-        table.skip(cut.from, cut.to)
-        break
-      case 'whole':
-        table.fail(cut.from, cut.to)
-        break
-      case 'cut': {
-        if (!this.#intake.dropExpired(table, cut.bytes)) this.#lease(table, member, run, cut, nowMs)
-      }
-    }
-    this.#afterwards()
-    return true
-  }
-
-  #readBytesMax(member: QueueMember): number {
-    return Math.max(1, Math.min(this.#host.limits.deliveryBytesMax, Math.max(member.bytesLeft, 65_536)))
-  }
-
-  #lease(
-    table: LeaseTable,
-    member: QueueMember,
-    run: ReadyRun,
-    cut: { readonly bytes: Uint8Array; readonly from: number; readonly to: number; readonly count: number },
-    nowMs: number,
-  ): void {
-    const { autoAck } = member
-    const leaseMs = autoAck ? Number.POSITIVE_INFINITY : this.#host.config.ackTimeoutMs
-    const lease = table.lease(cut.from, cut.to, member.number, nowMs, leaseMs)
-    if (lease === 0)
-      throw new TypeError(`the lease table refused ${cut.from} to ${cut.to}, which it had offered`)
-    const batch: LeasedBatch = {
-      partition: this.index,
-      lease: autoAck ? 0 : lease,
-      bytes: cut.bytes,
-      recordCount: cut.count,
-      firstOffset: cut.from,
-      lastOffset: cut.to - 1,
-      attempt: run.attempt,
-      redelivered: run.redelivered,
-      leaseMs: autoAck ? 0 : leaseMs,
-    }
-    if (autoAck) this.stored.handovers.add(member, lease, batch)
-    this.#afterwards(autoAck)
-    this.#host.served(member)
-    if (!autoAck) this.#deliver(member, batch)
-  }
-
-  #deliver(member: QueueMember, batch: LeasedBatch): void {
-    this.#host.runner.spent(batch.bytes.length)
-    member.deliver(batch)
-  }
-
-  /** These are stored as settled: whoever still wants them has them now. */
-  #handOver(handovers: readonly Handover[]): void {
-    const { table } = this.stored
-    if (table === undefined || handovers.length === 0) return
-    const givenBack = this.stored.handovers.stored(handovers, table, ({ member, lease, batch }) => {
-      const { firstOffset: from, lastOffset, attempt } = batch
-      table.settle('ack', lease, from, lastOffset + 1, this.#host.nowMs())
-      this.#host.settled(this.index, { action: 'ack', from, to: lastOffset + 1 }, attempt)
-      this.#deliver(member, batch)
-    })
-    this.#afterwards(givenBack)
-    for (const { member } of handovers) if (member.ready) this.#host.ready(member)
-  }
-
-  #revokeHandovers(table: LeaseTable): void {
-    for (const member of this.stored.handovers.revoke(table)) if (member.ready) this.#host.ready(member)
   }
 
   /** @returns true when it is there already */
@@ -448,7 +367,7 @@ export class QueuePartition implements Steppable {
 
   /** After a crash of the machine the log may end before what was delivered: who holds it loses it. @returns what was known */
   #lostTail(table: LeaseTable, end: number): QueueCheckpoint {
-    this.#revokeHandovers(table)
+    this.#giving.revoke(table)
     const known = table.checkpoint()
     this.#host.logger.warn('a log ends before what a queue group knew of it; the group goes on at its end', {
       ...this.#names,

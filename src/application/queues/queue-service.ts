@@ -1,6 +1,5 @@
 /** What callers may ask of queue groups: joining, taking, settling, looking, changing and deleting. */
-import { equalQueueConfigs, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
-import { queueDefaultsOf } from '../../domain/topic-config.ts'
+import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import type {
   CallOptions,
   ComponentHealth,
@@ -27,17 +26,16 @@ import type { Admission } from '../delivery/admission.ts'
 import { grantOf } from '../delivery/outlet.ts'
 import { boundOf, partitionOf, partitionsOf, resolvePosition } from '../delivery/positions.ts'
 import type { TopicState } from '../delivery/topic-state.ts'
-import type { Group } from '../groups/group.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
 import type { Checkpoints } from './checkpoints.ts'
+import { assertSetAlike, GroupMaking } from './group-making.ts'
 import type { Liveness } from './liveness.ts'
 import type { QueueShared } from './partition-host.ts'
-import { beginAt } from './positions.ts'
 import { type MemberHost, PushedMember } from './pushed-member.ts'
-import { QueueGroup } from './queue-group.ts'
+import type { QueueGroup } from './queue-group.ts'
 import type { QueueMember } from './queue-member.ts'
-import type { QueueRecord, QueueStore, StoredQueues } from './queue-store.ts'
+import type { QueueStore, StoredQueues } from './queue-store.ts'
 import { assertSettlements } from './settlements.ts'
 import { TakingMember } from './taking-member.ts'
 
@@ -55,12 +53,12 @@ export interface QueueServiceHost {
 
 export class QueueService implements Queues {
   readonly #host: QueueServiceHost
-  /** Groups that are being made, by topic and name: whoever wants one of them waits for it. */
-  readonly #making = new Map<string, Promise<QueueGroup>>()
+  readonly #making: GroupMaking
   #members = 0
 
   constructor(host: QueueServiceHost) {
     this.#host = host
+    this.#making = new GroupMaking(host)
   }
 
   get trouble(): readonly ComponentHealth[] {
@@ -69,11 +67,7 @@ export class QueueService implements Queues {
 
   /** Gives a topic the groups that it had. */
   restore(state: TopicState, stored: StoredQueues): void {
-    for (const [name, { record, checkpoints }] of stored) {
-      state.queues.set(name, new QueueGroup(name, record, checkpoints, this.#groupHost(state, name)))
-      const stream = state.groups.get(name)
-      if (stream !== undefined) void this.#forgetStream(state, stream) // it was about to be, when the broker ended
-    }
+    this.#making.restore(state, stored)
   }
 
   /** The log of a partition was opened and ends at `end`: its groups go on there where they know more. @returns the writes */
@@ -98,9 +92,11 @@ export class QueueService implements Queues {
     const state = this.#host.state(topic)
     grantOf('messages', options.credit?.messages, limits.creditMessagesMax)
     grantOf('bytes', options.credit?.bytes, limits.creditBytesMax)
-    const event = subscriberEvent(state, options.group, shared.random.uuid(), who)
+    const id = shared.random.uuid()
+    const { member: name = id } = options
+    const event = { ...subscriberEvent(state, options.group, id, who), member: name }
     admission.check(state, event)
-    const group = await this.#joinable(state, options)
+    const group = await this.#making.joinable(state, options)
     this.#assertRoom(state, group, options.member)
     const member = new PushedMember(
       {
@@ -108,7 +104,7 @@ export class QueueService implements Queues {
         number: ++this.#members,
         topic: topic.text,
         group: group.name,
-        member: options.member ?? event.subscriptionId,
+        member: name,
         autoAck: options.autoAck === true,
       },
       sink,
@@ -167,7 +163,7 @@ export class QueueService implements Queues {
     const known = state.queues.get(name)
     const own = parseQueueSettings(given)
     if (known !== undefined) assertSetAlike(known, own)
-    return (known ?? (await this.#make(state, name, own, from))).describe()
+    return (known ?? (await this.#making.make(state, name, own, from))).describe()
   }
 
   async alter(topic: LiveTopic, name: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
@@ -240,124 +236,14 @@ export class QueueService implements Queues {
     await this.#host.store.remove(state.topic.id, group.name)
   }
 
-  /** The group to join: with the settings that are wished for. @throws RTK_GROUP_MISMATCH and more: see `consume` */
-  async #joinable(
-    state: TopicState,
-    { group: name, config: given, from }: Pick<ConsumeOptions, 'group' | 'config' | 'from'>,
-  ): Promise<QueueGroup> {
-    const known = state.queues.get(name)
-    if (known === undefined) {
-      const stream = state.groups.get(name)
-      if (stream?.isInUse === true) {
-        throw new RatatoskrError(
-          'RTK_GROUP_MISMATCH',
-          `${name} is a stream group with members, who take whole batches; when they are closed it becomes a queue group with the next one who joins`,
-        )
-      }
-      return await this.#make(state, name, parseQueueSettings(given), from, stream)
-    }
-    const wished = parseQueueSettings(given)
-    if (equalQueueConfigs({ ...known.config, ...wished }, known.config)) return known
-    if (known.memberCount > 0) throw otherSettings(known)
-    await known.configure(wished)
-    return known
-  }
-
-  async #make(
-    state: TopicState,
-    name: string,
-    own: Partial<QueueConfig>,
-    from: StartPosition | undefined,
-    stream?: Group,
-  ): Promise<QueueGroup> {
-    const key = `${state.topic.id}/${name}`
-    const making = this.#making.get(key)
-    if (making !== undefined) {
-      const made = await making
-      assertSetAlike(made, own)
-      return made
-    }
-    const { groupsPerTopicMax } = this.#host.limits
-    if (stream === undefined) state.assertGroupIs('queue', name)
-    if (stream === undefined && state.groupCount >= groupsPerTopicMax) {
-      throw new RatatoskrError(
-        'RTK_LIMIT_EXCEEDED',
-        `${state.topic.text} has ${groupsPerTopicMax} groups, the most allowed (groupsPerTopicMax)`,
-      )
-    }
-    const made = this.#makeNow(state, name, own, from, stream)
-    this.#making.set(key, made)
-    state.making.add(name)
-    try {
-      return await made
-    } finally {
-      this.#making.delete(key)
-      state.making.delete(name)
-    }
-  }
-
-  /**
-   * Everything of a new group is stored before anybody joins it.
-   * @param stream the group of batches that it was: it goes on where that stands
-   */
-  async #makeNow(
-    state: TopicState,
-    name: string,
-    own: Partial<QueueConfig>,
-    from: StartPosition | undefined,
-    stream: Group | undefined,
-  ): Promise<QueueGroup> {
-    const { store, shared } = this.#host
-    const { topic } = state
-    const offsets = await resolvePosition(topic, from ?? 'earliest', topic.partitions)
-    const { sharing } = queueDefaultsOf(topic.config)
-    const record: QueueRecord = {
-      own: { sharing, ...own },
-      paused: false,
-      pausedPartitions: [],
-      usedAtMs: shared.clock.now(),
-    }
-    const stands = await stream?.positions()
-    const begins = new Map(
-      offsets.map(({ partition, offset }) => [partition, beginAt(stands?.get(partition) ?? offset)]),
-    )
-    const writes = [store.putRecord(topic.id, name, record)]
-    for (const [index, begin] of begins) writes.push(store.putCheckpoint(topic.id, name, index, begin))
-    try {
-      await Promise.all(writes)
-    } catch (error) {
-      await store.remove(topic.id, name).catch(() => {}) // nobody knows what of it was stored
-      throw error
-    }
-    if (state.closeReason !== undefined) throw state.closeReason
-    const group = new QueueGroup(name, record, begins, this.#groupHost(state, name))
-    state.queues.set(name, group)
-    if (stream !== undefined) await this.#forgetStream(state, stream)
-    return group
-  }
-
-  /** It is a queue group from here on, and is one after a restart too, whatever is left of the other kind. */
-  async #forgetStream(state: TopicState, stream: Group): Promise<void> {
-    state.groups.delete(stream.name)
-    try {
-      await stream.forget()
-    } catch (error) {
-      this.#host.logger.warn('what a group had committed before it became a queue group is still stored', {
-        topic: state.topic.text,
-        group: stream.name,
-        error,
-      })
-    }
-  }
-
   async #takingMember(state: TopicState, request: TakeRequest, who: Subscriber): Promise<TakingMember> {
     const { admission, shared, limits } = this.#host
     const name = request.member ?? who.principal.name
     const known = state.queues.get(request.group)?.member(name)
     if (known instanceof TakingMember && request.config === undefined) return known
-    const event = subscriberEvent(state, request.group, shared.random.uuid(), who)
+    const event = { ...subscriberEvent(state, request.group, shared.random.uuid(), who), member: name }
     admission.check(state, event)
-    const group = await this.#joinable(state, request)
+    const group = await this.#making.joinable(state, request)
     const faster = group.member(name) // the same member's other call
     if (faster instanceof TakingMember) return faster
     this.#assertRoom(state, group, name)
@@ -437,33 +323,6 @@ export class QueueService implements Queues {
       },
     }
   }
-
-  #groupHost(state: TopicState, name: string): ConstructorParameters<typeof QueueGroup>[3] {
-    const { store, checkpoints, shared, logger } = this.#host
-    const { topic } = state
-    const source = {
-      topicId: topic.id,
-      group: name,
-      get intervalMs(): number {
-        return state.queues.get(name)?.config.checkpointIntervalMs ?? 0
-      },
-    }
-    return {
-      topic,
-      shared,
-      store: (record) => store.putRecord(topic.id, name, record),
-      dirty: (partition, urgent) => checkpoints.mark(partition, source, urgent),
-      forget: (partition) => checkpoints.forget(partition),
-      gap: (partition, { from, to }) =>
-        logger.error('records are lost to damage; a queue group goes on after them', {
-          topic: topic.text,
-          group: name,
-          partition,
-          from,
-          to,
-        }),
-    }
-  }
 }
 
 /** @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH when it is a stream group */
@@ -478,17 +337,6 @@ function heard(member: QueueMember): void {
   if (member instanceof TakingMember) member.alive()
   else if (member instanceof PushedMember) member.heartbeat()
 }
-
-/** @throws RTK_GROUP_MISMATCH when a group is not what it would be with these settings of its own, if it were new */
-function assertSetAlike(group: QueueGroup, own: Partial<QueueConfig>): void {
-  if (!equalQueueConfigs(group.config, { ...group.defaults, ...own })) throw otherSettings(group)
-}
-
-const otherSettings = (group: QueueGroup): RatatoskrError =>
-  new RatatoskrError(
-    'RTK_GROUP_MISMATCH',
-    `the queue group ${group.name} has other settings; leave them out to take its own, or alter the group`,
-  )
 
 /** The partitions that a position names one by one; seeking to it moves only them, unless it says what the others do. */
 function namedIn(position: StartPosition): readonly number[] | undefined {
