@@ -319,9 +319,10 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a retry does not hold up its key',
     batteries: ['simbroker'],
-    file: 'src/domain/queue/message-ends.ts',
-    find: '    this.#parts.delays.push(dueMs, from, to)\n    if (this.#parts.ordered) this.#cameBack.push(from, to)',
-    replace: '    this.#parts.delays.push(dueMs, from, to)',
+    file: 'src/domain/queue/ready-queue.ts',
+    find: 'return holding.states[at] === leased && this.#deliveries.members[holding.slots[at]] === member',
+    replace:
+      'return holding.states[at] !== waiting && (holding.states[at] !== leased || this.#deliveries.members[holding.slots[at]] === member)',
   },
   {
     name: 'a key is shared by members',
@@ -331,11 +332,11 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'return holding.states[at] === leased && member > 0',
   },
   {
-    name: 'a partition that moves is handed on at once',
+    name: 'a partition that moves is not handed on',
     batteries: ['simbroker'],
     file: 'src/application/queues/ownership.ts',
-    find: '} else if (partition.owner !== undefined && partition.heldBy(partition.owner) > 0) {',
-    replace: '} else if (partition.owner !== undefined && partition.heldBy(partition.owner) > 1_000) {',
+    find: '    partition.moving = false\n    this.#hand(partition, heir, changed)',
+    replace: '',
   },
   {
     name: 'a dead letter is dropped when its topic is full',
@@ -357,13 +358,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'src/domain/producers/producer-table.ts',
     find: '    if (known !== undefined) return known\n',
     replace: '    if (known !== undefined) return undefined\n',
-  },
-  {
-    name: 'a gap in the batches of a producer is let pass',
-    batteries: ['simbroker'],
-    file: 'src/domain/producers/producer-table.ts',
-    find: '  if (batch.baseSequence === expected) return\n',
-    replace: '  if (batch.baseSequence >= expected) return\n',
   },
   {
     name: 'scheduled messages are delivered again after a crash',
@@ -389,7 +383,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a lost lease lets publishes in',
     batteries: ['simbroker'],
-    file: 'src/application/session.ts',
+    file: 'src/application/session-gate.ts',
     find: 'if (source === undefined || !this.#context.delivery.queues.holdsLease(source, proof))',
     replace: 'if (source === undefined)',
   },
