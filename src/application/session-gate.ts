@@ -1,0 +1,244 @@
+/**
+ * The way into every operation of a session that is about a topic: open? lawful name? permitted? Only then may it show
+ * whether the topic exists. An operation gives its name, from which `permissions.ts` knows what it needs, and gets what it
+ * works on.
+ */
+import { RatatoskrError } from '../domain/errors.ts'
+import {
+  assertLabel,
+  formatTopicRef,
+  isReservedTopicName,
+  parseTopicRef,
+  quoteForMessage,
+  type TopicRef,
+} from '../domain/names.ts'
+import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
+import type {
+  CallOptions,
+  DeadLetterFilter,
+  Grants,
+  LeaseProof,
+  MaybePromise,
+  Principal,
+  PublishOptions,
+  Resource,
+  SubscribeOptions,
+} from '../ports/index.ts'
+import { cancellable, throwIfAborted } from './calls.ts'
+import type { LetterDesk } from './dead-letters/letter-desk.ts'
+import { isPromise } from './maybe-promise.ts'
+import { type GroupOperation, PermissionCheck, type TopicOperation, topicResource } from './permissions.ts'
+import type { Delivery, Hooks } from './seams.ts'
+import { sessionClosedError } from './session-subscriptions.ts'
+import type { Topic } from './topics/topic.ts'
+import { type TopicRegistry, topicNotFound } from './topics/topic-registry.ts'
+
+/** What the gate asks of the broker. */
+export interface GateContext {
+  readonly topics: TopicRegistry
+  readonly delivery: Delivery
+  readonly letters: LetterDesk
+  readonly hooks: Hooks
+  readonly autoCreateTopics: boolean
+}
+
+/** A topic as a caller named it; kept, so that a name is parsed once a session and not once a batch. */
+interface NamedTopic {
+  readonly ref: TopicRef
+  readonly resource: Resource
+  /** The topic when it was last looked up. */
+  topic: Topic | undefined
+}
+
+/** Names that a session remembers. */
+const namesMax = 4_096
+
+export class SessionGate {
+  readonly permissions: PermissionCheck
+  readonly #principal: Principal
+  readonly #context: GateContext
+  readonly #names = new Map<string, NamedTopic>()
+  #closed = false
+
+  constructor(principal: Principal, grants: Grants, context: GateContext) {
+    this.permissions = new PermissionCheck(principal, grants, context.hooks)
+    this.#principal = principal
+    this.#context = context
+  }
+
+  /** From here on nothing is let in. */
+  close(): void {
+    this.#closed = true
+    this.#names.clear()
+  }
+
+  /** @throws RTK_CLOSED */
+  assertOpen(): void {
+    if (this.#closed) throw sessionClosedError()
+  }
+
+  /** The name of a topic that is to be made. @throws RTK_TOPIC_NAME_INVALID when it is one of the broker's own */
+  nameForCreating(operation: TopicOperation, text: string): TopicRef {
+    const { ref } = this.#enter(operation, text)
+    assertClientMayName(ref)
+    return ref
+  }
+
+  /** The name of a topic that is to be changed, deleted or written to, and need not exist. */
+  nameForChanging(operation: TopicOperation, text: string): TopicRef {
+    return this.#enterChanging(operation, text).ref
+  }
+
+  /** The topic, when there is one. */
+  topicIfAny(operation: TopicOperation, text: string): Topic | undefined {
+    return this.#live(this.#enter(operation, text))
+  }
+
+  /** @throws RTK_TOPIC_NOT_FOUND */
+  topic(operation: TopicOperation, text: string, call?: CallOptions): Topic {
+    throwIfAborted(call?.signal)
+    return this.#existing(this.#enter(operation, text))
+  }
+
+  /** The topic of a group, which need not exist. @throws RTK_TOPIC_NOT_FOUND, RTK_INVALID_ARGUMENT when the name is none */
+  topicOfGroup(operation: GroupOperation, text: string, group: string): Topic {
+    const named = this.#enter(operation, text)
+    this.#checkGroup(operation, named.ref, group)
+    return this.#existing(named)
+  }
+
+  /** The topic to subscribe to, alone or as a member of a group; created on the way when that is allowed. */
+  async topicToSubscribe(
+    operation: GroupOperation,
+    text: string,
+    options: Pick<SubscribeOptions, 'group' | 'member'>,
+  ): Promise<Topic> {
+    const named = this.#enter(operation, text)
+    if (options.group !== undefined) this.#checkGroup(operation, named.ref, options.group)
+    if (options.member !== undefined) assertLabel('member', options.member)
+    const live = this.#live(named)
+    if (live !== undefined) return live
+    if (isReservedTopicName(named.ref.name)) throw topicNotFound(named.ref)
+    const created = await this.#ensured(named)
+    this.assertOpen()
+    return created
+  }
+
+  /** The topic to publish to; created on the way when that is allowed. */
+  async topicToPublish(operation: TopicOperation, text: string): Promise<Topic> {
+    return this.#ensured(this.#enterChanging(operation, text))
+  }
+
+  /** Publishes to a topic, and lets the caller go when he cancels; at once when the topic is there already. */
+  publish<T>(
+    operation: TopicOperation,
+    text: string,
+    options: PublishOptions | undefined,
+    run: (topic: Topic) => MaybePromise<T>,
+  ): MaybePromise<T> {
+    const signal = options?.signal
+    throwIfAborted(signal)
+    const named = this.#enterChanging(operation, text)
+    const live = this.#live(named)
+    const leased = options?.lease === undefined ? run : this.#leased(options.lease, run)
+    const result = live === undefined ? this.#ensured(named).then(leased) : leased(live)
+    return signal !== undefined && isPromise(result) ? cancellable(result as Promise<T>, signal) : result
+  }
+
+  /** Where the letters are, and whose: they are messages of their topic, which the caller must be allowed to read as well. */
+  deadLetters(
+    operation: TopicOperation,
+    topic: string,
+    request: DeadLetterFilter,
+    call: CallOptions | undefined,
+  ): { readonly source: TopicRef; readonly of: TopicRef } {
+    throwIfAborted(call?.signal)
+    const { ref: source } = this.#enter(operation, topic)
+    const of = this.#context.letters.topicFor(source, request)
+    this.#enter('deadLetters', formatTopicRef(of))
+    return { source, of }
+  }
+
+  /** The first steps of every operation on a topic. */
+  #enter(operation: TopicOperation, text: string): NamedTopic {
+    this.assertOpen()
+    let named = this.#names.get(text)
+    if (named === undefined) {
+      const ref = parseTopicRef(text, this.#principal.namespace)
+      named = { ref, resource: topicResource(ref), topic: undefined }
+      if (this.#names.size >= namesMax) this.#names.clear()
+      this.#names.set(text, named)
+    }
+    this.permissions.topic(operation, named.resource)
+    return named
+  }
+
+  #enterChanging(operation: TopicOperation, text: string): NamedTopic {
+    const named = this.#enter(operation, text)
+    assertClientMayChange(named.ref)
+    return named
+  }
+
+  #checkGroup(operation: GroupOperation, ref: TopicRef, group: string): void {
+    assertLabel('group', group)
+    this.permissions.group(operation, ref, group)
+  }
+
+  #live(named: NamedTopic): Topic | undefined {
+    if (isHiddenTopic(named.ref)) return undefined
+    if (named.topic === undefined || named.topic.deleted) named.topic = this.#context.topics.get(named.ref)
+    return named.topic
+  }
+
+  #existing(named: NamedTopic): Topic {
+    const live = this.#live(named)
+    if (live === undefined) throw topicNotFound(named.ref)
+    return live
+  }
+
+  /** The topic, created on the way when that is allowed. @throws RTK_TOPIC_NOT_FOUND */
+  async #ensured(named: NamedTopic): Promise<Topic> {
+    const live = this.#live(named)
+    if (live !== undefined) return live
+    if (!this.#context.autoCreateTopics || !this.permissions.mayCreate(named.resource)) {
+      throw topicNotFound(named.ref)
+    }
+    named.topic = await this.#context.topics.ensure(named.ref, this.#principal)
+    return named.topic
+  }
+
+  /** Runs a publish only while the lease is held: asked in the same turn in which the publish gets its place. */
+  #leased<T>(proof: LeaseProof, run: (topic: Topic) => MaybePromise<T>): (topic: Topic) => MaybePromise<T> {
+    return (topic) => {
+      const source = this.#context.topics.get(parseTopicRef(proof.topic, this.#principal.namespace))
+      if (source === undefined || !this.#context.delivery.queues.holdsLease(source, proof))
+        throw leaseLost(proof)
+      return run(topic)
+    }
+  }
+}
+
+const leaseLost = ({ topic, group, partition, offset, lease }: LeaseProof): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_LEASE_LOST',
+    `lease ${lease} of group ${quoteForMessage(group)} does not hold message ${partition}:${offset} of ${quoteForMessage(topic)} any more; nothing was published`,
+  )
+
+function assertClientMayName(ref: TopicRef): void {
+  if (isReservedTopicName(ref.name)) {
+    throw new RatatoskrError(
+      'RTK_TOPIC_NAME_INVALID',
+      `topic names that begin with _ are the broker's own; got ${formatTopicRef(ref)}`,
+    )
+  }
+}
+
+/** @throws RTK_PERMISSION_DENIED when the topic is the broker's own */
+export function assertClientMayChange(ref: TopicRef): void {
+  if (isReservedTopicName(ref.name)) {
+    throw new RatatoskrError(
+      'RTK_PERMISSION_DENIED',
+      `topic ${formatTopicRef(ref)} is the broker's own; clients may only read it`,
+    )
+  }
+}
