@@ -60,7 +60,8 @@ export class BatchOutlet implements Outlet {
   grant(credit: Credit): void {
     const granted = grantOf('bytes', credit.bytes, this.#limits.creditBytesMax)
     this.#credit = Math.min(this.#credit + granted, this.#limits.creditBytesMax)
-    this.#largestGrant = Math.max(this.#largestGrant, granted)
+    // What pays for a batch that was larger than the credit is none of the window: counted, it would never be back.
+    this.#largestGrant = Math.max(this.#largestGrant, Math.min(granted, this.#credit))
   }
 
   fits(sizeBytes: number): boolean {

@@ -1,7 +1,7 @@
 /** Subscribing to batches: where a subscription begins, what it is given, and its credit. */
 import { describe, expect, it } from 'vitest'
 import { codeOf } from '../testing/broker-bench.ts'
-import { DeliveryBench, gate, plenty, range } from './testing/delivery-bench.ts'
+import { DeliveryBench, gate, plenty, range, SinkDouble } from './testing/delivery-bench.ts'
 import { batchOf } from './testing/topic-double.ts'
 
 const earliest = { from: 'earliest', credit: plenty } as const
@@ -203,6 +203,17 @@ describe('credit in bytes', () => {
     sink.subscription.grant({ bytes: 200 })
     await bench.settle()
     expect(sink.ranges).toEqual(['0:0-1', '0:1-2', '0:2-3'])
+  })
+
+  it('goes on batch by batch when every one is larger than the window, and is granted again what it weighed', async () => {
+    const bench = new DeliveryBench()
+    for (let i = 0; i < 4; i++) bench.publish(1, 0, 'y'.repeat(1000))
+    const sink = new SinkDouble()
+    sink.onDeliver = ({ bytes }) => sink.subscription.grant({ bytes: bytes.length })
+    await bench.subscribe({ from: 'earliest' }, sink)
+    sink.subscription.grant({ bytes: 200 })
+    await bench.settle()
+    expect(sink.ranges).toEqual(['0:0-1', '0:1-2', '0:2-3', '0:3-4'])
   })
 
   it('passes over a partition whose batch does not fit for one whose batch does', async () => {
