@@ -108,6 +108,7 @@ export class NetworkEnd {
   readonly #links = new Set<SimulatedLink>()
   readonly #host: LinkHost
   #isolated = false
+  #gone = false
 
   constructor(name: string, host: LinkHost, broker: () => { facade: BrokerFacade; up: boolean } | undefined) {
     this.#host = host
@@ -130,6 +131,10 @@ export class NetworkEnd {
         serverIsUp: () => found.up,
         ended: () => this.#links.delete(link),
       })
+      if (this.#gone) {
+        link.vanish()
+        return new Promise(() => {}) // nobody is there to hear of it
+      }
       if (!found.up || this.#isolated) {
         link.vanish()
         throw new RatatoskrError('RTK_DISCONNECTED', 'the connection was lost')
@@ -160,6 +165,7 @@ export class NetworkEnd {
   /** The client's process is gone: nobody says goodbye, and the broker notices in its time. */
   vanish(): void {
     this.#host.event('vanished')
+    this.#gone = true
     for (const link of [...this.#links]) link.vanish()
   }
 }

@@ -18,6 +18,8 @@ import type { SeedResult } from './seed.ts'
 import type { Chunk } from './worker.ts'
 
 const seedsOfChunk = 20
+/** Of the events of a seed that failed: the last ones. */
+const linesShown = 100
 const seedsToFindABug = 500
 /** Every so many seeds that are run are run again in another process. */
 const againEvery = 20
@@ -84,9 +86,11 @@ async function explore(): Promise<string> {
   await runAll()
   const seconds = (performance.now() - begun) / 1000
   if (tally.failed !== undefined) {
-    const { seed, failure } = tally.failed
+    const { seed, failure = '' } = tally.failed
+    const lines = failure.split('\n')
+    const shown = [...lines.slice(0, 3), '    …', ...lines.slice(3).slice(-linesShown)].join('\n')
     throw new Error(
-      `seed ${seed}: ${failure}\n  again with: npm run test:simbroker -- --seed ${seed} --seeds 1`,
+      `seed ${seed}: ${shown}\n  again with: npm run test:simbroker -- --seed ${seed} --seeds 1`,
     )
   }
   const { events, publishes, deliveries, crashes } = tally.sums

@@ -1,7 +1,7 @@
 /** What a seed does: who publishes what and when, who consumes how, and what goes wrong. All of it is drawn before anything runs. */
 import { Dice } from '../simdisk/dice.ts'
 
-export type Sharing = 'partitioned' | 'shared' | 'keyShared'
+type Sharing = 'partitioned' | 'shared' | 'keyShared'
 
 /** What handlers do with a message. */
 export interface Behaviour {
@@ -61,7 +61,7 @@ export interface MemberPlan {
   readonly named: boolean
 }
 
-export type FaultKind =
+type FaultKind =
   | 'network'
   | 'disconnect'
   | 'isolate'
