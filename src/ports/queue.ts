@@ -109,7 +109,7 @@ export interface LeaseSink {
 /** Why leases are lost: the ack timeout, an earlier message of the key that failed, a seek of the group, or a partition that moves. */
 export type LeaseLossReason = 'timeout' | 'order' | 'seek' | 'moved'
 
-/** Why a message was given up: its retries are used up, a member said so, or it expired. */
+/** Why a message was given up: its retries are used up, a member said so (or nobody can be given it), or it expired. */
 export type DeadLetterReason = 'retries' | 'terminated' | 'expired'
 
 /** A member that is pushed to. */

@@ -2,6 +2,7 @@
  * The messages of one partition of a queue group that are on their way to the dead letters: one after the other, each tried
  * again until it is stored. Its source is settled only then, so that it is never dropped on the way.
  */
+import type { StoredFailure } from '../../domain/queue/checkpoint.ts'
 import type { FailedMessage } from '../../domain/queue/lease-types.ts'
 import {
   backoffDelayMs,
@@ -20,6 +21,10 @@ const backoff = { baseMs: 100, maxMs: 30_000 }
 /** Messages that are stored side by side: one at a time would wait for the medium each time. */
 const atOnce = 16
 
+/** Of so many failures that wait the cause is stored, and as much of what was said. */
+const rememberedMax = 256
+const rememberedErrorBytes = 256
+
 interface Letter extends FailedMessage {
   readonly error: string
   /** True when it could not be stored before, as far as that is known. */
@@ -33,10 +38,12 @@ export class Burials {
   readonly #host: PartitionHost
   readonly #afterwards: () => void
   #waiting: Letter[] = []
-  #underWay = 0
+  readonly #underWay = new Set<Letter>()
   #failures = 0
   #timer: Disposable | undefined
   #closed = false
+  /** What is stored of those that were failing when the broker ended. */
+  readonly #remembered: ReadonlyMap<number, StoredFailure>
   /** Offsets below may have been buried by the last run. */
   #doubtfulBelow: number
   /** Letters whose settlement is in no checkpoint, and those before them. */
@@ -45,7 +52,9 @@ export class Burials {
 
   /** @param afterwards to be called when the lease table was changed */
   constructor(partition: QueuePartition, host: PartitionHost, afterwards: () => void) {
-    this.#doubtfulBelow = partition.stored.begin.deliveryBound
+    const { begin } = partition.stored
+    this.#doubtfulBelow = begin.deliveryBound
+    this.#remembered = new Map((begin.failures ?? []).map((failure) => [failure.offset, failure]))
     this.#partition = partition
     this.#host = host
     this.#afterwards = afterwards
@@ -53,8 +62,20 @@ export class Burials {
 
   add(failed: readonly FailedMessage[]): void {
     const said = this.reason === undefined ? '' : cutText(this.reason, this.#host.limits.settleReasonBytesMax)
-    for (const one of failed) this.#waiting.push({ ...one, error: said || errorOf(one) })
+    for (const one of failed) {
+      const before = one.cause === 'restored' ? this.#remembered.get(one.offset) : undefined
+      this.#waiting.push({ ...one, ...(before ?? { error: said || errorOf(one) }) })
+    }
     this.#goOn()
+  }
+
+  /** Why messages fail whose letters are not stored yet, as far as it is to be remembered. */
+  get underWay(): readonly StoredFailure[] {
+    const failures: StoredFailure[] = []
+    for (const { offset, cause, error } of [...this.#underWay, ...this.#waiting.slice(0, rememberedMax)]) {
+      if (cause !== 'restored') failures.push({ offset, cause, error: cutText(error, rememberedErrorBytes) })
+    }
+    return failures.sort((one, other) => one.offset - other.offset)
   }
 
   /** Messages come again that were settled: their letters are new ones. */
@@ -76,10 +97,10 @@ export class Burials {
   }
 
   #goOn(): void {
-    while (!this.#closed && this.#timer === undefined && this.#underWay < atOnce) {
+    while (!this.#closed && this.#timer === undefined && this.#underWay.size < atOnce) {
       const letter = this.#waiting.shift()
       if (letter === undefined) return
-      this.#underWay++
+      this.#underWay.add(letter)
       void this.#bury(letter)
     }
   }
@@ -90,11 +111,11 @@ export class Burials {
       const bytes = await this.#read(letter)
       if (bytes !== undefined) burial = await this.#store(letter, bytes)
     } catch (error) {
-      this.#underWay--
+      this.#underWay.delete(letter)
       this.#failed(letter, toRatatoskrError(error))
       return
     }
-    this.#underWay--
+    this.#underWay.delete(letter)
     if (this.#closed) return
     this.#failures = 0
     const wasFailing = this.#partition.table?.buried(letter.offset) ?? false
@@ -184,7 +205,11 @@ export class Burials {
 }
 
 const reasonOf = ({ cause }: FailedMessage): DeadLetterReason =>
-  cause === 'expired' ? 'expired' : cause === 'terminate' ? 'terminated' : 'retries'
+  cause === 'expired'
+    ? 'expired'
+    : cause === 'terminate' || cause === 'undecodable'
+      ? 'terminated'
+      : 'retries'
 
 /** What is said of a message whose members said nothing. */
 function errorOf({ cause }: FailedMessage): string {
@@ -193,6 +218,8 @@ function errorOf({ cause }: FailedMessage): string {
       return 'not settled within the ack timeout'
     case 'left':
       return 'the member that had it is gone'
+    case 'undecodable':
+      return 'its batch cannot be decoded here, and only a part of it was wanted'
     default:
       return ''
   }

@@ -108,7 +108,29 @@ describe('dead letters', () => {
     await bench.crash()
     await bench.join()
     await bench.pass(1_000)
-    expect(await lettersOf(bench)).toMatchObject([{ text: 'm0' }])
+    expect(await lettersOf(bench)).toMatchObject([{ text: 'm0', reason: 'terminated', error: 'hopeless' }])
+  })
+
+  it('say why what was given up in an earlier run of the broker was given up', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(3)
+    const sink = await bench.join({ config: { ...shared, retriesMax: 0 } })
+    bench.bench.logs.onOpen = () => {
+      throw new Error('no medium')
+    }
+    await sink.settle(0, 'terminate', { from: 0, to: 1, reason: 'hopeless' })
+    await sink.settle(0, 'nack', { from: 1, to: 2, reason: 'x'.repeat(1_000) })
+    await bench.pass(30_000)
+    await bench.restart()
+    await bench.restart()
+    bench.bench.logs.onOpen = () => {}
+    await bench.join()
+    await bench.pass(60_000)
+    expect(await lettersOf(bench)).toMatchObject([
+      { text: 'm0', reason: 'terminated', error: 'hopeless' },
+      { text: 'm1', reason: 'retries', error: 'x'.repeat(256) },
+      { text: 'm2', reason: 'retries', error: 'not settled within the ack timeout' },
+    ])
   })
 
   it('go to the topic that the group names, or nowhere', async () => {

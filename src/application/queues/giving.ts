@@ -58,7 +58,7 @@ export class Giving {
         table.skip(cut.from, cut.to)
         break
       case 'whole':
-        table.fail(cut.from, cut.to)
+        table.fail(cut.from, cut.to, 'undecodable')
         break
       case 'cut': {
         if (!intake.dropExpired(table, cut.bytes)) this.#lease(table, member, run, cut, nowMs)

@@ -102,7 +102,7 @@ export class Intake {
 
   #expired(table: LeaseTable, ranges: readonly number[]): void {
     for (let i = 0; i < ranges.length; i += 2) {
-      if (this.#host.config.deadLetterExpired) table.fail(ranges[i], ranges[i + 1])
+      if (this.#host.config.deadLetterExpired) table.fail(ranges[i], ranges[i + 1], 'expired')
       else table.skip(ranges[i], ranges[i + 1])
     }
   }

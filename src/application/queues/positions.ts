@@ -18,7 +18,7 @@ export const beginAt = (offset: number): QueueCheckpoint => ({
  * those offsets before the log lost its tail, and however far the bound of deliveries was ahead.
  */
 export function clippedCheckpoint(checkpoint: QueueCheckpoint, end: number): QueueCheckpoint {
-  const { floor, epoch, deliveryBound, settled, tried } = checkpoint
+  const { floor, epoch, deliveryBound, settled, tried, failures } = checkpoint
   const last = Math.max(settled.at(-1) ?? 0, tried.at(-1)?.to ?? 0, floor)
   if (last <= end && deliveryBound <= end) return checkpoint
   return {
@@ -27,6 +27,7 @@ export function clippedCheckpoint(checkpoint: QueueCheckpoint, end: number): Que
     deliveryBound: Math.min(deliveryBound, end),
     settled: clippedRanges(settled, end),
     tried: tried.filter(({ from }) => from < end).map((run) => ({ ...run, to: Math.min(run.to, end) })),
+    ...(failures !== undefined && { failures: failures.filter(({ offset }) => offset < end) }),
   }
 }
 

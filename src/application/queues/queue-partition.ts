@@ -3,7 +3,7 @@
  * partition happens here, one thing after the other; it takes turns with all others in the runner's ring, one delivery a
  * turn. It holds no messages: only the chunk of the log that it works on, as long as it does.
  */
-import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import type { QueueCheckpoint, StoredFailure } from '../../domain/queue/checkpoint.ts'
 import type { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { SettleCounts } from '../../domain/queue/lease-types.ts'
 import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
@@ -49,7 +49,8 @@ export class QueuePartition implements Steppable {
     this.log = log
     this.window = new LogWindow(log)
     this.#host = host
-    this.stored = new StoredTable(log, begin, host, (handovers) => {
+    const failures = (): readonly StoredFailure[] => this.#burials.underWay
+    this.stored = new StoredTable(log, begin, host, failures, (handovers) => {
       this.#burials.checkpointStored()
       this.#giving.handOver(this.stored.table, handovers)
       this.schedule()

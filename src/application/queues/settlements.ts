@@ -1,10 +1,8 @@
 /** Checks what members say of their messages before any of it is done. */
 
+import { retryDelayMsMax } from '../../domain/queue/retry-policy.ts'
 import { type Limits, RatatoskrError, type Settlement, settlementActions } from '../../ports/index.ts'
 import type { QueueGroup } from './queue-group.ts'
-
-/** Longest delay of a retry, and longest extension: 366 days. */
-const timeMsMax = 366 * 24 * 60 * 60 * 1_000
 
 /** @throws RTK_INVALID_ARGUMENT, RTK_PARTITION_NOT_FOUND, RTK_LIMIT_EXCEEDED */
 export function assertSettlements(
@@ -50,8 +48,8 @@ function assertCount(name: string, value: unknown): void {
 }
 
 function assertTime(name: string, value: unknown, min: number): void {
-  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= timeMsMax) return
-  throw invalid(`${name} must be a whole number from ${min} to ${timeMsMax}, got ${String(value)}`)
+  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= retryDelayMsMax) return
+  throw invalid(`${name} must be a whole number from ${min} to ${retryDelayMsMax}, got ${String(value)}`)
 }
 
 const invalid = (message: string): RatatoskrError => new RatatoskrError('RTK_INVALID_ARGUMENT', message)

@@ -2,7 +2,7 @@
  * The lease table of a queue partition over its lives: each begins with what is stored, under an epoch of its own that is
  * stored before its first lease, so that leases of different lives are never taken for each other.
  */
-import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import type { QueueCheckpoint, StoredFailure } from '../../domain/queue/checkpoint.ts'
 import { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { type Handover, Handovers } from './handovers.ts'
@@ -20,6 +20,7 @@ export class StoredTable {
   readonly handovers = new Handovers()
   readonly #log: ReadablePartition
   readonly #host: Pick<PartitionHost, 'config' | 'ordered'>
+  readonly #failures: () => readonly StoredFailure[]
   readonly #onStored: (handovers: readonly Handover[]) => void
   #begin: QueueCheckpoint
   #table: LeaseTable | undefined
@@ -33,18 +34,21 @@ export class StoredTable {
 
   /**
    * @param begin what was stored, or where a new group begins
+   * @param failures why messages fail that are on their way to the dead letters
    * @param onStored called when a checkpoint of the table is stored, with the handovers that are settled in it
    */
   constructor(
     log: ReadablePartition,
     begin: QueueCheckpoint,
     host: Pick<PartitionHost, 'config' | 'ordered'>,
+    failures: () => readonly StoredFailure[],
     onStored: (handovers: readonly Handover[]) => void,
   ) {
     this.#log = log
     this.#begin = begin
     this.#host = host
     this.#storedFloor = begin.floor
+    this.#failures = failures
     this.#onStored = onStored
   }
 
@@ -93,7 +97,7 @@ export class StoredTable {
 
   /** Before the first life: it begins elsewhere. */
   beginAt(offset: number): void {
-    this.#begin = { ...this.#begin, floor: offset, settled: [], tried: [] }
+    this.#begin = { ...this.#begin, floor: offset, settled: [], tried: [], failures: undefined }
   }
 
   /** Begins a life with what is known, as far as the log reaches: one that lost its tail gives those offsets to others. */
@@ -119,7 +123,8 @@ export class StoredTable {
     if (table === undefined) return { checkpoint: this.#begin, stored: () => this.#beginStored() }
     const { changes } = table
     if (!last && this.#epochIsStored && changes === this.#storedChanges && !table.needsBound) return undefined
-    const checkpoint = table.checkpoint(this.#ended)
+    const failures = table.failing > 0 ? this.#failures() : undefined
+    const checkpoint = { ...table.checkpoint(this.#ended), failures }
     const { open } = this.handovers
     const ranges = open.map(({ batch }) => ({ from: batch.firstOffset, to: batch.lastOffset + 1 }))
     ranges.sort((one, other) => one.from - other.from)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isRatatoskrError } from '../errors.ts'
-import { checkpointBytesMax, type QueueCheckpoint, type TriedRun } from './checkpoint.ts'
+import { checkpointBytesMax, type QueueCheckpoint, storedCauses, type TriedRun } from './checkpoint.ts'
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint-codec.ts'
 
 const time = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 2 ** 42 }))
@@ -23,8 +23,11 @@ const checkpoint: fc.Arbitrary<QueueCheckpoint> = fc
         fc.boolean(),
       ),
     ),
+    failing: fc.array(
+      fc.tuple(fc.nat(9), fc.constantFrom(...storedCauses), fc.string({ unit: 'grapheme', maxLength: 20 })),
+    ),
   })
-  .map(({ gaps: pairs, tried: given, ...rest }) => {
+  .map(({ gaps: pairs, tried: given, failing: failed, ...rest }) => {
     const settled: number[] = []
     let at = rest.floor
     for (const [gap, length] of pairs) {
@@ -37,7 +40,12 @@ const checkpoint: fc.Arbitrary<QueueCheckpoint> = fc
       tried.push({ from: at + gap, to: at + gap + length, attempts, dueMs, firstAtMs, lastAtMs, failing })
       at += gap + length
     }
-    return { ...rest, settled, tried }
+    at = rest.floor
+    const failures = failed.map(([gap, cause, error]) => {
+      at += gap + 1
+      return { offset: at - 1, cause, error }
+    })
+    return { ...rest, settled, tried, ...(failures.length > 0 && { failures }) }
   })
 
 const corrupt = expect.objectContaining({ code: 'RTK_STORE_CORRUPT' })
@@ -90,6 +98,23 @@ describe('the checkpoint codec', () => {
     expect(decodeCheckpoint(bytes).tried).toEqual([
       { ...tried[0], to: 100_000, dueMs: 1e12 + 29_999, firstAtMs: 1e12 - 99_999 },
     ])
+  })
+
+  it('stays within its size: of many failures the first are kept, and those below the floor are not', () => {
+    const error = 'x'.repeat(200)
+    const failures = Array.from({ length: 1_000 }, (_, offset) => ({ offset, cause: 'nack' as const, error }))
+    const bytes = encodeCheckpoint({
+      floor: 5,
+      epoch: 1,
+      deliveryBound: 1,
+      settled: [],
+      tried: [],
+      failures,
+    })
+    expect(bytes.length).toBeLessThanOrEqual(33 * 1024)
+    const read = decodeCheckpoint(bytes).failures ?? []
+    expect(read.length).toBeGreaterThan(100)
+    expect(read).toEqual(failures.slice(5, 5 + read.length))
   })
 
   it('stays within its size: the highest offsets are left out', () => {

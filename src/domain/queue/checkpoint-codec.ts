@@ -5,14 +5,25 @@
  *     number of settled runs, then of each: gap before it, length
  *     number of tried runs, then of each: gap before it, length, attempts * 2 + failing,
  *         due, first and last delivery time (0: none, otherwise one more than what they are after the base time)
+ *     in version 2: number of failures, then of each: gap before it, cause, bytes of the error, and those as UTF-8
  *
  * The first gap of each list counts from the floor.
  */
+import { utf8, utf8Text } from '../batch/bytes.ts'
 import { RatatoskrError } from '../errors.ts'
-import { checkpointBytesMax, type QueueCheckpoint, settledRunsMax, type TriedRun } from './checkpoint.ts'
+import {
+  checkpointBytesMax,
+  type QueueCheckpoint,
+  type StoredFailure,
+  settledRunsMax,
+  storedCauses,
+  type TriedRun,
+} from './checkpoint.ts'
 import { attemptsMask } from './pages.ts'
 
-const version = 1
+/** The second has failures; without any, the first is written. */
+const versions = [1, 2]
+const failureBytesMax = 32 * 1024
 const settledBytesMax = checkpointBytesMax - 64 * 1024
 const headerBytesMax = 1 + 6 * 8
 const entryBytesMax = 6 * 8
@@ -32,23 +43,26 @@ export function encodeCheckpoint(checkpoint: QueueCheckpoint): Uint8Array {
     if (!settledPart.add(settled[i] - at, settled[i + 1] - settled[i])) break
     at = settled[i + 1]
   }
-  const bytesLeft = checkpointBytesMax - headerBytesMax - settledPart.size
+  const failures = checkpoint.failures ?? []
+  const failurePart = failuresAsBytes(failures, floor)
+  const bytesLeft = checkpointBytesMax - headerBytesMax - settledPart.size - failurePart.length
   let triedPart = new Part(bytesLeft)
   if (!addTried(triedPart, tried, floor, baseMs)) {
     triedPart = new Part(bytesLeft)
     addTried(triedPart, coarsened(tried), floor, baseMs)
   }
   const head = new Part(headerBytesMax)
-  head.add(version, floor, epoch, deliveryBound, baseMs, settledPart.count)
+  head.add(versions[failurePart.length === 0 ? 0 : 1], floor, epoch, deliveryBound, baseMs, settledPart.count)
   const middle = new Part(8)
   middle.add(triedPart.count)
   const parts = [head, settledPart, middle, triedPart]
-  const bytes = new Uint8Array(parts.reduce((sum, { size }) => sum + size, 0))
+  const bytes = new Uint8Array(parts.reduce((sum, { size }) => sum + size, failurePart.length))
   let end = 0
   for (const part of parts) {
     bytes.set(part.bytes, end)
     end += part.size
   }
+  bytes.set(failurePart, end)
   return bytes
 }
 
@@ -60,15 +74,47 @@ export function decodeCheckpoint(bytes: Uint8Array): QueueCheckpoint {
   if (bytes.length > checkpointBytesMax) throw corrupt(`it has ${bytes.length} bytes`)
   const reader = new Reader(bytes)
   const found = reader.next()
-  if (found !== version) throw corrupt(`version ${version} expected, got ${found}`)
+  if (!versions.includes(found)) throw corrupt(`version ${versions.join(' or ')} expected, got ${found}`)
   const floor = reader.next()
   const epoch = reader.next()
   const deliveryBound = reader.next()
   const baseMs = reader.next()
   const settled = readSettled(reader, floor)
   const tried = readTried(reader, floor, baseMs)
+  const failures = found === 2 ? readFailures(reader, floor) : undefined
   if (!reader.atEnd) throw corrupt('bytes are left after its end')
-  return { floor, epoch, deliveryBound, settled, tried }
+  return { floor, epoch, deliveryBound, settled, tried, ...(failures !== undefined && { failures }) }
+}
+
+/** Nothing without failures; as many as there is room for. */
+function failuresAsBytes(failures: readonly StoredFailure[], floor: number): Uint8Array {
+  const texts: Uint8Array[] = []
+  const entries: Part[] = []
+  let size = 8
+  let at = floor
+  for (const { offset, cause, error } of failures) {
+    if (offset < at) continue // of what the group has left behind
+    const text = utf8(error)
+    const entry = new Part(entryBytesMax)
+    entry.add(offset - at, storedCauses.indexOf(cause) + 1, text.length)
+    size += entry.size + text.length
+    if (size > failureBytesMax) break
+    entries.push(entry)
+    texts.push(text)
+    at = offset + 1
+  }
+  if (entries.length === 0) return new Uint8Array(0)
+  const count = new Part(8)
+  count.add(entries.length)
+  const bytes = new Uint8Array(size)
+  bytes.set(count.bytes, 0)
+  let end = count.size
+  for (const [i, entry] of entries.entries()) {
+    bytes.set(entry.bytes, end)
+    bytes.set(texts[i], end + entry.size)
+    end += entry.size + texts[i].length
+  }
+  return bytes.subarray(0, end)
 }
 
 function addTried(part: Part, tried: readonly TriedRun[], floor: number, baseMs: number): boolean {
@@ -143,6 +189,19 @@ function readTried(reader: Reader, floor: number, baseMs: number): TriedRun[] {
   return tried
 }
 
+function readFailures(reader: Reader, floor: number): StoredFailure[] {
+  const failures: StoredFailure[] = []
+  let at = floor
+  for (let left = reader.next(); left > 0; left--) {
+    const offset = safe(at + reader.next())
+    const cause = storedCauses[reader.next() - 1]
+    if (cause === undefined) throw corrupt('a failure in it has no cause')
+    failures.push({ offset, cause, error: utf8Text(reader.bytes(reader.next())) })
+    at = offset + 1
+  }
+  return failures
+}
+
 /** Entries of varints, up to a number of bytes. */
 class Part {
   count = 0
@@ -199,6 +258,12 @@ class Reader {
       if (byte < 0x80) return safe(value)
     }
     throw corrupt('a number in it is too long')
+  }
+
+  bytes(length: number): Uint8Array {
+    if (length > this.#bytes.length - this.#at) throw corrupt('it ends too early')
+    this.#at += length
+    return this.#bytes.subarray(this.#at - length, this.#at)
   }
 }
 

@@ -21,6 +21,17 @@ export interface TriedRun {
   readonly failing: boolean
 }
 
+/** Why messages fail, in the order of their numbers in stored checkpoints, from 1. */
+export const storedCauses = ['nack', 'terminate', 'timeout', 'left', 'expired', 'undecodable'] as const
+
+/** Why a message that is on its way to the dead letters has failed. */
+export interface StoredFailure {
+  readonly offset: number
+  readonly cause: (typeof storedCauses)[number]
+  /** What a member said of it. */
+  readonly error: string
+}
+
 /** The state of one partition of a queue group, as it is stored. */
 export interface QueueCheckpoint {
   /** Everything below is settled. */
@@ -33,6 +44,8 @@ export interface QueueCheckpoint {
   readonly settled: readonly number[]
   /** Ascending. */
   readonly tried: readonly TriedRun[]
+  /** Of failing messages, ascending by offset; not of all when there are many. */
+  readonly failures?: readonly StoredFailure[] | undefined
 }
 
 /** Adds a settled run, which follows all others, to a list of them. */

@@ -302,8 +302,10 @@ export class LeaseTable implements LeaseTableApi {
     return this.#walks.eachIdle(from, to, (first, end, state) => this.#ends.settle(first, end, state))
   }
 
-  fail(from: number, to: number): number {
-    return this.#walks.eachIdle(from, to, (first, end, state) => this.#ends.failIdle(first, end, state))
+  fail(from: number, to: number, cause: 'expired' | 'undecodable'): number {
+    return this.#walks.eachIdle(from, to, (first, end, state) =>
+      this.#ends.failIdle(first, end, state, cause),
+    )
   }
 
   takeFailing(): readonly FailedMessage[] {

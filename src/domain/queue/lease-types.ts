@@ -64,7 +64,7 @@ export interface FailedMessage {
   readonly firstAtMs: number
   readonly lastAtMs: number
   /** What made it fail. `restored`: it was failing when the broker stopped, or `buryAgain` was called. */
-  readonly cause: 'nack' | 'terminate' | 'timeout' | 'left' | 'expired' | 'restored'
+  readonly cause: 'nack' | 'terminate' | 'timeout' | 'left' | 'expired' | 'undecodable' | 'restored'
   /** The lease that it failed with, for the reason that came with its settlement; 0 without. */
   readonly lease: number
 }
@@ -160,8 +160,8 @@ export interface LeaseTableApi {
   /** Settles what of a range is neither leased nor failing: it is not in the log any more, or expired. @returns how many messages */
   skip(from: number, to: number): number
 
-  /** Lets what of a range waits or is delayed fail: it expired, and goes to the dead letters. @returns how many messages */
-  fail(from: number, to: number): number
+  /** Lets what of a range waits or is delayed fail: it goes to the dead letters. @returns how many messages */
+  fail(from: number, to: number, cause: 'expired' | 'undecodable'): number
 
   /** Messages that are to become dead letters, each once. They stay failing, and hold their key back, until `buried`. */
   takeFailing(): readonly FailedMessage[]

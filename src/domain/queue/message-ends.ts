@@ -90,9 +90,9 @@ export class MessageEnds {
   }
 
   /** Lets messages in the state `was` fail that nobody holds. */
-  failIdle(from: number, to: number, was: number): void {
+  failIdle(from: number, to: number, was: number, cause: 'expired' | 'undecodable'): void {
     this.#parts.states.move(from, to, was, failing)
-    this.report(from, to, 'expired', 0)
+    this.report(from, to, cause, 0)
     this.changes++
   }
 
