@@ -52,6 +52,16 @@ describe('pub and sub', () => {
     expect(Buffer.compare(printed.stdout, text)).toBe(0)
   })
 
+  it('print what an overflow policy lets through, and refuse one without its bound', async () => {
+    await runCommand(['pub', 'overflow', ...at('ws')], { input: text })
+    const sub = (overflow: string) =>
+      runCommand(['sub', 'overflow', '--from', 'earliest', '-n', '1', '--overflow', overflow, ...at('ws')])
+    expect(await sub('dropOldest:1000000')).toMatchObject({ code: 0, stderr: '' })
+    const [unbounded, unknown] = [await sub('dropOldest'), await sub('spill:5')]
+    expect([unbounded.code, unbounded.stderr]).toEqual([2, expect.stringContaining('needs a bound')])
+    expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('RTK_INVALID_ARGUMENT')])
+  })
+
   it('say which line failed and how many before it are published', async () => {
     const input = `${'x\n'.repeat(1_000)}${'y'.repeat(40 * 1024 * 1024)}\nz\n`
     const { code, stderr } = await runCommand(['pub', 'halfway', ...at('grpc')], { input })

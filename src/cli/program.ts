@@ -114,6 +114,10 @@ function addMessages(program: Command): void {
     .option('--from <position>', 'earliest, latest, an offset, or @TIME (Unix ms or ISO 8601)')
     .option('-n, --count <n>', 'stop after so many messages')
     .option('-p, --partition <n>', 'only this partition')
+    .option(
+      '--overflow <policy[:messages]>',
+      'when further behind than so many: dropOldest:1000, dropNewest:1000, disconnect:1000, or pause; not with a group',
+    )
     .action(async (topic, options) => (await import('./commands/sub.ts')).sub(topic, options))
 }
 

@@ -1,7 +1,7 @@
 /** `ratatoskr sub`: prints messages as they come; in a group, acknowledges what was printed. */
 
 import type { ClientMessage } from '../../client/client-message.ts'
-import { messageToJson, type Sharing } from '../../ports/index.ts'
+import { messageToJson, type Overflow, type OverflowPolicy, type Sharing } from '../../ports/index.ts'
 import { type ConnectionOptions, wholeNumber, withClient } from '../connection.ts'
 import { type OutputFormat, write } from '../output.ts'
 import { positionOf } from '../position.ts'
@@ -12,6 +12,7 @@ interface SubOptions extends ConnectionOptions {
   readonly from?: string
   readonly count?: string
   readonly partition?: string
+  readonly overflow?: string
 }
 
 const lineFeed = Uint8Array.of(0x0a)
@@ -26,6 +27,11 @@ export const sub = (topic: string, options: SubOptions): Promise<void> =>
       from: options.from === undefined ? undefined : positionOf('--from', options.from),
       partitions:
         options.partition === undefined ? undefined : [wholeNumber('--partition', options.partition, 0)],
+      overflow: options.overflow === undefined ? undefined : overflowOf(options.overflow),
+      onGap: ({ partition, expectedOffset, offset }) =>
+        process.stderr.write(
+          `ratatoskr: ${offset - expectedOffset} messages of partition ${partition} are missing, from offset ${expectedOffset} on\n`,
+        ),
     })
     const stop = () => void subscription.close()
     process.once('SIGINT', stop)
@@ -38,6 +44,13 @@ export const sub = (topic: string, options: SubOptions): Promise<void> =>
     }
     await subscription.close()
   })
+
+/** Reads `policy` or `policy:messages`; the broker checks the word. @throws RTK_INVALID_ARGUMENT */
+function overflowOf(text: string): Overflow {
+  const [policy, messages] = text.split(':', 2)
+  const messagesMax = messages === undefined ? undefined : wholeNumber('--overflow', messages, 1)
+  return { policy: policy as OverflowPolicy, messagesMax }
+}
 
 async function print(
   messages: AsyncIterable<ClientMessage>,
