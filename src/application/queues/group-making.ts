@@ -25,7 +25,9 @@ export class GroupMaking {
   /** Gives a topic the groups that it had. */
   restore(state: TopicState, stored: StoredQueues): void {
     for (const [name, { record, checkpoints }] of stored) {
-      state.queues.set(name, new QueueGroup(name, record, checkpoints, this.#groupHost(state, name)))
+      const group = new QueueGroup(name, record, checkpoints, this.#groupHost(state, name))
+      state.queues.set(name, group)
+      group.resume()
       const stream = state.groups.get(name)
       if (stream !== undefined) void this.#forgetStream(state, stream) // it was about to be, when the broker ended
     }

@@ -113,6 +113,11 @@ export class QueueGroup {
     for (const partition of this.partitions) partition.start()
   }
 
+  /** Goes on with what needs no member. */
+  resume(): void {
+    for (const partition of this.partitions) partition.resume()
+  }
+
   /** Ends work at once: whoever calls ends its members. */
   close(): void {
     this.#closed = true
@@ -346,7 +351,9 @@ export class QueueGroup {
       told.ranges.push({ partition, lease, from, to })
       byHolder.set(key, told)
     }
-    for (const { member, ranges, reason } of byHolder.values()) member.lost(ranges, reason)
+    // What comes before another message of its key is told after it: nobody may take the later one to be next.
+    const told = [...byHolder.values()].sort(({ reason }) => (reason === 'order' ? -1 : 1))
+    for (const { member, ranges, reason } of told) member.lost(ranges, reason)
   }
 
   #settled(

@@ -104,6 +104,11 @@ export class QueuePartition implements Steppable {
     this.schedule()
   }
 
+  /** Begins work when messages were on their way to the dead letters: for these no member is needed. */
+  resume(): void {
+    if (this.stored.buryTo > 0) this.start()
+  }
+
   /** Ends work; leases are forgotten without a word. */
   close(): void {
     this.#closed = true
@@ -289,7 +294,7 @@ export class QueuePartition implements Steppable {
     }
     if (!taker) {
       this.#host.hungry(this)
-      return false
+      if (table.nextOffset >= this.stored.buryTo) return false
     }
     if (this.#intake.mayAdmit(table)) {
       if (!this.#intake.admit(table)) return this.#read(table.nextOffset, this.#host.limits.deliveryBytesMax)

@@ -18,6 +18,8 @@ export interface CheckpointToStore {
 export class StoredTable {
   /** Deliveries that are stored as settled before they are handed over. */
   readonly handovers = new Handovers()
+  /** Below this there may be messages that were on their way to the dead letters when the broker ended; 0 when there are none. */
+  readonly buryTo: number
   readonly #log: ReadablePartition
   readonly #host: Pick<PartitionHost, 'config' | 'ordered'>
   readonly #failures: () => readonly StoredFailure[]
@@ -46,6 +48,7 @@ export class StoredTable {
   ) {
     this.#log = log
     this.#begin = begin
+    this.buryTo = begin.tried.reduce((end, { failing, to }) => (failing ? to : end), 0)
     this.#host = host
     this.#storedFloor = begin.floor
     this.#failures = failures
