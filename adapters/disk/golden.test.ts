@@ -25,7 +25,9 @@ import { diskStorage } from './index.ts'
 
 const golden = fileURLToPath(new URL('testing/golden/format-1', import.meta.url))
 // Written by this test when RATATOSKR_WRITE_GOLDEN is 1: only when what is written is meant to change.
-const today = fileURLToPath(new URL('testing/golden/format-1-2', import.meta.url))
+const today = fileURLToPath(new URL('testing/golden/format-1-3', import.meta.url))
+// As today's, with a note of a clean stop that says nothing of the state.
+const earlier = fileURLToPath(new URL('testing/golden/format-1-2', import.meta.url))
 const topicId = '6b1f5f3e-8a52-4a1d-9d0e-3f5b7c2a1e90'
 const segmentBytes = 1_000
 const platform = testPlatform()
@@ -155,12 +157,22 @@ describe('format 1', () => {
     expect(await files(directory)).toEqual(await files(today))
   })
 
+  it('differs from what the version before wrote in the note of a clean stop alone', async () => {
+    const { clean: now, ...others } = await files(today)
+    const { clean: then, ...same } = await files(earlier)
+    expect(others).toEqual(same)
+    // Between the flags and the number of logs; the version and the checksum are others.
+    expect(now.slice(16 + 56, -8)).toBe(then.slice(16, -8))
+  })
+
   it.each([
-    ['after its clean stop', []],
-    ['after a crash', ['clean']],
-    ['without its indexes', ['clean', '.index']],
-  ])('is read as this version writes it, gaps and all, %s', async (_, missing) => {
-    await cp(today, directory, { recursive: true })
+    ['as this version writes it, after its clean stop', today, []],
+    ['as this version writes it, after a crash', today, ['clean']],
+    ['as this version writes it, without its indexes', today, ['clean', '.index']],
+    ['as the version before wrote it, after its clean stop', earlier, []],
+    ['as the version before wrote it, without its indexes', earlier, ['clean', '.index']],
+  ])('is read, gaps and all, %s', async (_, written, missing) => {
+    await cp(written, directory, { recursive: true })
     for (const name of Object.keys(await files(directory))) {
       if (missing.some((ending) => name.endsWith(ending))) await rm(join(directory, name))
     }

@@ -101,15 +101,10 @@ export function diskStorage(options: DiskStorageOptions): Storage {
         logger: log,
         syncIntervalMs,
       }
+      const stateLog = new StateLog(fileSystem, `${path}/state`, checksum)
       return {
-        logs: new DiskLogStore(context, directory),
-        state: new DiskStateStore(
-          new StateLog(fileSystem, `${path}/state`, checksum),
-          reserve,
-          directory,
-          clock,
-          log,
-        ),
+        logs: new DiskLogStore(context, directory, () => stateLog.note),
+        state: new DiskStateStore(stateLog, reserve, directory, clock, log),
       }
     },
   }

@@ -11,7 +11,7 @@ import {
   RatatoskrError,
 } from 'ratatoskr/ports'
 import type { DataDirectory } from '../files/data-directory.ts'
-import { type CleanLogs, encodeClean, takeCleanFile, writeCleanFile } from './clean-file.ts'
+import { type CleanLogs, encodeClean, type StateNote, takeCleanFile, writeCleanFile } from './clean-file.ts'
 import { DiskLog } from './disk-log.ts'
 import { standInForNoted } from './missing-files.ts'
 import { adoptSegments, recoverSegments } from './recovery.ts'
@@ -39,6 +39,7 @@ export class DiskLogStore implements LogStore {
   readonly counters: LogStoreCounters
   readonly #context: StoreContext
   readonly #directory: DataDirectory
+  readonly #stateNote: () => StateNote | undefined
   readonly #open = new Map<string, Entry>()
   /** Logs that failed, each with the offset from which on its files hold what nobody was promised. */
   readonly #doubtful = new Map<string, number>()
@@ -50,8 +51,10 @@ export class DiskLogStore implements LogStore {
   #started: Promise<void> | undefined
   #trashed = 0
 
-  constructor(context: StoreContext, directory: DataDirectory) {
+  /** @param stateNote how far the state goes that is beside the logs */
+  constructor(context: StoreContext, directory: DataDirectory, stateNote: () => StateNote | undefined) {
     this.#context = context
+    this.#stateNote = stateNote
     this.counters = context.tally
     this.#report = new RecoveryReport(context.clock, context.logger)
     this.#directory = directory
@@ -162,15 +165,16 @@ export class DiskLogStore implements LogStore {
     const { path } = this.#directory
     const clean = await takeCleanFile(fileSystem, path, checksum)
     await fileSystem.syncDirectory(path)
-    this.#clean = clean ?? new Map()
+    this.#clean = clean?.logs ?? new Map()
     if (clean === undefined && (await fileSystem.list(this.#logs)).length > 0) this.#report.begin()
   }
 
-  /** Notes what is in every log that was closed well, so that the next start need not look. */
+  /** Notes what is in every log that was closed well, so that the next start need not look, and how far the state goes. */
   async #leaveClean(): Promise<void> {
     const { fileSystem, checksum, logger } = this.#context
     try {
-      await writeCleanFile(fileSystem, this.#directory.path, encodeClean(this.#clean, checksum))
+      const note = { logs: this.#clean, state: this.#stateNote() }
+      await writeCleanFile(fileSystem, this.#directory.path, encodeClean(note, checksum))
     } catch (error) {
       logger.warn('the clean stop could not be noted; the next start looks into every log', { error })
     }

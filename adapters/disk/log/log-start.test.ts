@@ -160,7 +160,7 @@ describe('after a clean stop', () => {
     ['damaged', (bytes: Uint8Array) => bytes.with(20, bytes[20] ^ 1)],
     ['cut short', (bytes: Uint8Array) => bytes.subarray(0, -1)],
     ['empty', (bytes: Uint8Array) => bytes.subarray(0, 0)],
-    ['of a later version', (bytes: Uint8Array) => bytes.with(5, 2)],
+    ['of a later version', (bytes: Uint8Array) => bytes.with(5, 3)],
   ])('a note that is %s is as good as none', async (_, change) => {
     await append(await openLog(), 3, 100, 'os')
     await store.stop()

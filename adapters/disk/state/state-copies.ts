@@ -44,6 +44,8 @@ export interface MergedCopies {
   readonly endPosition: number
   readonly endOffset: number
   readonly batches: number
+  /** CRC of the last change; 0 without one. */
+  readonly lastCrc: number
   /** Changes that are damaged in both copies. */
   readonly lost: readonly OffsetRange[]
 }
@@ -82,7 +84,7 @@ async function merge(
   onBatch: (bytes: Uint8Array, at: number, position: number) => void,
 ): Promise<MergedCopies> {
   const lost: OffsetRange[] = []
-  let [position, offset, batches] = [0, 0, 0]
+  let [position, offset, batches, lastCrc] = [0, 0, 0, 0]
   for (;;) {
     const found = await Promise.all(copies.map((copy) => copy.batchAt(position, offset)))
     const batch = found.find((one) => one !== undefined)
@@ -90,6 +92,7 @@ async function merge(
       for (const [i, copy] of copies.entries()) copy.compare(found[i], batch, position)
       onBatch(batch.bytes, batch.at, position)
       offset = nextOffsetOf(batch.bytes, batch.at)
+      lastCrc = crcOf(batch.bytes, batch.at)
       position += batchSizeOf(batch.bytes, batch.at)
       batches++
       continue
@@ -104,7 +107,7 @@ async function merge(
     ;({ position, offset } = next)
   }
   const findings = copies.map((copy) => copy.findings(position))
-  return { copies: findings, endPosition: position, endOffset: offset, batches, lost }
+  return { copies: findings, endPosition: position, endOffset: offset, batches, lastCrc, lost }
 }
 
 interface Place {

@@ -4,7 +4,16 @@
  * number says, and an older generation that does counts instead. Only reads; what to do is for `state-log.ts`.
  */
 import { dirname } from 'node:path'
-import { type Checksum, type FileSystem, RecordCursor, type StateTable } from 'ratatoskr/ports'
+import {
+  batchSizeOf,
+  type Checksum,
+  crcOf,
+  type FileSystem,
+  nextOffsetOf,
+  RecordCursor,
+  type StateTable,
+} from 'ratatoskr/ports'
+import type { StateNote } from '../log/clean-file.ts'
 import { changesOf } from './state-change.ts'
 import { generationOf, type MergedCopies, mergeCopies } from './state-copies.ts'
 
@@ -20,6 +29,8 @@ export interface StateReading {
   readonly hollow: readonly Generation[]
   /** Older than the one that counts, newest first; those that cannot be read are left out. */
   readonly older: readonly Generation[]
+  /** True when it ends before what a clean stop has noted: something was taken away from it since. */
+  readonly isShort: boolean
 }
 
 export const stemOf = (directory: string, generation: number): string =>
@@ -34,6 +45,7 @@ function generationsOf(names: readonly string[]): number[] {
 /**
  * Reads the state into an empty table. What the generation that counts has lost is looked for in older ones that happen to be
  * there.
+ * @param note what a clean stop has noted of it, if anything
  * @throws what the system gave when a place of the newest cannot be read in either copy
  */
 export async function readGenerations(
@@ -41,14 +53,20 @@ export async function readGenerations(
   directory: string,
   checksum: Checksum,
   table: StateTable,
+  note?: StateNote,
 ): Promise<StateReading> {
+  let isNoted = false
   const read = async (generation: number, into?: StateTable): Promise<Generation> => {
     const cursor = new RecordCursor()
-    const merged = await mergeCopies(fileSystem, stemOf(directory, generation), checksum, (bytes, at) => {
+    const stem = stemOf(directory, generation)
+    const merged = await mergeCopies(fileSystem, stem, checksum, (bytes, at, position) => {
       into?.apply(changesOf(cursor, bytes, at))
+      isNoted ||= generation === note?.generation && endsAsNoted(bytes, at, position, note)
     })
     return { generation, ...merged }
   }
+  const isShort = (counts: number): boolean =>
+    note !== undefined && (counts < note.generation || (counts === note.generation && !isNoted))
   const generations = generationsOf(await fileSystem.list(directory))
   const hollow: Generation[] = []
   for (const [i, generation] of generations.entries()) {
@@ -59,13 +77,21 @@ export async function readGenerations(
     }
     const older: Generation[] = []
     for (const one of generations.slice(i + 1)) await read(one).then((other) => older.push(other), ignored)
-    if (found.lost.length === 0 || older.length === 0) return { counts: found, hollow, older }
+    if (found.lost.length === 0 || older.length === 0) {
+      return { counts: found, hollow, older, isShort: isShort(generation) }
+    }
     table.clear()
     for (const one of older.toReversed()) await read(one.generation, table)
-    return { counts: await read(generation, table), hollow, older }
+    const counts = await read(generation, table)
+    return { counts, hollow, older, isShort: isShort(generation) }
   }
-  return { counts: undefined, hollow, older: [] }
+  return { counts: undefined, hollow, older: [], isShort: isShort(0) }
 }
+
+const endsAsNoted = (bytes: Uint8Array, at: number, position: number, note: StateNote): boolean =>
+  position + batchSizeOf(bytes, at) === note.sizeBytes &&
+  nextOffsetOf(bytes, at) === note.endOffset &&
+  crcOf(bytes, at) === note.lastCrc
 
 /** True when a data directory has segments: a topic of the state must have made them. */
 export async function hasLogs(fileSystem: FileSystem, stateDirectory: string): Promise<boolean> {

@@ -6,8 +6,9 @@
  */
 import { basename, dirname } from 'node:path'
 import type { Checksum, DiskFile, FileSystem, OffsetRange, PlannedChange, StateTable } from 'ratatoskr/ports'
-import { RatatoskrError } from 'ratatoskr/ports'
+import { crcOf, RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from '../files/file-system.ts'
+import { readCleanFile, type StateNote } from '../log/clean-file.ts'
 import { ChangeEncoder, portionsOf } from './state-change.ts'
 import { type CopyFindings, copyEndings, generationOf, type MergedCopies } from './state-copies.ts'
 import {
@@ -50,7 +51,11 @@ export class StateLog {
   #copies: readonly OpenCopy[] = []
   /** Highest generation that may exist in part: a new one is above it. */
   #generation = 0
+  /** The one that the copies are of. */
+  #current = 0
   #sizeBytes = 0
+  /** CRC of the last batch. */
+  #lastCrc = 0
   /** Records in a copy so far: where the next batch begins. */
   #offset = 0
   /** Bytes above which most of a copy is history. */
@@ -69,10 +74,11 @@ export class StateLog {
 
   /**
    * Reads the state into an empty table; mends what a crash or damage left of it.
-   * @param acceptLoss begins with an empty state where no file has a whole change, though there are logs
+   * @param acceptLoss goes on where changes are lost that were there: with an empty state where no file has a whole change,
+   *   though there are logs, and with what is left where a clean stop has noted more
    * @returns what was not as it should be, if anything
    * @throws RTK_STORE_CORRUPT when no file has a whole change, or there is none, and there are logs, all of whose topics would
-   *   be gone; no file is changed then
+   *   be gone; and when the state ends before what a clean stop has noted. No file is changed then
    */
   async open(table: StateTable, nowMs: number, acceptLoss = false): Promise<StateFindings | undefined> {
     this.#poisoned = false
@@ -81,7 +87,11 @@ export class StateLog {
     await this.#fileSystem.makeDirectory(this.#directory)
     const names = await this.#fileSystem.list(this.#directory)
     this.#generation = Math.max(0, ...names.map((name) => generationOf(name) ?? 0))
-    if (this.#generation === 0 && !acceptLoss) await this.#assertNoLogs([])
+    const note = acceptLoss ? undefined : await this.#noted()
+    if (this.#generation === 0 && !acceptLoss) {
+      await this.#assertNoLogs([])
+      if (note !== undefined) throw shortOf(note)
+    }
     // Names that an earlier process made may not be durable yet, though the files that they lead to are.
     await this.#fileSystem.syncDirectory(dirname(this.#directory))
     await this.#fileSystem.syncDirectory(this.#directory)
@@ -90,8 +100,9 @@ export class StateLog {
       await this.rewrite(table, nowMs)
       return undefined
     }
-    const reading = await readGenerations(this.#fileSystem, this.#directory, this.#checksum, table)
+    const reading = await readGenerations(this.#fileSystem, this.#directory, this.#checksum, table, note)
     if (reading.counts === undefined && !acceptLoss) await this.#assertNoLogs(reading.hollow)
+    if (reading.isShort && note !== undefined) throw shortOf(note)
     for (const one of reading.older) this.#noteOlder(one)
     // A state that is still empty is no damage.
     const { counts = isNewOfEarlierVersion(reading) ? reading.hollow[0] : undefined } = reading
@@ -124,6 +135,13 @@ export class StateLog {
     return this.#offset
   }
 
+  /** How far both copies are known to go; undefined when that is not known, or there is nothing in them. */
+  get note(): StateNote | undefined {
+    if (this.#copies.length === 0 || this.#sizeBytes === 0) return undefined
+    const [generation, sizeBytes] = [this.#current, this.#sizeBytes]
+    return { generation, sizeBytes, endOffset: this.#offset, lastCrc: this.#lastCrc }
+  }
+
   /** True when most of a copy is history, or when there is no file that can be written. */
   get needsRewrite(): boolean {
     return this.#copies.length === 0 || this.#sizeBytes > this.#rewriteAboveBytes
@@ -145,6 +163,7 @@ export class StateLog {
     })
     this.#sizeBytes = end
     this.#offset += recordCount
+    this.#lastCrc = crcOf(batches[batches.length - 1], 0)
   }
 
   /**
@@ -179,8 +198,8 @@ export class StateLog {
    * @throws what the system gave; the present generation goes on, if there is one, unless it may have been replaced already
    */
   async rewrite(table: StateTable, nowMs: number): Promise<void> {
-    this.#generation++
-    const stem = stemOf(this.#directory, this.#generation)
+    const generation = ++this.#generation
+    const stem = stemOf(this.#directory, generation)
     const paths = copyEndings.map((ending) => stem + ending)
     const next = await this.#writeTable(paths, table, nowMs).catch(async (error: unknown) => {
       for (const path of paths) await this.#fileSystem.remove(`${path}.tmp`).catch(ignored)
@@ -204,9 +223,11 @@ export class StateLog {
       await file.close().catch(ignored)
     }
     this.#copies = next.copies
+    this.#current = generation
     this.#poisoned = false
     this.#sizeBytes = next.sizeBytes
     this.#offset = next.endOffset
+    this.#lastCrc = next.lastCrc
     this.#rewriteAboveBytes = historyAbove(next.sizeBytes)
     await this.#clearOlder()
   }
@@ -229,9 +250,9 @@ export class StateLog {
     paths: readonly string[],
     table: StateTable,
     nowMs: number,
-  ): Promise<{ copies: OpenCopy[]; sizeBytes: number; endOffset: number }> {
+  ): Promise<{ copies: OpenCopy[]; sizeBytes: number; endOffset: number; lastCrc: number }> {
     const copies: OpenCopy[] = []
-    let [position, offset] = [0, 0]
+    let [position, offset, lastCrc] = [0, 0, 0]
     try {
       for (const path of paths) {
         copies.push({ path, file: await this.#fileSystem.open(`${path}.tmp`, 'create') })
@@ -241,9 +262,10 @@ export class StateLog {
         for (const { file } of copies) await writeAll(file, batch, position)
         position += batch.length
         offset += changes.length
+        lastCrc = crcOf(batch, 0)
       }
       await allOf(copies.map(({ file }) => file.sync()))
-      return { copies, sizeBytes: position, endOffset: offset }
+      return { copies, sizeBytes: position, endOffset: offset, lastCrc }
     } catch (error) {
       for (const { file } of copies) await file.close().catch(ignored)
       throw error
@@ -260,12 +282,17 @@ export class StateLog {
   }
 
   /** Takes the newest generation as it is, but for what a crash left half-written at its end. */
-  async #goOn({ copies, endPosition, endOffset }: MergedCopies, table: StateTable): Promise<void> {
+  async #goOn(
+    { generation, copies, endPosition, endOffset, lastCrc }: Generation,
+    table: StateTable,
+  ): Promise<void> {
     const open: OpenCopy[] = []
     this.#copies = open
     for (const { path } of copies) open.push({ path, file: await this.#fileSystem.open(path, 'write') })
+    this.#current = generation
     this.#sizeBytes = endPosition
     this.#offset = endOffset
+    this.#lastCrc = lastCrc
     const snapshotBytes = Math.min(endPosition, table.sizeBytes + table.size * 64)
     this.#rewriteAboveBytes = historyAbove(snapshotBytes)
     // As `#syncAsTheyAre` does.
@@ -273,6 +300,10 @@ export class StateLog {
       if (copies[i].state === 'torn') await file.truncate(endPosition)
       await this.#sync(file)
     })
+  }
+
+  async #noted(): Promise<StateNote | undefined> {
+    return (await readCleanFile(this.#fileSystem, dirname(this.#directory), this.#checksum))?.state
   }
 
   /** @param hollow the generations that are there, none of which holds a whole change */
@@ -330,6 +361,12 @@ export class StateLog {
       if (name.endsWith('.tmp')) await this.#fileSystem.remove(`${this.#directory}/${name}`)
   }
 }
+
+const shortOf = ({ generation, sizeBytes }: StateNote): RatatoskrError =>
+  new RatatoskrError(
+    'RTK_STORE_CORRUPT',
+    `the state ends before what the last stop left: ${sizeBytes} whole bytes of ${basename(stemOf('', generation))} (.log, .copy) expected; topics or committed offsets are lost without the rest. Nothing was changed. Put either file back in state/ as the stop left it, or run \`ratatoskr log repair --accept-loss\` to go on with what is left, also after restoring an older state/ from a backup; it keeps the logs`,
+  )
 
 /** Moves a file of `state/` to `quarantine/state/`, never over one that is there. */
 async function keepAside(fileSystem: FileSystem, path: string): Promise<void> {

@@ -24,8 +24,9 @@ import {
   type Misfit,
   type SegmentReport,
 } from './inspect-log.ts'
-import { missingOf, notedLogs, withoutHoles } from './inspect-missing.ts'
-import { type InspectedState, inspectState, stateFindings } from './inspect-state.ts'
+import { missingOf, notedLogs, readNote, withoutHoles } from './inspect-missing.ts'
+import { inspectState, stateFindings } from './inspect-state.ts'
+import { committedFindings, lostLogFindings, orphanFindings } from './inspect-topics.ts'
 
 /** One thing that was found, as a row. */
 export interface Finding {
@@ -93,16 +94,17 @@ async function* check(
     onProgress(doneBytes, Math.max(totalBytes, doneBytes))
   }
   const inspection: Inspection = { fileSystem, checksum, onBytes }
+  // A broker that runs has taken the note.
+  const note = holder === undefined ? await readNote(inspection, directory) : undefined
   // What cannot be opened is told of above.
-  const state = await inspectState(inspection, directory).catch((error: unknown) => {
+  const state = await inspectState(inspection, directory, note?.state).catch((error: unknown) => {
     if (!isOwn || systemCodeOf(error) === undefined) throw error
     return undefined
   })
   if (state !== undefined)
     for (const finding of stateFindings(`${directory}/state`, state, holder !== undefined))
       yield relativeTo(finding, below)
-  // A broker that runs has taken the note.
-  const noted = holder === undefined ? await notedLogs(inspection, directory) : new Map()
+  const noted = notedLogs(note, directory)
   const found = new Set<string>()
   for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
     found.add(below(folder))
@@ -111,6 +113,9 @@ async function* check(
     const missing = [...holes, ...(await missingOf(inspection, report, noted.get(folder)))]
     for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
     yield* orphanFindings(report, state, below(folder))
+    // A note knows better where the log ended, and a broker that runs goes on writing.
+    if (note === undefined && holder === undefined)
+      yield* committedFindings(report, missing, state, below(folder))
   }
   // A broker that runs may have made or deleted topics since the state was read.
   if (holder === undefined) yield* lostLogFindings(state?.partitionsOf ?? new Map(), found)
@@ -140,23 +145,6 @@ async function* foreignFindings(fileSystem: FileSystem, directory: string): Asyn
       state: 'foreign',
       problem,
       advice: 'move it elsewhere if it is not needed here',
-    }
-  }
-}
-
-/** Logs of which nothing is left: a topic is only on record when the directories of its logs are on the disk. */
-function* lostLogFindings(
-  partitionsOf: ReadonlyMap<string, number>,
-  found: ReadonlySet<string>,
-): Generator<Finding> {
-  for (const [topicId, partitions] of partitionsOf) {
-    for (let partition = 0; partition < partitions; partition++) {
-      const file = `logs/${topicId}/${partition}`
-      if (found.has(file)) continue
-      const problem = 'the directory of this log is missing, though its topic is there: what it held is lost'
-      const advice =
-        'put it back, from where it was moved to or from a backup, before a broker is started: it begins the log anew'
-      yield { severity: 'error', file, state: 'missing', problem, advice }
     }
   }
 }
@@ -350,25 +338,6 @@ function misfitFinding({ kind, from, to, before, after }: Misfit): Finding {
       ? `offsets ${from} to ${to - 1} are in ${before.name} as well`
       : `it begins with offset ${from}, which its name does not say: it is a copy of another`
   return { ...common, problem: `${what}: the broker refuses this log`, advice }
-}
-
-/** Logs that no topic of the state names. */
-export function* orphanFindings(
-  { folder, segments }: LogReport,
-  state: InspectedState | undefined,
-  file: string,
-): Generator<Finding> {
-  const topicId = folder.split('/').at(-2) ?? ''
-  if (state === undefined || state.topicIds.has(topicId)) return
-  const records = segments.reduce((sum, segment) => sum + segment.records, 0)
-  yield {
-    severity: records > 0 ? 'warning' : 'info',
-    ...{ file, state: 'orphan', records, problem: 'no topic of the state has this log' },
-    advice:
-      records > 0
-        ? 'if its topic was lost with the state, restore state/ from a backup, or read its records with `ratatoskr log dump`; the broker leaves the log alone'
-        : 'nothing: it is empty, and the broker removes it',
-  }
 }
 
 /** What waits in quarantine/ and trash/. */

@@ -3,19 +3,23 @@
  * without its segment. An index covers only what was synced. Only reads.
  */
 import type { OffsetRange } from 'ratatoskr/ports'
-import { type CleanLogs, readCleanFile } from '../log/clean-file.ts'
+import { type CleanLogs, type CleanNote, readCleanFile } from '../log/clean-file.ts'
 import { type IndexSummary, readIndexFile } from '../log/index-file.ts'
 import { baseOffsetOfName } from '../log/segment.ts'
 import type { Inspection, LogReport } from './inspect-log.ts'
 
-/** What the note of a clean stop says, by folder; nothing when there is none that counts. */
-export async function notedLogs(
+/** What the note of a clean stop says; undefined when there is none that counts. */
+export const readNote = (
   { fileSystem, checksum }: Inspection,
   directory: string,
-): Promise<Map<string, readonly IndexSummary[]>> {
-  const logs = await readCleanFile(fileSystem, `${directory}/clean`, checksum).catch(() => undefined)
-  return new Map([...(logs ?? [])].map(([key, segments]) => [`${directory}/logs/${key}`, segments]))
-}
+): Promise<CleanNote | undefined> => readCleanFile(fileSystem, directory, checksum)
+
+/** What a note says of the logs, by folder. */
+export const notedLogs = (
+  note: CleanNote | undefined,
+  directory: string,
+): Map<string, readonly IndexSummary[]> =>
+  new Map([...(note?.logs ?? [])].map(([key, segments]) => [`${directory}/logs/${key}`, segments]))
 
 /** The logs of a note of which files are missing, or shorter than it says. */
 export async function doubtfulNotes(

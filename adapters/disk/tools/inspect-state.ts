@@ -1,5 +1,6 @@
 /** Checks the state of a data directory: the part of `inspect-directory.ts` that is about `state/`. Only reads. */
 import { StateTable, utf8Text } from 'ratatoskr/ports'
+import type { StateNote } from '../log/clean-file.ts'
 import { type CopyFindings, copyEndings, type MergedCopies } from '../state/state-copies.ts'
 import {
   type Generation,
@@ -16,31 +17,42 @@ export interface InspectedState {
   readonly merged: MergedCopies | undefined
   /** Newer generations without a whole change. */
   readonly hollow: readonly Generation[]
+  /** What a clean stop has noted of it, where it ends before that: the broker refuses to start. */
+  readonly shortOf: StateNote | undefined
   /** There are logs, so that the broker refuses to start when nothing counts. */
   readonly hasLogs: boolean
   /** Ids that the topics of the state name. */
   readonly topicIds: ReadonlySet<string>
   /** How many partitions each has, of those that are not being deleted, by id. */
   readonly partitionsOf: ReadonlyMap<string, number>
+  /** The group that has committed most of each log, by `<topic id>/<partition>`. */
+  readonly committed: ReadonlyMap<string, Committed>
 }
 
-/** What the state is worth; undefined when it has no file, and there are no logs that it would name. */
+export interface Committed {
+  readonly group: string
+  readonly offset: number
+}
+
+/** What the state is worth; undefined when it has no file, and there is nothing that speaks of one. */
 export async function inspectState(
   { fileSystem, checksum, onBytes }: Inspection,
   directory: string,
+  note: StateNote | undefined,
 ): Promise<InspectedState | undefined> {
   const folder = `${directory}/state`
   // A broker that runs may begin a new generation and remove this one at any time.
   for (let attempt = 0; ; attempt++) {
     const table = new StateTable()
-    const reading = await readGenerations(fileSystem, folder, checksum, table)
+    const reading = await readGenerations(fileSystem, folder, checksum, table, note)
     const logs = await hasLogs(fileSystem, folder)
     const isNew = !logs && isNewOfEarlierVersion(reading)
     const merged = reading.counts ?? (isNew ? reading.hollow[0] : undefined)
     const hollow = reading.hollow.filter((one) => one !== merged)
     const isMoving = merged?.lost.length !== 0 || merged.copies.some(({ state }) => state === 'missing')
     if ((isMoving || hollow.length > 0) && attempt < 3) continue
-    if (merged === undefined && hollow.length === 0 && !logs) return undefined
+    const shortOf = reading.isShort ? note : undefined
+    if (merged === undefined && hollow.length === 0 && !logs && shortOf === undefined) return undefined
     for (const one of merged ? [merged, ...hollow] : hollow)
       for (const { sizeBytes } of one.copies) onBytes(sizeBytes)
     const topicIds = new Set<string>()
@@ -51,7 +63,29 @@ export async function inspectState(
       for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
         topicIds.add(id)
     }
-    return { merged, hollow, hasLogs: logs, topicIds, partitionsOf }
+    return { merged, hollow, shortOf, hasLogs: logs, topicIds, partitionsOf, committed: committedIn(table) }
+  }
+}
+
+/** What groups have committed: `groups/<topic id>/<group>/<partition>` holds `{ offset }`. What cannot be read is left out. */
+function committedIn(table: StateTable): Map<string, Committed> {
+  const committed = new Map<string, Committed>()
+  for (const { key, value } of table.list('groups/')) {
+    const [, topicId, group, partition] = key.split('/')
+    const offset = offsetIn(utf8Text(value))
+    const log = `${topicId}/${partition}`
+    if (offset !== undefined && offset > (committed.get(log)?.offset ?? -1))
+      committed.set(log, { group, offset })
+  }
+  return committed
+}
+
+function offsetIn(text: string): number | undefined {
+  try {
+    const { offset } = JSON.parse(text) as Record<string, unknown>
+    return Number.isSafeInteger(offset) ? (offset as number) : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -66,6 +100,13 @@ function partitionsIn(text: string): readonly [id?: string, partitions?: number]
     return []
   }
 }
+
+/** What is wrong with a state that ends before what was noted of it. */
+export const shortText = ({ generation, sizeBytes }: StateNote): string =>
+  `the last stop left ${sizeBytes} whole bytes of generation ${generation}, and the state ends before: topics or committed offsets are lost`
+
+const shortAdvice =
+  'put either file back in state/ as the stop left it, or go on with what is left with `ratatoskr log repair --accept-loss`, also after restoring an older state/ from a backup; it keeps the logs'
 
 const copyAdvice: Readonly<Record<CopyFindings['state'], string | undefined>> = {
   ok: undefined,
@@ -86,8 +127,8 @@ export function* stateFindings(
   state: InspectedState,
   isRunning: boolean,
 ): Generator<Finding> {
-  const { merged, hollow } = state
-  if (merged === undefined && hollow.length === 0) {
+  const { merged, hollow, shortOf } = state
+  if (merged === undefined && hollow.length === 0 && state.hasLogs) {
     yield {
       severity: 'error',
       ...{ file: folder, state: 'missing' },
@@ -98,12 +139,22 @@ export function* stateFindings(
     }
     return
   }
+  if (shortOf !== undefined && (merged !== undefined || !state.hasLogs)) {
+    yield {
+      severity: 'error',
+      ...{ file: folder, state: 'short' },
+      problem: `${shortText(shortOf)}: the broker refuses to start`,
+      advice: shortAdvice,
+    }
+  }
   const advice =
-    merged !== undefined
-      ? 'restore state/ from a backup; or start the broker: the generation before this one counts, and it sets this file aside'
-      : state.hasLogs
-        ? 'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`, which keeps the logs'
-        : 'restore state/ from a backup; or start the broker: it sets this file aside and begins with an empty state'
+    merged !== undefined && shortOf !== undefined
+      ? shortAdvice
+      : merged !== undefined
+        ? 'restore state/ from a backup; or start the broker: the generation before this one counts, and it sets this file aside'
+        : state.hasLogs
+          ? 'restore state/ from a backup, or begin with an empty state with `ratatoskr log repair --accept-loss`, which keeps the logs'
+          : 'restore state/ from a backup; or start the broker: it sets this file aside and begins with an empty state'
   const isRefused = merged === undefined && state.hasLogs
   const problem = `there is no whole change in this generation of the state, which no crash leaves${isRefused ? ': the broker refuses to start' : ''}`
   for (const { path: file, state: copyState, sizeBytes } of hollow.flatMap(({ copies }) => copies)) {

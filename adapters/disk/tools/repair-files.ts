@@ -9,7 +9,7 @@ import {
   SparseIndex,
 } from 'ratatoskr/ports'
 import { allocate, writeAll } from '../files/file-system.ts'
-import { type CleanLogs, encodeClean, writeCleanFile } from '../log/clean-file.ts'
+import { type CleanNote, encodeClean, writeCleanFile } from '../log/clean-file.ts'
 import { encodeIndex, writeIndexFile } from '../log/index-file.ts'
 import { type Gap, scanSegment } from '../log/segment-scan.ts'
 import type { SegmentReport } from './inspect-log.ts'
@@ -21,11 +21,11 @@ export class RepairFiles {
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #checksum: Checksum
-  readonly #keptNotes: CleanLogs
+  readonly #keptNotes: CleanNote
   #begun = false
 
   /** @param keptNotes what stays of the note of a clean stop when something is changed */
-  constructor(fileSystem: FileSystem, directory: string, checksum: Checksum, keptNotes: CleanLogs) {
+  constructor(fileSystem: FileSystem, directory: string, checksum: Checksum, keptNotes: CleanNote) {
     this.#fileSystem = fileSystem
     this.#directory = directory
     this.#checksum = checksum
@@ -158,11 +158,16 @@ export class RepairFiles {
     )
   }
 
+  /** Puts another note of a clean stop in place of the one that is there. */
+  writeNote(note: CleanNote): Promise<void> {
+    return writeCleanFile(this.#fileSystem, this.#directory, encodeClean(note, this.#checksum))
+  }
+
   /** Before the first change: what a stop in order wrote about the files is true no more. */
   async #begin(): Promise<void> {
     if (this.#begun) return
-    if (this.#keptNotes.size > 0) {
-      await writeCleanFile(this.#fileSystem, this.#directory, encodeClean(this.#keptNotes, this.#checksum))
+    if (this.#keptNotes.logs.size > 0 || this.#keptNotes.state !== undefined) {
+      await this.writeNote(this.#keptNotes)
     } else {
       await this.#fileSystem.remove(`${this.#directory}/clean`)
       await this.#fileSystem.syncDirectory(this.#directory)

@@ -10,16 +10,11 @@ import { nodeFileSystem } from '../files/node-file-system.ts'
 import type { IndexSummary } from '../log/index-file.ts'
 import { coded, misplacedIn, unreadableSegment } from '../log/misplaced.ts'
 import { StateLog } from '../state/state-log.ts'
-import {
-  assertDataDirectory,
-  formatProblem,
-  logFolders,
-  type OnProgress,
-  orphanFindings,
-} from './inspect-directory.ts'
+import { assertDataDirectory, formatProblem, logFolders, type OnProgress } from './inspect-directory.ts'
 import { type Inspection, inspectLog, type LogReport, type Misfit } from './inspect-log.ts'
-import { doubtfulNotes, missingOf, notedLogs } from './inspect-missing.ts'
-import { inspectState } from './inspect-state.ts'
+import { doubtfulNotes, missingOf, notedLogs, readNote } from './inspect-missing.ts'
+import { type InspectedState, inspectState, shortText } from './inspect-state.ts'
+import { orphanFindings } from './inspect-topics.ts'
 import { RepairFiles } from './repair-files.ts'
 import { assertChoices, withoutOverlaps } from './repair-overlaps.ts'
 
@@ -67,7 +62,7 @@ interface Workshop {
   readonly inspection: Inspection
   readonly files: RepairFiles
   readonly nowMs: number
-  /** What a clean stop has noted, by folder. */
+  /** What a clean stop has noted of the logs, by folder. */
   readonly noted: ReadonlyMap<string, readonly IndexSummary[]>
 }
 
@@ -111,9 +106,13 @@ async function* repair(
   const { checksum } = platform
   const inspection = { fileSystem, checksum, onBytes }
   try {
-    const noted = await notedLogs(inspection, directory)
+    const note = await readNote(inspection, directory)
+    const noted = notedLogs(note, directory)
+    const found = await inspectState(inspection, directory, note?.state)
     // As long as nobody has accepted that files are missing, what tells of them stays.
-    const keptNotes = options.acceptLoss ? new Map() : await doubtfulNotes(inspection, noted)
+    const keptNotes = options.acceptLoss
+      ? { logs: new Map(), state: undefined }
+      : { logs: await doubtfulNotes(inspection, noted), state: found?.shortOf }
     const workshop: Workshop = {
       directory,
       options: { ...options, setAside },
@@ -123,8 +122,10 @@ async function* repair(
       noted,
     }
     await assertChoices(workshop)
-    yield* repairState(workshop)
-    const state = await inspectState(workshop.inspection, directory)
+    yield* repairState(workshop, found)
+    if (found?.shortOf !== undefined && options.acceptLoss && !options.dryRun)
+      await workshop.files.writeNote({ logs: note?.logs ?? new Map(), state: undefined })
+    const state = await inspectState(workshop.inspection, directory, undefined)
     for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
       const report = yield* repairLog(workshop, folder)
       for (const { advice, problem: reason } of orphanFindings(report, state, '')) {
@@ -154,24 +155,32 @@ function chosenFiles(directory: string, paths: readonly string[]): string[] {
   })
 }
 
-async function* repairState(workshop: Workshop): AsyncGenerator<RepairStep, void, undefined> {
-  const { directory, inspection, options, nowMs } = workshop
-  const found = await inspectState(inspection, directory)
+async function* repairState(
+  { directory, inspection, options, nowMs }: Workshop,
+  found: InspectedState | undefined,
+): AsyncGenerator<RepairStep, void, undefined> {
   if (found === undefined) return
-  const { merged, hollow } = found
+  const { merged, hollow, shortOf } = found
   const copies = merged?.copies ?? []
   const isMissing = merged === undefined && hollow.length === 0
-  if (!isMissing && hollow.length === 0 && copies.every(({ state }) => state === 'ok')) return
+  const isWhole = !isMissing && hollow.length === 0 && copies.every(({ state }) => state === 'ok')
+  if (isWhole && shortOf === undefined) return
   const files = hollow.flatMap((one) => one.copies.filter(({ state }) => state !== 'missing'))
   const parts = [
     ...copies.map(({ path, state }) => `${basename(path)} is ${state}`),
     ...files.map(({ path }) => `${basename(path)} holds no whole change`),
   ]
-  const what = isMissing ? 'there is no file of the state, and there are logs' : parts.join(', ')
-  const step = { action: 'write state', file: 'state', reason: what } as const
-  if ((hollow.length > 0 || merged?.lost.length !== 0) && !options.acceptLoss) {
+  if (isMissing) parts.push(`there is no file of the state${found.hasLogs ? ', and there are logs' : ''}`)
+  if (shortOf !== undefined) parts.push(shortText(shortOf))
+  const what = parts.join('; ')
+  const action = isWhole ? 'accept loss' : 'write state'
+  const step = { action, file: 'state', reason: what } as const
+  const isLost = hollow.length > 0 || merged?.lost.length !== 0
+  if ((isLost || shortOf !== undefined) && !options.acceptLoss) {
     const reason =
-      merged === undefined || hollow.length > 0 ? what : `${what}; both copies are damaged at the same place`
+      merged === undefined || hollow.length > 0 || !isLost
+        ? what
+        : `${what}; both copies are damaged at the same place`
     const advice =
       'restore state/ from a backup, or give --accept-loss to go on with what is whole; logs whose topics are lost are kept'
     yield { ...step, result: 'not done', reason, advice }
