@@ -309,7 +309,24 @@ describe('the overflow policy', () => {
     reading.resolve()
     await bench.settle()
     expect(sink.offsetsOf(0).slice(0, 2)).toEqual([0, 1])
-    expect(new Set(sink.offsetsOf(0)).size).toBe(sink.offsetsOf(0).length)
+    expect(sink.drops).toEqual([])
+  })
+
+  it('does not count what comes while it can take more', async () => {
+    const bench = new DeliveryBench()
+    const sink = await bench.subscribeMessages({ overflow: oldest, credit: { messages: 10 } })
+    publishEach(bench, 100)
+    sink.subscription.grant(plenty)
+    await bench.settle()
+    expect(sink.offsets).toEqual(range(0, 100))
+  })
+
+  it('watches no partition any more once it is closed', async () => {
+    const bench = new DeliveryBench()
+    const { sink, open } = await stalled(bench, disconnect)
+    expect(bench.topic.partitions[0].watcherCount).toBe(1)
+    await Promise.all([sink.subscription.close(), open()])
+    expect(bench.topic.partitions[0].watcherCount).toBe(0)
   })
 
   it('tells of nothing after the end, and ends when telling fails', async () => {
