@@ -352,7 +352,8 @@ export class QueueGroup {
       byHolder.set(key, told)
     }
     // What comes before another message of its key is told after it: nobody may take the later one to be next.
-    const told = [...byHolder.values()].sort(({ reason }) => (reason === 'order' ? -1 : 1))
+    const rank = ({ reason }: { readonly reason: Loss['reason'] }): number => (reason === 'order' ? 0 : 1)
+    const told = [...byHolder.values()].sort((a, b) => rank(a) - rank(b))
     for (const { member, ranges, reason } of told) member.lost(ranges, reason)
   }
 

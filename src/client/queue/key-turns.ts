@@ -1,152 +1,234 @@
 /**
- * Whose turn it is: of the messages of a key one is handled at a time, and a message that comes again while an earlier
- * delivery of it is still being handled here waits for that.
+ * Whose turn it is: of the messages of a key one is handled at a time here, in their order.
+ *
+ * What the broker does: the first unsettled messages of a key are leased, all of them to one member. When one of them comes
+ * back (given back, failed, or its lease ended), the leases on those behind it end as well, and it tells so first. What it
+ * says of a membership arrives in the order in which it was said: deliveries, losses, answers to settlements. So of what is
+ * leased here and not told to be lost the lowest offset comes next, unless something holds the turn of the key:
+ *
+ * - A message that runs holds all others, until its handler has ended. That it is settled or lost before makes no difference:
+ *   when it comes again meanwhile, it waits for its own earlier delivery, ahead of those behind it.
+ * - A message that is given back here in whatever way (failed, terminated, released, or expired while it waited) holds those
+ *   behind it, until the broker has answered this very settlement. Before that they are still leased, or leased anew: only
+ *   afterwards what is not told to be lost is right. An acknowledgement holds nothing: its message has been handled.
+ * - A message whose lease counts as ended on this side alone holds those behind it, until the broker tells the loss. Until
+ *   then the broker may still hold it to be handled here.
+ * - What is given back, or counts as ended, before it was decoded has a key that nobody here knows: it holds all keys of its
+ *   partition.
+ *
+ * When the membership ends, all leases end, and with them everything that waits and all that holds but for what runs.
+ * Messages without a key have no turn; only one that comes again while it runs has to wait for that.
  */
 import { murmur2 } from '../../domain/murmur2.ts'
 import type { LeaseRange } from '../../ports/index.ts'
-import type { ClientMessage } from '../client-message.ts'
 
-/**
- * A message that was given back: what is behind it in its key is not to be handled, as far as the broker handed it out before
- * it knew. The broker takes that back, and hands it out again in its order.
- */
-interface GivenBack {
+/** A message under one lease. */
+export interface LeasedPlace {
   readonly partition: number
   readonly offset: number
   readonly lease: number
-  /** The last batch that may have been handed out before; all, until the broker is known to know. */
-  batchNumber: number
 }
 
-/** The batch that a message came with. */
-interface BatchPlace extends Pick<LeaseRange, 'lease'> {
-  readonly number: number
+/** A message that wants its turn. */
+export interface TurnTaker extends LeasedPlace {
+  /** What its key counts as: see `turnOf`. 0 without key or order. */
+  readonly turn: number
 }
 
-const placeOf = (partition: number, offset: number): string => `${partition}/${offset}`
+interface Hold {
+  /** 0 for all keys of the partition. */
+  readonly turn: number
+  readonly partition: number
+  readonly offset: number
+}
 
-export class KeyTurns {
-  readonly #ordered: boolean
-  /** Keys that are being handled, and what waits for them. */
-  readonly #busy = new Map<number, ClientMessage[]>()
-  /** Messages that the turn of their key was passed on to. */
-  readonly #promised = new Set<ClientMessage>()
-  /** Messages whose lease was lost while they were being handled, and the delivery after it. */
-  readonly #overtaken = new Map<string, ClientMessage | undefined>()
-  readonly #givenBack = new Map<number, GivenBack[]>()
+const keysOfPartition = 2 ** 32
+const nobody = -1
 
-  /** @param ordered whether the group keeps the order of keys */
-  constructor(ordered: boolean) {
-    this.#ordered = ordered
+/** What a key of a partition counts as; keys of the same hash are one, as for the broker. */
+export const turnOf = (partition: number, key: Uint8Array): number =>
+  partition * keysOfPartition + ((murmur2(key) || 1) >>> 0)
+
+const leaseKey = ({ partition, lease }: Pick<LeasedPlace, 'partition' | 'lease'>): string =>
+  `${partition}/${lease}`
+
+const placeKey = ({ partition, offset }: Pick<LeasedPlace, 'partition' | 'offset'>): string =>
+  `${partition}/${offset}`
+
+/** One key: who runs, who waits, and what holds those behind it. */
+class Line<M extends TurnTaker> {
+  /** Messages that wait, by offset, and by the order in which they came. */
+  readonly waiting: M[] = []
+  /** Offsets that hold what is behind them. */
+  readonly holds: number[] = []
+  #runningOffset = nobody
+  #runningLease = nobody
+
+  get isBusy(): boolean {
+    return this.#runningOffset !== nobody
   }
 
-  /** Notes what the message's key counts as, 0 without order; keys of the same hash are one, as for the broker. */
-  note(message: ClientMessage): void {
-    if (!this.#ordered) return
-    const { key, partition } = message
-    if (key !== undefined) message.turn = partition * 2 ** 32 + ((murmur2(key) || 1) >>> 0)
+  get isIdle(): boolean {
+    return !this.isBusy && this.waiting.length === 0 && this.holds.length === 0
   }
 
-  /** True when the message stands behind one of its key that was given back, and was handed out before the broker knew. */
-  isVoid({ turn, offset }: ClientMessage, batch: BatchPlace): boolean {
-    const givenBack = turn === 0 || this.#givenBack.size === 0 ? undefined : this.#givenBack.get(turn)
-    if (givenBack === undefined) return false
-    let isVoid = false
-    for (const one of givenBack) {
-      // One that comes again, or one before it: the broker keeps the order, so what comes from here on is right.
-      if (offset <= one.offset && batch.lease > one.lease) {
-        one.batchNumber = Math.min(one.batchNumber, batch.number - 1)
-      }
-      isVoid ||= offset > one.offset && batch.number <= one.batchNumber
-    }
-    return isVoid
+  runs({ offset, lease }: Pick<LeasedPlace, 'offset' | 'lease'>): boolean {
+    return this.#runningOffset === offset && this.#runningLease === lease
   }
 
-  /** Takes the turn. @returns false when the message has to wait: `end` of whoever is before it gives it back */
-  begin(message: ClientMessage): boolean {
-    if (this.#overtaken.size > 0) {
-      const place = placeOf(message.partition, message.offset)
-      if (this.#overtaken.has(place)) {
-        this.#overtaken.set(place, message)
-        return false
-      }
-    }
+  run({ offset, lease }: Pick<LeasedPlace, 'offset' | 'lease'>): void {
+    this.#runningOffset = offset
+    this.#runningLease = lease
+  }
+
+  stop(): void {
+    this.#runningOffset = nobody
+  }
+
+  add(message: M): void {
+    const { waiting } = this
+    let at = waiting.length
+    while (at > 0 && waiting[at - 1].offset > message.offset) at--
+    waiting.splice(at, 0, message)
+  }
+}
+
+export class KeyTurns<M extends TurnTaker> {
+  /** Keys with something that runs, waits or holds. */
+  readonly #lines = new Map<number, Line<M>>()
+  /** Places of messages whose lease was lost while they were being handled: there those without key wait, too. */
+  readonly #overtaken = new Map<string, Line<M>>()
+  /** What holds, by the lease that it ends with. */
+  readonly #holds = new Map<string, Hold[]>()
+  /** Offsets that hold all keys of a partition. */
+  readonly #partitionHolds = new Map<number, number[]>()
+
+  /** Takes the turn, or has been given it. @returns false when the message has to wait: it is returned by what ends the wait */
+  begin(message: M): boolean {
     const { turn } = message
-    if (turn === 0 || this.#promised.delete(message)) return true
-    const waiting = this.#busy.get(turn)
-    if (waiting === undefined) {
-      this.#busy.set(turn, [])
+    let line = this.#lineOf(message)
+    if (line === undefined) {
+      if (turn === 0) return true
+      line = new Line()
+      this.#lines.set(turn, line)
+    }
+    if (line.runs(message)) return true
+    if (!line.isBusy && line.waiting.length === 0 && !this.#isHeld(line, message)) {
+      line.run(message)
       return true
     }
-    waiting.push(message)
-    return false
+    line.add(message)
+    return this.#next(line) === message
   }
 
-  /** The message is not being handled, or will not be. @returns those that may have their turn now */
-  end(message: ClientMessage): readonly ClientMessage[] {
-    const { turn } = message
-    const again = this.#overtaken.size > 0 ? this.#endOvertaken(message) : undefined
-    if (turn === 0) return again === undefined ? [] : [again]
-    // The message itself, when it has come again, is before all others of its key.
-    const next = again ?? this.#busy.get(turn)?.shift()
-    if (next === undefined) {
-      this.#busy.delete(turn)
-      return []
-    }
-    this.#promised.add(next)
-    return [next]
-  }
-
-  /** A message that was to have its turn will not be handled. @returns as `end` */
-  pass(message: ClientMessage): readonly ClientMessage[] {
-    return this.#promised.delete(message) ? this.end(message) : []
+  /** The message is not being handled any more, or will not be. @returns who has the turn now */
+  end(message: M): M | undefined {
+    const line = this.#lineOf(message)
+    if (message.turn !== 0 && this.#overtaken.size > 0) this.#overtaken.delete(placeKey(message))
+    if (line === undefined || !line.runs(message)) return undefined
+    line.stop()
+    const next = this.#next(line)
+    if (line.isIdle) this.#forget(message)
+    return next
   }
 
   /** The lease of a message that is being handled is lost: when it comes again it has to wait. */
-  overtaken(partition: number, offset: number): void {
-    const place = placeOf(partition, offset)
-    if (!this.#overtaken.has(place)) this.#overtaken.set(place, undefined)
+  overtaken(place: LeasedPlace): void {
+    const key = placeKey(place)
+    if (this.#overtaken.has(key)) return
+    const line = new Line<M>()
+    line.run(place)
+    this.#overtaken.set(key, line)
   }
 
-  /** A message is being given back, that was held with this lease. */
-  giveBack({ turn, partition, offset }: ClientMessage, lease: number): void {
-    if (turn === 0) return
-    const one = { partition, offset, lease, batchNumber: Number.POSITIVE_INFINITY }
-    const givenBack = this.#givenBack.get(turn)
-    if (givenBack === undefined) this.#givenBack.set(turn, [one])
-    else givenBack.push(one)
-  }
-
-  /** The broker knows of what was given back; what comes after this batch is in order. */
-  giveBackKnown(range: LeaseRange, batchNumber: number): void {
-    for (const givenBack of this.#givenBack.values()) {
-      for (const one of givenBack) {
-        const { partition, offset, lease } = one
-        const inRange = partition === range.partition && offset >= range.from && offset < range.to
-        if (inRange && lease === range.lease) one.batchNumber = Math.min(one.batchNumber, batchNumber)
-      }
+  /** What is behind a place has to wait until the broker's word on its lease is `known`. @param turn 0 for all keys */
+  hold({ partition, offset, lease }: LeasedPlace, turn: number): void {
+    const key = leaseKey({ partition, lease })
+    const holds = this.#holds.get(key)
+    const hold = { turn, partition, offset }
+    if (holds === undefined) this.#holds.set(key, [hold])
+    else holds.push(hold)
+    if (turn === 0) {
+      const offsets = this.#partitionHolds.get(partition)
+      if (offsets === undefined) this.#partitionHolds.set(partition, [offset])
+      else offsets.push(offset)
+      return
     }
+    const line = this.#lines.get(turn) ?? new Line<M>()
+    line.holds.push(offset)
+    this.#lines.set(turn, line)
   }
 
-  /** Nothing of the batches below this number will be handed out any more. */
-  forgetBelow(batchNumber: number): void {
-    for (const [turn, givenBack] of this.#givenBack) {
-      if (this.#busy.has(turn)) continue
-      const left = givenBack.filter((one) => one.batchNumber >= batchNumber)
-      if (left.length === 0) this.#givenBack.delete(turn)
-      else if (left.length < givenBack.length) this.#givenBack.set(turn, left)
+  /** The broker has said what became of these leases. @returns those who have their turn now */
+  known(range: LeaseRange): readonly M[] {
+    const key = leaseKey(range)
+    const holds = this.#holds.get(key)
+    if (holds === undefined) return []
+    const isOver = ({ offset }: Hold): boolean => offset >= range.from && offset < range.to
+    const left = holds.filter((hold) => !isOver(hold))
+    if (left.length === holds.length) return []
+    if (left.length === 0) this.#holds.delete(key)
+    else this.#holds.set(key, left)
+    return holds.filter(isOver).flatMap((hold) => this.#endHold(hold))
+  }
+
+  /** All leases are over: nobody waits, and nothing holds but what runs. */
+  clear(): void {
+    this.#holds.clear()
+    this.#partitionHolds.clear()
+    for (const [turn, line] of this.#lines) {
+      line.holds.length = 0
+      line.waiting.length = 0
+      if (!line.isBusy) this.#lines.delete(turn)
     }
+    for (const line of this.#overtaken.values()) line.waiting.length = 0
   }
 
-  /** All leases are void: what comes from here on is in order. */
-  forgetGivenBack(): void {
-    this.#givenBack.clear()
+  #lineOf(message: M): Line<M> | undefined {
+    if (message.turn !== 0) return this.#lines.get(message.turn)
+    return this.#overtaken.size === 0 ? undefined : this.#overtaken.get(placeKey(message))
   }
 
-  #endOvertaken({ partition, offset }: ClientMessage): ClientMessage | undefined {
-    const place = placeOf(partition, offset)
-    const again = this.#overtaken.get(place)
-    this.#overtaken.delete(place)
-    return again
+  #forget(message: M): void {
+    if (message.turn === 0) this.#overtaken.delete(placeKey(message))
+    else this.#lines.delete(message.turn)
+  }
+
+  /** Gives the turn to the first who waits, when nothing is in the way. */
+  #next(line: Line<M>): M | undefined {
+    const [first] = line.waiting
+    if (first === undefined || line.isBusy || this.#isHeld(line, first)) return undefined
+    line.waiting.shift()
+    line.run(first)
+    return first
+  }
+
+  #isHeld(line: Line<M>, { turn, partition, offset }: M): boolean {
+    const isBehind = (held: number): boolean => held < offset
+    if (line.holds.length > 0 && line.holds.some(isBehind)) return true
+    if (turn === 0 || this.#partitionHolds.size === 0) return false
+    return this.#partitionHolds.get(partition)?.some(isBehind) ?? false
+  }
+
+  #endHold({ turn, partition, offset }: Hold): M[] {
+    if (turn === 0) {
+      const offsets = this.#partitionHolds.get(partition) as number[]
+      offsets.splice(offsets.indexOf(offset), 1)
+      if (offsets.length === 0) this.#partitionHolds.delete(partition)
+      const first = partition * keysOfPartition
+      const turns = [...this.#lines.keys()].filter((one) => one >= first && one < first + keysOfPartition)
+      return turns.flatMap((one) => this.#look(one))
+    }
+    const { holds } = this.#lines.get(turn) as Line<M>
+    holds.splice(holds.indexOf(offset), 1)
+    return this.#look(turn)
+  }
+
+  /** Something that held the key may have ended. */
+  #look(turn: number): M[] {
+    const line = this.#lines.get(turn) as Line<M>
+    const next = this.#next(line)
+    if (line.isIdle) this.#lines.delete(turn)
+    return next === undefined ? [] : [next]
   }
 }

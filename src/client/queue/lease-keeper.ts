@@ -22,6 +22,8 @@ export interface LeaseKeeperOptions {
 const lateMsMax = 1_000
 /** What is left of a lease when it is extended, as a part of it. */
 const extendAt = 1 / 3
+/** How long after an extension that failed the next one is tried, at least. */
+const retryAfterMsMin = 100
 
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions
@@ -29,6 +31,8 @@ export class LeaseKeeper {
   #extension: Disposable | undefined
   /** When the extension timer falls due, by the monotonic clock. */
   #extensionAtMs = Number.POSITIVE_INFINITY
+  /** How long leases last. A delivery that waited on its way has less left of it, but is extended to the whole. */
+  #leaseMs = 1
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options
@@ -51,7 +55,8 @@ export class LeaseKeeper {
 
   /** Leases of a batch are to be kept up from now on. */
   watch({ endsAtMs, leaseMs }: HeldBatch): void {
-    this.#wakeAt(endsAtMs - leaseMs * extendAt)
+    this.#leaseMs = Math.max(this.#leaseMs, leaseMs)
+    this.#wakeAt(endsAtMs - this.#leaseMs * extendAt)
   }
 
   #beatEvery(intervalMs: number): void {
@@ -93,14 +98,14 @@ export class LeaseKeeper {
       if (batch.extending) {
         if (leftMs <= 0) this.#options.overdue(batch)
         else this.#wakeAt(batch.endsAtMs)
-      } else if (leftMs <= batch.leaseMs * (extendAt + 0.05)) due.push(batch)
+      } else if (leftMs <= this.#leaseMs * (extendAt + 0.05)) due.push(batch)
       else this.watch(batch)
     }
     if (due.length > 0) void this.#extend(due, nowMs)
   }
 
   async #extend(batches: readonly HeldBatch[], nowMs: number): Promise<void> {
-    const { clock } = this.#options
+    const extendMs = this.#leaseMs
     const settlements: Settlement[] = []
     const kept: HeldBatch[] = []
     for (const batch of batches) {
@@ -109,7 +114,7 @@ export class LeaseKeeper {
       kept.push(batch)
       batch.extending = true
       for (const run of runs) {
-        settlements.push({ ...leaseRange(batch, run), action: 'extend', extendMs: batch.leaseMs })
+        settlements.push({ ...leaseRange(batch, run), action: 'extend', extendMs })
       }
       this.#wakeAt(Math.max(batch.endsAtMs, nowMs))
     }
@@ -117,16 +122,20 @@ export class LeaseKeeper {
     try {
       await this.#options.send(settlements)
       for (const batch of kept) {
-        batch.endsAtMs = Math.max(batch.endsAtMs, nowMs + batch.leaseMs)
+        batch.endsAtMs = Math.max(batch.endsAtMs, nowMs + extendMs)
         batch.extending = false
         this.watch(batch)
       }
     } catch {
       // The link is lost, and the leases with it; or the broker is too busy, and may not be in a while.
-      for (const batch of kept) {
-        batch.extending = false
-        this.#wakeAt(clock.monotonic() + batch.leaseMs / 12)
-      }
+      for (const batch of kept) this.#extendLater(batch)
     }
+  }
+
+  #extendLater(batch: HeldBatch): void {
+    const nowMs = this.#options.clock.monotonic()
+    batch.extending = false
+    if (nowMs >= batch.endsAtMs) this.#options.overdue(batch)
+    else this.#wakeAt(Math.min(batch.endsAtMs, nowMs + Math.max(retryAfterMsMin, this.#leaseMs / 12)))
   }
 }

@@ -9,8 +9,6 @@ import {
   type Expansion,
   hasExpired,
   type LeasedBatch,
-  type LeaseLossReason,
-  type LeaseRange,
   type Logger,
   type QueueCredit,
   RatatoskrError,
@@ -24,16 +22,14 @@ import type { MessageSource, TakenBy } from '../message-source.ts'
 import { SubscriptionTeller } from '../subscription-teller.ts'
 import { CreditWindow } from './credit-window.ts'
 import { HeldBatch } from './held-batch.ts'
-import { KeyTurns } from './key-turns.ts'
+import { HeldBatches } from './held-batches.ts'
+import { KeyTurns, turnOf } from './key-turns.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { LiveQueue, type LiveQueueSink } from './live-queue.ts'
 import { leaseRange, Settler } from './settler.ts'
 
 /** How long the broker is left alone when it could not settle for a reason that may pass. */
 const settleAgainAfterMs = 100
-
-const heldKey = ({ partition, lease }: Pick<LeaseRange, 'partition' | 'lease'>): string =>
-  `${partition}/${lease}`
 
 export class QueueConsumer implements MessageSource {
   readonly group: string
@@ -48,14 +44,12 @@ export class QueueConsumer implements MessageSource {
   readonly #settler: Settler
   readonly #keeper: LeaseKeeper
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
-  /** Batches that something is held of. */
-  readonly #held = new Map<string, HeldBatch>()
-  /** Those with messages that have not been decoded, in order. */
-  #queue: HeldBatch[] = []
+  readonly #turns = new KeyTurns<ClientMessage>()
+  readonly #batches: HeldBatches
   /** Messages that had to wait for their turn, and have it now. */
   #again: ClientMessage[] = []
-  #turns = new KeyTurns(true)
-  #ordered: boolean | undefined
+  /** Whether the group keeps the order of keys. */
+  #ordered = true
   #live: LiveQueue | undefined
   #batchCount = 0
   #assigned = new Set<number>()
@@ -82,17 +76,18 @@ export class QueueConsumer implements MessageSource {
     this.#settler = new Settler({
       send: (settlements) => this.#liveQueue.settle(settlements),
       sent: () => this.#grantReturned(),
-      givenBack: (range) => this.#turns.giveBackKnown(range, this.#batchCount),
+      known: (range) => this.#giveTurns(this.#turns.known(range)),
       later: (run) => context.platform.clock.after(settleAgainAfterMs, run),
       refused: (error) => this.#teller.report(error),
     })
+    this.#batches = new HeldBatches(this.#credit, this.#turns, this.#settler)
     this.#keeper = new LeaseKeeper({
       clock: context.platform.clock,
       logger: this.#logger,
-      held: { [Symbol.iterator]: () => this.#held.values() },
+      held: this.#batches,
       heartbeat: () => this.#live?.heartbeat(),
       send: (settlements) => this.#liveQueue.settle(settlements),
-      overdue: (batch) => this.#loseAll(batch, 'timeout'),
+      overdue: (batch) => this.#batches.giveUp(batch),
     })
   }
 
@@ -146,7 +141,7 @@ export class QueueConsumer implements MessageSource {
       const message = this.#nextMessage()
       if (message === undefined) return undefined
       const batch = message.origin as HeldBatch
-      if (this.#isGone(message, batch)) this.#giveTurns(this.#turns.pass(message))
+      if (this.#isGone(message, batch)) this.#endTurn(message)
       else if (!inTurn || this.#turns.begin(message)) {
         batch.hand(message, inTurn)
         if (this.#atMostOnce) this.#credit.returnMessages(1)
@@ -167,7 +162,7 @@ export class QueueConsumer implements MessageSource {
       this.#teller.report(batch.errorOf(message) as RatatoskrError, message)
     }
     batch.letGo(message)
-    this.#giveTurns(this.#turns.end(message))
+    this.#endTurn(message)
   }
 
   /** What was settled is sent, and answered, when it resolves. */
@@ -176,8 +171,7 @@ export class QueueConsumer implements MessageSource {
   }
 
   setMaxInFlight(value: number): void {
-    let surplus = this.#credit.resize(wholeNumber('maxInFlight', value, 1))
-    for (const batch of this.#queue.toReversed()) surplus -= this.#release(batch, surplus)
+    this.#batches.releaseLast(this.#credit.resize(wholeNumber('maxInFlight', value, 1)))
     this.#settler.schedule()
   }
 
@@ -185,8 +179,8 @@ export class QueueConsumer implements MessageSource {
   stop(): void {
     if (this.#stopping) return
     this.#stopping = true
-    for (const batch of [...this.#held.values()]) this.#release(batch, Number.POSITIVE_INFINITY)
-    this.#queue = []
+    this.#batches.releaseAll()
+    this.#batches.clearQueue()
     this.#again = []
   }
 
@@ -196,9 +190,8 @@ export class QueueConsumer implements MessageSource {
     this.#reason = reason
     this.#keeper.stop()
     this.#settler.end()
-    const error = reason ?? new RatatoskrError('RTK_CLOSED', 'the subscription is closed')
-    for (const batch of [...this.#held.values()]) this.#loseAll(batch, error)
-    this.#queue = []
+    this.#batches.loseAll(reason ?? new RatatoskrError('RTK_CLOSED', 'the subscription is closed'))
+    this.#batches.clearQueue()
     this.#again = []
     void this.#live?.close()
     this.#ended.resolve(reason)
@@ -223,13 +216,14 @@ export class QueueConsumer implements MessageSource {
 
   settle(batch: HeldBatch, message: ClientMessage, end: MessageEnd, options: NackOptions): void {
     if (this.#atMostOnce || !batch.beginSettling(message.place)) return
+    // First: the answer may be there when `add` returns.
+    if (end !== 'ack' && message.turn !== 0) this.#turns.hold(message, message.turn)
     this.#settler.add(batch, message.place, message.place + 1, {
       action: end,
       delayMs: end === 'nack' ? this.#retryPauseMs(message, options) : undefined,
       reason: reasonText(options.reason),
     })
-    if (end !== 'ack') this.#turns.giveBack(message, batch.lease)
-    this.#settledOne(batch)
+    this.#batches.settledOne(batch)
   }
 
   async extend(batch: HeldBatch, message: ClientMessage, extendMs: number | undefined): Promise<void> {
@@ -254,15 +248,14 @@ export class QueueConsumer implements MessageSource {
         return this.#firstCredit()
       },
       joined: ({ sharing }, memberTimeoutMs) => {
-        const ordered = sharing !== 'shared'
-        if (ordered !== this.#ordered) this.#turns = new KeyTurns(ordered)
-        this.#ordered = ordered
+        this.#ordered = sharing !== 'shared'
         this.#keeper.start(memberTimeoutMs)
         this.#settler.resume()
       },
       deliver: (batch) => this.#deliver(batch),
       lost: (ranges, reason) => {
-        for (const range of ranges) this.#lose(range, reason)
+        for (const range of ranges) this.#batches.lose(range, reason)
+        for (const range of ranges) this.#giveTurns(this.#turns.known(range))
         this.#settler.schedule()
       },
       assigned: (partitions) => this.#assign(partitions),
@@ -277,7 +270,7 @@ export class QueueConsumer implements MessageSource {
 
   #firstCredit(): QueueCredit {
     if (this.#stopping) return { messages: 0 }
-    return this.#credit.firstGrant(this.#queue.reduce((sum, batch) => sum + batch.undecodedCount, 0))
+    return this.#credit.firstGrant(this.#batches.undecodedCount)
   }
 
   #deliver(leased: LeasedBatch): void {
@@ -285,93 +278,40 @@ export class QueueConsumer implements MessageSource {
     const { clock } = this.#context.platform
     const batch = new HeldBatch(leased, ++this.#batchCount, clock.monotonic(), this)
     if (!this.#atMostOnce) {
-      this.#held.set(heldKey(batch), batch)
+      this.#batches.hold(batch)
       if (this.#stopping) {
-        this.#release(batch, Number.POSITIVE_INFINITY)
+        this.#batches.release(batch)
         return
       }
       this.#keeper.watch(batch)
     }
-    this.#queue.push(batch)
+    this.#batches.queue(batch)
     this.wake()
   }
 
   #nextMessage(): ClientMessage | undefined {
     const again = this.#again.shift()
     if (again !== undefined) return again
-    while (this.#queue.length > 0) {
-      const [batch] = this.#queue
-      try {
-        const message = batch.next()
-        if (batch.undecodedCount === 0) this.#usedUp()
-        if (message === undefined) continue
-        this.#turns.note(message)
-        return message
-      } catch (error) {
-        this.end(toRatatoskrError(error))
-        return undefined
-      }
+    try {
+      const message = this.#batches.next()
+      const key = this.#ordered ? message?.key : undefined
+      if (message !== undefined && key !== undefined) message.turn = turnOf(message.partition, key)
+      return message
+    } catch (error) {
+      this.end(toRatatoskrError(error))
+      return undefined
     }
-    return undefined
-  }
-
-  /** The first batch has nothing more to hand out. */
-  #usedUp(): void {
-    const batch = this.#queue.shift() as HeldBatch
-    this.#credit.returnBytes(batch.byteLength)
-    this.#turns.forgetBelow(this.#queue[0]?.number ?? Number.POSITIVE_INFINITY)
-    this.#settler.schedule()
   }
 
   /** True when the message is not to be handed out: it is lost, or has to be given back. */
   #isGone(message: ClientMessage, batch: HeldBatch): boolean {
     if (!batch.isWaiting(message)) return true
-    const expired = hasExpired(message, { now: () => this.#context.connection.brokerNow() })
-    if (expired) this.#expiredCount++
-    if (!expired && !this.#turns.isVoid(message, batch)) return false
-    // The broker knows what becomes of a message that has expired, and when one behind a failed one may come again.
-    if (batch.beginSettling(message.place)) {
-      this.#settler.add(batch, message.place, message.place + 1, { action: 'release' })
-      this.#turns.giveBack(message, batch.lease)
-      this.#settledOne(batch)
-    }
+    if (!hasExpired(message, { now: () => this.#context.connection.brokerNow() })) return false
+    this.#expiredCount++
+    // The broker knows what becomes of a message that has expired.
+    if (this.#atMostOnce) this.#credit.returnMessages(1)
+    else this.#batches.releaseOne(batch, message)
     return true
-  }
-
-  /** Gives back up to so many messages that wait here, the last ones first. @returns how many */
-  #release(batch: HeldBatch, countMax: number): number {
-    let count = 0
-    for (const run of batch.waitingRuns().reverse()) {
-      const from = Math.max(run.from, run.to - (countMax - count))
-      if (from >= run.to) break
-      for (let place = from; place < run.to; place++) {
-        batch.beginSettling(place)
-        this.#settledOne(batch)
-      }
-      this.#settler.add(batch, from, run.to, { action: 'release' })
-      count += run.to - from
-    }
-    return count
-  }
-
-  #settledOne(batch: HeldBatch): void {
-    this.#credit.returnMessages(1)
-    if (batch.openCount === 0) this.#held.delete(heldKey(batch))
-  }
-
-  #lose(range: LeaseRange, reason: LeaseLossReason | RatatoskrError): void {
-    const batch = this.#held.get(heldKey(range))
-    if (batch === undefined) return
-    for (const offset of batch.workingOffsets()) {
-      if (offset >= range.from && offset < range.to) this.#turns.overtaken(batch.partition, offset)
-    }
-    this.#credit.returnMessages(batch.lose(range.from, range.to, reason))
-    if (batch.openCount === 0) this.#held.delete(heldKey(batch))
-  }
-
-  #loseAll(batch: HeldBatch, reason: LeaseLossReason | RatatoskrError): void {
-    const { partition, lease } = batch
-    this.#lose({ partition, lease, from: 0, to: Number.POSITIVE_INFINITY }, reason)
   }
 
   /** All leases are void: what was settled and not answered is in doubt, the rest comes again. */
@@ -381,21 +321,28 @@ export class QueueConsumer implements MessageSource {
     const error = new RatatoskrError('RTK_LEASE_LOST', 'the lease is lost, since the connection was', {
       cause: reason,
     })
-    for (const batch of [...this.#held.values()]) this.#loseAll(batch, error)
+    this.#batches.loseAll(error)
     if (this.#atMostOnce) return
-    this.#queue = []
-    for (const message of this.#again.splice(0)) this.#giveTurns(this.#turns.pass(message))
-    this.#turns.forgetGivenBack()
+    this.#batches.clearQueue()
+    this.#turns.clear()
+    for (const message of this.#again.splice(0)) this.#turns.end(message)
+  }
+
+  #endTurn(message: ClientMessage): void {
+    const next = this.#turns.end(message)
+    if (next !== undefined) this.#again.push(next)
   }
 
   #giveTurns(messages: readonly ClientMessage[]): void {
-    if (messages.length > 0) this.#again.push(...messages)
+    if (messages.length === 0) return
+    this.#again.push(...messages)
+    this.wake()
   }
 
   #grantReturned(): void {
     // What is granted while nobody hears it would be lost: joining ends with another look.
     if (this.stopped || this.#live?.isMember !== true) return
-    const credit = this.#credit.nextGrant(this.#queue.length === 0 && this.#again.length === 0)
+    const credit = this.#credit.nextGrant(this.#batches.isUsedUp && this.#again.length === 0)
     if (credit !== undefined) this.#live.grant(credit)
   }
 

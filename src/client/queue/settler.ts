@@ -32,8 +32,8 @@ export interface SettlerOptions {
   readonly send: (settlements: readonly Settlement[]) => MaybePromise<readonly SettleResult[]>
   /** Everything that was settled by now was sent. */
   readonly sent: () => void
-  /** The broker knows of messages that were not acknowledged but given back. */
-  readonly givenBack: (range: LeaseRange) => void
+  /** The broker has answered for messages that were given back: it has done so, or the leases had ended before. */
+  readonly known: (range: LeaseRange) => void
   /** Runs something after a pause. */
   readonly later: (run: () => void) => Disposable
   /** A settlement was refused, and nobody else is told. */
@@ -106,7 +106,7 @@ export class Settler {
   /** The link is gone: what is unanswered is in doubt. */
   suspend(): void {
     this.#suspended = true
-    this.#doubt(this.#runs.splice(0))
+    this.#doubt([...this.#inDoubt.splice(0), ...this.#runs.splice(0)])
   }
 
   /** Asks again what is in doubt. @throws what `ask` throws: everything is still in doubt then */
@@ -189,11 +189,13 @@ export class Settler {
   #answered(runs: readonly Run[], results: readonly SettleResult[]): void {
     for (const [i, run] of runs.entries()) {
       const error = results[i]
-      if (run.action !== 'ack') this.#options.givenBack(leaseRange(run.batch, run))
+      const wasLost = isRatatoskrError(error, 'RTK_LEASE_LOST')
       if (error === undefined) run.batch.answer(run, undefined)
-      else if (run.alone !== true && run.to - run.from > 1 && isRatatoskrError(error, 'RTK_LEASE_LOST'))
-        this.#askEach(run)
+      else if (run.alone !== true && run.to - run.from > 1 && wasLost) this.#askEach(run)
       else this.#refused(run, error)
+      if (run.action !== 'ack' && (error === undefined || wasLost)) {
+        this.#options.known(leaseRange(run.batch, run))
+      }
     }
   }
 
@@ -221,10 +223,10 @@ export class Settler {
     this.#send()
   }
 
-  /** A settlement in doubt is asked again; what was only given back comes again as it is. */
+  /** A settlement in doubt is asked again. What was only given back need not be once the link is gone: it comes again as it is. */
   #doubt(runs: readonly Run[]): void {
     for (const run of runs) {
-      if (run.action === 'release') run.batch.answer(run, undefined)
+      if (this.#suspended && run.action === 'release') run.batch.answer(run, undefined)
       else this.#inDoubt.push(run)
     }
   }

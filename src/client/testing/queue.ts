@@ -28,11 +28,17 @@ export async function joined(
 
 const builder = new BatchBuilder({ checksum: portableCrc32c })
 
-/** Messages `key=text`, or `text` without a key. */
+/** Messages `key=text`, or `text` without a key; `text@5` expires when it is 5. */
 export function keyedBatch(...texts: string[]): Uint8Array {
   for (const text of texts) {
-    const [key, payload] = text.includes('=') ? text.split('=') : [undefined, text]
-    builder.add({ key: key === undefined ? undefined : utf8(key), payload: utf8(payload), timestampMs: 1 })
+    const [key, rest] = text.includes('=') ? text.split('=') : [undefined, text]
+    const [payload, expiresAt] = rest.split('@')
+    builder.add({
+      key: key === undefined ? undefined : utf8(key),
+      payload: utf8(payload),
+      timestampMs: 1,
+      expiresAtMs: expiresAt === undefined ? undefined : Number(expiresAt),
+    })
   }
   return builder.build()
 }
