@@ -3,7 +3,8 @@
  * offsets that were used before, and every group gets it all the same, also when the power fails again before it asks.
  */
 import { createBroker, type EmbeddedBroker } from 'ratatoskr'
-import { diskStorage } from 'ratatoskr/adapters/disk'
+import { diskStorage, verifyDataDirectory } from 'ratatoskr/adapters/disk'
+import { nodePlatform } from 'ratatoskr/adapters/node'
 import { ManualClock, type SimulatedDisk, simulatedDisk } from 'ratatoskr/contract-tests'
 import { messagesOf, type Session, utf8, utf8Text } from 'ratatoskr/ports'
 import { expect, it } from 'vitest'
@@ -101,6 +102,14 @@ async function given({ session, clock }: Running, kind: 'stream' | 'queue'): Pro
   return texts
 }
 
+/** What a check of the directory warns of. */
+async function warnings(disk: SimulatedDisk): Promise<(string | undefined)[]> {
+  const problems: (string | undefined)[] = []
+  const findings = verifyDataDirectory('/data', nodePlatform().checksum, undefined, disk)
+  for await (const { severity, problem } of findings) if (severity === 'warning') problems.push(problem)
+  return problems
+}
+
 it.each([
   ['stream', false],
   ['stream', true],
@@ -117,6 +126,9 @@ it.each([
     expect(await given(before, kind)).toHaveLength(synced + lost)
 
     let left = disk.powerCut({ survival: 'nothing' })
+    expect(await warnings(left)).toEqual([
+      expect.stringMatching(/^the log ends at offset \d+, and group "g" had come to 100:/),
+    ])
     let after = await brokerOn(left)
     const [{ endOffset }] = (await after.session.describeTopic('t')).partitions
     expect(endOffset).toBeLessThan(synced + lost)

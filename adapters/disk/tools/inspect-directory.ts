@@ -26,7 +26,7 @@ import {
 } from './inspect-log.ts'
 import { missingOf, notedLogs, readNote, withoutHoles } from './inspect-missing.ts'
 import { inspectState, stateFindings } from './inspect-state.ts'
-import { committedFindings, lostLogFindings, orphanFindings } from './inspect-topics.ts'
+import { lostLogFindings, orphanFindings, reachedFindings } from './inspect-topics.ts'
 
 /** One thing that was found, as a row. */
 export interface Finding {
@@ -115,7 +115,7 @@ async function* check(
     yield* orphanFindings(report, state, below(folder))
     // A note knows better where the log ended, and a broker that runs goes on writing.
     if (note === undefined && holder === undefined)
-      yield* committedFindings(report, missing, state, below(folder))
+      yield* reachedFindings(report, missing, state, below(folder))
   }
   // A broker that runs may have made or deleted topics since the state was read.
   if (holder === undefined) yield* lostLogFindings(state?.partitionsOf ?? new Map(), found)

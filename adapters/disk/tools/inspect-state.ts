@@ -25,11 +25,11 @@ export interface InspectedState {
   readonly topicIds: ReadonlySet<string>
   /** How many partitions each has, of those that are not being deleted, by id. */
   readonly partitionsOf: ReadonlyMap<string, number>
-  /** The group that has committed most of each log, by `<topic id>/<partition>`. */
-  readonly committed: ReadonlyMap<string, Committed>
+  /** The group that has come furthest in each log, by `<topic id>/<partition>`. */
+  readonly reached: ReadonlyMap<string, Reached>
 }
 
-export interface Committed {
+interface Reached {
   readonly group: string
   readonly offset: number
 }
@@ -63,30 +63,49 @@ export async function inspectState(
       for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
         topicIds.add(id)
     }
-    return { merged, hollow, shortOf, hasLogs: logs, topicIds, partitionsOf, committed: committedIn(table) }
+    return { merged, hollow, shortOf, hasLogs: logs, topicIds, partitionsOf, reached: reachedIn(table) }
   }
 }
 
-/** What groups have committed: `groups/<topic id>/<group>/<partition>` holds `{ offset }`. What cannot be read is left out. */
-function committedIn(table: StateTable): Map<string, Committed> {
-  const committed = new Map<string, Committed>()
-  for (const { key, value } of table.list('groups/')) {
-    const [, topicId, group, partition] = key.split('/')
-    const offset = offsetIn(utf8Text(value))
-    const log = `${topicId}/${partition}`
-    if (offset !== undefined && offset > (committed.get(log)?.offset ?? -1))
-      committed.set(log, { group, offset })
+/**
+ * What groups have come to: `groups/<topic id>/<group>/<partition>` holds `{ offset }` as JSON, `queues/` likewise a byte 1 and
+ * the offset as an unsigned varint, with more behind it. What cannot be read is left out.
+ */
+function reachedIn(table: StateTable): Map<string, Reached> {
+  const reached = new Map<string, Reached>()
+  for (const [prefix, offsetIn] of [
+    ['groups/', committedIn],
+    ['queues/', settledIn],
+  ] as const) {
+    for (const { key, value } of table.list(prefix)) {
+      const [, topicId, group, partition] = key.split('/')
+      const offset = partition === undefined ? undefined : offsetIn(value)
+      const log = `${topicId}/${partition}`
+      if (offset !== undefined && offset > (reached.get(log)?.offset ?? -1))
+        reached.set(log, { group, offset })
+    }
   }
-  return committed
+  return reached
 }
 
-function offsetIn(text: string): number | undefined {
+function committedIn(value: Uint8Array): number | undefined {
   try {
-    const { offset } = JSON.parse(text) as Record<string, unknown>
+    const { offset } = JSON.parse(utf8Text(value)) as Record<string, unknown>
     return Number.isSafeInteger(offset) ? (offset as number) : undefined
   } catch {
     return undefined
   }
+}
+
+function settledIn(value: Uint8Array): number | undefined {
+  if (value[0] !== 1) return undefined
+  let [offset, unit] = [0, 1]
+  for (const byte of value.subarray(1)) {
+    offset += (byte & 0x7f) * unit
+    if (byte < 0x80) return Number.isSafeInteger(offset) ? offset : undefined
+    unit *= 0x80
+  }
+  return undefined
 }
 
 /** Id and number of partitions of a stored topic; nothing of one that is being deleted, or that is written otherwise. */

@@ -41,26 +41,26 @@ export function* orphanFindings(
 }
 
 /**
- * Logs that end before what a group has committed. After a crash, nothing else tells of records that were acknowledged before
+ * Logs that end before what a group has come to. After a crash, nothing else tells of records that were acknowledged before
  * they were synced, or of last files that somebody has taken away with their indexes.
  * @param missing what is told of as missing already
  */
-export function* committedFindings(
+export function* reachedFindings(
   { folder, segments }: LogReport,
   missing: readonly OffsetRange[],
   state: InspectedState | undefined,
   file: string,
 ): Generator<Finding> {
-  const committed = state?.committed.get(folder.split('/').slice(-2).join('/'))
+  const reached = state?.reached.get(folder.split('/').slice(-2).join('/'))
   const last = segments.at(-1)
-  if (committed === undefined || last?.unreadable !== undefined) return
+  if (reached === undefined || last?.unreadable !== undefined) return
   const endOffset = Math.max(last?.endOffset ?? 0, ...missing.map(({ to }) => to))
-  const { group, offset } = committed
+  const { group, offset } = reached
   if (offset <= endOffset) return
   yield {
     severity: 'warning',
     ...{ file, state: 'behind', offset: endOffset, nextOffset: offset },
-    problem: `the log ends at offset ${endOffset}, and group ${JSON.stringify(group)} had committed ${offset}: the records between are lost`,
+    problem: `the log ends at offset ${endOffset}, and group ${JSON.stringify(group)} had come to ${offset}: the records between are lost`,
     advice:
       'nothing, where the power failed and the topic does not sync before it acknowledges (durability os or interval): the broker takes the group back to the end; otherwise check the disk, and restore the log from a backup',
   }
