@@ -126,6 +126,23 @@ describe('take', () => {
     expect(taken(await take(bench))).toEqual([0])
   })
 
+  it('answers in the end though the store that must know of deliveries first does not', async () => {
+    const bench = await QueueBench.start()
+    await bench.session.createQueue('orders', 'g', shared)
+    await bench.publish(1)
+    bench.bench.state.onChange = () => {
+      throw new Error('no medium')
+    }
+    const call = await take(bench, { waitMs: 1_000 })
+    await bench.pass(5_999)
+    expect(call.result).toBeUndefined()
+    await bench.pass(1)
+    expect(taken(call)).toEqual([])
+    bench.bench.state.onChange = () => {}
+    await bench.pass(5_000)
+    expect(taken(await take(bench))).toEqual([0])
+  })
+
   it('messages that are handed over count as settled with autoAck', async () => {
     const bench = await QueueBench.start()
     await bench.publish(2)

@@ -18,6 +18,8 @@ export interface TakeBounds {
   readonly autoAck: boolean
 }
 
+/** How long a call waits beyond its time for partitions that wait for their log, or for the store. */
+const busyMsMax = 5_000
 /** Rounds of the ring that a call waits for partitions which others keep busy. */
 const roundsMax = 256
 
@@ -163,8 +165,9 @@ export class TakingMember implements QueueMember, Steppable {
     if (signal?.aborted) throw abortError(signal)
     return new Promise((resolve, reject) => {
       const onAbort = (): void => call.settle(abortError(signal as AbortSignal))
-      const timer = this.#host.after(bounds.waitMs, () => {
+      let timer = this.#host.after(bounds.waitMs, () => {
         call.timedOut = true
+        timer = this.#host.after(busyMsMax, () => call.settle())
         this.review()
       })
       const call: Call = {
