@@ -2,7 +2,7 @@
  * One partition: the single writer of its log.
  *
  * Appends get their offsets here, in the order they come, and settle in that order. What fails, fails here: the log is
- * closed and opened again by the supervisor, with its state rebuilt from storage, and no other partition notices.
+ * closed and opened again (log-keeper.ts), and no other partition notices.
  */
 import type { RecordFields } from '../../domain/batch/builder.ts'
 import { producerIdOf, stampBatch } from '../../domain/batch/header.ts'
@@ -18,22 +18,15 @@ import type {
   OffsetRange,
   PartitionLog,
 } from '../../ports/index.ts'
-import { within } from '../deadline.ts'
 import { isPromise } from '../maybe-promise.ts'
 import { PartitionProducers, sequencedBatch, walkLog } from '../producers/partition-producers.ts'
 import type { ReadablePartition } from '../seams.ts'
-import type { Supervisor } from '../supervision/supervisor.ts'
 import { Accumulator, type MessageWaiter } from './accumulator.ts'
 import { AppendQueue } from './append-queue.ts'
 import { OneShotListeners } from './listeners.ts'
-import { closedLog, type LogOffsets, offsetsOf } from './log-offsets.ts'
+import { LogKeeper } from './log-keeper.ts'
 import type { PartitionContext, PartitionOwner } from './partition-context.ts'
-import {
-  partitionCorrupt,
-  partitionOverloaded,
-  partitionStoreFailed,
-  partitionUnavailable,
-} from './partition-errors.ts'
+import { partitionOverloaded, partitionStoreFailed } from './partition-errors.ts'
 import { recordOffsetForTime } from './time-search.ts'
 
 /** The epoch of the one leader that there is so far; see "room to leave" in the design. */
@@ -52,20 +45,8 @@ export class Partition implements ReadablePartition {
   readonly #context: PartitionContext
   readonly #id: LogId
   readonly #listeners: OneShotListeners
-  readonly #supervisor: Supervisor
-  #state: PartitionDescription['state'] = 'recovering'
-  /** Undefined while there is no log to write to. */
-  #log: PartitionLog | undefined
-  /** The log, or where it last stood. */
-  #offsets: LogOffsets = closedLog
-  /** Settles when the log that failed is closed. */
-  #closing: Promise<void> | undefined
-  #closedWith: RatatoskrError | undefined
-  /** Why the store does not open the log, when only a repair helps. */
-  #damage: RatatoskrError | undefined
+  readonly #keeper: LogKeeper
   #accumulator: Accumulator | undefined
-  /** It was open before: there must be something of it. */
-  #known = false
   readonly #queue: AppendQueue
   readonly #producers: PartitionProducers
 
@@ -77,47 +58,40 @@ export class Partition implements ReadablePartition {
     this.#queue = new AppendQueue(context.limits)
     this.#producers = new PartitionProducers(this.#id, context)
     this.#listeners = new OneShotListeners(context.platform.logger)
-    this.#supervisor = context.supervision.supervise({
-      name: `partition ${owner.text}/${index}`,
-      restart: () => this.#reopen(),
-      statusChanged: (status) => {
-        if (status !== 'ok') this.#setState(status === 'failed' ? 'failed' : 'recovering')
-      },
+    this.#keeper = new LogKeeper(index, owner, context, {
+      readBack: (log) => this.#readBack(log),
+      logFailed: (error) => this.#accumulator?.fail(partitionStoreFailed(owner.text, index, error)),
+      stateChanged: () => this.#listeners.wake(),
     })
   }
 
   get state(): PartitionDescription['state'] {
-    return this.#state
+    return this.#keeper.state
   }
 
   get startOffset(): number {
-    return this.#offsets.startOffset
+    return this.#keeper.offsets.startOffset
   }
 
   get stableOffset(): number {
-    return this.#offsets.stableOffset
+    return this.#keeper.offsets.stableOffset
   }
 
   get endOffset(): number {
-    return this.#offsets.endOffset
+    return this.#keeper.offsets.endOffset
   }
 
   get sizeBytes(): number {
-    return this.#offsets.sizeBytes
+    return this.#keeper.offsets.sizeBytes
   }
 
   get damaged(): readonly OffsetRange[] {
-    return this.#offsets.damaged
+    return this.#keeper.offsets.damaged
   }
 
   /** Health of a partition that serves though records of it are lost; the supervisor reports one that does not serve. */
   get trouble(): readonly ComponentHealth[] {
-    if (this.#log === undefined) return []
-    const lost = [{ ...this.#supervisor.health, status: 'degraded', lastError: 'RTK_STORE_CORRUPT' } as const]
-    if (this.#log.wasMissing === true) return lost
-    // What was accepted is a part of what is damaged, so that counting tells whether anything else is.
-    if (offsetsIn(this.damaged) === offsetsIn(this.#log.acceptedLosses)) return []
-    return lost
+    return this.#keeper.trouble
   }
 
   describe(): PartitionDescription {
@@ -127,27 +101,19 @@ export class Partition implements ReadablePartition {
       stableOffset: this.stableOffset,
       endOffset: this.endOffset,
       sizeBytes: this.sizeBytes,
-      state: this.#state,
+      state: this.state,
       damaged: [...this.damaged],
     }
   }
 
   /** Opens the log. @throws what the store throws */
-  async open(): Promise<void> {
-    this.#online(await this.#openLog())
+  open(): Promise<void> {
+    return this.#keeper.open()
   }
 
-  /**
-   * Opens a log that was there before, and leaves a failure to the supervisor: a damaged partition must not keep the broker
-   * from starting.
-   */
-  async openSupervised(): Promise<void> {
-    this.#known = true
-    try {
-      await this.open()
-    } catch (error) {
-      this.#supervisor.failed(error)
-    }
+  /** Opens a log that was there before. One that cannot be opened now is tried again and again. */
+  openSupervised(): Promise<void> {
+    return this.#keeper.openSupervised()
   }
 
   /**
@@ -195,7 +161,7 @@ export class Partition implements ReadablePartition {
    * @throws RTK_UNAVAILABLE, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
    */
   passOver(original: BatchBytes, baseOffset: number, durability: Durability): void {
-    this.#onlineLog()
+    this.#keeper.online()
     if (producerIdOf(original) === -1 || this.#producers.check(original) !== undefined) return
     const known = sequencedBatch(original, durability)
     known.baseOffset = baseOffset
@@ -221,7 +187,7 @@ export class Partition implements ReadablePartition {
 
   /** @throws RTK_OVERLOADED when more waits for the store than the limits allow, RTK_UNAVAILABLE while there is no log */
   admit(recordCount: number, sizeBytes: number): void {
-    this.#onlineLog()
+    this.#keeper.online()
     const gathered = this.#accumulator
     const refusal = this.#queue.refusal(
       recordCount,
@@ -233,7 +199,7 @@ export class Partition implements ReadablePartition {
   }
 
   read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
-    const log = this.#onlineLog()
+    const log = this.#keeper.online()
     try {
       const bytes = log.read(offset, bytesMax)
       if (!isPromise(bytes)) return bytes
@@ -265,33 +231,21 @@ export class Partition implements ReadablePartition {
 
   /** Opens the log again with the topic's options as they are now. Publishes are refused for that moment. */
   async reconfigure(): Promise<void> {
-    if (this.#log === undefined) return // The supervisor will open it with the new options.
+    const { log } = this.#keeper
+    if (log === undefined) return // The supervisor will open it with the new options.
     this.#accumulator?.flush()
-    this.#takeOffline(this.#log)
-    this.#setState('recovering')
-    try {
-      await this.#reopen()
-    } catch (error) {
-      this.#supervisor.failed(error)
-    }
+    await this.#keeper.openAgain(log)
   }
 
   /** Ends the partition: what waits is written, later calls get `reason`. Idempotent. */
   async close(reason: RatatoskrError): Promise<void> {
-    if (this.#closedWith === undefined) {
-      this.#accumulator?.flush()
-      this.#closedWith = reason
-    }
-    const log = this.#log
-    if (log !== undefined) this.#takeOffline(log)
-    this.#setState('failed')
-    await this.#supervisor.stop()
-    await this.#closing
+    if (!this.#keeper.closed) this.#accumulator?.flush()
+    await this.#keeper.close(reason)
     if (!this.#owner.deleted) await this.#producers.close()
   }
 
   async #onLog<T>(use: (log: PartitionLog) => Promise<T>): Promise<T> {
-    const log = this.#onlineLog()
+    const log = this.#keeper.online()
     try {
       return await use(log)
     } catch (error) {
@@ -332,7 +286,7 @@ export class Partition implements ReadablePartition {
     durability: Durability,
     enteredMs: number,
   ): MaybePromise<number | KnownBatch> {
-    this.#onlineLog()
+    this.#keeper.online()
     const before = this.#producers.check(original)
     if (before !== undefined) return before.settled?.then(() => before) ?? before
     return this.#write(batch, recordCount, durability, enteredMs, sequencedBatch(original, durability))
@@ -346,7 +300,7 @@ export class Partition implements ReadablePartition {
     enteredMs: number,
     sequenced?: KnownBatch,
   ): MaybePromise<number> {
-    const log = this.#onlineLog()
+    const log = this.#keeper.online()
     const { room } = this.#context
     const { refusals } = room
     let baseOffset: number
@@ -418,49 +372,17 @@ export class Partition implements ReadablePartition {
       if (error.code === 'RTK_STORE_FULL') this.#context.room.refused(sizeBytes, error)
       return error
     }
-    this.#failed(log, error)
+    this.#keeper.failed(log, error)
     return partitionStoreFailed(this.#owner.text, this.index, error)
   }
 
   /** What the reader is told: coded errors as they are, but a log that failed is given up. */
   #readFailed(log: PartitionLog, error: unknown): RatatoskrError {
-    if (this.#log !== log) return this.#unavailable()
+    if (this.#keeper.log !== log) return this.#keeper.unavailable()
     if (isRatatoskrError(error) && error.code !== 'RTK_STORE_FAILED' && error.code !== 'RTK_CLOSED')
       return error
-    this.#failed(log, error)
+    this.#keeper.failed(log, error)
     return partitionStoreFailed(this.#owner.text, this.index, error)
-  }
-
-  #failed(log: PartitionLog, error: unknown): void {
-    if (this.#log !== log) return
-    this.#takeOffline(log)
-    this.#accumulator?.fail(partitionStoreFailed(this.#owner.text, this.index, error))
-    this.#supervisor.failed(error)
-  }
-
-  #takeOffline(log: PartitionLog): void {
-    this.#log = undefined
-    this.#offsets = offsetsOf(log)
-    // A store that never finishes closing must not keep the partition down for ever.
-    this.#closing = within(
-      this.#context.platform.clock,
-      this.#context.limits.stopTimeoutMs,
-      closeLog(log),
-    ).then(undefined, (error) => {
-      this.#context.platform.logger.warn('closing a log failed', { ...this.#id, error })
-    })
-  }
-
-  async #openLog(): Promise<PartitionLog> {
-    const log = await this.#openStored()
-    try {
-      await this.#readBack(log)
-      await this.#context.delivery.logOpened(this.#owner, this.index, log.endOffset)
-      return log
-    } catch (error) {
-      await closeLog(log)
-      throw error
-    }
   }
 
   /** Finds out what the log says about duplicates, before anything is appended. */
@@ -476,57 +398,4 @@ export class Partition implements ReadablePartition {
       )
     })
   }
-
-  async #openStored(): Promise<PartitionLog> {
-    try {
-      const log = await this.#context.store.openLog(this.#id, {
-        ...this.#owner.logOptions,
-        known: this.#known,
-      })
-      this.#damage = undefined
-      return log
-    } catch (error) {
-      const corrupt = isRatatoskrError(error, 'RTK_STORE_CORRUPT')
-      this.#damage = corrupt ? partitionCorrupt(this.#owner.text, this.index, error) : undefined
-      throw error
-    }
-  }
-
-  async #reopen(): Promise<void> {
-    await this.#closing
-    const log = await this.#openLog()
-    if (this.#closedWith === undefined) this.#online(log)
-    else await log.close()
-  }
-
-  #online(log: PartitionLog): void {
-    this.#log = log
-    this.#known = true
-    this.#offsets = log
-    this.#setState('online')
-  }
-
-  #setState(state: PartitionDescription['state']): void {
-    const shown = this.#closedWith === undefined ? state : 'failed'
-    if (shown === this.#state) return
-    this.#state = shown
-    this.#listeners.wake()
-  }
-
-  #onlineLog(): PartitionLog {
-    if (this.#log === undefined) throw this.#unavailable()
-    return this.#log
-  }
-
-  #unavailable(): RatatoskrError {
-    return this.#closedWith ?? this.#damage ?? partitionUnavailable(this.#owner.text, this.index)
-  }
 }
-
-// An adapter's close may throw before it returns its promise; then it is the same as a rejection.
-async function closeLog(log: PartitionLog): Promise<void> {
-  await log.close()
-}
-
-const offsetsIn = (ranges: readonly OffsetRange[]): number =>
-  ranges.reduce((sum, { from, to }) => sum + to - from, 0)
