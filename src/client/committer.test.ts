@@ -39,6 +39,25 @@ describe('a committer', () => {
     expect(clock.pending).toBe(0)
   })
 
+  it('commits what came while a request took long, also when nothing comes after it', async () => {
+    const commits: number[] = []
+    const first = Promise.withResolvers<void>()
+    const { committer, clock } = setup(async ([{ offset }]) => {
+      commits.push(offset)
+      if (offset === 1) await first.promise
+    })
+    const one = source(0, 1)
+    committer.mark(one)
+    await clock.advance(100)
+    one.watermark = 2
+    committer.mark(one)
+    await clock.advance(200)
+    first.resolve()
+    await clock.advance(100)
+    expect(commits).toEqual([1, 2])
+    expect(clock.pending).toBe(0)
+  })
+
   it('has one request under way at a time, and commits what came meanwhile after it', async () => {
     const commits: number[] = []
     const answers: (() => void)[] = []

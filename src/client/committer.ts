@@ -122,6 +122,8 @@ export class Committer {
   #round(): Promise<void> {
     const round = this.#commitDirty().finally(() => {
       if (this.#running === round) this.#running = undefined
+      // The timer of what was acknowledged meanwhile may have come and gone.
+      if (this.#dirty.size > 0 && this.#timer === undefined) this.#soon(this.#options.intervalMs)
     })
     this.#running = round
     return round
