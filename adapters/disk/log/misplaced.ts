@@ -7,7 +7,7 @@ import { access, lstat, readdir, stat } from 'node:fs/promises'
 import { RatatoskrError } from 'ratatoskr/ports'
 import { formatFileName } from '../files/data-directory.ts'
 import { lockFileName } from '../files/directory-lock.ts'
-import { systemCodeOf } from '../files/file-system.ts'
+import { isFull, systemCodeOf } from '../files/file-system.ts'
 import { nodeFileSystem } from '../files/node-file-system.ts'
 
 /** Something that is not as the store expects it. */
@@ -138,6 +138,10 @@ export async function* coded<T>(
     yield* found
   } catch (cause) {
     if (cause instanceof RatatoskrError || systemCodeOf(cause) === undefined) throw cause
+    if (isFull(cause)) {
+      const message = 'the disk is full; free space, and run this again: what was done until here is done'
+      throw new RatatoskrError('RTK_STORE_FULL', message, { cause })
+    }
     throw new RatatoskrError(
       'RTK_STORE_UNREADABLE',
       `the data directory could not be read or written (${systemCodeOf(cause)}); check the rights of its files, and the disk, and run this again`,

@@ -70,6 +70,10 @@ export class RepairFiles {
     await this.#withFile(path, 'read', (file) =>
       this.#copy(file, { position: 0, endPosition: sizeBytes }, next),
     )
+    const giveUp = async (error: unknown): Promise<never> => {
+      await this.#fileSystem.remove(next).catch(() => undefined)
+      throw error
+    }
     const isSame = await this.#withFile(next, 'write', async (file) => {
       for (const gap of gaps) {
         // A file that ends early gets a place for it.
@@ -83,7 +87,7 @@ export class RepairFiles {
       const from = { position: 0, offset: segment.baseOffset }
       const scan = await scanSegment({ ...source, baseOffset: segment.baseOffset }, from, false, () => {})
       return scan.torn === undefined && offsetsOf(scan.gaps) === offsetsOf(segment.gaps)
-    })
+    }).catch(giveUp)
     if (!isSame) {
       await this.#fileSystem.remove(next)
       return false
@@ -91,7 +95,7 @@ export class RepairFiles {
     const kept = await this.#freePath(path, '')
     await this.#withFile(path, 'read', (file) =>
       this.#copy(file, { position: 0, endPosition: sizeBytes }, kept),
-    )
+    ).catch(giveUp)
     await this.#syncDirectories(path)
     await this.#fileSystem.rename(next, path)
     await this.#fileSystem.syncDirectory(dirname(path))
@@ -106,6 +110,9 @@ export class RepairFiles {
     try {
       await writeAll(file, lossMark(lostSegmentBytes), 0)
       await file.sync()
+    } catch (error) {
+      await this.#fileSystem.remove(`${path}.tmp`).catch(() => undefined)
+      throw error
     } finally {
       await file.close()
     }
@@ -206,6 +213,10 @@ export class RepairFiles {
         await writeAll(file, block.subarray(0, read), position - start)
       }
       await file.sync()
+    } catch (error) {
+      // Half of a copy is of no use to anybody, and takes the room that there is.
+      await this.#fileSystem.remove(to).catch(() => undefined)
+      throw error
     } finally {
       await file.close()
     }

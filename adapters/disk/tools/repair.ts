@@ -4,9 +4,11 @@
  * or where a loss has to be accepted, it says so and does nothing.
  */
 import { basename, relative, resolve } from 'node:path'
-import { type Checksum, type OffsetRange, RatatoskrError, StateTable } from 'ratatoskr/ports'
+import { type Checksum, type FileSystem, type OffsetRange, RatatoskrError, StateTable } from 'ratatoskr/ports'
 import { locked, lockHolderOf } from '../files/directory-lock.ts'
+import { isFull } from '../files/file-system.ts'
 import { nodeFileSystem } from '../files/node-file-system.ts'
+import type { CleanNote } from '../log/clean-file.ts'
 import type { IndexSummary } from '../log/index-file.ts'
 import { coded, misplacedIn, unreadableSegment } from '../log/misplaced.ts'
 import { StateLog } from '../state/state-log.ts'
@@ -62,6 +64,7 @@ interface Workshop {
   readonly inspection: Inspection
   readonly files: RepairFiles
   readonly nowMs: number
+  readonly note: CleanNote | undefined
   /** What a clean stop has noted of the logs, by folder. */
   readonly noted: ReadonlyMap<string, readonly IndexSummary[]>
 }
@@ -75,18 +78,22 @@ export const repairDataDirectory = (
   platform: Tools,
   options: RepairOptions,
   onProgress: OnProgress = () => {},
-): AsyncGenerator<RepairStep, void, undefined> => coded(repair(directory, platform, options, onProgress))
+  fileSystem: FileSystem = nodeFileSystem,
+): AsyncGenerator<RepairStep, void, undefined> =>
+  coded(repair(directory, platform, options, onProgress, fileSystem))
 
 async function* repair(
   directory: string,
   platform: Tools,
   options: RepairOptions,
   onProgress: OnProgress,
+  fileSystem: FileSystem,
 ): AsyncGenerator<RepairStep, void, undefined> {
-  const fileSystem = nodeFileSystem
+  // Only on the machine's own files can another process hold them, or something else stand in their place.
+  const isOwn = fileSystem === nodeFileSystem
   await assertDataDirectory(fileSystem, directory)
   let isMisplaced = false
-  for await (const { path, problem: reason, advice } of misplacedIn(directory)) {
+  for await (const { path, problem: reason, advice } of isOwn ? misplacedIn(directory) : []) {
     isMisplaced = true
     const step = { action: 'put right', file: relative(directory, path), result: 'not done', reason } as const
     yield { ...step, advice: `${advice}; nothing else is repaired before that` }
@@ -95,7 +102,7 @@ async function* repair(
   const problem = await formatProblem(fileSystem, directory)
   if (problem !== undefined) throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', problem)
   const setAside = chosenFiles(directory, options.setAside)
-  const holder = await lockHolderOf(directory)
+  const holder = isOwn ? await lockHolderOf(directory) : undefined
   if (holder !== undefined) throw locked(holder)
   const lock = options.dryRun ? undefined : await fileSystem.lock(directory)
   let doneBytes = 0
@@ -119,12 +126,11 @@ async function* repair(
       inspection,
       files: new RepairFiles(fileSystem, directory, checksum, keptNotes),
       nowMs: platform.clock.now(),
+      note,
       noted,
     }
     await assertChoices(workshop)
     yield* repairState(workshop, found)
-    if (found?.shortOf !== undefined && options.acceptLoss && !options.dryRun)
-      await workshop.files.writeNote({ logs: note?.logs ?? new Map(), state: undefined })
     const state = await inspectState(workshop.inspection, directory, undefined)
     for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
       const report = yield* repairLog(workshop, folder)
@@ -156,10 +162,11 @@ function chosenFiles(directory: string, paths: readonly string[]): string[] {
 }
 
 async function* repairState(
-  { directory, inspection, options, nowMs }: Workshop,
+  workshop: Workshop,
   found: InspectedState | undefined,
 ): AsyncGenerator<RepairStep, void, undefined> {
   if (found === undefined) return
+  const { options } = workshop
   const { merged, hollow, shortOf } = found
   const copies = merged?.copies ?? []
   const isMissing = merged === undefined && hollow.length === 0
@@ -186,12 +193,42 @@ async function* repairState(
     yield { ...step, result: 'not done', reason, advice }
     return
   }
-  if (!options.dryRun) {
-    const log = new StateLog(inspection.fileSystem, `${directory}/state`, inspection.checksum)
-    await log.open(new StateTable(), nowMs, options.acceptLoss)
+  yield { ...step, ...(await outcomeOf(options, () => writeState(workshop, shortOf !== undefined))) }
+}
+
+/** @returns false when there is no room */
+async function writeState(
+  { directory, inspection, options, files, nowMs, note }: Workshop,
+  isShort: boolean,
+): Promise<boolean> {
+  const log = new StateLog(inspection.fileSystem, `${directory}/state`, inspection.checksum)
+  try {
+    const findings = await log.open(new StateTable(), nowMs, options.acceptLoss)
+    if (findings?.full === true) return false
+  } finally {
     await log.close()
   }
-  yield { ...step, result: options.dryRun ? 'would do' : 'done' }
+  if (isShort && options.acceptLoss)
+    await files.writeNote({ logs: note?.logs ?? new Map(), state: undefined })
+  return true
+}
+
+type Outcome = Pick<RepairStep, 'result' | 'advice'>
+
+/**
+ * Makes a change, unless none is to be made. Where there is no room it is not made, and the others are tried all the same: the
+ * reserve is not spent on it, for without that no topic could be deleted any more.
+ * @param change gives false when there is no room
+ */
+async function outcomeOf(options: RepairOptions, change: () => Promise<unknown>): Promise<Outcome> {
+  if (options.dryRun) return { result: 'would do' }
+  try {
+    if ((await change()) !== false) return { result: 'done' }
+  } catch (error) {
+    if (!isFull(error)) throw error
+  }
+  const advice = 'the disk is full: free space, or start the broker and delete a topic, and run this again'
+  return { result: 'not done', advice }
 }
 
 /** @returns the log as it is afterwards, or would be */
@@ -200,7 +237,6 @@ async function* repairLog(
   folder: string,
 ): AsyncGenerator<RepairStep, LogReport, undefined> {
   const { directory, inspection, options, files, noted } = workshop
-  const result = options.dryRun ? 'would do' : 'done'
   const below = (path: string): string => relative(directory, path)
   const { without, conflict, reasons, report: resolved } = await withoutOverlaps(workshop, folder)
   if (conflict !== undefined) {
@@ -209,13 +245,9 @@ async function* repairLog(
   }
   let report = resolved
   for (const name of without) {
-    if (!options.dryRun) await files.setAside(`${folder}/${name}`)
-    yield {
-      action: 'set aside',
-      file: below(`${folder}/${name}`),
-      result,
-      reason: reasons.get(name) ?? 'it was chosen',
-    }
+    const outcome = await outcomeOf(options, () => files.setAside(`${folder}/${name}`))
+    const reason = reasons.get(name) ?? 'it was chosen'
+    yield { action: 'set aside', file: below(`${folder}/${name}`), ...outcome, reason }
   }
   // Without the files that were taken away the log may end earlier, and rightly so.
   const missing = without.size > 0 ? [] : await missingOf(inspection, report, noted.get(folder))
@@ -232,9 +264,10 @@ async function* repairLog(
   yield* acceptLosses(workshop, report)
   const last = report.segments.at(-1)
   if (last?.torn !== undefined) {
-    if (!options.dryRun) await files.cutEnd(last.path, last.validBytes)
-    const reason = `${last.torn}: ${last.sizeBytes - last.validBytes} bytes of no whole batch, kept aside`
-    yield { action: 'cut end', file: below(last.path), result, reason }
+    const outcome = await outcomeOf(options, () => files.cutEnd(last.path, last.validBytes))
+    const kept = outcome.result === 'not done' ? '' : ', kept aside'
+    const reason = `${last.torn}: ${last.sizeBytes - last.validBytes} bytes of no whole batch${kept}`
+    yield { action: 'cut end', file: below(last.path), ...outcome, reason }
   }
   if (!options.dryRun) report = await inspectLog({ ...inspection, onBytes: () => {} }, folder)
   for (const [i, segment] of report.segments.entries()) {
@@ -242,9 +275,9 @@ async function* repairLog(
     if (segment.index === 'ok' || segment.unreadable !== undefined) continue
     if (segment.index === 'missing' && next === undefined) continue
     if (report.misfits.some(({ before, after }) => before === segment || after === segment)) continue
-    if (!options.dryRun) await files.writeIndex(segment, next?.baseOffset)
+    const outcome = await outcomeOf(options, () => files.writeIndex(segment, next?.baseOffset))
     const file = below(segment.path.replace(/log$/, 'index'))
-    yield { action: 'write index', file, result, reason: `the index is ${segment.index}` }
+    yield { action: 'write index', file, ...outcome, reason: `the index is ${segment.index}` }
   }
   return report
 }
@@ -269,8 +302,7 @@ async function* acceptMissing(
     ...(from < startOffset ? [from] : []),
     ...(to > startOffset || segments.length === 0 ? [to] : []),
   ]
-  if (!options.dryRun) await files.addEmptySegments(folder, bases)
-  yield { ...step, result: options.dryRun ? 'would do' : 'done' }
+  yield { ...step, ...(await outcomeOf(options, () => files.addEmptySegments(folder, bases))) }
 }
 
 /** What is lost, and where that can be written down. */
@@ -279,7 +311,6 @@ async function* acceptLosses(
   report: LogReport,
 ): AsyncGenerator<RepairStep, void, undefined> {
   const { directory, options, files } = workshop
-  const result = options.dryRun ? 'would do' : 'done'
   for (const { kind, from, to, after } of report.misfits) {
     if (kind !== 'hole') continue
     const step = { action: 'accept loss', file: relative(directory, after.path) } as const
@@ -288,8 +319,9 @@ async function* acceptLosses(
       yield { ...step, result: 'not done', reason, ...acceptAdvice }
       continue
     }
-    if (!options.dryRun) await files.standIn(report.folder, from)
-    yield { ...step, result, reason: `${reason}; a file stands in for them` }
+    const outcome = await outcomeOf(options, () => files.standIn(report.folder, from))
+    const standsIn = outcome.result === 'not done' ? '' : '; a file stands in for them'
+    yield { ...step, ...outcome, reason: `${reason}${standsIn}` }
   }
   for (const [i, segment] of report.segments.entries()) {
     const open = segment.gaps.filter(({ declared }) => !declared)
@@ -303,8 +335,14 @@ async function* acceptLosses(
       continue
     }
     const limitOffset = report.segments[i + 1]?.baseOffset
-    if (options.dryRun || (await files.declareLost(segment, open, limitOffset))) {
-      yield { ...step, result, reason: `${reason}; the damaged file is kept aside` }
+    let isDeclared = true
+    const outcome = await outcomeOf(options, async () => {
+      isDeclared = await files.declareLost(segment, open, limitOffset)
+    })
+    if (outcome.result === 'not done') {
+      yield { ...step, ...outcome, reason }
+    } else if (isDeclared) {
+      yield { ...step, ...outcome, reason: `${reason}; the damaged file is kept aside` }
     } else {
       const advice = 'nothing: the broker serves what lies around it'
       yield {
