@@ -124,6 +124,19 @@ describe('partitioned', () => {
     expect(sink.offsets.slice(3)).toEqual([0, 2])
     expect(sink.batches.at(-1)).toMatchObject({ firstOffset: 2, attempt: 1 })
   })
+
+  it('a lease that ends takes the later ones of its key back, and that is told first', async () => {
+    const bench = await QueueBench.start()
+    await bench.publishKeys('a', 'a')
+    const sink = await bench.join({ config: { ackTimeoutMs: 1_000 }, credit: { messages: 1 } })
+    await bench.pass(500)
+    sink.subscription.grant({ messages: 1 })
+    await bench.pass(500)
+    expect(sink.losses.map(({ reason, ranges }) => [reason, ranges[0].from])).toEqual([
+      ['order', 1],
+      ['timeout', 0],
+    ])
+  })
 })
 
 describe('keyShared', () => {
