@@ -1,8 +1,9 @@
 /** The unary methods of ratatoskr.v1 by bare gRPC calls, as a client in another language makes them. */
 import { type Client, type ServiceError, status } from '@grpc/grpc-js'
-import { type ErrorCode, utf8, utf8Text } from 'ratatoskr/ports'
+import { utf8 } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { failureOf, format, message, noConfig } from './testing/bare-calls.ts'
 import { batchOf, call, Harness, platform } from './testing/harness.ts'
 
 const topics = proto.TopicServiceService
@@ -19,28 +20,6 @@ beforeEach(async () => {
 })
 
 afterEach(() => harness.stop())
-
-/** The batches that a client which knows no formats gets. */
-const format = proto.DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED
-const noConfig: proto.TopicConfig = { durability: 0, retention: 0 }
-const message = (payload: string, more: Partial<proto.OutgoingMessage> = {}): proto.OutgoingMessage => ({
-  payload: utf8(payload),
-  headers: [],
-  ...more,
-})
-
-/** What a failed call ends with. */
-async function failureOf(
-  answer: Promise<unknown>,
-): Promise<{ status: status; code: unknown; error: proto.Error }> {
-  const error = await answer.then(
-    () => expect.unreachable('the call succeeded'),
-    (thrown: ServiceError) => thrown,
-  )
-  const [code] = error.metadata.get('ratatoskr-code')
-  const [wire] = error.metadata.get('ratatoskr-error-bin')
-  return { status: error.code, code, error: proto.Error.decode(wire as Buffer) }
-}
 
 describe('TopicService', () => {
   it('creates a topic with a configuration, and again without harm', async () => {
@@ -328,120 +307,5 @@ describe('BrokerService', () => {
     expect(health.components).toContainEqual(
       expect.objectContaining({ status: proto.ComponentStatus.COMPONENT_STATUS_OK, restarts: 0 }),
     )
-  })
-})
-
-describe('errors', () => {
-  const unknownTopic = { topic: 'nowhere' }
-  const cases: [string, () => Promise<unknown>, status, ErrorCode][] = [
-    [
-      'no such topic',
-      () => call(client, topics.getTopic, unknownTopic),
-      status.NOT_FOUND,
-      'RTK_TOPIC_NOT_FOUND',
-    ],
-    [
-      'a bad name',
-      () => call(client, topics.createTopic, { topic: 'not a name', config: undefined }),
-      status.INVALID_ARGUMENT,
-      'RTK_TOPIC_NAME_INVALID',
-    ],
-    [
-      'a position that is missing',
-      () => call(client, topics.listOffsets, { topic: 'orders', position: undefined }),
-      status.INVALID_ARGUMENT,
-      'RTK_INVALID_ARGUMENT',
-    ],
-    [
-      'an edge that is none',
-      () => call(client, messages.fetch, { format, topic: 'orders', partition: 0 }),
-      status.INVALID_ARGUMENT,
-      'RTK_INVALID_ARGUMENT',
-    ],
-    [
-      'a message that is missing',
-      () => call(client, messages.publish, { topic: 'orders', message: undefined, durability: 0 }),
-      status.INVALID_ARGUMENT,
-      'RTK_INVALID_ARGUMENT',
-    ],
-    [
-      'a durability that is none',
-      () =>
-        call(client, messages.publish, { topic: 'orders', message: message('a'), durability: 9 as never }),
-      status.INVALID_ARGUMENT,
-      'RTK_INVALID_ARGUMENT',
-    ],
-    [
-      'a durability that the store has not',
-      () => call(client, messages.publish, { topic: 'orders', message: message('a'), durability: 5 }),
-      status.UNIMPLEMENTED,
-      'RTK_DURABILITY_UNAVAILABLE',
-    ],
-    [
-      'an offset beyond the end',
-      () => call(client, messages.fetch, { format, topic: 'orders', partition: 0, offset: 9 }),
-      status.OUT_OF_RANGE,
-      'RTK_OFFSET_OUT_OF_RANGE',
-    ],
-    [
-      'another configuration',
-      () => call(client, topics.createTopic, { topic: 'orders', config: { ...noConfig, partitions: 9 } }),
-      status.FAILED_PRECONDITION,
-      'RTK_TOPIC_EXISTS',
-    ],
-    [
-      'too large a message',
-      () =>
-        call(client, messages.publish, {
-          topic: 'orders',
-          message: { payload: new Uint8Array(8 * 1024 * 1024 + 1), headers: [] },
-          durability: 0,
-        }),
-      status.RESOURCE_EXHAUSTED,
-      'RTK_MESSAGE_TOO_LARGE',
-    ],
-    [
-      'no batch at all',
-      () =>
-        call(client, messages.publishRecordBatch, {
-          topic: 'orders',
-          partition: 0,
-          durability: 0,
-          batches: utf8('no batch'),
-        }),
-      status.INVALID_ARGUMENT,
-      'RTK_BATCH_MALFORMED',
-    ],
-  ]
-
-  it.each(cases)('%s', async (_, run, expected, code) => {
-    await call(client, topics.createTopic, { topic: 'orders', config: undefined })
-    const failure = await failureOf(run())
-    expect(failure).toMatchObject({ status: expected, code, error: { code, retryable: false } })
-    expect(failure.error.message).not.toMatch(/node_modules|\.ts:|^\s*at /m)
-  })
-
-  it('bytes that are no message are INVALID_ARGUMENT with RTK_FRAME_MALFORMED', async () => {
-    const asIs = { requestSerialize: (bytes: Buffer) => bytes }
-    for (const wire of [
-      [0x0a, 0xff],
-      [0xff, 0xff, 0xff],
-      [0x0a, 0x02, 0x41],
-    ]) {
-      const answer = call(client, { ...topics.getTopic, ...asIs } as never, Buffer.from(wire))
-      expect(await failureOf(answer)).toMatchObject({
-        status: status.INVALID_ARGUMENT,
-        code: 'RTK_FRAME_MALFORMED',
-      })
-    }
-  })
-
-  it('messages are bounded and can be sent whatever they hold', async () => {
-    const failure = await failureOf(
-      call(client, topics.getTopic, { topic: `\ud800${'x'.repeat(5_000)}\r\n` }),
-    )
-    expect(failure.code).toBe('RTK_TOPIC_NAME_INVALID')
-    expect(failure.error.message.length).toBeLessThanOrEqual(1_024)
-    expect(utf8Text(utf8(failure.error.message))).toBe(failure.error.message)
   })
 })
