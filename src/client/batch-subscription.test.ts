@@ -2,7 +2,8 @@ import { expect, it } from 'vitest'
 import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import { BatchBuilder, portableCrc32c, RatatoskrError, utf8, utf8Text } from '../ports/index.ts'
 import type { ClientBatch } from './batch-subscription.ts'
-import { FakeBroker, testPlatform } from './testing/fake-broker.ts'
+import { FakeBroker } from './testing/fake-broker.ts'
+import { testPlatform } from './testing/test-platform.ts'
 
 async function setup(partitions = 1) {
   const clock = new ManualClock()

@@ -3,7 +3,8 @@ import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import { BatchBuilder, portableCrc32c, RatatoskrError, utf8, utf8Text } from '../ports/index.ts'
 import { type ConnectOptions, clientOver } from './connect-with.ts'
 import type { Link } from './link.ts'
-import { FakeBroker, testPlatform } from './testing/fake-broker.ts'
+import { FakeBroker } from './testing/fake-broker.ts'
+import { testPlatform } from './testing/test-platform.ts'
 
 async function setup(options: ConnectOptions = {}) {
   const clock = new ManualClock()

@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import { BatchBuilder, messagesOf, portableCrc32c, utf8, utf8Text } from '../ports/index.ts'
 import type { ClientMessage } from './client-message.ts'
-import { FakeBroker, testPlatform } from './testing/fake-broker.ts'
+import { FakeBroker } from './testing/fake-broker.ts'
 import { joined } from './testing/queue.ts'
+import { testPlatform } from './testing/test-platform.ts'
 
 async function setup() {
   const clock = new ManualClock()

@@ -2,9 +2,10 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../contract-tests/manual-clock.ts'
 import type { Logger } from '../../ports/index.ts'
-import { FakeBroker, testPlatform } from '../testing/fake-broker.ts'
+import { FakeBroker } from '../testing/fake-broker.ts'
 import { heldHandler, joined } from '../testing/queue.ts'
 import { batchOf } from '../testing/subscribing.ts'
+import { testPlatform } from '../testing/test-platform.ts'
 import { HeldBatch } from './held-batch.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 

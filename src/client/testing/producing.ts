@@ -1,7 +1,8 @@
 /** A client of a broker in memory with a topic to publish to, and what to refuse publishes with. */
 import { ManualClock } from '../../../contract-tests/manual-clock.ts'
 import { RatatoskrError } from '../../ports/index.ts'
-import { FakeBroker, testPlatform } from './fake-broker.ts'
+import { FakeBroker } from './fake-broker.ts'
+import { testPlatform } from './test-platform.ts'
 
 export async function setup(partitions = 1) {
   const clock = new ManualClock()

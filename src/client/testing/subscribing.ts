@@ -2,7 +2,8 @@
 import { ManualClock } from '../../../contract-tests/manual-clock.ts'
 import { BatchBuilder, portableCrc32c, utf8 } from '../../ports/index.ts'
 import type { ConnectOptions } from '../connect-with.ts'
-import { FakeBroker, testPlatform } from './fake-broker.ts'
+import { FakeBroker } from './fake-broker.ts'
+import { testPlatform } from './test-platform.ts'
 
 /** A client of a fake broker that has the topic `orders`, on a clock that stands still. */
 export async function setup(partitions = 1, options: ConnectOptions = {}) {
