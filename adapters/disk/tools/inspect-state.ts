@@ -180,17 +180,18 @@ export function* stateFindings(
     if (copyState === 'missing') continue
     yield { severity: 'error', file, state: 'damaged', sizeBytes, problem, advice }
   }
-  if (merged !== undefined) yield* copyFindings(merged, isRunning)
+  if (merged !== undefined) yield* copyFindings(merged, isRunning, shortOf !== undefined)
 }
 
-function* copyFindings(merged: MergedCopies, isRunning: boolean): Generator<Finding> {
+function* copyFindings(merged: MergedCopies, isRunning: boolean, isShort: boolean): Generator<Finding> {
   const { copies, batches, endOffset, lost } = merged
   const folder = copies[0].path.slice(0, -copyEndings[0].length)
   for (const { path, state, sizeBytes, problem, position, offset } of copies) {
     const place = { ...(problem !== undefined && { problem, position, offset }) }
     const isMoving = isRunning && (state === 'torn' || state === 'behind')
     const severity = state === 'ok' ? 'ok' : isMoving ? 'info' : 'warning'
-    const advice = copyAdvice[state]
+    // What is torn where more was left by a stop in order was promised.
+    const advice = isShort ? undefined : copyAdvice[state]
     yield {
       severity,
       file: path,
