@@ -1,8 +1,9 @@
 /** What both entries of the client, Node's and the browser's, give to their callers. */
 export { type ErrorCode, isRatatoskrError, RatatoskrError } from '../ports/index.ts'
 export { type BatchesOptions, type BatchSubscription, ClientBatch } from './batch-subscription.ts'
+export type { FetchOptions } from './broker-calls.ts'
 export type { ClientCallOptions } from './call.ts'
-export { Client, type CommitOptions, type FetchOptions, type SeekOptions } from './client.ts'
+export { Client } from './client.ts'
 export { ClientMessage, type NackOptions } from './client-message.ts'
 export type { ClientOptions, ConnectOptions } from './connect-with.ts'
 export type { ReconnectOptions } from './connection.ts'
@@ -12,6 +13,7 @@ export type {
   SubscriptionEvents,
   SubscriptionGap,
 } from './consume-options.ts'
+export type { CommitOptions, SeekOptions } from './group-calls.ts'
 export type { Link, LinkOptions, OpenLink } from './link.ts'
 export type { MessageFields, MessageToPublish } from './outgoing.ts'
 export {
