@@ -2,6 +2,7 @@
  * The running broker: puts its parts together, owns their start and stop, and opens sessions for whoever connects.
  * It gets everything it works with from its caller and knows no container, no adapter and no global.
  */
+import { BuilderPool } from '../domain/batch/builder-pool.ts'
 import { RatatoskrError } from '../domain/errors.ts'
 import { defaultNamespace } from '../domain/names.ts'
 import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
@@ -21,7 +22,7 @@ import { TopicDeadLetters } from './dead-letters/dead-letters.ts'
 import { LetterDesk } from './dead-letters/letter-desk.ts'
 import { brokerHealth, type LifeState } from './health.ts'
 import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
-import { BuilderPool } from './partitions/accumulator.ts'
+import { sharedBuilders } from './partitions/accumulator.ts'
 import { ProducerIds } from './producers/producer-ids.ts'
 import { ProducerStore } from './producers/producer-store.ts'
 import { Publisher } from './publish/publisher.ts'
@@ -92,7 +93,7 @@ export class Broker implements Component {
       defaults,
       traffic: this.#traffic,
       supervision: this.#supervision,
-      builders: new BuilderPool(platform.checksum),
+      builders: new BuilderPool({ checksum: platform.checksum }, sharedBuilders),
       expansion,
       verifyRecords: this.#settings.verifyRecords,
       room: this.#room,

@@ -16,12 +16,8 @@ export type {
 export type { CommitOptions, SeekOptions } from './group-calls.ts'
 export type { Link, LinkOptions, OpenLink } from './link.ts'
 export type { MessageFields, MessageToPublish } from './outgoing.ts'
-export {
-  Producer,
-  type ProducerOptions,
-  type PublishManyOptions,
-  type PublishOptions,
-} from './producer.ts'
+export { Producer } from './producer.ts'
+export type { ProducerOptions, PublishManyOptions, PublishOptions } from './producer-options.ts'
 export {
   type CreateQueueOptions,
   type MemberCallOptions,

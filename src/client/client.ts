@@ -8,7 +8,8 @@ import { type ClientCallOptions, withDeadline } from './call.ts'
 import type { ClientContext } from './context.ts'
 import { GroupCalls } from './group-calls.ts'
 import type { MessageToPublish } from './outgoing.ts'
-import { Producer, type ProducerOptions, type PublishManyOptions, type PublishOptions } from './producer.ts'
+import { Producer } from './producer.ts'
+import type { ProducerOptions, PublishManyOptions, PublishOptions } from './producer-options.ts'
 import { checkPosition } from './start-position.ts'
 import {
   type HandlerOptions,

@@ -8,13 +8,12 @@
  * The batches of an idempotent producer are numbered, see batch-numbers.ts: then the broker keeps their order too, and one
  * whose answer was lost goes again.
  */
+import type { BuilderPool } from '../domain/batch/builder-pool.ts'
 import {
-  BatchBuilder,
-  type BatchBuilderOptions,
+  type BatchBuilder,
   type BatchReceipt,
   type Clock,
   type Durability,
-  type ErrorCode,
   type LeaseProof,
   type Logger,
   type OutgoingMessage,
@@ -26,6 +25,7 @@ import { Backoff } from './backoff.ts'
 import { BatchNumbers } from './batch-numbers.ts'
 import type { Connection } from './connection.ts'
 import { type BatchOwner, type IdPool, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+import { isAnswerLost, isIndeterminate, isOutOfOrder, isPassing } from './publish-failures.ts'
 import type { SenderIdentity } from './sender-identity.ts'
 
 /** What the senders of one producer share. */
@@ -47,51 +47,6 @@ export interface SenderContext {
   /** The buffer has room again. */
   readonly released: (bytes: number) => void
 }
-
-/** Builders keep their buffers, so that a busy producer allocates none and an idle partition holds none. */
-export class BuilderPool {
-  readonly #options: BatchBuilderOptions
-  readonly #idle: BatchBuilder[] = []
-
-  constructor(options: BatchBuilderOptions) {
-    this.#options = options
-  }
-
-  take(): BatchBuilder {
-    return this.#idle.pop() ?? new BatchBuilder(this.#options)
-  }
-
-  give(builder: BatchBuilder): void {
-    if (this.#idle.length < 16) this.#idle.push(builder)
-  }
-}
-
-// Refusals that say for sure that nothing was stored and that may pass.
-const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'RTK_OVERLOADED',
-  'RTK_UNAVAILABLE',
-  'RTK_STORE_FULL',
-  'RTK_STORE_FAILED',
-])
-
-const indeterminate: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'RTK_DISCONNECTED',
-  'RTK_TIMEOUT',
-  'RTK_CANCELLED',
-  'RTK_INTERNAL',
-])
-
-/** Of those the ones after which a batch with a number goes again. */
-const answerLost: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['RTK_DISCONNECTED', 'RTK_TIMEOUT'])
-
-/** What the broker says of a number that is not the next. */
-const outOfOrder: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'RTK_SEQUENCE_OUT_OF_ORDER',
-  'RTK_PRODUCER_FENCED',
-])
-
-/** True when nobody knows whether the batch is stored. */
-const isIndeterminate = (error: RatatoskrError): boolean => indeterminate.has(error.code)
 
 export class PartitionSender {
   readonly topic: string
@@ -243,7 +198,7 @@ export class PartitionSender {
 
   #discardOpen(): void {
     if (this.#builder !== undefined && this.#builder.recordCount === 0)
-      this.#context.builders.give(this.#builder)
+      this.#context.builders.giveBack(this.#builder, 0)
     this.#builder = undefined
     this.#open = undefined
   }
@@ -350,11 +305,11 @@ export class PartitionSender {
   }
 
   #mayRepeat(batch: OutgoingBatch, error: RatatoskrError): boolean {
-    if (passing.has(error.code)) return true
+    if (isPassing(error)) return true
     const numbers = this.#numbers
     if (numbers === undefined) return this.#context.retryIndeterminate && error.code === 'RTK_DISCONNECTED'
-    if (outOfOrder.has(error.code)) return numbers.refused(batch, error)
-    return answerLost.has(error.code)
+    if (isOutOfOrder(error)) return numbers.refused(batch, error)
+    return isAnswerLost(error)
   }
 
   /** When nothing is under way any more: puts refused batches back in front, but for those that others have overtaken. */
@@ -395,7 +350,7 @@ export class PartitionSender {
     this.#numbers?.gaveUp(batch, 'RTK_TIMEOUT')
     const what = batch.sent ? 'stored for sure' : 'sent'
     // A refusal tells of one attempt only: the batch may be stored by the one before.
-    const told = batch.doubtful && batch.refusal !== undefined && passing.has(batch.refusal.code)
+    const told = batch.doubtful && batch.refusal !== undefined && isPassing(batch.refusal)
     const error =
       (told ? undefined : batch.refusal) ??
       new RatatoskrError(

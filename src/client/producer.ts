@@ -8,78 +8,36 @@
  * a batch whose answer was lost again only with `retryIndeterminate`, which accepts that it may then be stored twice.
  */
 import {
-  batchesPerProducerMax,
   type Durability,
   type LeaseProof,
-  type Limits,
   type OutgoingMessage,
-  type Platform,
   type PublishReceipt,
   type PublishResult,
-  quoteForMessage,
   RatatoskrError,
   toRatatoskrError,
 } from '../ports/index.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
-import { durabilityOf, wholeNumber } from './checks.ts'
-import type { Connection } from './connection.ts'
+import { durabilityOf } from './checks.ts'
+import { asOutgoing, detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
+import type { MessageOwner } from './outgoing-batch.ts'
+import type { PartitionSender, SenderContext } from './partition-sender.ts'
 import {
-  asOutgoing,
-  detached,
-  isScheduled,
-  type MessageFields,
-  type MessageToPublish,
-  type PublishCall,
-  toOutgoing,
-} from './outgoing.ts'
-import { IdPool, type MessageOwner } from './outgoing-batch.ts'
-import { BuilderPool, type PartitionSender, type SenderContext } from './partition-sender.ts'
+  type ProducerOptions,
+  type ProducerParts,
+  type PublishManyOptions,
+  type PublishOptions,
+  producerBounds,
+  senderSettings,
+} from './producer-options.ts'
 import { BulkPublish, type BulkReceipt, ManyPublish, SinglePublish } from './publish-owners.ts'
 import { notInBulk, ScheduledPublishes } from './scheduled-publish.ts'
 import { TopicSender } from './topic-sender.ts'
 
-/** How a producer batches, and what it holds. */
-export interface ProducerOptions {
-  /** How long a batch waits for more messages, in milliseconds. 0: until the current turn of the event loop is over. */
-  readonly lingerMs?: number | undefined
-  /** Size at which a batch is full, before compression. */
-  readonly batchBytesMax?: number | undefined
-  /** Batches under way to one partition; more than 5 are 5 unless `idempotent` is false: so many a broker can tell apart. */
-  readonly inFlightMax?: number | undefined
-  /** Bytes of messages that the producer holds. Above it publishes wait, or are refused. */
-  readonly bufferBytesMax?: number | undefined
-  /** Publishes that may wait for room or for their topic; more are refused with RTK_OVERLOADED. */
-  readonly waitingMax?: number | undefined
-  /** What a full buffer means: wait for room (default), or RTK_OVERLOADED at once. */
-  readonly whenFull?: 'wait' | 'reject' | undefined
-  readonly compression?: 'none' | 'gzip' | 'snappy' | 'zstd' | undefined
-  readonly durability?: Durability | undefined
-  /**
-   * Numbers the batches, so that none is stored twice when it has to be sent again; true by default. Without, a publish whose
-   * answer was lost rejects, and nobody knows whether it is stored.
-   */
-  readonly idempotent?: boolean | undefined
-  /** Without `idempotent`: sends a batch again when its answer was lost with the connection. Then messages may be stored twice. */
-  readonly retryIndeterminate?: boolean | undefined
-  /** Default deadline of a publish, from the call to the acknowledgement. */
-  readonly timeoutMs?: number | undefined
-}
-
-/** What may be said of a message, and of the call that publishes it. */
-export interface PublishOptions extends MessageFields, PublishCall, ClientCallOptions {}
-/** What may be said of a call that publishes many messages. */
-export interface PublishManyOptions extends PublishCall, ClientCallOptions {}
-
-export interface ProducerContext {
-  readonly connection: Connection
-  readonly platform: Platform
-  readonly limits: Limits
-  readonly timeoutMs: number
+export interface ProducerContext extends ProducerParts {
   /** Tells the client that the producer is closed. */
   readonly closed: (producer: Producer) => void
 }
 
-const KIB = 1024
 // Topics of one producer that are kept at hand; idle ones beyond make room.
 const topicsMax = 1_024
 
@@ -103,33 +61,17 @@ export class Producer implements AsyncDisposable {
   #roomFor: PromiseWithResolvers<void> | undefined
 
   constructor(options: ProducerOptions, context: ProducerContext) {
-    const { platform, connection } = context
+    const bounds = producerBounds(options, context.timeoutMs)
     this.#context = context
-    this.#later = new ScheduledPublishes(connection)
-    this.#lingerMs = wholeNumber('lingerMs', options.lingerMs ?? 0, 0)
-    this.#bufferBytesMax = wholeNumber('bufferBytesMax', options.bufferBytesMax ?? 32 * KIB * KIB, 1)
-    this.#waitingMax = wholeNumber('waitingMax', options.waitingMax ?? 10_000, 0)
-    this.#waits = options.whenFull !== 'reject'
-    this.#durability = durabilityOf(options.durability)
-    this.#timeoutMs = checkTimeoutMs(options.timeoutMs, context.timeoutMs)
-    const idempotent = options.idempotent ?? true
-    const inFlightMax = wholeNumber('inFlightMax', options.inFlightMax ?? 5, 1)
+    this.#later = new ScheduledPublishes(context.connection)
+    this.#lingerMs = bounds.lingerMs
+    this.#bufferBytesMax = bounds.bufferBytesMax
+    this.#waitingMax = bounds.waitingMax
+    this.#waits = bounds.waits
+    this.#durability = bounds.durability
+    this.#timeoutMs = bounds.timeoutMs
     this.#senders = {
-      connection,
-      clock: platform.clock,
-      random: platform.random,
-      ids: new IdPool(platform.random),
-      builders: new BuilderPool({
-        checksum: platform.checksum,
-        compression: codecOf(options.compression, platform),
-      }),
-      batchBytesMax: wholeNumber('batchBytesMax', options.batchBytesMax ?? 256 * KIB, 1),
-      messagesPerBatchMax: context.limits.messagesPerBatchMax,
-      inFlightMax: idempotent ? Math.min(inFlightMax, batchesPerProducerMax) : inFlightMax,
-      idempotent,
-      checksum: platform.checksum,
-      logger: platform.logger,
-      retryIndeterminate: options.retryIndeterminate ?? false,
+      ...senderSettings(options, context),
       lingerFor: (sender) => this.#lingerFor(sender),
       released: (bytes) => this.#released(bytes),
     }
@@ -457,13 +399,4 @@ export class Producer implements AsyncDisposable {
       `the producer holds as much as it may (${bound}: ${value}); await earlier publishes, or raise the bound`,
     )
   }
-}
-
-function codecOf(name: ProducerOptions['compression'], platform: Platform) {
-  if (name === undefined || name === 'none') return undefined
-  for (const codec of platform.compression.values()) if (codec.name === name) return codec
-  throw new RatatoskrError(
-    'RTK_COMPRESSION_UNAVAILABLE',
-    `compression ${quoteForMessage(name)} is not available here; use none, or install its codec`,
-  )
 }

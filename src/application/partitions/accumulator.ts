@@ -3,7 +3,8 @@
  * store is still busy with the batch before, those that come meanwhile wait and become one too. So a fast store sees
  * no delay and a slow one sees few, large batches.
  */
-import { BatchBuilder, type RecordFields } from '../../domain/batch/builder.ts'
+import type { BatchBuilder, RecordFields } from '../../domain/batch/builder.ts'
+import type { BuilderPool, BuilderPoolBounds } from '../../domain/batch/builder-pool.ts'
 import { type Durability, isAtLeast } from '../../domain/durability.ts'
 import { type RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { isPromise } from '../maybe-promise.ts'
@@ -33,28 +34,8 @@ export interface BatchWriter {
 
 /** Batches are closed at this size: large enough that their fixed cost does not show, small enough to go on quickly. */
 const batchBytesTarget = 256 * 1024
-/** A builder keeps the buffer it grew: one that was stretched by a large message is not kept. */
-const pooledBytesMax = 2 * batchBytesTarget
-const pooledBuildersMax = 64
-
-/** Builders that wait for work, so that thousands of idle partitions hold no buffers. */
-export class BuilderPool {
-  readonly #checksum: (bytes: Uint8Array) => number
-  readonly #idle: BatchBuilder[] = []
-
-  constructor(checksum: (bytes: Uint8Array) => number) {
-    this.#checksum = checksum
-  }
-
-  take(): BatchBuilder {
-    return this.#idle.pop() ?? new BatchBuilder({ checksum: this.#checksum })
-  }
-
-  /** @param builtBytes what the builder has last built */
-  giveBack(builder: BatchBuilder, builtBytes: number): void {
-    if (builtBytes <= pooledBytesMax && this.#idle.length < pooledBuildersMax) this.#idle.push(builder)
-  }
-}
+/** Builders that partitions share; one that was stretched by a large message is not kept. */
+export const sharedBuilders: BuilderPoolBounds = { buildersMax: 64, builtBytesMax: 2 * batchBytesTarget }
 
 /** Room within `batchBytesMax` for the batch header, and for the varints of one record with all its headers. */
 export const batchOverheadBytes = 4 * 1024

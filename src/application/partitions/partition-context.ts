@@ -1,4 +1,5 @@
 /** What a partition works with, and what it knows of its topic. */
+import type { BuilderPool } from '../../domain/batch/builder-pool.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
 import type { Limits } from '../../domain/limits.ts'
 import type { LogStore, OpenLogOptions, Platform } from '../../ports/index.ts'
@@ -8,7 +9,6 @@ import type { PublishTraffic } from '../publish/traffic.ts'
 import type { Delivery } from '../seams.ts'
 import type { StorageRoom } from '../storage-room.ts'
 import type { Supervision } from '../supervision/supervisor.ts'
-import type { BuilderPool } from './accumulator.ts'
 
 /** What all partitions of a broker share. */
 export interface PartitionContext {
