@@ -19,10 +19,9 @@ import {
   type Subscription,
   toRatatoskrError,
 } from '../ports/index.ts'
-import { Backoff } from './backoff.ts'
-import { delay } from './call.ts'
 import type { SubscriptionGap } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
+import { joinAgain } from './join-again.ts'
 import type { Link } from './link.ts'
 import { type TopicFacts, topicFacts } from './topic-facts.ts'
 
@@ -324,23 +323,16 @@ export class LiveSubscription {
 
   /** Subscribes again until it works, or until the broker says that it never will. */
   async #resume(pauseFirst: boolean): Promise<void> {
-    const { platform, connection } = this.#context
-    const { signal } = this.#closing
-    const backoff = new Backoff({ baseMs: 100, maxMs: 5_000 }, platform.random)
-    for (let pause = pauseFirst; !signal.aborted; pause = true) {
-      try {
-        if (pause) await delay(platform.clock, backoff.next(), signal, 'resubscribing')
-        await connection.use((link) => this.#subscribe(link), signal)
-        if (!this.#finished) this.#sink.reconnected()
-        return
-      } catch (error) {
-        const failure = toRatatoskrError(error)
-        if (signal.aborted) return
-        if (!failure.retryable) {
-          this.#end(failure)
-          return
-        }
-      }
+    try {
+      const isBack = await joinAgain(this.#context, this.#closing.signal, {
+        doing: 'resubscribing',
+        pauseFirst,
+        join: (link) => this.#subscribe(link),
+        mayPass: ({ retryable }) => retryable,
+      })
+      if (isBack && !this.#finished) this.#sink.reconnected()
+    } catch (error) {
+      this.#end(toRatatoskrError(error))
     }
   }
 

@@ -16,9 +16,8 @@ import {
   type SettleResult,
   toRatatoskrError,
 } from '../../ports/index.ts'
-import { Backoff } from '../backoff.ts'
-import { delay } from '../call.ts'
 import type { ClientContext } from '../context.ts'
+import { joinAgain } from '../join-again.ts'
 import type { Link } from '../link.ts'
 import { type TopicFacts, topicFacts } from '../topic-facts.ts'
 
@@ -210,23 +209,16 @@ export class LiveQueue {
 
   /** Joins again until it works, or until the broker says that it never will. */
   async #resume(pauseFirst: boolean): Promise<void> {
-    const { platform, connection } = this.#context
-    const { signal } = this.#closing
-    const backoff = new Backoff({ baseMs: 100, maxMs: 5_000 }, platform.random)
-    for (let pause = pauseFirst; !signal.aborted; pause = true) {
-      try {
-        if (pause) await delay(platform.clock, backoff.next(), signal, 'joining the group again')
-        await connection.use((link) => this.#join(link), signal)
-        if (!this.#finished) this.#sink.reconnected()
-        return
-      } catch (error) {
-        const failure = toRatatoskrError(error)
-        if (signal.aborted) return
-        if (!failure.retryable && !wasEvicted(failure)) {
-          this.#end(failure)
-          return
-        }
-      }
+    try {
+      const isBack = await joinAgain(this.#context, this.#closing.signal, {
+        doing: 'joining the group again',
+        pauseFirst,
+        join: (link) => this.#join(link),
+        mayPass: (failure) => failure.retryable || wasEvicted(failure),
+      })
+      if (isBack && !this.#finished) this.#sink.reconnected()
+    } catch (error) {
+      this.#end(toRatatoskrError(error))
     }
   }
 }
