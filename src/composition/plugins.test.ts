@@ -209,7 +209,8 @@ describe('telemetry', () => {
     const topic = { topic: 'orders', topicId: expect.stringMatching(/^[0-9a-f-]{36}$/), principal }
     const config = expect.objectContaining({ partitions: 2, durability: 'memory' })
     expect(only('topicCreated')).toEqual([{ ...topic, config }])
-    const subscriber = { topic: 'orders', group: 'g', subscriptionId: expect.any(String), principal }
+    const member = expect.any(String)
+    const subscriber = { topic: 'orders', group: 'g', member, subscriptionId: expect.any(String), principal }
     expect(only('subscriberJoined')).toEqual([subscriber])
     expect(only('messagePublished')).toEqual([
       {
