@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../contract-tests/manual-clock.ts'
 import type { Logger } from '../../ports/index.ts'
 import { FakeBroker } from '../testing/fake-broker.ts'
-import { heldHandler, joined } from '../testing/queue.ts'
+import { heldHandler, joined, keyedBatch } from '../testing/queue.ts'
 import { batchOf } from '../testing/subscribing.ts'
 import { testPlatform } from '../testing/test-platform.ts'
 import { HeldBatch } from './held-batch.ts'
@@ -81,6 +81,38 @@ describe('a lease', () => {
     expect(signal.aborted).toBe(false)
     await clock.advance(1)
     expect(signal.reason).toMatchObject({ code: 'RTK_LEASE_LOST' })
+  })
+
+  it('that may have ended gives back what waits, and holds its key until the broker tells the loss', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler, { concurrency: 2 })
+    const lease = member.deliver(0, 0, keyedBatch('k=k0', 'k=k1'))
+    await clock.advance(0)
+    const gate = Promise.withResolvers<void>()
+    member.gate = gate.promise
+    await clock.advance(30_000)
+    member.deliver(0, 2, keyedBatch('k=k2'))
+    held.of('k0').reject(new Error('in vain'))
+    await clock.advance(0)
+    expect(member.settled.slice(1)).toEqual(['release 1-2'])
+    gate.resolve()
+    await clock.advance(0)
+    expect(held.begun).toEqual(['k0'])
+    member.lose(0, lease, 0, 1)
+    await clock.advance(0)
+    expect(held.begun).toEqual(['k0', 'k2'])
+  })
+
+  it('of which nothing is left when it comes is tried to be kept up once, and not without end', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler)
+    member.refuse = () => {
+      throw new Error('busy')
+    }
+    member.deliver(0, 0, batchOf('a'), { leaseMs: 0 })
+    await clock.advance(1_000)
+    expect(extensions(member)).toEqual(['extend 0-1'])
+    expect(held.of('a').message.signal.aborted).toBe(true)
   })
 
   it('is asked for again when the broker was too busy', async () => {
