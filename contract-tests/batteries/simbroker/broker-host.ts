@@ -120,7 +120,13 @@ export class BrokerHost {
     const life = this.#life
     if (broker === undefined) return
     this.#ledger.trouble(undefined, 'restart')
-    await broker.stop().catch((error: unknown) => this.#ledger.note(`stop failed: ${String(error)}`))
+    try {
+      await broker.stop()
+    } catch (error) {
+      this.#ledger.note(`stop failed: ${String(error)}`)
+      // What it could not store is gone, as in a crash, and it says so.
+      this.#ledger.crashes.push(this.#ledger.nowMs)
+    }
     if (life !== this.#life) return
     this.#end()
     this.#clock.after(downMs, () => void this.start())

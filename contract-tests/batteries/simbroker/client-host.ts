@@ -33,6 +33,10 @@ export class ClientHost {
   #producer: Producer | undefined
   #opened: Promise<void> = Promise.resolve()
   readonly #open = new Map<MemberPlan, { close(): Promise<void> }>()
+  /** Members of this life that are in, or on their way. */
+  #joining = new Set<MemberPlan>()
+  /** Messages that this life publishes, or will publish once more. */
+  #publishing = new Set<MessagePlan>()
 
   constructor(index: number, plan: Plan, world: ManualClock, network: SimulatedNetwork, ledger: Ledger) {
     this.index = index
@@ -50,6 +54,11 @@ export class ClientHost {
 
   get alive(): boolean {
     return !this.#process.killed
+  }
+
+  /** True while it has something to publish, now or later. */
+  get publishes(): boolean {
+    return this.#publishing.size > 0
   }
 
   get #name(): string {
@@ -75,6 +84,8 @@ export class ClientHost {
     this.#process.kill()
     this.#end.vanish()
     this.#open.clear()
+    this.#joining = new Set()
+    this.#publishing = new Set()
     this.#client = undefined
     this.#producer = undefined
     this.#world.after(forMs, () => this.start())
@@ -104,7 +115,10 @@ export class ClientHost {
 
   /** Becomes a member, again and again until that works. */
   join(member: MemberPlan): void {
-    if (this.alive && !this.#open.has(member)) void this.#join(member)
+    const joining = this.#joining
+    if (!this.alive || joining.has(member)) return
+    joining.add(member)
+    void this.#join(member).finally(() => joining.delete(member))
   }
 
   leave(member: MemberPlan): void {
@@ -160,6 +174,7 @@ export class ClientHost {
   }
 
   async #publish(message: MessagePlan): Promise<void> {
+    const publishing = this.#publishing.add(message)
     await this.#opened
     const process = this.#process
     const ledger = this.#ledger
@@ -194,9 +209,11 @@ export class ClientHost {
       ledger.note(`published ${n} ${fact.outcome} ${fact.partition}:${fact.offset} ${fact.duplicate}`)
     }
     await publish()
-    if (againMs === undefined) return
-    await this.#sleep(process, againMs)
-    await publish()
+    if (againMs !== undefined) {
+      await this.#sleep(process, againMs)
+      await publish()
+    }
+    publishing.delete(message)
   }
 
   #cancelLater(id: string, cancelMs: number, fact: PublishFact): void {

@@ -224,8 +224,7 @@ class GroupJudge {
     )
     const windowMs = hardTimes ? 15_000 : this.#group.checkpointIntervalMs + 30
     const untilMs = Math.min(againMs, answerMs + windowMs)
-    // Who is stopped in order stores what there is, unless the store refuses it.
-    return this.#crashedIn(endMs, untilMs) || (hardTimes && this.#restartedIn(endMs, untilMs))
+    return this.#crashedIn(endMs, untilMs)
   }
 
   /** A group that was sought to its start sees everything again. */

@@ -192,12 +192,13 @@ export class Run {
 
   /** What keeps the run from being drained; undefined when nothing does. */
   async #unfinished(): Promise<string | undefined> {
+    const busy = this.#clients.find(({ publishes }) => publishes)
+    if (busy !== undefined) return `client ${busy.index} has more to publish`
     const open = this.ledger.publishes.find(
-      ({ outcome, cancel, n, atMs }) =>
-        (outcome === undefined || cancel === 'asked') &&
-        !this.#lostItsClient(this.#plan.messages[n].client, atMs),
+      ({ cancel, n, atMs }) =>
+        cancel === 'asked' && !this.#lostItsClient(this.#plan.messages[n].client, atMs),
     )
-    if (open !== undefined) return `publish ${open.n} is open`
+    if (open !== undefined) return `cancelling ${open.n} is open`
     let session: Session | undefined
     try {
       session = await this.#broker.session()
