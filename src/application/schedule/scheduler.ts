@@ -14,7 +14,8 @@ import type { Platform, Principal, ScheduledMessage, ScheduledPage, StateStore }
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
 import type { TopicRegistry } from '../topics/topic-registry.ts'
-import { isSparse, moveOldest } from './compaction.ts'
+import { ScheduleCheckpoints } from './checkpoints.ts'
+import { Compactor } from './compactor.ts'
 import { Deliveries } from './deliveries.ts'
 import { Breather } from './log-walk.ts'
 import { ParkedTopics } from './parked-topics.ts'
@@ -50,8 +51,6 @@ const principal: Principal = Object.freeze({ name: 'broker', namespace: 'default
 const segmentBytes = 16 * 1024 * 1024
 /** What a record takes beside key, headers and payload. */
 const recordOverheadBytes = 192
-/** A checkpoint comes so long after the first change: what a crash leaves in doubt. */
-const checkpointDelayMs = 100
 /**
  * No timer runs for longer: the wall clock may be set, and a machine may sleep, without any timer noticing. The bound is
  * the lower one while the next message is due within a few hours.
@@ -59,8 +58,6 @@ const checkpointDelayMs = 100
 const timerMsMin = 10_000
 const timerMsMax = 60_000
 const timerShare = 1_000
-/** A log is gone through again when it has grown by so much. */
-const compactionStepBytes = 16 * 1024 * 1024
 const retry = { baseMs: 100, maxMs: 10_000 }
 
 export class Scheduler {
@@ -69,6 +66,8 @@ export class Scheduler {
   #running = false
   #state: ScheduleState | undefined
   #deliveries: Deliveries | undefined
+  #checkpoints: ScheduleCheckpoints | undefined
+  #compactor: Compactor | undefined
   /** Settles when the log is open, or could not be opened. */
   #opening: Promise<void> | undefined
   /** Messages that are being written to the log. */
@@ -76,16 +75,8 @@ export class Scheduler {
   #work: Promise<void> | undefined
   #timer: Disposable | undefined
   #timerDueMs = Number.POSITIVE_INFINITY
-  #checkpointTimer: Disposable | undefined
   #failures = 0
   #retryAtMs = 0
-  #truncatedTo = 0
-  /** Where a pass through the log ends that lets go of its start; undefined while there is none. */
-  #compactTo: number | undefined
-  /** The next pass begins when the log has grown to this. */
-  #compactAboveBytes = 0
-  /** Resolves when what is being moved in the log is back in the index. */
-  #moving: Promise<unknown> | undefined
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts
@@ -101,12 +92,11 @@ export class Scheduler {
     this.#running = true
     this.#state = undefined
     this.#deliveries = undefined
+    this.#checkpoints = undefined
+    this.#compactor = undefined
     this.#topics.clear()
     this.#failures = 0
     this.#retryAtMs = 0
-    this.#truncatedTo = 0
-    this.#compactTo = undefined
-    this.#compactAboveBytes = 0
     if (this.#parts.topics.get(scheduledTopicRef) === undefined) return
     await this.#open().catch((error: unknown) => this.#failed(error))
     this.#arm()
@@ -117,8 +107,7 @@ export class Scheduler {
     this.#running = false
     this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
-    this.#checkpointTimer?.[Symbol.dispose]()
-    this.#checkpointTimer = undefined
+    this.#checkpoints?.stop()
     await this.#work
     const state = this.#state
     this.#state = undefined
@@ -178,8 +167,9 @@ export class Scheduler {
       const { index, parked, log, positions } = state
       const slot = index.find(topic.id, id)
       if (slot === -1) return false
-      if (this.#moving !== undefined && !index.waits(slot)) {
-        await this.#moving
+      const moving = this.#compactor?.moving
+      if (moving !== undefined && !index.waits(slot)) {
+        await moving
         continue
       }
       if (index.waits(slot)) index.withdraw(slot)
@@ -300,6 +290,8 @@ export class Scheduler {
     // Doubts that were resolved must not be met again by messages that come later.
     if (inDoubt > 0) await positions.write()
     this.#state = state
+    this.#checkpoints = new ScheduleCheckpoints(state, platform)
+    this.#compactor = new Compactor(state, this.#checkpoints, { platform, limits, offer })
     this.#deliveries = new Deliveries(state, { platform, limits, offer, expansion, topicOf })
   }
 
@@ -342,41 +334,15 @@ export class Scheduler {
     if (platform.clock.monotonic() < this.#retryAtMs) return
     if (this.#state === undefined) await this.#open()
     const breather = new Breather(platform.clock)
-    const [state, deliveries] = [this.#state, this.#deliveries]
-    if (state === undefined || deliveries === undefined) return
+    const [state, deliveries, compactor] = [this.#state, this.#deliveries, this.#compactor]
+    if (state === undefined || deliveries === undefined || compactor === undefined) return
     for (const topicId of state.index.topicIds) {
       if (this.#topicOf(topicId) === undefined) state.dropAll(topicId, platform.logger)
     }
     while (this.#running) {
-      if (!(await deliveries.round()) && !(await this.#compact(state, breather))) return
+      if (!(await deliveries.round()) && !(await compactor.step(breather))) return
       await breather.pause()
     }
-  }
-
-  /** Moves some of what waits at the start of the log to its end, when that is worth while. @returns true when there is more to do */
-  async #compact(state: ScheduleState, breather: Breather): Promise<boolean> {
-    const { platform, limits, offer } = this.#parts
-    if (!isSparse(state) || state.log.sizeBytes < this.#compactAboveBytes) return false
-    // One pass goes as far as the log went when it began: what it moves is not moved again.
-    this.#compactTo ??= state.log.endOffset
-    const moved = moveOldest(state, this.#compactTo, {
-      platform,
-      limits,
-      durability: offer.strongest,
-      breather,
-    })
-    this.#moving = moved.catch(() => {})
-    let more: boolean
-    try {
-      more = await moved
-    } finally {
-      this.#moving = undefined
-    }
-    await this.#checkpoint()
-    if (more) return true
-    this.#compactTo = undefined
-    this.#compactAboveBytes = state.log.sizeBytes + compactionStepBytes
-    return false
   }
 
   #failed(error: unknown): void {
@@ -413,30 +379,7 @@ export class Scheduler {
   }
 
   #checkpointSoon(): void {
-    if (this.#checkpointTimer !== undefined || !this.#running) return
-    this.#checkpointTimer = this.#parts.platform.clock.after(checkpointDelayMs, () => {
-      this.#checkpoint()
-        .catch((error: unknown) => {
-          this.#parts.platform.logger.warn(
-            'the position of the scheduler could not be stored; it is tried again',
-            { error },
-          )
-        })
-        .finally(() => {
-          this.#checkpointTimer = undefined
-          if (this.#state?.positions.changed) this.#checkpointSoon()
-        })
-    })
-  }
-
-  async #checkpoint(): Promise<void> {
-    const state = this.#state
-    if (state === undefined) return
-    const { floor } = state.positions.done
-    await state.positions.write()
-    if (floor <= this.#truncatedTo) return
-    await state.log.truncateBefore(floor)
-    this.#truncatedTo = floor
+    if (this.#running) this.#checkpoints?.soon()
   }
 }
 
