@@ -2,6 +2,7 @@
 import { formatUuid, type LogFields, type Logger, type Platform, type Random } from 'ratatoskr/ports'
 import { crc32c } from './batches.ts'
 import { ManualClock } from './manual-clock.ts'
+import { seededDraw } from './seeded-draw.ts'
 
 /** A line that was logged, with its fields. */
 export interface LogLine extends Readonly<Record<string, unknown>> {
@@ -27,14 +28,7 @@ export function recordingLogger(lines: LogLine[], bound: LogFields = {}): Logger
 
 /** Randomness from a seed: a run can be repeated. Not for secrets. */
 export function seededRandom(seed = 1): Random {
-  let state = seed >>> 0
-  // Mulberry32: one multiplication chain over a 32-bit counter; passes what tests need.
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+  const next = seededDraw(seed)
   const fill = (bytes: Uint8Array): Uint8Array => {
     for (let i = 0; i < bytes.length; i++) bytes[i] = Math.floor(next() * 256)
     return bytes

@@ -1,5 +1,5 @@
 /** Faults on command: which call goes wrong, when, how often, and how. */
-import type { Draw } from './nodes.ts'
+import type { Draw } from '../seeded-draw.ts'
 
 /** What a disk can be asked for. */
 export type DiskCall =

@@ -2,10 +2,8 @@
  * Files and directories of a simulated disk, each as the programs see it and as the medium has it, and what a power cut may
  * make of the difference.
  */
+import type { Draw } from '../seeded-draw.ts'
 import { FileImage, type Page } from './file-image.ts'
-
-/** Numbers of at least 0 and below 1. */
-export type Draw = () => number
 
 /** What a page held after the operation of this number since the last sync. */
 interface PageVersion {

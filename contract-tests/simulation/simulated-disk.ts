@@ -17,8 +17,10 @@ import {
   type OpenMode,
   RatatoskrError,
 } from 'ratatoskr/ports'
-import { type CallFilter, type DiskCall, type DiskFault, Faults, matches, systemError } from './faults.ts'
-import type { Draw, Survival } from './nodes.ts'
+import { type Draw, seededDraw } from '../seeded-draw.ts'
+import { type CallFilter, type DiskCall, type DiskFault, Faults, systemError } from './faults.ts'
+import { Holds } from './holds.ts'
+import type { Survival } from './nodes.ts'
 import { EventHash, type TracedCall } from './trace.ts'
 import { DiskTree } from './tree.ts'
 
@@ -57,10 +59,6 @@ interface OpenFile {
   readonly mode: OpenMode
 }
 
-interface Hold extends CallFilter {
-  readonly released: Promise<void>
-}
-
 /** What a call is about, for faults, trace and hash. */
 interface Subject {
   readonly path: string
@@ -88,10 +86,10 @@ export class SimulatedDisk implements FileSystem {
   readonly #sectorBytes: number
   readonly #tree: DiskTree
   readonly #faults = new Faults()
+  readonly #holds = new Holds()
   readonly #hash = new EventHash()
   readonly #open = new Map<number, OpenFile>()
   readonly #locks = new Set<string>()
-  #holds: Hold[] = []
   #lastDescriptor = 0
   #forks = 0
 
@@ -157,18 +155,7 @@ export class SimulatedDisk implements FileSystem {
 
   /** Holds back matching calls before they take effect. @returns what lets them go on */
   hold(filter: CallFilter = {}): () => void {
-    let release = (): void => {}
-    const hold: Hold = {
-      ...filter,
-      released: new Promise<void>((resolve) => {
-        release = resolve
-      }),
-    }
-    this.#holds.push(hold)
-    return () => {
-      this.#holds = this.#holds.filter((one) => one !== hold)
-      release()
-    }
+    return this.#holds.hold(filter)
   }
 
   /** Changes bytes of a file at rest, on the medium and for programs, as decay does. */
@@ -368,8 +355,9 @@ export class SimulatedDisk implements FileSystem {
 
   /** Waits its turns, then lets a call take effect or go wrong, and notes it. */
   async #do<T>(call: DiskCall, subject: Subject, effect: (fault: DiskFault | undefined) => T): Promise<T> {
-    for (let hold = this.#holdOf(call, subject); hold !== undefined; hold = this.#holdOf(call, subject)) {
-      await hold.released
+    for (let held = this.#holds.of(call, subject.path); held !== undefined; ) {
+      await held
+      held = this.#holds.of(call, subject.path)
     }
     for (
       let turns = Math.floor(this.#draw() * ((this.#options.delayTurnsMax ?? 3) + 1));
@@ -402,10 +390,6 @@ export class SimulatedDisk implements FileSystem {
     return systemError(code, call)
   }
 
-  #holdOf(call: DiskCall, { path }: Subject): Hold | undefined {
-    return this.#holds.find((hold) => matches(hold, call, path))
-  }
-
   #note(call: DiskCall, { path, descriptor, position, bytes }: Subject, result: string): void {
     this.#hash.addText(call)
     this.#hash.addText(path)
@@ -424,16 +408,5 @@ export class SimulatedDisk implements FileSystem {
   /** Seeds of disks that come from this one; taken from a counter, so that a fork does not change what this disk does next. */
   #nextSeed(): number {
     return Math.imul((this.#options.seed ?? 1) + ++this.#forks, 0x9e3779b1) >>> 0
-  }
-}
-
-/** Mulberry32: what it draws follows from the seed, well enough mixed for tests. */
-function seededDraw(seed: number): Draw {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }

@@ -5,10 +5,12 @@
  * What a power cut does to names follows what journaling file systems do: the changes of one directory survive in their
  * order, up to some point, each directory by itself; a rename from one directory to another happens in both or in none.
  */
+
+import type { Draw } from '../seeded-draw.ts'
 import { type DiskCall, systemError } from './faults.ts'
 import { FileImage } from './file-image.ts'
 import { memoized } from './memo.ts'
-import { DirectoryNode, type DiskNode, type Draw, FileNode, type Survival } from './nodes.ts'
+import { DirectoryNode, type DiskNode, FileNode, type Survival } from './nodes.ts'
 
 const rootId = 1
 

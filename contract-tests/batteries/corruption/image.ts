@@ -20,8 +20,8 @@ import {
   stampBatch,
   utf8,
 } from 'ratatoskr/ports'
+import { seededDraw } from '../../seeded-draw.ts'
 import { type SimulatedDisk, simulatedDisk } from '../../simulation/index.ts'
-import { seededRandom } from '../harness/battery.ts'
 
 export const root = '/data'
 export const platform = nodePlatform({ logger: silentLogger })
@@ -241,7 +241,7 @@ async function withTwoGenerations(disk: SimulatedDisk, state: StateStore): Promi
 
 /** Makes the images; the same for each seed. */
 export async function makeImages(seed: number): Promise<readonly Image[]> {
-  const random = seededRandom(seed)
+  const random = seededDraw(seed)
   const disk = simulatedDisk({ seed, keepTrace: false, delayTurnsMax: 0 })
   const stores = openStores(disk)
   await fill(stores, random)

@@ -3,7 +3,7 @@
  * `node --conditions=source contract-tests/batteries/corruption/lane.ts SEED FROM TO [BUG]`, without a parent to look at rounds
  * that failed. What it finds goes to the parent, which also sees by the silence when a round does not end.
  */
-import { seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
 import { focusOf } from './focus.ts'
 import { makeImages } from './image.ts'
 import { type MutationKind, mutate } from './mutations.ts'
@@ -28,7 +28,7 @@ const tell = (message: LaneMessage): void => {
 }
 
 for (let round = from; round < to; round++) {
-  const random = seededRandom(seed ^ Math.imul(round + 1, 0x9e3779b1))
+  const random = seededDraw(seed ^ Math.imul(round + 1, 0x9e3779b1))
   const kind = kinds[round % kinds.length]
   const image = images[Math.floor(random() * images.length)]
   const mutation = mutate(kind, image, random, files)

@@ -18,7 +18,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Battery, batteryOptions, seededRandom, summaryOf } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
+import { Battery, batteryOptions, summaryOf } from '../harness/battery.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { buildIsCurrent, planted, type ServerOptions, ServerProcess } from '../harness/server-process.ts'
 import { CrashLane } from './lane.ts'
@@ -38,7 +39,7 @@ const lane = (name: string, number: number, server: Partial<ServerOptions> = {})
   new CrashLane({
     name,
     server: { directory: join(root, name), environment, built, ...server },
-    random: seededRandom(seed + number),
+    random: seededDraw(seed + number),
   })
 
 /** Lives until the lane has its share. */

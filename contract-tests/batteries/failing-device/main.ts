@@ -18,7 +18,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { diskStorage } from 'ratatoskr/adapters/disk'
 import { nodeChecksum, nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
-import { Battery, batteryOptions, seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
+import { Battery, batteryOptions } from '../harness/battery.ts'
 import { Mounts, missingFor, ownNamespace } from '../harness/mounts.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { cleanEnvironment } from '../harness/server-process.ts'
@@ -107,7 +108,7 @@ class Writer implements AsyncDisposable {
 }
 
 async function round(mounts: Mounts, number: number, bug: string | undefined, tally: Tally): Promise<void> {
-  const random = seededRandom(seed + number)
+  const random = seededDraw(seed + number)
   const copy = join(mounts.directory, 'copied-image')
   let acked: readonly Acked[]
   {

@@ -8,12 +8,12 @@ import { diskStorage } from 'ratatoskr/adapters/disk'
 import { nodeChecksum, nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { sampleBatch } from 'ratatoskr/contract-tests'
 import { isRatatoskrError, type PartitionLog } from 'ratatoskr/ports'
-import { seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
 import { type DeviceEvent, logIds, logOptions } from './protocol.ts'
 
 const checksum = nodeChecksum()
 const [directory, seedText] = process.argv.slice(2)
-const random = seededRandom(Number(seedText))
+const random = seededDraw(Number(seedText))
 const stores = diskStorage({ directory, reserveBytes: 4096 }).open(nodePlatform({ logger: silentLogger }))
 
 const tell = (event: DeviceEvent): void => void writeSync(1, `${JSON.stringify(event)}\n`)

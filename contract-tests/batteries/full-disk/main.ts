@@ -9,7 +9,8 @@
  *
  * Needs root, to mount; without, the cases are skipped.
  */
-import { Battery, batteryOptions, seededRandom, summaryOf } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
+import { Battery, batteryOptions, summaryOf } from '../harness/battery.ts'
 import { Mounts, ownNamespace } from '../harness/mounts.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { buildIsCurrent, planted } from '../harness/server-process.ts'
@@ -19,7 +20,7 @@ const resumeMsMax = 5_000
 const reason = await ownNamespace()
 const { rounds, seed, report } = batteryOptions({ rounds: 3 })
 const battery = new Battery(report)
-const random = seededRandom(seed)
+const random = seededDraw(seed)
 process.stdout.write(`full-disk: ${rounds} rounds, seed ${seed}\n`)
 
 async function fillAndFree(mounts: Mounts, frees: 'ballast' | 'deletion', times: number): Promise<string> {

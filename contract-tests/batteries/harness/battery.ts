@@ -63,17 +63,6 @@ export function batteryOptions(defaults: {
   }
 }
 
-/** Numbers of at least 0 and below 1 that follow from a seed (mulberry32), so that a run can be repeated. */
-export function seededRandom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 /** Runs what is given on SIGINT and SIGTERM, and ends the process: for what must not be left behind. Must not wait. */
 export function onInterrupt(cleanUp: () => void): void {
   for (const [signal, code] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {

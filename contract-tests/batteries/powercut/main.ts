@@ -16,7 +16,8 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Battery, batteryOptions, seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
+import { Battery, batteryOptions } from '../harness/battery.ts'
 import { cloneFile, type ImageKind, Mounts, makeImage, missingFor, ownNamespace } from '../harness/mounts.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { Writer } from './process.ts'
@@ -31,7 +32,7 @@ const lossShareMin = 0.95
 const reason = (await ownNamespace()) ?? missingFor('ext4') ?? missingFor('xfs')
 const { rounds, seed, report } = batteryOptions({ rounds: 20 })
 const battery = new Battery(report)
-const random = seededRandom(seed)
+const random = seededDraw(seed)
 process.stdout.write(`powercut: ${rounds} cuts, seed ${seed}\n`)
 
 /** One image after the other, each with a writer of its own, until there were so many cuts. */

@@ -9,7 +9,7 @@ import { createBroker } from 'ratatoskr'
 import { diskStorage } from 'ratatoskr/adapters/disk'
 import { silentLogger } from 'ratatoskr/adapters/node'
 import { isRatatoskrError } from 'ratatoskr/client'
-import { seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
 import { applied, emptyState, nextOperation, perform, prepareState } from '../harness/state-ledger.ts'
 import {
   type Level,
@@ -65,7 +65,7 @@ async function produce(level: Level, producer: string): Promise<void> {
 }
 
 async function changeState(): Promise<void> {
-  const random = seededRandom(Number(seed))
+  const random = seededDraw(Number(seed))
   let state = emptyState()
   for (let count = 0; ; count++) {
     const operation = nextOperation(state, random, count)

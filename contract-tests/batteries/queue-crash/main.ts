@@ -11,7 +11,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Battery, batteryOptions, seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
+import { Battery, batteryOptions } from '../harness/battery.ts'
 import { freePort } from '../harness/free-port.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { tooLate } from '../harness/read-back.ts'
@@ -34,7 +35,7 @@ const ordered = new Set(groups.filter(({ sharing }) => sharing !== 'shared').map
 
 const { rounds, seed, report } = batteryOptions({ rounds: 5 })
 const battery = new Battery(report)
-const random = seededRandom(seed)
+const random = seededDraw(seed)
 const root = await mkdtemp(joinPath(tmpdir(), 'ratatoskr-queue-crash-'))
 process.stdout.write(`queue-crash: ${rounds} kills, seed ${seed}\n`)
 

@@ -1,12 +1,12 @@
 /** What the simulation draws, all of it from a seed. */
-import { seededRandom } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
 
 /** Draws from a seed. */
 export class Dice {
   readonly next: () => number
 
   constructor(seed: number) {
-    this.next = seededRandom(seed)
+    this.next = seededDraw(seed)
   }
 
   /** A whole number of at least `from` and at most `to`. */

@@ -12,8 +12,9 @@ import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { type Client, connect } from 'ratatoskr/client'
+import { seededDraw } from '../../seeded-draw.ts'
 import { startTestBroker } from '../../testing/start-test-broker.ts'
-import { Battery, batteryOptions, seededRandom } from '../harness/battery.ts'
+import { Battery, batteryOptions } from '../harness/battery.ts'
 
 const { seed, report } = batteryOptions({ rounds: 1 })
 const battery = new Battery(report)
@@ -135,7 +136,7 @@ await battery.run('1,000 topics open at once, on disk', async () => {
 
 /** 100 MB of messages of any bytes and of sizes from none to 256 KiB, the same for the same seed. */
 function* binaryMessages(): Generator<{ payload: Uint8Array }> {
-  const random = seededRandom(seed)
+  const random = seededDraw(seed)
   const noise = new Uint8Array(MIB).map(() => Math.floor(random() * 256))
   for (let left = 100 * 1_000_000; left > 0; ) {
     const size = Math.min(left, Math.floor(random() * 256 * 1024))

@@ -11,7 +11,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Battery, parseOptions, seededRandom, seedOf, wholeNumber } from '../harness/battery.ts'
+import { seededDraw } from '../../seeded-draw.ts'
+import { Battery, parseOptions, seedOf, wholeNumber } from '../harness/battery.ts'
 import { bugsOf } from '../harness/planted-bugs.ts'
 import { type CallName, callNames, type Fault, runScript } from './runs.ts'
 
@@ -64,7 +65,7 @@ function faultsFor(counts: ReadonlyMap<string, number>): Fault[] {
 
 /** Some of the faults, each kind of call and fault in its turn. */
 function sampleOf(faults: readonly Fault[], count: number): Fault[] {
-  const random = seededRandom(seed)
+  const random = seededDraw(seed)
   const groups = Object.values(Object.groupBy(faults, kindOf)) as Fault[][]
   const sample: Fault[] = []
   for (let turn = 0; sample.length < Math.min(count, faults.length); turn++) {
