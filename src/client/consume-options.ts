@@ -81,7 +81,7 @@ type GroupSettings = Partial<Omit<QueueConfig, 'retry' | 'retriesMax'>>
 export interface ConsumeOptions extends CommonOptions, GroupSettings {
   /**
    * Takes messages as a member of this queue group: each message is leased to one member, who settles it. Settings of the
-   * group may be given along; a group that is new has them from here, others must not be contradicted. Without: every message.
+   * group may be given along; a group that is new or has no members has them from here, others must not be contradicted. Without: every message.
    */
   readonly group?: string | undefined
   /** Name of this member within the group; made up by the broker otherwise. */
