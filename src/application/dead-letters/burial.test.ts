@@ -120,6 +120,47 @@ describe('burying', () => {
   })
 })
 
+describe('a dead letter topic that is the topic itself', () => {
+  it.each(['orders', '_scheduled'])('is refused wherever it is said: %s', async (deadLetterTopic) => {
+    const bench = await LetterBench.start()
+    const { session } = bench
+    const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining('deadLetterTopic') }
+    const config = { deadLetterTopic }
+    await session.createQueue('orders', 'known')
+    await expect(session.createQueue('orders', 'h', config)).rejects.toMatchObject(refused)
+    await expect(session.alterQueue('orders', 'known', config)).rejects.toMatchObject(refused)
+    for (const group of ['h', 'known']) {
+      await expect(bench.queue.join({ group, config })).rejects.toMatchObject(refused)
+      const taking = session.take('orders', { group, messagesMax: 1, bytesMax: 1_000, config })
+      await expect(taking).rejects.toMatchObject(refused)
+    }
+    await expect(session.alterTopic('orders', { queue: config })).rejects.toMatchObject(refused)
+    await session.deleteTopic('orders')
+    await expect(session.createTopic('orders', { queue: config })).rejects.toMatchObject(refused)
+  })
+
+  it('stands for the default in settings of before', async () => {
+    const bench = await LetterBench.start()
+    await bench.session.createQueue('orders', 'g', { retriesMax: 0, sharing: 'shared' })
+    const { state } = bench.queue.bench
+    const [key] = state.keys.filter((one) => /^queues\/[^/]+\/g$/.test(one))
+    const { own, ...rest } = JSON.parse(utf8Text((await state.get(key))?.value ?? new Uint8Array()))
+    await state.put(key, utf8(JSON.stringify({ ...rest, own: { ...own, deadLetterTopic: 'orders' } })))
+    await bench.queue.crash()
+    await bench.bury(1)
+    expect((await bench.session.describeQueue('orders', 'g')).config.deadLetterTopic).toBe('orders')
+    expect((await bench.letters()).map(({ source }) => source.offset)).toEqual([0])
+    expect(await bench.messages('orders.dlq')).toHaveLength(1)
+  })
+
+  it('may be that of which a default of all topics says so', async () => {
+    const settings = { topicDefaults: { queue: { deadLetterTopic: 'grave' } } } as never
+    const bench = await LetterBench.start({ settings })
+    const { topic } = await bench.session.createTopic('grave', { queue: { retriesMax: 1 } })
+    expect(topic.config.queue).toMatchObject({ retriesMax: 1 })
+  })
+})
+
 describe('messages that expire', () => {
   it('stay until the group has buried them, whatever sweeps the log', async () => {
     const bench = await LetterBench.start({ settings: { retentionIntervalMs: 1_000 } })

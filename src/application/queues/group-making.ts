@@ -1,4 +1,5 @@
 /** How queue groups come to be: made for the first who wants them, out of what is stored, or out of a stream group. */
+import { assertDeadLetterTopic } from '../../domain/dead-letters/dead-letter-topic.ts'
 import { equalQueueConfigs, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type { ConsumeOptions, QueueConfig, StartPosition } from '../../ports/index.ts'
@@ -39,6 +40,7 @@ export class GroupMaking {
     { group: name, config: given, from }: Pick<ConsumeOptions, 'group' | 'config' | 'from'>,
   ): Promise<QueueGroup> {
     const known = state.queues.get(name)
+    const wished = settingsFor(state, given)
     if (known === undefined) {
       const stream = state.groups.get(name)
       if (stream?.isInUse === true) {
@@ -47,9 +49,8 @@ export class GroupMaking {
           `${name} is a stream group with members, who take whole batches; when they are closed it becomes a queue group with the next one who joins`,
         )
       }
-      return await this.make(state, name, parseQueueSettings(given), from, stream)
+      return await this.make(state, name, wished, from, stream)
     }
-    const wished = parseQueueSettings(given)
     if (equalQueueConfigs({ ...known.config, ...wished }, known.config)) return known
     if (known.memberCount > 0) throw otherSettings(known)
     await known.configure(wished)
@@ -174,6 +175,13 @@ export class GroupMaking {
         }),
     }
   }
+}
+
+/** Settings that a caller gives a group of the topic, checked. @throws RTK_INVALID_ARGUMENT */
+export function settingsFor({ topic }: TopicState, given: unknown): Partial<QueueConfig> {
+  const settings = parseQueueSettings(given)
+  assertDeadLetterTopic(topic.ref, settings.deadLetterTopic)
+  return settings
 }
 
 /** @throws RTK_GROUP_MISMATCH when a group is not what it would be with these settings of its own, if it were new */

@@ -1,5 +1,4 @@
 /** What callers may ask of queue groups: joining, taking, settling, looking, changing and deleting. */
-import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import type {
   CallOptions,
   ComponentHealth,
@@ -29,7 +28,7 @@ import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
 import type { Checkpoints } from './checkpoints.ts'
-import { assertSetAlike, GroupMaking } from './group-making.ts'
+import { assertSetAlike, GroupMaking, settingsFor } from './group-making.ts'
 import type { Liveness } from './liveness.ts'
 import type { QueueShared } from './partition-host.ts'
 import { type MemberHost, PushedMember } from './pushed-member.ts'
@@ -161,14 +160,15 @@ export class QueueService implements Queues {
   ): Promise<QueueDescription> {
     const state = this.#host.state(topic)
     const known = state.queues.get(name)
-    const own = parseQueueSettings(given)
+    const own = settingsFor(state, given)
     if (known !== undefined) assertSetAlike(known, own)
     return (known ?? (await this.#making.make(state, name, own, from))).describe()
   }
 
   async alter(topic: LiveTopic, name: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
-    const group = existing(this.#host.state(topic), name)
-    await group.configure(parseQueueSettings(changes))
+    const state = this.#host.state(topic)
+    const group = existing(state, name)
+    await group.configure(settingsFor(state, changes))
     return group.describe()
   }
 

@@ -4,6 +4,7 @@
  * Deleting goes in an order that a crash cannot spoil: the entry is marked first, and what is left of a marked topic is
  * removed when the broker starts. Creating opens the logs first: logs without an entry are removed at start too.
  */
+import { assertDeadLetterTopic } from '../../domain/dead-letters/dead-letter-topic.ts'
 import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { topicIdPrefix } from '../../domain/message-id.ts'
 import { formatTopicRef, type TopicRef } from '../../domain/names.ts'
@@ -138,7 +139,11 @@ export class TopicRegistry {
     given: unknown,
     principal: Principal,
   ): Promise<{ created: boolean; topic: Topic }> {
-    const config = parseTopicConfig(given, this.#parts.defaults, this.#parts.limits)
+    const { defaults, limits } = this.#parts
+    const config = parseTopicConfig(given, defaults, limits)
+    // The defaults of all topics may name this one: that is no mistake of who makes it.
+    const deadLetterTopic = config.queue?.deadLetterTopic
+    if (deadLetterTopic !== defaults.queue?.deadLetterTopic) assertDeadLetterTopic(ref, deadLetterTopic)
     this.#parts.offer.levelFor(config.durability)
     return this.#change(ref, async (key) => {
       const existing = this.#topics.get(key)
@@ -194,6 +199,7 @@ export class TopicRegistry {
       const { hooks, state, limits, offer } = this.#parts
       const before = topic.config
       const changes = parseTopicChanges(given, before, limits)
+      assertDeadLetterTopic(ref, changes.queue?.deadLetterTopic)
       const config = withChanges(before, changes)
       offer.levelFor(config.durability)
       if (equalTopicConfigs(before, config)) return topic

@@ -1,7 +1,14 @@
 /** Where the dead letters of a topic go. */
 import { utf8 } from '../batch/bytes.ts'
+import { RatatoskrError } from '../errors.ts'
 import { murmur2 } from '../murmur2.ts'
-import { formatTopicRef, parseTopicRef, type TopicRef } from '../names.ts'
+import {
+  formatTopicRef,
+  isReservedTopicName,
+  parseTopicRef,
+  quoteForMessage,
+  type TopicRef,
+} from '../names.ts'
 
 const suffix = '.dlq'
 const nameMax = 249
@@ -26,12 +33,38 @@ export function defaultDeadLetterRef({ namespace, name }: TopicRef): TopicRef {
 /**
  * Where a group's dead letters go: undefined when they are dropped. What fails in a dead letter topic stays there, since it
  * is kept, listed and redriven from there already: the answer is the topic itself, and no chain of topics comes of it.
- * @param configured the group's `deadLetterTopic`
+ * @param configured the group's `deadLetterTopic`; the source itself stands for the default, since a message that stayed
+ *   there would be settled without a letter: a default of all topics may name any of them
  */
 export function deadLetterRefOf(source: TopicRef, configured: string): TopicRef | undefined {
   if (configured === noTopic) return undefined
-  if (configured !== '') return parseTopicRef(configured, source.namespace)
+  if (configured !== '') {
+    const ref = parseTopicRef(configured, source.namespace)
+    if (!isSameTopic(ref, source)) return ref
+  }
   return isDeadLetterName(source.name) ? source : defaultDeadLetterRef(source)
+}
+
+/**
+ * Checks where the dead letters of a topic's groups are to go.
+ * @param configured the `deadLetterTopic` that was given; undefined when none was
+ * @throws RTK_INVALID_ARGUMENT for the topic itself and for topics of the broker's own
+ */
+export function assertDeadLetterTopic(source: TopicRef, configured: string | undefined): void {
+  if (configured === undefined || configured === '' || configured === noTopic) return
+  const ref = parseTopicRef(configured, source.namespace)
+  if (isSameTopic(ref, source)) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `deadLetterTopic must be another topic than ${quoteForMessage(formatTopicRef(source))} itself; leave it empty for the default, ${formatTopicRef(defaultDeadLetterRef(source))}, or name another one`,
+    )
+  }
+  if (isReservedTopicName(ref.name)) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `deadLetterTopic must be no topic of the broker's own, whose names begin with _; got ${quoteForMessage(configured)}`,
+    )
+  }
 }
 
 /** True when both are the same topic. */

@@ -81,4 +81,11 @@ describe('the name of a dead letter topic', () => {
     const dlq = { namespace: 'n', name: 'orders.dlq' }
     expect(deadLetterRefOf(dlq, '')).toEqual(dlq)
   })
+
+  it('is never the topic itself otherwise, whatever is stored', () => {
+    const orders = { namespace: 'n', name: 'orders' }
+    for (const own of ['orders', 'n/orders']) {
+      expect(deadLetterRefOf(orders, own)).toEqual({ namespace: 'n', name: 'orders.dlq' })
+    }
+  })
 })
