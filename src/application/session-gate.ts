@@ -3,6 +3,7 @@
  * whether the topic exists. An operation gives its name, from which `permissions.ts` knows what it needs, and gets what it
  * works on.
  */
+import { deadLetterRefOf } from '../domain/dead-letters/dead-letter-topic.ts'
 import { RatatoskrError } from '../domain/errors.ts'
 import {
   assertLabel,
@@ -12,7 +13,13 @@ import {
   quoteForMessage,
   type TopicRef,
 } from '../domain/names.ts'
+import {
+  equalQueueConfigs,
+  parseQueueConfig,
+  parseQueueSettings,
+} from '../domain/queue/queue-config-rules.ts'
 import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
+import { queueDefaultsOf } from '../domain/topic-config.ts'
 import type {
   CallOptions,
   DeadLetterFilter,
@@ -157,6 +164,34 @@ export class SessionGate {
     const of = this.#context.letters.topicFor(source, request)
     this.#enter('deadLetters', formatTopicRef(of))
     return { source, of }
+  }
+
+  /**
+   * Settings that come with a call are the group's already, or would be if it were new; otherwise they are the caller's to set.
+   * @throws RTK_PERMISSION_DENIED, RTK_INVALID_ARGUMENT
+   */
+  assertMaySet(topic: Topic, group: string, given: unknown): void {
+    if (given === undefined) return
+    const known = this.#context.delivery.queues.configOf(topic, group) ?? queueDefaultsOf(topic.config)
+    const wished = parseQueueConfig(given, known)
+    if (equalQueueConfigs(wished, known)) return
+    this.permissions.group('alterQueue', topic.ref, group)
+    this.#assertMaySendTo(topic.ref, wished.deadLetterTopic, known.deadLetterTopic)
+  }
+
+  /** Settings that a topic has for its groups. @throws RTK_PERMISSION_DENIED, RTK_INVALID_ARGUMENT */
+  assertMaySetForGroups(ref: TopicRef, given: unknown): void {
+    if (given === undefined) return
+    const { deadLetterTopic } = parseQueueSettings(given)
+    const known = this.#context.topics.get(ref)?.config.queue?.deadLetterTopic
+    if (deadLetterTopic !== undefined) this.#assertMaySendTo(ref, deadLetterTopic, known)
+  }
+
+  /** Whoever names where dead letters go has the broker write there: he must be allowed to do so himself. */
+  #assertMaySendTo(source: TopicRef, deadLetterTopic: string, known: string | undefined): void {
+    if (deadLetterTopic === '' || deadLetterTopic === known) return
+    const target = deadLetterRefOf(source, deadLetterTopic)
+    if (target !== undefined) this.permissions.topic('publish', topicResource(target))
   }
 
   /** The first steps of every operation on a topic. */

@@ -94,6 +94,7 @@ export class BrokerSession implements Session {
 
   async createTopic(topic: string, config?: Partial<TopicConfig>): Promise<TopicCreated> {
     const ref = this.#gate.nameForCreating('createTopic', topic)
+    this.#gate.assertMaySetForGroups(ref, config?.queue)
     const result = await this.#context.topics.create(ref, config, this.principal)
     return { created: result.created, topic: result.topic.describe() }
   }
@@ -121,6 +122,7 @@ export class BrokerSession implements Session {
 
   async alterTopic(topic: string, changes: TopicChanges): Promise<TopicDescription> {
     const ref = this.#gate.nameForChanging('alterTopic', topic)
+    this.#gate.assertMaySetForGroups(ref, changes?.queue)
     return (await this.#context.topics.alter(ref, changes, this.principal)).describe()
   }
 
@@ -260,6 +262,7 @@ export class BrokerSession implements Session {
 
   async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
     const live = await this.#gate.topicToSubscribe('consume', topic, options)
+    this.#gate.assertMaySet(live, options.group, options.config)
     return this.#subscriptions.add(sink, (watched) =>
       this.#context.delivery.queues.consume(live, options, watched, this.#who),
     )
@@ -268,6 +271,7 @@ export class BrokerSession implements Session {
   async take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
     throwIfAborted(call?.signal)
     const live = await this.#gate.topicToSubscribe('take', topic, request)
+    this.#gate.assertMaySet(live, request.group, request.config)
     return this.#context.delivery.queues.take(live, request, this.#who, call)
   }
 
@@ -293,11 +297,13 @@ export class BrokerSession implements Session {
     from?: StartPosition,
   ): Promise<QueueDescription> {
     const live = this.#gate.topicOfGroup('createQueue', topic, group)
+    this.#gate.assertMaySet(live, group, config)
     return this.#context.delivery.queues.create(live, group, config, from)
   }
 
   async alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
     const live = this.#gate.topicOfGroup('alterQueue', topic, group)
+    this.#gate.assertMaySet(live, group, changes)
     return this.#context.delivery.queues.alter(live, group, changes)
   }
 

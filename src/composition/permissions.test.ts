@@ -4,7 +4,7 @@ import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { staticTokens } from 'ratatoskr/adapters/static-auth'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
-import { BatchBuilder, type Credentials, isRatatoskrError, utf8 } from 'ratatoskr/ports'
+import { BatchBuilder, type Credentials, isRatatoskrError, type QueueConfig, utf8 } from 'ratatoskr/ports'
 import { startTestBroker } from 'ratatoskr/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { operationPermissions } from '../application/permissions.ts'
@@ -166,6 +166,31 @@ describe.each(ways)('permissions over %s', (way) => {
       mayDo(role, operation) ? 'done' : 'RTK_PERMISSION_DENIED',
     ])
     expect(outcomes).toEqual(Object.fromEntries(wanted))
+  })
+
+  it('settings that come with joining are only of those who may set them, and dead letters go only where they may publish', async () => {
+    const topic = `orders.${way.toLowerCase()}.joined`
+    await broker.createTopic(topic)
+    const joins = {
+      consume: async (role: string, config: Partial<QueueConfig>, group: string) =>
+        (await link(role).consume(topic, { group, config }, leaseSink)).close(),
+      take: (role: string, config: Partial<QueueConfig>, group: string) =>
+        link(role).take(topic, { group, config }),
+    }
+    for (const [door, join] of Object.entries(joins)) {
+      expect(await outcomeOf(() => join('consumer', {}, door))).toBe('done')
+      for (const config of [{ retriesMax: 9 }, { deadLetterTopic: 'orders.letters' }]) {
+        for (const group of [door, `${door}-new`]) {
+          expect(await outcomeOf(() => join('consumer', config, group))).toBe('RTK_PERMISSION_DENIED')
+        }
+        expect(await outcomeOf(() => join('admin', config, `${door}-${Object.keys(config)}`))).toBe('done')
+      }
+    }
+    const alter = (role: string, deadLetterTopic: string) =>
+      outcomeOf(() => link(role).alterQueue(topic, 'consume', { deadLetterTopic }))
+    expect(await alter('operator', 'orders.letters')).toBe('RTK_PERMISSION_DENIED')
+    expect(await alter('operator', 'none')).toBe('done')
+    expect(await alter('admin', 'orders.letters')).toBe('done')
   })
 
   it('lists show what may be seen, and counts of the broker are for some', async () => {

@@ -19,7 +19,11 @@ export interface ConsumeOptions {
   readonly member?: string | undefined
   /** Where a group begins that has no position yet; `earliest` by default. */
   readonly from?: StartPosition | undefined
-  /** Settings of a group that is new, or has no other members; otherwise they must not contradict the group's own. */
+  /**
+   * Settings of a group that is new, or has no other members; otherwise they must not contradict the group's own. Unless they
+   * are what the group has, or as a new one would have anyway, whoever gives them needs `group:configure`, and to name a
+   * `deadLetterTopic` the right to publish to it.
+   */
   readonly config?: Partial<QueueConfig> | undefined
   /** Messages count as acknowledged when they are handed over: at most once, without leases. */
   readonly autoAck?: boolean | undefined
