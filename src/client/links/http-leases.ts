@@ -12,7 +12,6 @@ import {
   type LeaseLossReason,
   type LeaseRange,
   type LeaseSink,
-  parseJson,
   type QueueConfig,
   type QueueCredit,
   RatatoskrError,
@@ -21,13 +20,12 @@ import {
   settleResultsFromJson,
   toRatatoskrError,
 } from '../../ports/index.ts'
-import { FrameReader } from './frame-reader.ts'
-import { type HttpCalls, jsonDepthMax } from './http-calls.ts'
+import type { FrameReader } from './frame-reader.ts'
+import type { HttpCalls } from './http-calls.ts'
+import { eventOf, nextFrame, openFrames } from './http-frames.ts'
 import { LeaseInbox } from './lease-inbox.ts'
 
-export const frameContentType = 'application/vnd.ratatoskr.frames'
 const closePatienceMs = 2_000
-const jsonStart = 0x7b // a frame that begins with `{` is an event
 
 interface Request {
   readonly topicPath: string
@@ -56,25 +54,13 @@ interface Waiting extends PromiseWithResolvers<readonly SettleResult[]> {
 
 /** Opens the stream and resolves when the broker has let the member in. */
 export async function consumeOverHttp(http: HttpCalls, request: Request): Promise<LeasedSubscription> {
-  const abort = new AbortController()
   const { group: _group, ...body } = request.options
-  const response = await http.send('POST', `${request.groupPath}/consume`, {
-    body: JSON.stringify(body),
-    headers: { accept: frameContentType, 'content-type': 'application/json' },
-    signal: abort.signal,
-  })
-  const reader = new FrameReader(response.body as ReadableStream<Uint8Array>, http.frameBytesMax)
-  try {
-    const first = await nextFrame(http, reader, abort.signal)
-    const accepted = first === undefined ? undefined : eventOf(first)
-    if (accepted?.event !== 'subscribed') {
-      throw new RatatoskrError('RTK_FRAME_MALFORMED', 'the broker did not begin the stream as agreed')
-    }
-    return new HttpLeases(http, request, accepted, abort).run(reader)
-  } catch (error) {
-    abort.abort()
-    throw error
-  }
+  const { reader, accepted, abort } = await openFrames<StreamEvent>(
+    http,
+    `${request.groupPath}/consume`,
+    body,
+  )
+  return new HttpLeases(http, request, accepted, abort).run(reader)
 }
 
 class HttpLeases {
@@ -129,7 +115,7 @@ class HttpLeases {
       if (this.#over) return undefined
       if (bytes === undefined)
         return new RatatoskrError('RTK_DISCONNECTED', 'the stream of the subscription broke off')
-      const event = eventOf(bytes)
+      const event = eventOf<StreamEvent>(bytes)
       if (event?.event === 'ended') return event.error === undefined ? undefined : errorFromJson(event.error)
       if (event === undefined) this.#leased(bytes)
       else if (event.event === 'assigned') this.#inbox.assigned(event.partitions ?? [])
@@ -240,22 +226,6 @@ class HttpLeases {
     await this.#running
   }
 }
-
-/** The next frame. @throws RTK_FRAME_MALFORMED when it is no frame, else what a broken connection means */
-async function nextFrame(
-  http: HttpCalls,
-  reader: FrameReader,
-  signal: AbortSignal,
-): Promise<Uint8Array | undefined> {
-  try {
-    return await reader.next()
-  } catch (error) {
-    throw error instanceof RatatoskrError ? error : http.lost(error, signal)
-  }
-}
-
-const eventOf = (frame: Uint8Array): StreamEvent | undefined =>
-  frame[0] === jsonStart ? (parseJson(frame, { depthMax: jsonDepthMax }) as StreamEvent) : undefined
 
 /** Of a kind of credit that is never granted there is no end: none and 0 are not the same. */
 const sum = (one: number | undefined, other: number | undefined): number | undefined =>

@@ -16,7 +16,7 @@ import {
 } from '../../ports/index.ts'
 import { FrameReader } from './frame-reader.ts'
 import { type HttpCalls, jsonDepthMax } from './http-calls.ts'
-import { frameContentType } from './http-leases.ts'
+import { frameContentType } from './http-frames.ts'
 
 // `fetch` of Node gives up on headers that take 5 minutes: a longer wait comes back empty before that.
 const waitMsMax = 240_000

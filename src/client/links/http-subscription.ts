@@ -6,19 +6,17 @@ import {
   decodeFrame,
   errorFromJson,
   type PartitionOffset,
-  parseJson,
   RatatoskrError,
   type StartPosition,
   type SubscribeOptions,
   type Subscription,
   toRatatoskrError,
 } from '../../ports/index.ts'
-import { FrameReader } from './frame-reader.ts'
-import { type HttpCalls, jsonDepthMax } from './http-calls.ts'
+import type { FrameReader } from './frame-reader.ts'
+import type { HttpCalls } from './http-calls.ts'
+import { eventOf, nextFrame, openFrames } from './http-frames.ts'
 
-const frameContentType = 'application/vnd.ratatoskr.frames'
 const closePatienceMs = 2_000
-const jsonStart = 0x7b // a frame that begins with `{` is an event
 
 interface Request {
   readonly topic: string
@@ -40,38 +38,11 @@ interface StreamEvent {
 
 /** Opens the stream and resolves when the broker has accepted the subscription. */
 export async function subscribeOverHttp(http: HttpCalls, request: Request): Promise<Subscription> {
-  const abort = new AbortController()
-  const response = await http.send('GET', `${request.topicPath}/subscribe?${queryOf(request.options)}`, {
-    headers: { accept: frameContentType },
-    signal: abort.signal,
-  })
-  const reader = new FrameReader(response.body as ReadableStream<Uint8Array>, http.frameBytesMax)
-  try {
-    const first = await nextFrame(http, reader, abort.signal)
-    const accepted = first === undefined ? undefined : eventOf(first)
-    if (accepted?.event !== 'subscribed') {
-      throw new RatatoskrError('RTK_FRAME_MALFORMED', 'the broker did not begin the stream as agreed')
-    }
-    const subscription = new HttpSubscription(http, request, accepted, abort)
-    subscription.run(reader)
-    return subscription
-  } catch (error) {
-    abort.abort()
-    throw error
-  }
-}
-
-/** The next frame. @throws RTK_FRAME_MALFORMED when it is no frame, else what a broken connection means */
-async function nextFrame(
-  http: HttpCalls,
-  reader: FrameReader,
-  signal: AbortSignal,
-): Promise<Uint8Array | undefined> {
-  try {
-    return await reader.next()
-  } catch (error) {
-    throw error instanceof RatatoskrError ? error : http.lost(error, signal)
-  }
+  const path = `${request.topicPath}/subscribe?${queryOf(request.options)}`
+  const { reader, accepted, abort } = await openFrames<StreamEvent>(http, path)
+  const subscription = new HttpSubscription(http, request, accepted, abort)
+  subscription.run(reader)
+  return subscription
 }
 
 class HttpSubscription implements Subscription {
@@ -150,7 +121,7 @@ class HttpSubscription implements Subscription {
       if (this.#closing !== undefined) return undefined
       if (frame === undefined)
         return new RatatoskrError('RTK_DISCONNECTED', 'the stream of the subscription broke off')
-      const event = eventOf(frame)
+      const event = eventOf<StreamEvent>(frame)
       if (event?.event === 'ended') return event.error === undefined ? undefined : errorFromJson(event.error)
       if (event?.event === 'assigned') this.#request.sink.assigned?.(event.partitions ?? [])
       if (event?.event === 'dropped') {
@@ -178,9 +149,6 @@ class HttpSubscription implements Subscription {
     await this.#request.sink.deliver({ partition, bytes: frame.bytes, fromOffset, nextOffset })
   }
 }
-
-const eventOf = (frame: Uint8Array): StreamEvent | undefined =>
-  frame[0] === jsonStart ? (parseJson(frame, { depthMax: jsonDepthMax }) as StreamEvent) : undefined
 
 function queryOf({ group, member, from, partitions, overflow }: SubscribeOptions): URLSearchParams {
   const query = new URLSearchParams()
