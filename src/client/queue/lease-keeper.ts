@@ -14,7 +14,7 @@ export interface LeaseKeeperOptions {
   readonly heartbeat: () => void
   /** Sends extensions; what it throws is of no interest, since whoever ends the leases says so. */
   readonly send: (settlements: readonly Settlement[]) => MaybePromise<readonly SettleResult[]>
-  /** The lease ended while an extension had no answer. */
+  /** The lease ended while an extension had no answer, or nobody came to ask for one. */
   readonly overdue: (batch: HeldBatch) => void
 }
 
@@ -95,10 +95,9 @@ export class LeaseKeeper {
     const due: HeldBatch[] = []
     for (const batch of this.#options.held) {
       const leftMs = batch.endsAtMs - nowMs
-      if (batch.extending) {
-        if (leftMs <= 0) this.#options.overdue(batch)
-        else this.#wakeAt(batch.endsAtMs)
-      } else if (leftMs <= this.#leaseMs * (extendAt + 0.05)) due.push(batch)
+      if (leftMs <= 0) this.#options.overdue(batch)
+      else if (batch.extending) this.#wakeAt(batch.endsAtMs)
+      else if (leftMs <= this.#leaseMs * (extendAt + 0.05)) due.push(batch)
       else this.watch(batch)
     }
     if (due.length > 0) void this.#extend(due, nowMs)

@@ -9,6 +9,9 @@ import { testPlatform } from '../testing/test-platform.ts'
 import { HeldBatch } from './held-batch.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 
+/** Resolves when promises have settled, while the clock stands. */
+const promisesSettled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 const extensions = (member: { readonly settled: readonly string[] }): string[] =>
   member.settled.filter((one) => one.startsWith('extend'))
 
@@ -103,7 +106,7 @@ describe('a lease', () => {
     expect(held.begun).toEqual(['k0', 'k2'])
   })
 
-  it('of which nothing is left when it comes is tried to be kept up once, and not without end', async () => {
+  it('of which nothing is left when it comes is given back once, and not without end', async () => {
     const held = heldHandler()
     const { member, clock } = await joined(held.handler)
     member.refuse = () => {
@@ -111,8 +114,64 @@ describe('a lease', () => {
     }
     member.deliver(0, 0, batchOf('a'), { leaseMs: 0 })
     await clock.advance(1_000)
+    expect([held.begun, member.settled]).toEqual([[], ['release 0-1']])
+  })
+
+  it('of which hardly anything is left is tried to be kept up, and not without end', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler)
+    member.refuse = () => {
+      throw new Error('busy')
+    }
+    member.deliver(0, 0, batchOf('a'), { leaseMs: 3 })
+    await clock.advance(1_000)
     expect(extensions(member)).toEqual(['extend 0-1'])
     expect(held.of('a').message.signal.aborted).toBe(true)
+  })
+
+  it('that ended while the process stood still begins no handler, and aborts those that run', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler, { concurrency: 2 })
+    const lease = member.deliver(0, 0, keyedBatch('k=k0', 'j=j0', 'j=j1', 'i=i0'))
+    await clock.advance(0)
+    expect(held.begun).toEqual(['k0', 'j0'])
+    const { signal } = held.of('k0').message
+    clock.stall(30_000)
+    held.of('j0').resolve()
+    await promisesSettled()
+    expect(held.begun).toEqual(['k0', 'j0'])
+    expect(signal.reason).toMatchObject({ code: 'RTK_LEASE_LOST' })
+    expect(member.settled).toEqual(['ack 1-2', 'release 2-4'])
+    // The broker may hold k0 for this member still: what is behind it waits for word of it.
+    held.of('k0').resolve()
+    member.deliver(0, 4, keyedBatch('k=k1'))
+    await clock.advance(0)
+    expect(held.begun).toEqual(['k0', 'j0'])
+    member.lose(0, lease, 0, 1)
+    await clock.advance(0)
+    expect(held.begun).toEqual(['k0', 'j0', 'k1'])
+  })
+
+  it('that ended while the process stood still is not extended', async () => {
+    const held = heldHandler()
+    const { member, clock } = await joined(held.handler)
+    member.deliver(0, 0, batchOf('a', 'b'))
+    await clock.advance(0)
+    clock.stall(30_000)
+    await clock.advance(0)
+    expect(member.settled).toEqual(['release 1-2'])
+    expect(held.of('a').message.signal.aborted).toBe(true)
+  })
+
+  it('that ended while the process stood still is not given to who pulls either', async () => {
+    const { member, clock, subscription } = await joined(undefined)
+    member.deliver(0, 0, batchOf('a', 'b'))
+    clock.stall(30_000)
+    expect(await subscription.take(2)).toEqual([])
+    await promisesSettled()
+    expect(member.settled).toEqual(['release 0-2'])
+    member.deliver(0, 0, batchOf('a'))
+    expect((await subscription.take(2)).map((message) => message.text())).toEqual(['a'])
   })
 
   it('is asked for again when the broker was too busy', async () => {

@@ -305,6 +305,10 @@ export class QueueConsumer implements MessageSource {
 
   /** True when the message is not to be handed out: it is lost, or has to be given back. */
   #isGone(message: ClientMessage, batch: HeldBatch): boolean {
+    // After a stall, messages would be handled that somebody else has been leased meanwhile.
+    if (!this.#atMostOnce && this.#context.platform.clock.monotonic() >= batch.endsAtMs) {
+      this.#batches.giveUp(batch)
+    }
     if (!batch.isWaiting(message)) return true
     if (!hasExpired(message, { now: () => this.#context.connection.brokerNow() })) return false
     this.#expiredCount++
