@@ -46,7 +46,8 @@ export class MemberCredit {
       this.#messages = Math.min((this.#messages ?? 0) + messages, creditMessagesMax)
     if (credit.bytes === undefined) return
     this.#bytes = Math.min((this.#bytes ?? 0) + bytes, creditBytesMax)
-    this.#largestBytes = Math.max(this.#largestBytes, bytes)
+    // What pays for a message that was larger than the credit is none of the window: counted, it would never be back.
+    this.#largestBytes = Math.max(this.#largestBytes, Math.min(bytes, this.#bytes))
   }
 
   /** The next message takes as much: see `suffices`. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { QueueBench } from './testing/queue-bench.ts'
+import { QueueSink } from './testing/queue-sink.ts'
 
 const shared = { sharing: 'shared' } as const
 const codes = (results: readonly ({ readonly code: string } | undefined)[]): (string | undefined)[] =>
@@ -167,6 +168,17 @@ describe('credit', () => {
     }
     expect(sink.offsets).toEqual([0, 1, 2, 3, 4])
     expect(sink.batches.at(-1)?.recordCount).toBe(1)
+  })
+
+  it('lets message by message through when each is larger than all of it, and is granted again what it weighed', async () => {
+    const bench = await QueueBench.start()
+    for (let i = 0; i < 4; i++) await bench.publish(1, { payload: new Uint8Array(1_000) })
+    const sink = new QueueSink()
+    sink.onDeliver = ({ bytes }) => sink.subscription.grant({ bytes: bytes.length })
+    await bench.join({ config: shared, credit: undefined }, sink)
+    sink.subscription.grant({ bytes: 200 })
+    for (let i = 0; i < 10; i++) await bench.pass(0)
+    expect(sink.offsets).toEqual([0, 1, 2, 3])
   })
 
   it('of the group as a whole is inFlightMax', async () => {
