@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { RatatoskrError, utf8, utf8Text } from '../../ports/index.ts'
+import { QueueSink } from '../queues/testing/queue-sink.ts'
 import { LetterBench } from './testing/letter-bench.ts'
 
 const gone = (): never => {
@@ -63,7 +64,7 @@ describe('burying', () => {
   it('makes no chain of topics: what fails in a dead letter topic stays there', async () => {
     const bench = await LetterBench.start()
     await bench.bury(1)
-    const sink = new (await import('../queues/testing/queue-sink.ts')).QueueSink()
+    const sink = new QueueSink()
     await bench.settled(
       sink.join(bench.session, 'orders.dlq', {
         group: 'w',
@@ -158,6 +159,51 @@ describe('a dead letter topic that is the topic itself', () => {
     const bench = await LetterBench.start({ settings })
     const { topic } = await bench.session.createTopic('grave', { queue: { retriesMax: 1 } })
     expect(topic.config.queue).toMatchObject({ retriesMax: 1 })
+  })
+})
+
+describe('topics that are the dead letter topics of each other', () => {
+  it('pass a message on so many times, and then it stays in the default one', async () => {
+    const bench = await LetterBench.start()
+    const { session } = bench
+    await session.createTopic('rb')
+    const config = { sharing: 'shared', retriesMax: 0 } as const
+    const sinks = new Map<string, QueueSink>()
+    for (const [topic, deadLetterTopic] of [
+      ['orders', 'rb'],
+      ['rb', 'orders'],
+    ]) {
+      const sink = new QueueSink()
+      const options = { group: 'g', credit: { messages: 1_000 }, config: { ...config, deadLetterTopic } }
+      await bench.settled(sink.join(session, topic, options))
+      sinks.set(topic, sink)
+    }
+    await bench.queue.publish(2)
+    const handled = new Map<string, number>()
+    for (let round = 0; round < 30; round++) {
+      for (const [topic, { subscription, batches }] of sinks) {
+        const from = handled.get(topic) ?? 0
+        handled.set(topic, batches.length)
+        for (const { partition, lease, firstOffset, lastOffset } of batches.slice(from)) {
+          const range = { partition, lease, from: firstOffset, to: lastOffset + 1 }
+          await subscription.settle([{ action: 'nack', ...range }])
+        }
+        await bench.queue.pass(10)
+      }
+    }
+    // Published, and four times buried there: the ninth burial is at the end.
+    expect(await bench.messages('orders')).toHaveLength(2 * 5)
+    expect(await bench.messages('rb')).toHaveLength(2 * 4)
+    const letters = await bench.messages('orders.dlq')
+    expect(letters).toHaveLength(2)
+    const hops = letters[0].headers.find(([name]) => name === 'rtk-dead-letter-hops')?.[1]
+    expect(hops && utf8Text(hops)).toBe('9')
+    expect(await session.describeQueue('orders', 'g')).toMatchObject({ lag: 0 })
+    const said = bench.queue.bench.logged('dead letters go from topic to topic')
+    expect(said).toMatchObject([{ level: 'error', fields: { topic: 'orders', named: 'rb' } }])
+    await session.redriveDeadLetters('orders', { deadLetterTopic: 'orders.dlq' })
+    const again = (await bench.messages('orders')).at(-1)?.headers.map(([name]) => name)
+    expect(again).not.toContain('rtk-dead-letter-hops')
   })
 })
 

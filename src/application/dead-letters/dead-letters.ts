@@ -3,6 +3,7 @@
  * from where.
  */
 import type { Expansion } from '../../domain/batch/expand.ts'
+import { burialsOf } from '../../domain/dead-letters/dead-letter-headers.ts'
 import { deadLetterRefOf, isSameTopic } from '../../domain/dead-letters/dead-letter-topic.ts'
 import { formatTopicRef, parseTopicRef, type TopicRef } from '../../domain/names.ts'
 import type { ComponentHealth, Platform, Principal, StateStore } from '../../ports/index.ts'
@@ -10,6 +11,7 @@ import type { Burial, DeadLetter, DeadLetters, Queues } from '../seams.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
 import type { TopicRegistry } from '../topics/topic-registry.ts'
+import { buriedMessage } from './buried-message.ts'
 import { Graveyard } from './graveyard.ts'
 import type { LetterIdentity } from './letter-positions.ts'
 import { statePrefix, topicIdOf } from './state-keys.ts'
@@ -23,6 +25,12 @@ export interface DeadLetterParts {
   readonly queues: Pick<Queues, 'owes'>
 }
 
+/**
+ * Times that a message is buried in topics that groups name, each of which it fails in again: topics that are each other's
+ * dead letter topics would pass it on without end.
+ */
+const burialsMax = 8
+
 /** In whose name dead letter topics are made. */
 const broker: Principal = { name: 'ratatoskr', namespace: 'default' }
 
@@ -30,6 +38,8 @@ export class TopicDeadLetters implements DeadLetters {
   readonly #parts: DeadLetterParts
   /** By the name of their topics. */
   readonly #graveyards = new Map<string, Graveyard>()
+  /** Topics of which it is said that their letters go round. */
+  readonly #circling = new Set<string>()
 
   constructor(parts: DeadLetterParts) {
     this.#parts = parts
@@ -51,7 +61,7 @@ export class TopicDeadLetters implements DeadLetters {
   }
 
   async bury(letter: DeadLetter): Promise<Burial | undefined> {
-    const ref = deadLetterRefOf(letter.topic.ref, letter.config.deadLetterTopic)
+    const ref = this.#refFor(letter)
     if (ref === undefined) return undefined
     // What fails in a dead letter topic is a dead letter already.
     if (isSameTopic(ref, letter.topic.ref)) return { topic: letter.topic.text, confirm: () => {} }
@@ -76,6 +86,7 @@ export class TopicDeadLetters implements DeadLetters {
   /** A new run: what the one before knew may not be so any more. Forgets what is stored of topics that are gone. */
   async start(): Promise<void> {
     this.#graveyards.clear()
+    this.#circling.clear()
     const { state, topics, platform } = this.#parts
     const living = new Set(topics.list().map(({ id }) => id))
     try {
@@ -92,6 +103,30 @@ export class TopicDeadLetters implements DeadLetters {
   /** Notes which letters cannot come again, so that the next start need not look for them. */
   async stop(): Promise<void> {
     await Promise.all([...this.#graveyards.values()].map((graveyard) => graveyard.save()))
+  }
+
+  /** @throws as `buriedMessage` */
+  #refFor(letter: DeadLetter): TopicRef | undefined {
+    const { topic, group, config } = letter
+    const named = deadLetterRefOf(topic.ref, config.deadLetterTopic)
+    const isNamed = config.deadLetterTopic !== '' && named !== undefined
+    // The message is read for this where it can go round alone: the default ends every chain.
+    if (!isNamed || burialsOf(buriedMessage(letter, this.#parts.expansion)) < burialsMax) return named
+    const end = deadLetterRefOf(topic.ref, '')
+    if (!this.#circling.has(topic.text)) {
+      this.#circling.add(topic.text)
+      this.#parts.platform.logger.error(
+        'dead letters go from topic to topic and fail in each: those that did too often go to the default dead letter topic instead of the one that the group names; give one of these topics no deadLetterTopic',
+        {
+          topic: topic.text,
+          group,
+          named: formatTopicRef(named),
+          deadLetterTopic: end && formatTopicRef(end),
+          burialsMax,
+        },
+      )
+    }
+    return end
   }
 
   #owes({ topic, group, partition, offset, id: _ }: LetterIdentity): boolean {

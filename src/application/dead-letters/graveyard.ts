@@ -3,15 +3,15 @@
  */
 import { BatchBuilder, type RecordFields } from '../../domain/batch/builder.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
-import { messagesOf } from '../../domain/batch/messages.ts'
 import { deadLetterHeaders } from '../../domain/dead-letters/dead-letter-headers.ts'
 import { type Durability, isAtLeast } from '../../domain/durability.ts'
 import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
 import { parseUuid } from '../../domain/message-id.ts'
-import type { Message, Platform } from '../../ports/index.ts'
+import type { Platform } from '../../ports/index.ts'
 import type { Burial, DeadLetter } from '../seams.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
+import { buriedMessage } from './buried-message.ts'
 import { type LetterIdentity, LetterPositions, type LetterPositionsParts } from './letter-positions.ts'
 import { LetterScan } from './letter-scan.ts'
 
@@ -148,7 +148,7 @@ export class Graveyard {
 
   /** @throws RTK_BATCH_MALFORMED, RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_TOO_LARGE when its batch cannot be decoded */
   #read(letter: DeadLetter): { readonly record: RecordFields; readonly identity: LetterIdentity } {
-    const message = this.#messageOf(letter)
+    const message = buriedMessage(letter, this.#parts.expansion)
     const { group, partition, offset, reason, error, attempts, firstAtMs, lastAtMs } = letter
     const topic = letter.topic.text
     const { payload, key, id, timestampMs } = message
@@ -170,15 +170,6 @@ export class Graveyard {
       record: { payload, key, headers, id: parseUuid(id), timestampMs: buriedAtMs },
       identity: { topic, group, partition, offset, id },
     }
-  }
-
-  #messageOf({ topic, partition, offset, bytes }: DeadLetter): Message {
-    const source = { topic: topic.text, topicId: topic.id, partition, expansion: this.#parts.expansion }
-    for (const message of messagesOf(bytes, source, offset)) {
-      if (message.offset === offset) return message
-      break
-    }
-    throw new RatatoskrError('RTK_INTERNAL', `${topic.text} has no message at ${partition}:${offset}`)
   }
 }
 

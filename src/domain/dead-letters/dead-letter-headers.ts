@@ -14,6 +14,7 @@
  * | `rtk-dead-letter-offset`   | and its offset                                                    |                     |
  * | `rtk-dead-letter-group`    | the group that gave it up                                         |                     |
  * | `rtk-dead-letter-timestamp`| the message's own timestamp, Unix ms                              |                     |
+ * | `rtk-dead-letter-hops`     | how often it was buried without being redriven in between         | once                |
  *
  * The timestamp of the letter's record is that of its burial: by it the letter is found, and by it the dead letter topic's
  * retention counts, whatever the message's own age.
@@ -25,6 +26,7 @@ import { utf8, utf8Text } from '../batch/bytes.ts'
 import type { Header, Message } from '../message.ts'
 
 const prefix = 'rtk-dead-letter-'
+const hopsName = `${prefix}hops`
 const redrivesName = 'rtk-redrives'
 const redriveGroupName = 'rtk-redrive-group'
 const redriveLetterName = 'rtk-redrive-letter'
@@ -56,6 +58,7 @@ const isOfOneLife = (name: string): boolean =>
 
 /** The headers of a letter: the message's own, and what is known of it. */
 export function deadLetterHeaders(own: readonly Header[], facts: DeadLetterFacts): readonly Header[] {
+  const hops = burialsOf({ headers: own }) + 1
   const fields: Record<string, string | number | undefined> = {
     reason: facts.reason,
     error: facts.error,
@@ -67,12 +70,20 @@ export function deadLetterHeaders(own: readonly Header[], facts: DeadLetterFacts
     offset: facts.offset,
     group: facts.group,
     timestamp: facts.timestampMs,
+    hops: hops > 1 ? hops : undefined,
   }
   const headers = own.filter(([name]) => !isOfOneLife(name))
   for (const [name, value] of Object.entries(fields)) {
     if (value !== undefined && value !== '') headers.push([prefix + name, utf8(String(value))])
   }
   return headers
+}
+
+/** How often a message was buried since it was published or redriven: 0 when it is no letter. */
+export function burialsOf({ headers }: Pick<Message, 'headers'>): number {
+  const hops = headers.find(([name]) => name === hopsName)?.[1]
+  if (hops !== undefined) return numberOf(utf8Text(hops)) ?? 1
+  return headers.some(([name]) => name.startsWith(prefix)) ? 1 : 0
 }
 
 /** A letter's headers, read. */
