@@ -37,6 +37,25 @@ describe.each(links)('the client over %s', (_name, setup) => {
     for (const subscription of [live, back]) await subscription.close()
   })
 
+  it('goes on in every form when all that comes is larger than what may wait here', async () => {
+    await client.createTopic('orders')
+    const texts = numbers(4).map((text) => text.padEnd(1_000, '.'))
+    for (let i = 0; i < 4; i++)
+      await client.publishBatch('orders', 0, batchOf(...texts.map((text) => `${i}${text}`)))
+    const small = { from: 'earliest', prefetchBytes: 300 } as const
+    const stream = await client.subscribe('orders', small)
+    expect((await take(stream, 16)).map(({ offset }) => offset)).toEqual(numbers(16).map(Number))
+    const member = await client.subscribe('orders', { ...small, group: 'g' })
+    expect((await take(member, 16)).map(({ offset }) => offset)).toEqual(numbers(16).map(Number))
+    let end = 0
+    for await (const { nextOffset } of await client.batches('orders', small)) {
+      end = nextOffset
+      if (end === 16) break
+    }
+    expect(end).toBe(16)
+    for (const subscription of [stream, member]) await subscription.close()
+  })
+
   it('hands every message to every subscription, from where it asked for', async () => {
     await client.createTopic('orders')
     for (const [i, text] of numbers(10).entries())
