@@ -96,6 +96,8 @@ export class Ledger {
   readonly lines: string[] = []
   /** What was seen to be wrong while it happened. */
   readonly wrong: string[] = []
+  /** When each lease was given, by client, partition and lease; of two groups the earlier one. */
+  readonly #sent = new Map<string, number>()
   #one = 0x811c9dc5
   #other = 0x9e3779b9
   readonly #now: () => number
@@ -126,6 +128,17 @@ export class Ledger {
       this.#other = Math.imul(this.#other + letter, 0x5bd1e995) ^ (this.#other >>> 13)
     }
     return this.lines.push(line)
+  }
+
+  /** A delivery is on its way to a client. */
+  sentOnce(client: string, partition: number, lease: number): void {
+    const key = `${client} ${partition} ${lease}`
+    if (!this.#sent.has(key)) this.#sent.set(key, this.nowMs)
+  }
+
+  /** Since when the lease of a delivery runs: longer than its handler, when it was slow on its way. */
+  leasedSince({ member, partition, lease, startMs }: DeliveryFact): number {
+    return this.#sent.get(`${member.slice(0, member.indexOf('/'))} ${partition} ${lease}`) ?? startMs
   }
 
   trouble(client: number | undefined, what: string): void {

@@ -170,7 +170,7 @@ class GroupJudge {
       }
       const crashed = this.#crashedIn(one.startMs, delivery.startMs)
       if (end === 'nack' && answer === 'done' && !crashed) counted++
-      const quiet = answer === undefined && this.#isQuiet(one.client, one.startMs, delivery.startMs)
+      const quiet = answer === undefined && this.#isQuiet(one, delivery.startMs)
       const told = answer === 'done' || quiet
       if (
         end === 'nack' &&
@@ -190,11 +190,13 @@ class GroupJudge {
   /** True when one is at work on its message when the other begins, and nothing has happened that could take it from him. */
   #holds(one: DeliveryFact, other: DeliveryFact): boolean {
     if (one.at >= other.at || (one.endAt !== undefined && one.endAt < other.at)) return false
-    return other.startMs < this.#soughtMs && this.#isQuiet(one.client, one.startMs, other.startMs)
+    return other.startMs < this.#soughtMs && this.#isQuiet(one, other.startMs)
   }
 
-  /** True when nothing troubled the client or the broker. */
-  #isQuiet(client: number, fromMs: number, toMs: number): boolean {
+  /** True when nothing troubled the client or the broker since the message was leased. */
+  #isQuiet(delivery: DeliveryFact, toMs: number): boolean {
+    const { client } = delivery
+    const fromMs = this.#ledger.leasedSince(delivery)
     return !this.#ledger.troubles.some(
       (trouble) =>
         (trouble.client === undefined || trouble.client === client) &&

@@ -47,7 +47,7 @@ export class Run {
 
   /** @throws Error when it does not drain */
   async run(): Promise<Outcome> {
-    const { groups, messages, members, quietMs, clients } = this.#plan
+    const { groups, messages, members, faults, quietMs, clients } = this.#plan
     await this.#settled(this.#broker.start())
     await this.#settled(this.#prepare())
     const plan: Plan = { ...this.#plan, members: [...members, ...this.#closers(clients)] }
@@ -64,9 +64,9 @@ export class Run {
     for (const message of messages)
       this.#at(message.atMs, () => this.#clients[message.client].publish(message))
     this.#network.faults = this.#unrest(0.2)
-    for (const fault of this.#plan.faults) this.#at(fault.atMs, () => this.#strike(fault))
+    for (const fault of faults) this.#at(fault.atMs, () => this.#strike(fault))
     this.#at(quietMs, () => this.#calm())
-    const drainedBy = await this.#drain(quietMs)
+    const drainedBy = await this.#drain(Math.max(quietMs, ...faults.map(({ atMs, forMs }) => atMs + forMs)))
     this.ledger.note(`drained with ${groups.length} groups`)
     if (this.#plan.onDisk && this.#plan.durability !== 'memory' && drainedBy % 2 === 0) {
       // Longer than the longest pause after which what could not be stored is tried again.
@@ -170,6 +170,8 @@ export class Run {
     const [name, ...words] = text.split(' ')
     const what = words.join(' ')
     this.ledger.note(`net ${text}`)
+    const [, partition, lease] = /^is sent (\d+):\S+ l(\d+)$/.exec(what) ?? []
+    if (lease !== undefined) this.ledger.sentOnce(name, Number(partition), Number(lease))
     const troubled = / lost$|^link|^isolated|^vanished|^connected|^slow|be lost$/.test(what)
     if (troubled) this.ledger.troubles.push({ atMs: this.ledger.nowMs, client: clientOf(name), what })
   }
@@ -178,11 +180,11 @@ export class Run {
     this.#clock.after(ms, run)
   }
 
-  /** @returns how many deliveries there were by then */
-  async #drain(quietMs: number): Promise<number> {
-    await this.#clock.advance(quietMs + 1_000)
+  /** @param overMs when the last fault is over @returns how many deliveries there were by then */
+  async #drain(overMs: number): Promise<number> {
+    await this.#clock.advance(overMs + 1_000)
     let why: string | undefined
-    while (this.ledger.nowMs < quietMs + drainMsMax) {
+    while (this.ledger.nowMs < overMs + drainMsMax) {
       await this.#clock.advance(stepMs)
       why = await this.#settled(this.#unfinished())
       if (why === undefined) return this.ledger.deliveries.length
