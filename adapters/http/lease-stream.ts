@@ -1,6 +1,9 @@
 /**
  * The binary stream of a member of a queue group: leased frames and JSON events (`subscribed`, `assigned`, `lost`, `ended`),
  * each after its length as uint32. Credit, settlements and signs of life come by requests that name the subscription.
+ *
+ * The answer to a settlement goes by another connection than the losses that it caused, and may be there before them: it says
+ * how many `lost` events the stream holds, so that the member can read as many first.
  */
 import type { FastifyReply } from 'fastify'
 import {
@@ -25,10 +28,12 @@ export async function streamLeases(
   const stream = new PushResponse(reply.raw, { clock, intervalMs: context.heartbeatMs, sign: emptyFrame })
   const end = (reason: RatatoskrError | undefined): void =>
     stream.end(eventFrame({ event: 'ended', ...(reason !== undefined && { error: errorToJson(reason) }) }))
+  let losses = 0
   const member = await session.consume(topic, options, {
     deliver: (batch) =>
       stream.send(lengthPrefixed(encodeLeasedHeader(0, batch), batch.bytes.length), batch.bytes),
     lost(ranges, reason) {
+      losses++
       stream.send(eventFrame({ event: 'lost', ranges, reason }))
     },
     assigned(partitions) {
@@ -36,7 +41,7 @@ export async function streamLeases(
     },
     ended: end,
   })
-  context.streams.add(session, member, reply.raw, end)
+  context.streams.add(session, member, reply.raw, end, () => losses)
   reply.hijack()
   const { id, topic: named, group, member: name, config, memberTimeoutMs } = member
   const subscribed = { subscription: id, topic: named, group, member: name, config, memberTimeoutMs }

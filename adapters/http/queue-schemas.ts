@@ -132,6 +132,17 @@ export const settledSchema = object({
   },
 })
 
+/** The same on a subscription, whose stream may still bring losses that the settlement caused. */
+export const memberSettledSchema = object({
+  ...settledSchema.properties,
+  losses: {
+    ...integer,
+    minimum: 0,
+    description:
+      'how many `lost` events the stream of the subscription holds by now; read as many before acting on the results',
+  },
+})
+
 /** Messages to settle, one by one or in ranges. */
 export const heldProperties = {
   messages: {

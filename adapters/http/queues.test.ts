@@ -162,23 +162,58 @@ describe('groups over HTTP', () => {
 })
 
 describe('being pushed to over HTTP', () => {
-  /** Opens the stream. @returns its id, and what ends it */
-  async function consume(rig: Rig, headers: Record<string, string> = {}) {
+  /** Opens the stream. @returns its id, its next frames, and what ends it */
+  async function consume(rig: Rig, headers: Record<string, string> = {}, options: object = {}) {
     const abort = new AbortController()
     const response = await fetch(`${rig.url}${group}/consume`, {
       method: 'POST',
-      body: JSON.stringify({ member: 'one', config: shared, credit: { messages: 1 } }),
+      body: JSON.stringify({
+        member: 'one',
+        config: shared,
+        from: 'earliest',
+        credit: { messages: 1 },
+        ...options,
+      }),
       headers: { 'content-type': 'application/json', ...headers },
       signal: abort.signal,
     })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
-    const { value = new Uint8Array() } = await reader.read()
-    const length = new DataView(value.buffer, value.byteOffset).getUint32(0)
-    const event = JSON.parse(new TextDecoder().decode(value.subarray(4, 4 + length))) as {
-      readonly subscription: string
+    let held = new Uint8Array()
+    const next = async (): Promise<Uint8Array> => {
+      for (;;) {
+        const length = held.length < 4 ? Infinity : new DataView(held.buffer).getUint32(0)
+        if (held.length >= 4 + length) {
+          const frame = held.slice(4, 4 + length)
+          held = held.slice(4 + length)
+          return frame
+        }
+        const { value = new Uint8Array() } = await reader.read()
+        held = Uint8Array.of(...held, ...value)
+      }
     }
-    return { abort, path: `/v1/topics/orders/subscriptions/${event.subscription}` }
+    const event = JSON.parse(new TextDecoder().decode(await next())) as { readonly subscription: string }
+    return { abort, next, path: `/v1/topics/orders/subscriptions/${event.subscription}` }
   }
+
+  it('says with each answer how many losses the stream holds', async () => {
+    const rig = await rigWith([])
+    for (const text of ['a', 'b']) await rig.broker.publish('orders', text, { partition: 0, key: 'k' })
+    const { path, next } = await consume(rig, {}, { config: {}, credit: { messages: 2 } })
+    let frame = await next()
+    while (frame.length === 0 || frame[0] === 0x7b) frame = await next()
+    const leased = decodeFrame(frame)
+    if (leased.kind !== 'leased') return expect.unreachable()
+    const { lease } = leased
+    const settle = async (action: string, from: number) =>
+      (
+        await rig.call('POST', `${path}/settle`, {
+          settlements: [{ action, partition: 0, lease, from, to: from + 1 }],
+        })
+      ).json
+    expect(await settle('extend', 1)).toEqual({ results: [{}], losses: 0 })
+    // What is behind it in its key goes with it.
+    expect(await settle('release', 0)).toEqual({ results: [{}], losses: 1 })
+  })
 
   it('frees what was held when the reader is gone', async () => {
     const rig = await rigWith(['a'])

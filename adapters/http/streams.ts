@@ -15,6 +15,13 @@ interface OpenStream {
   readonly subscription: Subscription | LeasedSubscription
   /** Tells the reader why the stream ends, and ends it. */
   readonly end: (reason: RatatoskrError) => void
+  /** How many `lost` events the stream holds by now. */
+  readonly losses: () => number
+}
+
+/** A membership of a queue group, and what its stream holds. */
+interface OpenMember extends Pick<OpenStream, 'losses'> {
+  readonly member: LeasedSubscription
 }
 
 export class Streams {
@@ -31,6 +38,7 @@ export class Streams {
     subscription: Subscription | LeasedSubscription,
     response: ServerResponse,
     end: OpenStream['end'],
+    losses: OpenStream['losses'] = () => 0,
   ): void {
     // Subscribing takes time: the reader may have left, or the transport have stopped, meanwhile.
     if (this.#stopping !== undefined) end(this.#stopping)
@@ -38,7 +46,7 @@ export class Streams {
       void subscription.close()
       return
     }
-    this.#open.set(subscription.id, { principal: session.principal, subscription, end })
+    this.#open.set(subscription.id, { principal: session.principal, subscription, end, losses })
     response.once('close', () => {
       this.#open.delete(subscription.id)
       void subscription.close()
@@ -47,26 +55,28 @@ export class Streams {
 
   /** Ends the subscription of this id when it is the caller's. @returns false when there is none */
   async close(session: Session, topic: string, id: string): Promise<boolean> {
-    const subscription = this.#find(session, topic, id)
-    await subscription?.close()
-    return subscription !== undefined
+    const stream = this.#find(session, topic, id)
+    await stream?.subscription.close()
+    return stream !== undefined
   }
 
   /** The caller's own membership of a queue group. @throws RTK_SUBSCRIPTION_NOT_FOUND */
-  member(session: Session, topic: string, id: string): LeasedSubscription {
-    const subscription = this.#find(session, topic, id)
-    if (subscription !== undefined && 'settle' in subscription) return subscription
+  member(session: Session, topic: string, id: string): OpenMember {
+    const { subscription, losses } = this.#find(session, topic, id) ?? {}
+    if (subscription !== undefined && losses !== undefined && 'settle' in subscription) {
+      return { member: subscription, losses }
+    }
     throw new RatatoskrError(
       'RTK_SUBSCRIPTION_NOT_FOUND',
       'no subscription of yours to a queue group has this id; it may have ended: consume again',
     )
   }
 
-  #find({ principal }: Session, topic: string, id: string): OpenStream['subscription'] | undefined {
+  #find({ principal }: Session, topic: string, id: string): OpenStream | undefined {
     const stream = this.#open.get(id)
     if (stream === undefined || !isSame(stream.principal, principal)) return undefined
     const named = formatTopicRef(parseTopicRef(topic, principal.namespace))
-    return stream.subscription.topic === named ? stream.subscription : undefined
+    return stream.subscription.topic === named ? stream : undefined
   }
 
   /** Ends all of them, and those to come, because the transport stops. */

@@ -23,6 +23,7 @@ import {
   createBodySchema,
   creditSchema,
   heldProperties,
+  memberSettledSchema,
   pauseBodySchema,
   queueSchema,
   settledSchema,
@@ -275,7 +276,7 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
     },
     async (request, reply) => {
       const { topic, subscription } = request.params
-      const member = context.streams.member(await sessionOf(context, request), topic, subscription)
+      const { member } = context.streams.member(await sessionOf(context, request), topic, subscription)
       member.grant(request.body)
       return reply.code(204).send()
     },
@@ -291,14 +292,15 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
           ...object({ settlements: settlementsSchema }, ['settlements']),
           examples: [{ settlements: [{ action: 'ack', ...exampleRange }] }],
         },
-        response: { 200: settledSchema },
+        response: { 200: memberSettledSchema },
       },
     },
     async (request, reply) => {
       const { topic, subscription } = request.params
-      const member = context.streams.member(await sessionOf(context, request), topic, subscription)
+      const session = await sessionOf(context, request)
+      const { member, losses } = context.streams.member(session, topic, subscription)
       const results = await member.settle(request.body.settlements)
-      return sendJson(reply, { results: settleResultsToJson(results) })
+      return sendJson(reply, { results: settleResultsToJson(results), losses: losses() })
     },
   )
 }

@@ -1,7 +1,8 @@
 /**
  * A member of a queue group over HTTP: reads the frames of one response, and asks by requests beside it. HTTP requests take
  * several connections, where one overtakes another: settlements go one request after the other, and those that come
- * meanwhile share the next one. So does credit.
+ * meanwhile share the next one. So does credit. An answer counts only when the losses that were told before it have been read:
+ * it says how many that are.
  */
 import {
   type ConsumeOptions,
@@ -52,6 +53,12 @@ interface Waiting extends PromiseWithResolvers<readonly SettleResult[]> {
   readonly settlements: readonly Settlement[]
 }
 
+/** An answer that waits until so many losses have been read. */
+interface Answered {
+  readonly losses: number
+  readonly tell: () => void
+}
+
 /** Opens the stream and resolves when the broker has let the member in. */
 export async function consumeOverHttp(http: HttpCalls, request: Request): Promise<LeasedSubscription> {
   const { group: _group, ...body } = request.options
@@ -76,6 +83,10 @@ class HttpLeases {
   #asking = false
   #settlements: Waiting[] = []
   #settling = false
+  /** `lost` events that were read. */
+  #losses = 0
+  /** In the order of their requests, and so of their losses. */
+  #answered: Answered[] = []
   #over = false
   #closing: Promise<void> | undefined
   #running: Promise<void> = Promise.resolve()
@@ -119,7 +130,18 @@ class HttpLeases {
       if (event?.event === 'ended') return event.error === undefined ? undefined : errorFromJson(event.error)
       if (event === undefined) this.#leased(bytes)
       else if (event.event === 'assigned') this.#inbox.assigned(event.partitions ?? [])
-      else if (event.event === 'lost') this.#inbox.lost(event.ranges ?? [], event.reason ?? 'moved')
+      else if (event.event === 'lost') {
+        this.#inbox.lost(event.ranges ?? [], event.reason ?? 'moved')
+        this.#losses++
+        this.#tellAnswers()
+      }
+    }
+  }
+
+  /** Passes on the answers whose losses have been read; all of them when no more will be. */
+  #tellAnswers(): void {
+    while (this.#answered.length > 0 && (this.#over || this.#answered[0].losses <= this.#losses)) {
+      this.#answered.shift()?.tell()
     }
   }
 
@@ -139,6 +161,7 @@ class HttpLeases {
     this.#over = true
     if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(undefined)
     else this.#inbox.ended(reason)
+    this.#tellAnswers()
   }
 
   #grant({ messages, bytes }: QueueCredit): void {
@@ -191,15 +214,23 @@ class HttpLeases {
 
   async #settleTogether(together: readonly Waiting[]): Promise<void> {
     const settlements = together.flatMap((waiting) => waiting.settlements)
-    const reply = await this.#http.json<{ results?: unknown }>('POST', `${this.#path}/settle`, {
-      settlements,
-    })
+    const reply = await this.#http.json<{ results?: unknown; losses?: number }>(
+      'POST',
+      `${this.#path}/settle`,
+      {
+        settlements,
+      },
+    )
     const results = settleResultsFromJson(reply.results, settlements.length)
-    let at = 0
-    for (const { settlements, resolve } of together) {
-      resolve(results.slice(at, at + settlements.length))
-      at += settlements.length
+    const tell = (): void => {
+      let at = 0
+      for (const { settlements, resolve } of together) {
+        resolve(results.slice(at, at + settlements.length))
+        at += settlements.length
+      }
     }
+    this.#answered.push({ losses: reply.losses ?? 0, tell })
+    this.#tellAnswers()
   }
 
   #fail(error: RatatoskrError): void {
@@ -217,6 +248,7 @@ class HttpLeases {
     if (!this.#over) {
       this.#over = true
       this.#inbox.end(undefined)
+      this.#tellAnswers()
       // The broker must know before we say that it is over: what was leased comes again from here on.
       const patience = this.#http.clock.after(closePatienceMs, () => this.#abort.abort())
       await this.#http.json('DELETE', this.#path, undefined, this.#abort.signal).catch(() => undefined)
