@@ -9,7 +9,7 @@ import { KeyTurns, type LeasedPlace, type TurnTaker } from './key-turns.ts'
 /** What the broker says, in this order. */
 type Said =
   | { readonly what: 'leased'; readonly messages: readonly TurnTaker[] }
-  | { readonly what: 'lost' | 'answered'; readonly place: LeasedPlace }
+  | { readonly what: 'lost' | 'answered'; readonly places: readonly LeasedPlace[] }
 
 interface Stored {
   readonly offset: number
@@ -61,7 +61,7 @@ class Broker {
   }
 
   answer(): void {
-    for (const place of this.#made.splice(0)) this.said.push({ what: 'answered', place })
+    for (const place of this.#made.splice(0)) this.said.push({ what: 'answered', places: [place] })
   }
 
   /** The lease on a message ends; those behind it of its key first. */
@@ -69,7 +69,7 @@ class Broker {
     const one = this.stored[offset]
     if (one?.state !== 'leased') return
     this.#takeBackAfter(one)
-    this.said.push({ what: 'lost', place: { partition: 0, offset, lease: one.lease } })
+    this.said.push({ what: 'lost', places: [{ partition: 0, offset, lease: one.lease }] })
     one.state = doneElsewhere && this.#before(one).length === 0 ? 'done' : 'waiting'
   }
 
@@ -90,12 +90,15 @@ class Broker {
     )
   }
 
+  /** Tells of all of them at once: after the first alone, the second would seem to be next. */
   #takeBackAfter({ key, offset }: Stored): void {
+    const places: LeasedPlace[] = []
     for (const one of this.stored) {
       if (key === 0 || one.key !== key || one.offset <= offset || one.state !== 'leased') continue
       one.state = 'waiting'
-      this.said.push({ what: 'lost', place: { partition: 0, offset: one.offset, lease: one.lease } })
+      places.push({ partition: 0, offset: one.offset, lease: one.lease })
     }
+    if (places.length > 0) this.said.push({ what: 'lost', places })
   }
 }
 
@@ -128,8 +131,8 @@ class Member {
       this.#queue.push(...said.messages)
       return
     }
-    if (said.what === 'lost') this.#lose(said.place)
-    this.#queue.unshift(...this.#turns.known(rangeOf(said.place)))
+    if (said.what === 'lost') for (const place of said.places) this.#lose(place)
+    for (const place of said.places) this.#queue.unshift(...this.#turns.known(rangeOf(place)))
   }
 
   /** Handlers begin, as many as may. */
