@@ -97,15 +97,15 @@ export const outgoingMessageSchema = object({
   key: nullable(bytesSchema),
   headers: nullable({ type: 'object', additionalProperties: true }),
   id: nullable(text),
-  timestamp: nullable(integer),
-  ttlMs: nullable({
+  timestamp: integer,
+  ttlMs: {
     ...integer,
     description: 'it expires so many ms after the broker took it; or expiresAtMs',
-  }),
-  expiresAtMs: nullable({ ...integer, description: 'it expires then, Unix ms; or ttlMs' }),
-  partition: nullable(integer),
-  deliverAtMs: nullable({ ...integer, description: 'it is kept until then, Unix ms; or delayMs' }),
-  delayMs: nullable({ ...integer, description: 'it is kept for so many ms; or deliverAtMs' }),
+  },
+  expiresAtMs: { ...integer, description: 'it expires then, Unix ms; or ttlMs' },
+  partition: integer,
+  deliverAtMs: { ...integer, description: 'it is kept until then, Unix ms; or delayMs' },
+  delayMs: { ...integer, description: 'it is kept for so many ms; or deliverAtMs' },
 })
 
 /** A message as it is read. */

@@ -23,7 +23,6 @@ import {
   jsonBoolean,
   jsonDurability,
   jsonEncoding,
-  jsonInteger,
   jsonLease,
   jsonList,
   jsonObject,
@@ -32,6 +31,7 @@ import {
   messagesOf,
   messageToJson,
   optional,
+  optionalInteger,
   parseTopicRef,
   quoteForMessage,
   RatatoskrError,
@@ -128,7 +128,7 @@ const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
   [
     'credit',
     operation(
-      { subscription: id, bytes: optional(jsonInteger(0)), messages: optional(jsonInteger(0)) },
+      { subscription: id, bytes: optionalInteger(0), messages: optionalInteger(0) },
       ({ subscriptions }, { subscription, ...credit }) => subscriptions.grant(subscription, credit),
       true,
     ),

@@ -23,7 +23,7 @@ import {
   type TopicStats,
 } from '../ports/index.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
-import { durabilityOf, topicSettings } from './checks.ts'
+import { durabilityOf, letterRequest, topicSettings, wholeNumbers } from './checks.ts'
 import type { ClientContext } from './context.ts'
 import { purgeAll, redriveAll } from './dead-letters.ts'
 import type { Link } from './link.ts'
@@ -112,7 +112,9 @@ export abstract class BrokerCalls {
     topic: string,
     { limit, after, ...call }: ScheduledRequest & ClientCallOptions = {},
   ): Promise<ScheduledPage> {
-    return this.read('listScheduled', call, (link) => link.listScheduled(topic, { limit, after }))
+    return this.read('listScheduled', call, (link) =>
+      link.listScheduled(topic, wholeNumbers({ limit, after }, { limit: 1 })),
+    )
   }
 
   /**
@@ -124,7 +126,7 @@ export abstract class BrokerCalls {
     { signal, timeoutMs, ...request }: DeadLetterRequest & ClientCallOptions = {},
   ): Promise<DeadLetterPage> {
     return this.read('deadLetters', { signal, timeoutMs }, (link, aborted) =>
-      link.deadLetters(topic, request, { signal: aborted }),
+      link.deadLetters(topic, letterRequest(request), { signal: aborted }),
     )
   }
 
@@ -142,7 +144,7 @@ export abstract class BrokerCalls {
     return redriveAll(
       (step) =>
         this.call('redriveDeadLetters', { signal, timeoutMs }, (link, aborted) =>
-          link.redriveDeadLetters(topic, step, { signal: aborted }),
+          link.redriveDeadLetters(topic, letterRequest(step), { signal: aborted }),
         ),
       rest,
       progress,
@@ -157,7 +159,7 @@ export abstract class BrokerCalls {
     return purgeAll(
       (step) =>
         this.call('purgeDeadLetters', { signal, timeoutMs }, (link, aborted) =>
-          link.purgeDeadLetters(topic, step, { signal: aborted }),
+          link.purgeDeadLetters(topic, letterRequest(step), { signal: aborted }),
         ),
       request,
     )

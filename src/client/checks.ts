@@ -4,6 +4,7 @@ import {
   durabilityLevels,
   quoteForMessage,
   RatatoskrError,
+  type RedriveRequest,
   suggestion,
   type TopicChanges,
   topicConfigFields,
@@ -19,6 +20,34 @@ export function wholeNumber(name: string, value: number, least: number): number 
     'RTK_INVALID_ARGUMENT',
     `${name} must be a whole number of at least ${least}, got ${quoteForMessage(value)}`,
   )
+}
+
+/**
+ * The numbers of those named, when they are whole and at least as great as is said, as far as they are given: a text link
+ * cannot carry others, and would lose them without a word.
+ * @throws RTK_INVALID_ARGUMENT
+ */
+export function wholeNumbers<Given extends object>(
+  given: Given,
+  leasts: { readonly [Name in keyof Given]?: number },
+): Given {
+  for (const name in leasts) {
+    const value: unknown = given[name]
+    if (value !== undefined) wholeNumber(name, value as number, leasts[name] ?? 0)
+  }
+  return given
+}
+
+/**
+ * What is asked of dead letters, with its numbers checked.
+ * @throws RTK_INVALID_ARGUMENT
+ */
+export function letterRequest<Request extends RedriveRequest>(request: Request): Request {
+  const { max, offsets } = request
+  // Without an end is what it is when nothing is said.
+  if (max !== Number.POSITIVE_INFINITY) wholeNumbers(request, { max: 1 } as never)
+  for (const offset of offsets ?? []) wholeNumber('offsets', offset, 0)
+  return wholeNumbers(request, { sinceMs: 0, untilMs: 0, after: 0, rate: 1 } as never)
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   RatatoskrError,
   utf8,
 } from '../ports/index.ts'
+import { wholeNumbers } from './checks.ts'
 
 /** Headers: an object of names and values, or pairs where names repeat or their order matters. */
 type HeadersInit =
@@ -55,6 +56,15 @@ export interface PublishCall {
   readonly lease?: LeaseProof | undefined
 }
 
+const leastNumbers = {
+  timestampMs: 0,
+  ttlMs: 1,
+  expiresAtMs: 0,
+  partition: 0,
+  deliverAtMs: 0,
+  delayMs: 0,
+} as const
+
 const bytesOf = (value: string | Uint8Array): Uint8Array => (typeof value === 'string' ? utf8(value) : value)
 
 /**
@@ -70,6 +80,7 @@ export function toOutgoing(payload: string | Uint8Array, fields: MessageFields):
       `payload must be a string or a Uint8Array, got ${quoteForMessage(payload)}; use JSON.stringify for objects`,
     )
   }
+  if (isScheduled(fields)) wholeNumbers(fields, leastNumbers) // others are checked where their batch is made
   return {
     payload: bytesOf(payload),
     key: key === undefined ? undefined : bytesOf(key),

@@ -55,6 +55,34 @@ describe.each(links)('messages for later over %s', (link) => {
     ])
   })
 
+  it('are refused with a time that is none, where nothing of them travels', async () => {
+    await using client = await open(link)
+    const wrong = [Number.NaN, Number.POSITIVE_INFINITY, 1.5, -1, null] as number[]
+    const later = { deliverAtMs: Date.now() + hourMs }
+    for (const value of wrong) {
+      for (const field of ['deliverAtMs', 'delayMs', 'timestampMs', 'ttlMs', 'expiresAtMs', 'partition']) {
+        const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining(field) }
+        const isTime = field === 'deliverAtMs' || field === 'delayMs'
+        const fields = isTime ? { [field]: value } : { ...later, [field]: value }
+        await expect(client.publish(topic, 'x', fields)).rejects.toMatchObject(refused)
+        const [{ error }] = (await client.publishMany(topic, [{ payload: 'x', ...fields }])) as [
+          { error?: unknown },
+        ]
+        expect(error).toMatchObject(refused)
+        if (!isTime)
+          await expect(client.publish(topic, 'x', { [field]: value })).rejects.toMatchObject(refused)
+      }
+      for (const field of ['rate', 'max', 'after', 'sinceMs', 'untilMs']) {
+        if (field === 'max' && value === Number.POSITIVE_INFINITY) continue
+        const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining(field) }
+        await expect(client.redriveDeadLetters(topic, { [field]: value })).rejects.toMatchObject(refused)
+      }
+      await expect(client.listScheduled(topic, { limit: value })).rejects.toMatchObject({
+        code: 'RTK_INVALID_ARGUMENT',
+      })
+    }
+  })
+
   it('come a little later when the delay is little, and flush waits until the broker has them', async () => {
     await using client = await open(link)
     await using producer = client.producer()

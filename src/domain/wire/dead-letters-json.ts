@@ -8,7 +8,16 @@
  */
 import { deadLetterReasons } from '../dead-letters/dead-letter-headers.ts'
 import type { Header } from '../message.ts'
-import { jsonBoolean, jsonInteger, jsonList, jsonObject, jsonOneOf, jsonString, optional } from './json.ts'
+import {
+  jsonBoolean,
+  jsonInteger,
+  jsonList,
+  jsonObject,
+  jsonOneOf,
+  jsonString,
+  optional,
+  optionalInteger,
+} from './json.ts'
 import {
   bytesFromJson,
   bytesToJson,
@@ -26,8 +35,8 @@ const filterShape = {
   group: optional(jsonString),
   reason: optional(jsonOneOf(deadLetterReasons)),
   match: optional(jsonString),
-  sinceMs: optional(whole),
-  untilMs: optional(whole),
+  sinceMs: optionalInteger(0),
+  untilMs: optionalInteger(0),
   key: optional(bytesFromJson),
   ids: optional(jsonList(jsonString)),
   offsets: optional(jsonList(whole)),
@@ -35,13 +44,13 @@ const filterShape = {
 }
 
 /** The members of `DeadLetterRequest`, and of `PurgeRequest`, for `readFields`. */
-export const deadLetterShape = { ...filterShape, max: optional(jsonInteger(1)), after: optional(whole) }
+export const deadLetterShape = { ...filterShape, max: optionalInteger(1), after: optionalInteger(0) }
 
 /** The members of `RedriveRequest`. */
 export const redriveShape = {
   ...deadLetterShape,
   target: optional(jsonString),
-  rate: optional(jsonInteger(1)),
+  rate: optionalInteger(1),
   dryRun: optional(jsonBoolean),
   force: optional(jsonBoolean),
 }

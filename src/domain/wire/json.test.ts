@@ -11,6 +11,7 @@ import {
   jsonOneOf,
   jsonString,
   optional,
+  optionalInteger,
   parseJson,
   readFields,
 } from './json.ts'
@@ -87,7 +88,7 @@ describe('parseJson', () => {
 describe('readFields', () => {
   const shape = {
     topic: jsonString,
-    count: optional(jsonInteger(1, 10)),
+    count: optionalInteger(1, 10),
     on: optional(jsonBoolean),
     mode: optional(jsonOneOf(['fast', 'safe'])),
     list: optional(jsonList(jsonFields({ partition: jsonInteger(0) }))),
@@ -104,6 +105,7 @@ describe('readFields', () => {
     [{}, 'topic is missing: it must be a string'],
     [{ topic: 5 }, 'topic must be a string, got 5'],
     [{ topic: 'a', count: 11 }, 'count must be a whole number from 1 to 10, got 11'],
+    [{ topic: 'a', count: null }, 'count must be a whole number from 1 to 10, got null'],
     [{ topic: 'a', count: 1.5 }, 'count must be a whole number from 1 to 10, got 1.5'],
     [{ topic: 'a', on: 'yes' }, 'on must be true or false, got "yes"'],
     [{ topic: 'a', mode: 'slow' }, 'mode must be one of fast, safe, got "slow"'],

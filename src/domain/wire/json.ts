@@ -124,6 +124,15 @@ export const optional =
   (value, path) =>
     value === undefined || value === null ? undefined : check(value, path)
 
+/**
+ * Lets a number be missing, and not null: JSON has no NaN and no infinity, and writes null for them, so that a number that
+ * was reckoned wrongly would count as one that nobody gave.
+ */
+export const optionalInteger = (min: number, max?: number): JsonCheck<number | undefined> => {
+  const check = jsonInteger(min, max)
+  return (value, path) => (value === undefined ? undefined : check(value, path))
+}
+
 /** Any JSON value: for members that someone else checks. */
 export const jsonAny: JsonCheck<unknown> = (value, path) => {
   if (value === undefined) throw unexpected(path, 'a value', value)

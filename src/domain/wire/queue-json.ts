@@ -18,6 +18,7 @@ import {
   jsonOneOf,
   jsonString,
   optional,
+  optionalInteger,
 } from './json.ts'
 import {
   errorFromJson,
@@ -42,15 +43,15 @@ const memberShape = {
 /** The members of `ConsumeOptions`, for `readFields`. */
 export const consumeShape = {
   ...memberShape,
-  credit: optional(jsonFields({ bytes: optional(whole), messages: optional(whole) })),
+  credit: optional(jsonFields({ bytes: optionalInteger(0), messages: optionalInteger(0) })),
 }
 
 /** The members of `TakeRequest`. */
 export const takeShape = {
   ...memberShape,
-  messagesMax: optional(jsonInteger(1)),
-  bytesMax: optional(jsonInteger(1)),
-  waitMs: optional(whole),
+  messagesMax: optionalInteger(1),
+  bytesMax: optionalInteger(1),
+  waitMs: optionalInteger(0),
 }
 
 /** One `Settlement`. */
@@ -60,8 +61,8 @@ const jsonSettlement = jsonFields({
   lease: whole,
   from: whole,
   to: whole,
-  delayMs: optional(whole),
-  extendMs: optional(whole),
+  delayMs: optionalInteger(0),
+  extendMs: optionalInteger(0),
   reason: optional(jsonString),
 })
 

@@ -13,6 +13,7 @@ import {
   jsonOneOf,
   jsonString,
   optional,
+  optionalInteger,
   readFields,
   unexpected,
 } from './json.ts'
@@ -73,8 +74,8 @@ export const jsonLease = jsonFields({
 
 const jsonOverflow = jsonFields({
   policy: jsonOneOf(overflowPolicies),
-  messagesMax: optional(jsonInteger(1)),
-  bytesMax: optional(jsonInteger(1)),
+  messagesMax: optionalInteger(1),
+  bytesMax: optionalInteger(1),
 })
 
 /** The members of `SubscribeOptions`, for `readFields`. */
@@ -83,7 +84,7 @@ export const subscribeShape = {
   member: optional(jsonString),
   from: optional(startPositionFromJson),
   partitions: optional(jsonList(whole)),
-  credit: optional(jsonFields({ bytes: optional(whole), messages: optional(whole) })),
+  credit: optional(jsonFields({ bytes: optionalInteger(0), messages: optionalInteger(0) })),
   overflow: optional(jsonOverflow),
 }
 
@@ -94,12 +95,12 @@ export const fetchShape = {
     value === 'earliest' || value === 'latest' ? value : whole(value, path)) satisfies JsonCheck<
     number | 'earliest' | 'latest'
   >,
-  bytesMax: optional(jsonInteger(1)),
-  waitMs: optional(whole),
+  bytesMax: optionalInteger(1),
+  waitMs: optionalInteger(0),
 }
 
 /** The members of `ScheduledRequest`. */
-export const scheduledShape = { limit: optional(jsonInteger(1)), after: optional(jsonString) }
+export const scheduledShape = { limit: optionalInteger(1), after: optional(jsonString) }
 
 /** The members of `GroupFetchRequest`. */
 export const groupFetchShape = {
@@ -107,9 +108,9 @@ export const groupFetchShape = {
   member: optional(jsonString),
   positions: optional(jsonList(jsonPartitionOffset)),
   from: optional(startPositionFromJson),
-  bytesMax: optional(jsonInteger(1)),
-  messagesMax: optional(jsonInteger(1)),
-  waitMs: optional(whole),
+  bytesMax: optionalInteger(1),
+  messagesMax: optionalInteger(1),
+  waitMs: optionalInteger(0),
 }
 
 /** The members of `CommitRequest`. */
