@@ -2,7 +2,8 @@
 import { expect, it } from 'vitest'
 import { RatatoskrError } from '../../ports/index.ts'
 import type { ClientMessage } from '../client-message.ts'
-import { heldHandler, joined } from '../testing/queue.ts'
+import type { FakeMember } from '../testing/fake-queue.ts'
+import { heldHandler, joined, keyedBatch } from '../testing/queue.ts'
 import { batchOf } from '../testing/subscribing.ts'
 
 it('joins again under its name; signals fire, and handlers that still run are waited for', async () => {
@@ -94,6 +95,29 @@ it('ends when the group cannot be joined any more', async () => {
   broker.cut()
   await clock.advance(1_000)
   expect(await subscription.closed).toMatchObject({ code: 'RTK_GROUP_MISMATCH' })
+})
+
+it('forgets what came before an answer to joining that never came: it holds up nothing', async () => {
+  const held = heldHandler()
+  const { broker, clock, latest } = await joined(held.handler)
+  let before: FakeMember | undefined
+  broker.loseJoin = (member) => {
+    broker.loseJoin = () => undefined
+    before = member
+    member.deliver(0, 0, keyedBatch('k=a', 'k=b'), { leaseMs: 30 })
+    return new RatatoskrError('RTK_DISCONNECTED', 'the answer is lost')
+  }
+  broker.cut()
+  await clock.advance(10_000)
+  expect(latest()).not.toBe(before)
+  latest().deliver(0, 0, keyedBatch('k=a', 'k=b'), { attempt: 2 })
+  for (const text of ['a', 'a', 'b']) {
+    await clock.advance(0)
+    held.of(text).resolve()
+  }
+  await clock.advance(0)
+  expect(held.begun).toEqual(['a', 'a', 'b'])
+  expect(latest().settled).toEqual(['ack 0-1', 'ack 1-2'])
 })
 
 it('joins once, however often the connection is cut while it does', async () => {

@@ -150,35 +150,37 @@ export class LiveQueue {
     const generation = ++this.#generation
     this.#early = undefined
     const credit = await this.#sink.joining(link)
-    const subscription = await link.consume(
-      this.topic,
-      { ...this.#options, member: this.#member, credit },
-      {
-        deliver: (batch) => {
-          if (this.#isCurrent(generation)) this.#sink.deliver(batch)
-        },
-        lost: (ranges, reason) => {
-          if (this.#isCurrent(generation)) this.#sink.lost(ranges, reason)
-        },
-        assigned: (partitions) => {
-          if (this.#isCurrent(generation)) this.#sink.assigned(partitions)
-        },
-        ended: (reason) => {
-          if (!this.#isCurrent(generation)) return
-          // Before `consume` has answered, its caller is the one to try again.
-          if (this.#current === undefined) this.#early = reason ?? LOST
-          else this.#linkEnded(reason ?? LOST)
-        },
-      },
-    )
+    let subscription: LeasedSubscription | undefined
     try {
+      subscription = await link.consume(
+        this.topic,
+        { ...this.#options, member: this.#member, credit },
+        {
+          deliver: (batch) => {
+            if (this.#isCurrent(generation)) this.#sink.deliver(batch)
+          },
+          lost: (ranges, reason) => {
+            if (this.#isCurrent(generation)) this.#sink.lost(ranges, reason)
+          },
+          assigned: (partitions) => {
+            if (this.#isCurrent(generation)) this.#sink.assigned(partitions)
+          },
+          ended: (reason) => {
+            if (!this.#isCurrent(generation)) return
+            // Before `consume` has answered, its caller is the one to try again.
+            if (this.#current === undefined) this.#early = reason ?? LOST
+            else this.#linkEnded(reason ?? LOST)
+          },
+        },
+      )
       const facts = await topicFacts(link, this.topic)
       this.#facts = facts ?? this.#facts
       if (this.#early !== undefined) throw this.#early
       if (this.#closing.signal.aborted) throw LOST
     } catch (error) {
+      // Deliveries may have come before the answer, also when none came.
       this.#generation++
-      await subscription.close().catch(() => {})
+      await subscription?.close().catch(() => {})
       this.#sink.voided(toRatatoskrError(error))
       throw error
     }

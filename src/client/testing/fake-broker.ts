@@ -27,6 +27,8 @@ export class FakeBroker {
   readonly members: FakeMember[] = []
   /** Called before a member joins. */
   refuseJoin: () => RatatoskrError | undefined = () => undefined
+  /** Called with each member that was let in: what it returns comes in the place of the answer. */
+  loseJoin: (member: FakeMember) => RatatoskrError | undefined = () => undefined
   /** Attempts to open a link, and how many of the next ones fail. */
   opened = 0
   lastProducerId = 0

@@ -178,6 +178,8 @@ export class FakeLink implements Link {
     const member = new FakeMember(topic, options, sink, this.#broker.members.length + 1)
     this.#broker.members.push(member)
     this.#members.add(member)
+    const lost = this.#broker.loseJoin(member)
+    if (lost !== undefined) throw lost
     return member
   }
 
