@@ -47,6 +47,8 @@ export interface PartitionHost extends QueueShared {
   dirty(partition: QueuePartition, urgent: boolean): void
   /** Messages that the group may lease before its `inFlightMax` is reached. */
   readonly room: number
+  /** How many may be given something of any one partition, about: some may have become unready since. */
+  readonly readyMembers: number
   /** Who may be given something of this partition, who waits longest first. */
   takers(partition: QueuePartition): Iterable<QueueMember>
   /** It was given something: the others come first now. */

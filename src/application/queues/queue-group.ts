@@ -388,6 +388,9 @@ export class QueueGroup {
       get room() {
         return group.config.inFlightMax - group.#leased
       },
+      get readyMembers() {
+        return group.config.sharing === 'partitioned' ? 1 : group.#turns.size
+      },
       takers: (partition) => this.#takers(partition),
       served: (member) => {
         if (this.#turns.delete(member)) this.#turns.add(member)

@@ -285,9 +285,10 @@ export class QueuePartition implements Steppable {
     const { room } = this.#host
     let taker = false
     if (room > 0) {
+      const share = Math.min(room, this.#share(table))
       for (const member of this.#host.takers(this)) {
         taker = true
-        const run = table.next(member.number, Math.min(member.messagesLeft, room), nowMs)
+        const run = table.next(member.number, Math.min(member.messagesLeft, share), nowMs)
         if (run === undefined) continue
         return this.#giving.give(table, member, run, nowMs)
       }
@@ -305,6 +306,18 @@ export class QueuePartition implements Steppable {
     if (this.stored.ordered && table.waiting > 0) this.#host.hungry(this) // others may have it
     this.#watchLog()
     return false
+  }
+
+  /**
+   * What a member may be given at once while others wait too, so that all of them get work: of what there is or, where messages
+   * of a key follow each other, of its keys, since whoever has one of them has the next ones as well.
+   */
+  #share(table: LeaseTable): number {
+    const { readyMembers } = this.#host
+    if (readyMembers < 2) return Number.POSITIVE_INFINITY
+    const messages = table.waiting + this.log.stableOffset - table.nextOffset
+    const parts = table.keys > 0 ? Math.min(table.keys, messages) : messages
+    return Math.max(1, Math.ceil(parts / readyMembers))
   }
 
   /** @returns true when it is there already */

@@ -30,6 +30,29 @@ describe('shared', () => {
   })
 })
 
+describe('a backlog', () => {
+  it.each(['shared', 'keyShared'] as const)('is %s by all who wait, at once', async (sharing) => {
+    const bench = await QueueBench.start()
+    const sinks: QueueSink[] = []
+    for (let i = 0; i < 8; i++) sinks.push(await bench.join({ config: { sharing } }))
+    await bench.publishKeys(...Array.from({ length: 400 }, (_, i) => `k${i % 30}`))
+    for (let i = 0; i < 10; i++) await bench.pass(0)
+    const counts = sinks.map(({ offsets }) => offsets.length)
+    expect(counts.reduce((sum, count) => sum + count)).toBe(400)
+    expect(Math.min(...counts)).toBeGreaterThanOrEqual(25)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(100)
+  })
+
+  it('goes to the only one who waits in one piece', async () => {
+    const bench = await QueueBench.start()
+    const sink = await bench.join({ config: { sharing: 'shared' } })
+    const without = await bench.join({ credit: { messages: 0 } })
+    await bench.publish(400)
+    await bench.pass(0)
+    expect([sink.batches.length, without.batches.length]).toEqual([1, 0])
+  })
+})
+
 describe('partitioned', () => {
   it('gives each partition to one member, and all of them to somebody', async () => {
     const bench = await QueueBench.start({ partitions: 4 })

@@ -16,6 +16,11 @@ export class KeyOrder {
     this.#pages = pages
   }
 
+  /** Keys that have unsettled messages. */
+  get size(): number {
+    return this.#tails.size
+  }
+
   /** A message was admitted: it is the last of its key. */
   append(offset: number, hash: number): void {
     const page = this.#pages.of(offset)

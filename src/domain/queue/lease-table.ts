@@ -107,6 +107,10 @@ export class LeaseTable implements LeaseTableApi {
     return this.#states.failing
   }
 
+  get keys(): number {
+    return this.#order.size
+  }
+
   get runs(): number {
     return this.#states.runs + this.#restored.runsFrom(this.#states.nextOffset)
   }

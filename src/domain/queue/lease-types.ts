@@ -82,6 +82,8 @@ export interface LeaseTableApi {
   readonly unsettled: number
   /** Messages that may be delivered now, or wait behind an earlier one of their key. */
   readonly waiting: number
+  /** Keys that have unsettled messages. */
+  readonly keys: number
   readonly leased: number
   /** Messages that wait for the time of their retry. */
   readonly delayed: number
