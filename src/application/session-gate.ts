@@ -20,6 +20,7 @@ import {
 } from '../domain/queue/queue-config-rules.ts'
 import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
 import { queueDefaultsOf } from '../domain/topic-config.ts'
+import { jsonLease } from '../domain/wire/requests-json.ts'
 import type {
   CallOptions,
   DeadLetterFilter,
@@ -243,7 +244,8 @@ export class SessionGate {
   }
 
   /** Runs a publish only while the lease is held: asked in the same turn in which the publish gets its place. */
-  #leased<T>(proof: LeaseProof, run: (topic: Topic) => MaybePromise<T>): (topic: Topic) => MaybePromise<T> {
+  #leased<T>(given: LeaseProof, run: (topic: Topic) => MaybePromise<T>): (topic: Topic) => MaybePromise<T> {
+    const proof = jsonLease(given, 'lease')
     return (topic) => {
       const source = this.#context.topics.get(parseTopicRef(proof.topic, this.#principal.namespace))
       if (source === undefined || !this.#context.delivery.queues.holdsLease(source, proof))

@@ -23,7 +23,7 @@ import {
   type TopicStats,
 } from '../ports/index.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
-import { durabilityOf, letterRequest, topicSettings, wholeNumbers } from './checks.ts'
+import { durabilityOf, leaseProofOf, letterRequest, topicSettings, wholeNumbers } from './checks.ts'
 import type { ClientContext } from './context.ts'
 import { purgeAll, redriveAll } from './dead-letters.ts'
 import type { Link } from './link.ts'
@@ -95,7 +95,11 @@ export abstract class BrokerCalls {
     options: PublishCall & ClientCallOptions = {},
   ): Promise<BatchReceipt> {
     return this.call('publishBatch', options, (link, signal) =>
-      link.publishBatch(topic, partition, batch, { durability: durabilityOf(options.durability), signal }),
+      link.publishBatch(topic, partition, batch, {
+        durability: durabilityOf(options.durability),
+        lease: leaseProofOf(options.lease),
+        signal,
+      }),
     )
   }
 

@@ -2,6 +2,8 @@
 import {
   type Durability,
   durabilityLevels,
+  jsonLease,
+  type LeaseProof,
   quoteForMessage,
   RatatoskrError,
   type RedriveRequest,
@@ -48,6 +50,15 @@ export function letterRequest<Request extends RedriveRequest>(request: Request):
   if (max !== Number.POSITIVE_INFINITY) wholeNumbers(request, { max: 1 } as never)
   for (const offset of offsets ?? []) wholeNumber('offsets', offset, 0)
   return wholeNumbers(request, { sinceMs: 0, untilMs: 0, after: 0, rate: 1 } as never)
+}
+
+/**
+ * The lease that a publish carries, when it is one.
+ * @throws RTK_INVALID_ARGUMENT that names the field
+ */
+export function leaseProofOf(lease: LeaseProof | undefined): LeaseProof | undefined {
+  if (lease !== undefined) jsonLease(lease, 'lease')
+  return lease // the same object: batches are told apart by it
 }
 
 /**

@@ -81,6 +81,34 @@ describe.each(links)('the client over %s', (_name, setup) => {
     expect(codes).toEqual(cases.map(([code]) => code))
   })
 
+  it('refuses a lease that is none, and a group that is no text, and names the field', async () => {
+    await client.createTopic('orders')
+    const lease = { topic: 'orders', group: 'g', partition: 0, offset: 0, lease: 1 }
+    const wrong: readonly (readonly [unknown, string])[] = [
+      [5, 'lease must be'],
+      [null, 'lease must be'],
+      [{ topic: 'orders' }, 'lease.group'],
+      [{ ...lease, group: 5 }, 'lease.group'],
+      [{ ...lease, offset: 1.5 }, 'lease.offset'],
+      [{ ...lease, lease: Number.NaN }, 'lease.lease'],
+    ]
+    for (const [one, says] of wrong) {
+      const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining(says) }
+      const options = { lease: one as typeof lease }
+      await expect(client.publish('orders', 'x', options)).rejects.toMatchObject(refused)
+      await expect(client.publishMany('orders', [{ payload: 'x' }], options)).rejects.toMatchObject(refused)
+      await expect(client.publishBatch('orders', 0, batchOf('x'), options)).rejects.toMatchObject(refused)
+    }
+    await expect(client.publish('orders', 'x', { lease })).rejects.toMatchObject({ code: 'RTK_LEASE_LOST' })
+    const lost = client.publishBatch('orders', 0, batchOf('x'), { lease })
+    await expect(lost).rejects.toMatchObject({ code: 'RTK_LEASE_LOST' })
+    const refused = { code: 'RTK_INVALID_ARGUMENT', message: expect.stringContaining('group') }
+    const group = 5 as unknown as string
+    await expect(client.createQueue('orders', group)).rejects.toMatchObject(refused)
+    await expect(client.subscribe('orders', { group })).rejects.toMatchObject(refused)
+    await expect(client.take('orders', group)).rejects.toMatchObject(refused)
+  })
+
   it('refuses a durability that there is not, before anything is sent', async () => {
     await client.createTopic('orders')
     const one = [{ payload: 'x' }]

@@ -17,7 +17,7 @@ import {
   toRatatoskrError,
 } from '../ports/index.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
-import { durabilityOf } from './checks.ts'
+import { durabilityOf, leaseProofOf } from './checks.ts'
 import { asOutgoing, detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
 import type { MessageOwner } from './outgoing-batch.ts'
 import type { PartitionSender, SenderContext } from './partition-sender.ts'
@@ -93,6 +93,7 @@ export class Producer implements AsyncDisposable {
     options: PublishOptions = {},
   ): Promise<PublishReceipt> {
     const message = toOutgoing(payload, options)
+    leaseProofOf(options.lease)
     if (isScheduled(message)) return this.#publishLater(topic, message, options)
     const { signal, timeoutMs } = options
     const owner = new SinglePublish()
@@ -117,6 +118,7 @@ export class Producer implements AsyncDisposable {
     messages: readonly MessageToPublish[],
     options: PublishManyOptions = {},
   ): Promise<readonly PublishResult[]> {
+    leaseProofOf(options.lease)
     const owner = new ManyPublish(messages.length)
     const outgoing = messages.map((message, place) => {
       try {
@@ -152,6 +154,7 @@ export class Producer implements AsyncDisposable {
     options: PublishManyOptions = {},
   ): Promise<BulkReceipt> {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options
+    leaseProofOf(options.lease)
     return withDeadline(this.#senders.clock, 'addAll', { signal, timeoutMs }, timeoutMs, async (aborted) => {
       const durability = durabilityOf(options.durability) ?? this.#durability
       const bulk = new BulkPublish(this.#senders.clock)

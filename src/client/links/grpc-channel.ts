@@ -12,7 +12,7 @@ import {
   Metadata,
   type MethodDefinition,
 } from '@grpc/grpc-js'
-import { type Credentials, RatatoskrError } from '../../ports/index.ts'
+import { type Credentials, quoteForMessage, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { LinkOptions } from '../link.ts'
 import { type CallStatus, restoreError } from './grpc-errors.ts'
@@ -88,6 +88,7 @@ export class GrpcChannel {
     return new Promise((resolve, reject) => {
       if (this.#over !== undefined) throw this.#over
       if (signal?.aborted) throw abortError(signal, method.path)
+      assertTexts(request as object)
       const abort = (): void => {
         if (signal !== undefined) reject(abortError(signal, method.path))
         // A call that is cancelled before grpc-js gave it to its connection keeps the connection open for up to ten seconds
@@ -252,4 +253,19 @@ function connected(client: Client, target: string, signal: AbortSignal | undefin
     look()
   })
   return attempt.finally(() => clearInterval(hold))
+}
+
+/** Names of things, which protobuf would make texts of whatever they are. */
+const names = ['topic', 'group', 'member'] as const
+
+/** @throws RTK_INVALID_ARGUMENT for a name that is no text */
+function assertTexts(request: { readonly [name in (typeof names)[number]]?: unknown }): void {
+  for (const name of names) {
+    const value = request[name]
+    if (value === undefined || typeof value === 'string') continue
+    throw new RatatoskrError(
+      name === 'topic' ? 'RTK_TOPIC_NAME_INVALID' : 'RTK_INVALID_ARGUMENT',
+      `${name} must be a text, got ${quoteForMessage(value)}`,
+    )
+  }
 }

@@ -1,6 +1,7 @@
 /** Between the plain data of a link and the messages of `QueueService`, for the client's side. */
 import * as proto from '../../../proto/index.ts'
 import {
+  assertLabel,
   type ConsumeOptions,
   type LeasedBatch,
   type LeaseLossReason,
@@ -41,7 +42,7 @@ export const memberToProto = (
   { group, member, from, config, autoAck }: Omit<ConsumeOptions, 'credit'>,
 ): Omit<proto.OpenLeases, 'credit'> => ({
   topic,
-  group,
+  group: label(group),
   member: member ?? '',
   from: from === undefined ? undefined : positionToProto(from),
   config: config === undefined ? undefined : queueConfigToProto(config),
@@ -67,6 +68,12 @@ export const settlementsToProto = (settlements: readonly Settlement[]): proto.Se
       reason,
     }
   })
+
+/** @throws RTK_INVALID_ARGUMENT for what is no name: protobuf would make a text of it */
+function label(group: string): string {
+  assertLabel('group', group)
+  return group
+}
 
 function whole(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value >= 0) return value
