@@ -6,6 +6,7 @@ import {
   jsonDurability,
   jsonFields,
   jsonInteger,
+  jsonLease,
   jsonList,
   jsonOneOf,
   jsonString,
@@ -18,6 +19,7 @@ import {
   type Session,
   type Subscription,
   startPositionFromJson,
+  subscribeShape,
   type TopicConfig,
 } from 'ratatoskr/ports'
 
@@ -73,18 +75,24 @@ export class LineCalls {
     listTopics: () => this.session.listTopics(),
     topicStats: (fields) => this.session.topicStats(topicOf(fields)),
     publish: (fields) => {
-      const { topic, message, durability } = readFields(fields, {
+      const { topic, message, durability, lease } = readFields(fields, {
         topic: jsonString,
         message: jsonAny,
         durability: optional(jsonDurability),
+        lease: optional(jsonLease),
       })
-      return this.session.publish(topic, messageFromJson(message, 'base64'), { durability })
+      return this.session.publish(topic, messageFromJson(message, 'base64'), { durability, lease })
     },
     publishMany: async (fields) => {
-      const { topic, messages } = readFields(fields, { topic: jsonString, messages: jsonList(jsonAny) })
+      const { topic, messages, lease } = readFields(fields, {
+        topic: jsonString,
+        messages: jsonList(jsonAny),
+        lease: optional(jsonLease),
+      })
       const results = await this.session.publishMany(
         topic,
         messages.map((message) => messageFromJson(message, 'base64')),
+        { lease },
       )
       return results.map((result) => ('error' in result ? { error: errorToJson(result.error) } : result))
     },
@@ -142,7 +150,8 @@ export class LineCalls {
       group: optional(jsonString),
       member: optional(jsonString),
       from: optional(startPositionFromJson),
-      credit: optional(jsonFields({ messages: jsonInteger(1) })),
+      credit: optional(jsonFields({ messages: jsonInteger(0) })),
+      overflow: subscribeShape.overflow,
     })
     // The sink may be called before subscribing has settled; what it says waits until the answer is out.
     const announced = new Promise<void>((resolve) => this.#announced.set(id, resolve))
@@ -153,6 +162,7 @@ export class LineCalls {
     try {
       const subscription = await this.session.subscribeMessages(topic, options, {
         assigned: (partitions) => void tell({ event: 'assigned', partitions }),
+        dropped: (messages) => void tell({ event: 'dropped', ...messages }),
         deliver: (message) => tell({ event: 'message', message: messageToJson(message, 'base64') }),
         ended: (reason) => {
           this.#subscriptions.delete(id)

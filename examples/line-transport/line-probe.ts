@@ -21,8 +21,11 @@ interface Line {
   readonly ok?: unknown
   readonly error?: unknown
   readonly subscription?: number
-  readonly event?: 'assigned' | 'message' | 'ended' | 'closing'
+  readonly event?: 'assigned' | 'message' | 'dropped' | 'ended' | 'closing'
   readonly message?: JsonMessage
+  readonly partition?: number
+  readonly fromOffset?: number
+  readonly toOffset?: number
 }
 
 /** Connects and says who we are. @throws RTK_DISCONNECTED, RTK_UNAUTHENTICATED */
@@ -94,6 +97,10 @@ class Lines {
   #event(id: number, line: Line): void | Promise<void> {
     const open = this.#sinks.get(id)
     if (line.event === 'message') return open?.sink.deliver(messageOf(line.message as JsonMessage))
+    if (line.event === 'dropped') {
+      const { partition = 0, fromOffset = 0, toOffset = 0 } = line
+      return open?.sink.dropped?.({ partition, fromOffset, toOffset })
+    }
     if (line.event === 'ended') this.end(id, line.error === undefined ? undefined : errorFromJson(line.error))
   }
 }
@@ -132,12 +139,13 @@ function probeOver(lines: Lines): TransportProbe {
     topicExists: (topic) => lines.ask('topicExists', { topic }),
     listTopics: async () => (await lines.ask<TopicDescription[]>('listTopics', {})).map(formatTopicRef),
     topicStats: (topic) => lines.ask('topicStats', { topic }),
-    publish: (topic, message, durability) =>
-      lines.ask('publish', { topic, message: toJson(message), durability }),
-    async publishMany(topic, messages) {
+    publish: (topic, message, durability, lease) =>
+      lines.ask('publish', { topic, message: toJson(message), durability, lease }),
+    async publishMany(topic, messages, lease) {
       const results = await lines.ask<(PublishReceipt | { error: unknown })[]>('publishMany', {
         topic,
         messages: messages.map(toJson),
+        lease,
       })
       return results.map(
         (result): PublishResult => ('error' in result ? { error: errorFromJson(result.error) } : result),
