@@ -21,6 +21,8 @@ export interface MessageOrigin {
   signalOf(message: ClientMessage): AbortSignal
   proofOf(message: ClientMessage): LeaseProof | undefined
   settle(message: ClientMessage, end: MessageEnd, options: NackOptions): void
+  /** Acknowledges what came before it in its partition and is in somebody's hands. */
+  ackBefore(message: ClientMessage): void
   extend(message: ClientMessage, extendMs: number | undefined): Promise<void>
   /** What became of the settlement. */
   answerTo(message: ClientMessage): Promise<undefined>
@@ -154,6 +156,16 @@ export class ClientMessage implements Message {
    */
   ack(): Promise<void> {
     return this.settle('ack', {})
+  }
+
+  /**
+   * The message is done, and with it all messages of its partition with lower offsets that this subscription has handed out
+   * and that are not settled. What waits here unseen is not, nor what other members hold. Without a group it is `ack`.
+   * @returns as `ack`, for this message
+   */
+  ackUpTo(): Promise<void> {
+    this.origin.ackBefore(this)
+    return this.ack()
   }
 
   /** The message failed: it comes again after a pause, or is a dead letter when its retries are used up. @returns as `ack` */

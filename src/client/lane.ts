@@ -74,6 +74,8 @@ export class Lane implements MessageOrigin {
 
   async extend(): Promise<void> {} // there is no lease
 
+  ackBefore(): void {} // nobody keeps what was acknowledged
+
   async answerTo(): Promise<undefined> {
     return undefined // nobody else is asked
   }

@@ -31,6 +31,7 @@ export interface BatchHolder {
   readonly group: string
   sourceOf(partition: number): BatchSource
   settle(batch: HeldBatch, message: ClientMessage, end: MessageEnd, options: NackOptions): void
+  ackBefore(message: ClientMessage): void
   extend(batch: HeldBatch, message: ClientMessage, extendMs: number | undefined): Promise<void>
 }
 
@@ -112,6 +113,12 @@ export class HeldBatch implements MessageOrigin {
     return this.#states[message.place] === lost
   }
 
+  /** True when it was settled here, by itself or along with a later one. */
+  isSettled(message: ClientMessage): boolean {
+    const state = this.#states[message.place]
+    return state === settling || state === done
+  }
+
   /** It is handed out. @param kept true when its lease is kept up for its holder */
   hand(message: ClientMessage, kept: boolean): void {
     this.#states[message.place] = kept ? working : handed
@@ -171,6 +178,14 @@ export class HeldBatch implements MessageOrigin {
     return this.#runs((state) => state === waiting)
   }
 
+  /** Runs of places below an offset that are in somebody's hands. */
+  handedRuns(toOffset: number): Places[] {
+    const end = this.#placesIn(0, toOffset).to
+    return this.#runs((state) => state === working || state === handed)
+      .map(({ from, to }) => ({ from, to: Math.min(to, end) }))
+      .filter(({ from, to }) => from < to)
+  }
+
   /** Offsets of messages whose handlers run. */
   workingOffsets(): number[] {
     return this.#runs((state) => state === working).flatMap(({ from, to }) =>
@@ -202,6 +217,10 @@ export class HeldBatch implements MessageOrigin {
 
   settle(message: ClientMessage, end: MessageEnd, options: NackOptions): void {
     this.#holder.settle(this, message, end, options)
+  }
+
+  ackBefore(message: ClientMessage): void {
+    this.#holder.ackBefore(message)
   }
 
   extend(message: ClientMessage, extendMs: number | undefined): Promise<void> {

@@ -114,6 +114,20 @@ export class HeldBatches {
     this.settledOne(batch)
   }
 
+  /** Acknowledges what of the message's partition came before it and is in somebody's hands. */
+  ackBefore({ partition, offset }: ClientMessage): void {
+    for (const batch of [...this.#held.values()]) {
+      if (batch.partition !== partition) continue
+      for (const { from, to } of batch.handedRuns(offset)) {
+        for (let place = from; place < to; place++) {
+          batch.beginSettling(place)
+          this.settledOne(batch)
+        }
+        this.#settler.add(batch, from, to, { action: 'ack' })
+      }
+    }
+  }
+
   /** The broker says that leases are lost. */
   lose(range: LeaseRange, reason: LeaseLossReason | RatatoskrError): void {
     const batch = this.#held.get(heldKey(range))

@@ -195,6 +195,7 @@ it('keeps up what was delivered while the group was being joined', async () => {
     group: 'g',
     sourceOf: () => expect.unreachable(),
     settle: () => {},
+    ackBefore: () => {},
     extend: async () => {},
   }
   const leased = {

@@ -153,7 +153,7 @@ export class QueueConsumer implements MessageSource {
 
   finished(message: ClientMessage, failure?: { readonly reason: unknown }): void {
     const batch = message.origin as HeldBatch
-    const { settled } = message
+    const settled = message.settled || batch.isSettled(message)
     if (failure !== undefined) {
       if (settled) this.#teller.report(toRatatoskrError(failure.reason), message)
       else void message.nack({ reason: failure.reason })
@@ -224,6 +224,10 @@ export class QueueConsumer implements MessageSource {
       reason: reasonText(options.reason),
     })
     this.#batches.settledOne(batch)
+  }
+
+  ackBefore(message: ClientMessage): void {
+    if (!this.#atMostOnce) this.#batches.ackBefore(message)
   }
 
   async extend(batch: HeldBatch, message: ClientMessage, extendMs: number | undefined): Promise<void> {
