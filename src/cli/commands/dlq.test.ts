@@ -50,6 +50,9 @@ describe('dlq', () => {
     expect((await run('dlq show orders 0:9')).code).not.toBe(0)
     expect((await run('dlq show orders 1:0')).code).not.toBe(0)
     expect((await run('dlq list orders --reason bored')).code).not.toBe(0)
+    const missing = await run('dlq list nothing')
+    expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining('RTK_TOPIC_NOT_FOUND')])
+    expect((await run('dlq list orders --since soon')).stderr).toContain('a duration back from now')
   })
 
   it('redrives what is asked for, and only counts in a dry run', async () => {

@@ -124,6 +124,7 @@ async function lettersOf(client: Client, topic: string, options: LetterOptions):
     if (page.next === undefined) break
     after = page.next
   }
+  if (letters.length === 0) await client.describeTopic(topic) // a topic that is not there has none, and is a mistake
   return letters
 }
 
@@ -142,8 +143,18 @@ function filterOf(options: LetterOptions): DeadLetterFilter {
 }
 
 /** A duration back from now, or a moment. */
-const agoOrMoment = (option: string, text: string): number =>
-  /^[\d.]+[a-z]+$/.test(text) ? Date.now() - durationMs(option, text) : momentMs(option, text)
+function agoOrMoment(option: string, text: string): number {
+  if (/^[\d.]+[a-z]+$/.test(text)) return Date.now() - durationMs(option, text)
+  try {
+    return momentMs(option, text)
+  } catch (cause) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `${option} takes a duration back from now such as 10m, 2h or 7d, Unix ms, or a time of ISO 8601 such as 2030-01-31T08:00:00Z, got ${JSON.stringify(text.slice(0, 60))}`,
+      { cause },
+    )
+  }
+}
 
 const maxOf = ({ max }: LetterOptions): number | undefined =>
   max === undefined ? undefined : wholeNumber('--max', max, 1)

@@ -122,8 +122,18 @@ async function printQueue(queue: Queue, { output }: ConnectionOptions): Promise<
     'table',
   )
   process.stdout.write('\n')
-  const columns = ['partition', 'ackedOffset', 'stableOffset', 'lag', 'inFlight', 'delayed', 'member']
-  await printRows(partitions, columns, 'table')
+  const columns = [
+    'partition',
+    'state',
+    'ackedOffset',
+    'stableOffset',
+    'lag',
+    'inFlight',
+    'delayed',
+    'member',
+  ]
+  const rows = partitions.map((one) => ({ ...one, state: paused || one.paused ? 'paused' : '' }))
+  await printRows(rows, columns, 'table')
 }
 
 /** What is given of a queue group's settings; the broker checks their words and ranges. */
