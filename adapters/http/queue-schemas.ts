@@ -52,6 +52,11 @@ export const takeBodySchema = {
   ...orNone(
     object({
       ...memberProperties,
+      member: {
+        ...text,
+        description:
+          'without it, in shared and keyShared groups each call is a member of its own as long as it holds leases; in partitioned groups all such calls of a principal are one member',
+      },
       limit: { ...integer, minimum: 1 },
       bytesMax: { ...integer, minimum: 1 },
       waitMs: { ...integer, minimum: 0 },
@@ -84,7 +89,10 @@ export const pauseBodySchema = {
 /** Leased messages, with what it takes to settle them. */
 export const takenSchema = object({
   member: text,
-  memberTimeoutMs: { ...integer, description: 'how long this member may be silent before it is evicted' },
+  memberTimeoutMs: {
+    ...integer,
+    description: 'how long a member with a name may be silent before it is evicted',
+  },
   messages: {
     type: 'array',
     items: object({

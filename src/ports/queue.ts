@@ -135,7 +135,12 @@ export interface LeasedSubscription {
   close(): Promise<void>
 }
 
-/** What a member that polls takes next. */
+/**
+ * What a member that polls takes next. Without `member`, in `shared` and `keyShared` groups each call is a member of its own, whose
+ * name is in the answer: it is there as long as it holds leases, gives no signs of life, and what it does not settle comes
+ * again at the ack timeout. In `partitioned` groups, whose partitions have owners, all such calls of a principal are one member,
+ * named after it: processes that are to have partitions each need names.
+ */
 export interface TakeRequest extends Omit<ConsumeOptions, 'credit'> {
   readonly messagesMax?: number | undefined
   readonly bytesMax?: number | undefined
@@ -214,7 +219,7 @@ export interface QueueSession {
    */
   consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription>
   /**
-   * Takes the next messages as a member that polls: it exists from its first call until it has been silent for
+   * Takes the next messages as a member that polls: with a name it exists from its first call until it has been silent for
    * `memberTimeoutMs` (each call of it and `heartbeat` are signs of life), or `leaveQueue`.
    */
   take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken>

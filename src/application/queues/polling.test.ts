@@ -114,6 +114,51 @@ describe('take', () => {
     expect(result?.batches).toMatchObject([{ attempt: 2 }])
   })
 
+  it.each(['shared', 'keyShared'] as const)(
+    'of callers without a name each is a member of its own while it holds leases: %s',
+    async (sharing) => {
+      const bench = await QueueBench.start({ limits: { memberTimeoutMs: 5_000 } })
+      const config = { sharing }
+      await bench.session.createQueue('orders', 'g', config)
+      await bench.publishKeys('a', 'a', 'b')
+      const first = await take(bench, { config, messagesMax: 1 })
+      const second = await take(bench, { config, messagesMax: 5 })
+      expect([taken(first), taken(second)]).toEqual([[0], sharing === 'shared' ? [1, 2] : [2]])
+      expect(first.result?.member).not.toBe(second.result?.member)
+      expect((await bench.describe()).members.map(({ member }) => member)).toEqual([
+        first.result?.member,
+        second.result?.member,
+      ])
+      await bench.pass(29_000) // nobody expects signs of life of them
+      const [{ partition, lease }] = first.result?.batches ?? []
+      const settlements = [{ partition, lease, from: 0, to: 1, action: 'ack' as const }]
+      expect(await bench.session.settle('orders', { group: 'g', settlements })).toEqual([undefined])
+      expect((await bench.describe()).members).toMatchObject([{ member: second.result?.member }])
+      await bench.pass(1_000) // the ack timeout of the other
+      expect((await bench.describe()).members).toEqual([])
+      expect(taken(await take(bench, { config }))).toEqual([1, 2])
+    },
+  )
+
+  it('a caller without a name is gone at once when it takes nothing', async () => {
+    const bench = await QueueBench.start()
+    expect(taken(await take(bench))).toEqual([])
+    await bench.publish(1)
+    expect(taken(await take(bench, { autoAck: true }))).toEqual([0])
+    expect(await bench.describe()).toMatchObject({ state: 'empty', members: [] })
+  })
+
+  it('callers without a name are one member, named after the principal, where partitions have owners', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(2)
+    const config = { sharing: 'partitioned' } as const
+    const calls = [await take(bench, { config, messagesMax: 1 }), await take(bench, { config })]
+    expect(calls.map(taken)).toEqual([[0], [1]])
+    expect(new Set(calls.map(({ result }) => result?.member))).toEqual(
+      new Set([bench.session.principal.name]),
+    )
+  })
+
   it('a call that is cancelled takes nothing', async () => {
     const bench = await QueueBench.start()
     const cancel = new AbortController()

@@ -25,6 +25,9 @@ import { QueuePartition } from './queue-partition.ts'
 import type { QueueRecord } from './queue-store.ts'
 import { TakingMember } from './taking-member.ts'
 
+/** How often it is stored that members without a name were there. */
+const usedEveryMs = 60_000
+
 /** What a group needs beside what all share. */
 export interface GroupHost {
   readonly topic: LiveTopic
@@ -48,6 +51,8 @@ export class QueueGroup {
   readonly #byNumber = new Map<number, QueueMember>()
   /** Members that may be given something in a group where anyone may be, who waits longest first. */
   readonly #turns = new Set<QueueMember>()
+  /** Members without a name of their own, who are gone when they hold nothing. */
+  readonly #passing = new Set<TakingMember>()
   /** Partitions that found nobody to give to. */
   #hungry = new Set<QueuePartition>()
   readonly #ownership: Ownership
@@ -132,6 +137,7 @@ export class QueueGroup {
     const replaced = this.#members.get(member.name)
     this.#members.set(member.name, member)
     this.#byNumber.set(member.number, member)
+    if (member instanceof TakingMember && member.passing) this.#passing.add(member)
     replaced?.end(
       new RatatoskrError('RTK_LEASE_LOST', `another consumer joined ${this.name} as ${member.name}`),
     )
@@ -145,11 +151,18 @@ export class QueueGroup {
     const replaced = this.#members.get(member.name) !== member
     if (!replaced) this.#members.delete(member.name)
     this.#turns.delete(member)
+    const passed = this.#passing.delete(member as TakingMember)
     if (this.#closed) return
-    if (this.#members.size === 0) this.used()
+    if (this.#members.size === 0 && !(passed && this.#wasJustUsed)) this.used()
     for (const partition of this.partitions) partition.leave(member)
     if (!replaced) this.#rebalance() // otherwise with the one that takes its place
     this.#feedAll()
+  }
+
+  /** A call of a member has ended: without a name of its own and without leases it has no further part in the group. */
+  retire(member: TakingMember): void {
+    if (!this.#passing.has(member) || member.calling) return
+    if (this.partitions.every((partition) => partition.heldBy(member) === 0)) member.end(undefined)
   }
 
   /** A member may be given something. */
@@ -277,6 +290,13 @@ export class QueueGroup {
     )
   }
 
+  /** Members that come and go with each call need not all be written down. */
+  get #wasJustUsed(): boolean {
+    const { groupExpiryMs } = this.config
+    const forMs = groupExpiryMs === -1 ? usedEveryMs : Math.min(usedEveryMs, groupExpiryMs / 4)
+    return this.#host.shared.clock.now() - this.#record.usedAtMs < forMs
+  }
+
   #rebalance(joined?: QueueMember): void {
     if (this.config.sharing !== 'partitioned') {
       joined?.assigned(this.partitions.map(({ index }) => index))
@@ -328,6 +348,7 @@ export class QueueGroup {
       }
     }
     if (wasFull && this.#leased < inFlightMax) this.#feedAll()
+    if (by < 0) for (const member of this.#passing) if (partition.heldBy(member) === 0) this.retire(member)
   }
 
   #lost(partition: number, losses: readonly Loss[]): void {

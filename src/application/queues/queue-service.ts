@@ -1,4 +1,5 @@
 /** What callers may ask of queue groups: joining, taking, settling, looking, changing and deleting. */
+import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type {
   CallOptions,
   ComponentHealth,
@@ -14,6 +15,7 @@ import type {
   SeekRequest,
   SettleRequest,
   SettleResult,
+  Sharing,
   StartPosition,
   SubscriberEvent,
   Taken,
@@ -130,8 +132,12 @@ export class QueueService implements Queues {
     throwIfAborted(call?.signal)
     const state = this.#host.state(topic)
     const member = await this.#takingMember(state, request, who)
-    const batches = await member.take(bounds, call?.signal)
-    return { topicId: topic.id, member: member.name, memberTimeoutMs: limits.memberTimeoutMs, batches }
+    try {
+      const batches = await member.take(bounds, call?.signal)
+      return { topicId: topic.id, member: member.name, memberTimeoutMs: limits.memberTimeoutMs, batches }
+    } finally {
+      state.queues.get(request.group)?.retire(member)
+    }
   }
 
   settle(topic: LiveTopic, { group, member, settlements }: SettleRequest): readonly SettleResult[] {
@@ -238,10 +244,12 @@ export class QueueService implements Queues {
 
   async #takingMember(state: TopicState, request: TakeRequest, who: Subscriber): Promise<TakingMember> {
     const { admission, shared, limits } = this.#host
-    const name = request.member ?? who.principal.name
+    const id = shared.random.uuid()
+    const passing = request.member === undefined && this.#sharingOf(state, request) !== 'partitioned'
+    const name = request.member ?? (passing ? id : who.principal.name)
     const known = state.queues.get(request.group)?.member(name)
     if (known instanceof TakingMember && request.config === undefined) return known
-    const event = { ...subscriberEvent(state, request.group, shared.random.uuid(), who), member: name }
+    const event = { ...subscriberEvent(state, request.group, id, who), member: name }
     admission.check(state, event)
     const group = await this.#making.joinable(state, request)
     const faster = group.member(name) // the same member's other call
@@ -255,6 +263,7 @@ export class QueueService implements Queues {
         topic: state.topic.text,
         group: group.name,
         member: name,
+        passing,
       },
       {
         limits,
@@ -277,6 +286,11 @@ export class QueueService implements Queues {
     return member
   }
 
+  /** How the group shares that a call would join. */
+  #sharingOf({ queues, topic }: TopicState, { group, config }: TakeRequest): Sharing {
+    return config?.sharing ?? (queues.get(group)?.config ?? queueDefaultsOf(topic.config)).sharing
+  }
+
   #assertRoom(state: TopicState, group: QueueGroup, member: string | undefined): void {
     this.#host.admission.assertRoom(state)
     const { queueMembersMax } = this.#host.limits
@@ -290,7 +304,7 @@ export class QueueService implements Queues {
 
   #admit(group: QueueGroup, member: QueueMember, event: SubscriberEvent): void {
     this.#host.admission.joined(event)
-    this.#host.liveness.add(member)
+    if (!(member instanceof TakingMember && member.passing)) this.#host.liveness.add(member)
     group.join(member)
   }
 

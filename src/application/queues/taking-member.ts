@@ -32,6 +32,11 @@ export interface TakingHost extends Omit<MemberHost, 'settle' | 'config'> {
   readonly busy: boolean
 }
 
+interface TakingIdentity extends Omit<MemberIdentity, 'autoAck'> {
+  /** It has no name of its own: it is there as long as it holds leases, and nobody expects signs of life of it. */
+  readonly passing: boolean
+}
+
 interface Call {
   readonly batches: LeasedBatch[]
   readonly autoAck: boolean
@@ -47,6 +52,7 @@ export class TakingMember implements QueueMember, Steppable {
   readonly id: string
   readonly number: number
   readonly name: string
+  readonly passing: boolean
   awaiting = false
   readonly #host: TakingHost
   #call: Call | undefined
@@ -57,10 +63,11 @@ export class TakingMember implements QueueMember, Steppable {
   #over = false
   #reviewing = false
 
-  constructor(identity: Omit<MemberIdentity, 'autoAck'>, host: TakingHost) {
+  constructor(identity: TakingIdentity, host: TakingHost) {
     this.id = identity.id
     this.number = identity.number
     this.name = identity.member
+    this.passing = identity.passing
     this.#host = host
     this.#seenMs = host.monotonicMs()
   }
@@ -89,6 +96,11 @@ export class TakingMember implements QueueMember, Steppable {
 
   get mayOverdraw(): boolean {
     return this.#call?.batches.length === 0
+  }
+
+  /** True while one of its calls waits here. */
+  get calling(): boolean {
+    return this.#calls > 0
   }
 
   get seenMs(): number {
