@@ -1,6 +1,6 @@
 /** Options that every command that talks to a broker takes, and the client that they make. */
 import type { Client } from '../client/client.ts'
-import { type Credentials, RatatoskrError } from '../ports/index.ts'
+import { type Credentials, isRatatoskrError, RatatoskrError } from '../ports/index.ts'
 import { type OutputFormat, outputFormats } from './output.ts'
 
 export interface ConnectionOptions {
@@ -32,6 +32,10 @@ export async function withClient<T>(
   })
   try {
     return await work(client)
+  } catch (error) {
+    // A client that does not reconnect is closed when its connection is lost: what closed it is what happened.
+    if (isRatatoskrError(error, 'RTK_CLOSED') && isRatatoskrError(error.cause)) throw error.cause
+    throw error
   } finally {
     await client.close()
   }

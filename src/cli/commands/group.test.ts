@@ -57,7 +57,7 @@ describe('sub and group', () => {
     await run('group resume orders q')
     await run('group pause orders q -p 0')
     expect(await run('group describe orders q')).toMatch(/^state +empty$/m)
-    expect(await run('group describe orders q')).toMatch(/^0 +paused /m)
+    expect(await run('group describe orders q')).toMatch(/^0 .+ paused$/m)
     await run('group resume orders q -p 0')
     expect(await run('group describe orders q')).not.toContain('paused')
     expect(await run('group describe orders q')).toMatch(/^state +empty$/m)

@@ -122,17 +122,9 @@ async function printQueue(queue: Queue, { output }: ConnectionOptions): Promise<
     'table',
   )
   process.stdout.write('\n')
-  const columns = [
-    'partition',
-    'state',
-    'ackedOffset',
-    'stableOffset',
-    'lag',
-    'inFlight',
-    'delayed',
-    'member',
-  ]
-  const rows = partitions.map((one) => ({ ...one, state: paused || one.paused ? 'paused' : '' }))
+  const columns = ['partition', 'ackedOffset', 'stableOffset', 'lag', 'inFlight', 'delayed', 'member']
+  if (partitions.some((one) => one.paused)) columns.push('state')
+  const rows = partitions.map((one) => ({ ...one, state: one.paused ? 'paused' : undefined }))
   await printRows(rows, columns, 'table')
 }
 
