@@ -20,6 +20,7 @@ const actionNumbers = {
   extend: proto.SettlementAction.SETTLEMENT_ACTION_EXTEND,
   terminate: proto.SettlementAction.SETTLEMENT_ACTION_TERMINATE,
   release: proto.SettlementAction.SETTLEMENT_ACTION_RELEASE,
+  ackUpTo: proto.SettlementAction.SETTLEMENT_ACTION_ACK_UP_TO,
 } as const satisfies Record<SettlementAction, proto.SettlementAction>
 
 const lossReasonNumbers = {

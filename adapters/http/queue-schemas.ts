@@ -114,7 +114,7 @@ const rangeProperties = {
 
 const settlement = object(
   {
-    action: { enum: ['ack', 'nack', 'extend', 'terminate', 'release'] },
+    action: { enum: ['ack', 'nack', 'extend', 'terminate', 'release', 'ackUpTo'] },
     ...rangeProperties,
     delayMs: { ...integer, minimum: 0, description: 'for nack: in how many milliseconds they come again' },
     extendMs: { ...integer, minimum: 0, description: 'for extend' },

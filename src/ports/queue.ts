@@ -74,6 +74,8 @@ export interface LeaseRange {
  * - `extend`: the lease lasts for another `extendMs` from now on (the group's `ackTimeoutMs` by default)
  * - `terminate`: they are dead letters at once
  * - `release`: they were not handled; they come again at once, and the attempt does not count
+ * - `ackUpTo`: all of the partition below `to` is done that the holder of `lease` holds, by whatever lease; `from` is 0. `lease`
+ *   must be that of the last of them, `to - 1`: when it is lost, nothing is done
  */
 export type SettlementAction = (typeof settlementActions)[number]
 

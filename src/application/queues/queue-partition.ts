@@ -151,6 +151,7 @@ export class QueuePartition implements Steppable {
       this.#afterwards()
       return counts
     }
+    if (action === 'ackUpTo') return this.#ackUpTo(table, settlement, nowMs)
     const attempt = action === 'nack' ? table.attemptOf(lease) : 0
     const delayMs =
       action === 'nack'
@@ -163,6 +164,19 @@ export class QueuePartition implements Steppable {
     this.#burials.reason = undefined
     this.schedule()
     return counts
+  }
+
+  /** The lease on the last message is the proof: whoever lost it may not speak for the ones before. */
+  #ackUpTo(table: LeaseTable, { lease, to }: Settlement, nowMs: number): SettleCounts {
+    if (to === 0) return { settled: 0, repeated: 0, lost: 0 }
+    const member = table.holderOf(lease)
+    const last = table.settle('ack', lease, to - 1, to, nowMs)
+    if (last.lost > 0) return last
+    const settled = last.settled + table.ackUpTo(member, to, nowMs)
+    if (settled > 0) this.#host.settled(this.index, { action: 'ack', from: to - 1, to }, 0)
+    this.#afterwards()
+    this.schedule()
+    return { ...last, settled }
   }
 
   holds(lease: number, offset: number): boolean {

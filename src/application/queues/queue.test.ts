@@ -107,6 +107,20 @@ describe('leases', () => {
     expect(await bench.describe()).toMatchObject({ lag: 3 })
   })
 
+  it('up to a place are acknowledged by whoever holds the last of them, and only his', async () => {
+    const bench = await QueueBench.start()
+    const one = await bench.join({ config: shared, credit: { messages: 2 } })
+    const other = await bench.join({ credit: { messages: 1 } })
+    for (let i = 0; i < 3; i++) await bench.publish(1)
+    await bench.pass(0)
+    expect([one.offsets, other.offsets]).toEqual([[0, 2], [1]])
+    expect(codes(await one.settle(0, 'ackUpTo', { from: 0, to: 3 }))).toEqual(['RTK_LEASE_LOST'])
+    expect(await bench.describe()).toMatchObject({ lag: 3 })
+    expect(await one.settle(1, 'ackUpTo', { from: 0, to: 3 })).toEqual([undefined])
+    expect(await one.settle(1, 'ackUpTo', { from: 0, to: 3 })).toEqual([undefined])
+    expect(await bench.describe()).toMatchObject({ lag: 1, partitions: [{ ackedOffset: 1, inFlight: 1 }] })
+  })
+
   it('are given to others when their member is gone', async () => {
     const bench = await QueueBench.start()
     await bench.publish(2)

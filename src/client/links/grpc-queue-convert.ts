@@ -23,6 +23,7 @@ const actionNumbers = {
   extend: proto.SettlementAction.SETTLEMENT_ACTION_EXTEND,
   terminate: proto.SettlementAction.SETTLEMENT_ACTION_TERMINATE,
   release: proto.SettlementAction.SETTLEMENT_ACTION_RELEASE,
+  ackUpTo: proto.SettlementAction.SETTLEMENT_ACTION_ACK_UP_TO,
 } as const satisfies Record<Settlement['action'], proto.SettlementAction>
 
 const lossReasons: readonly (LeaseLossReason | undefined)[] = [undefined, 'timeout', 'order', 'seek', 'moved']

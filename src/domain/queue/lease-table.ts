@@ -196,6 +196,12 @@ export class LeaseTable implements LeaseTableApi {
     return slot === -1 ? 0 : this.#deliveries.attempts[slot]
   }
 
+  /** The member that a lease was given to; 0 when it is not known any more. */
+  holderOf(lease: number): number {
+    const slot = this.#deliveries.find(lease)
+    return slot === -1 ? 0 : this.#deliveries.members[slot]
+  }
+
   settle(
     kind: SettleKind,
     lease: number,

@@ -41,6 +41,8 @@ export const SettlementAction = {
   SETTLEMENT_ACTION_TERMINATE: 4,
   /** SETTLEMENT_ACTION_RELEASE - They were not handled; they come again at once, and the attempt does not count. */
   SETTLEMENT_ACTION_RELEASE: 5,
+  /** SETTLEMENT_ACTION_ACK_UP_TO - All below `to` that the holder of the lease holds is done; the lease is that of the last of them, and from is 0. */
+  SETTLEMENT_ACTION_ACK_UP_TO: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -53,6 +55,7 @@ export namespace SettlementAction {
   export type SETTLEMENT_ACTION_EXTEND = typeof SettlementAction.SETTLEMENT_ACTION_EXTEND;
   export type SETTLEMENT_ACTION_TERMINATE = typeof SettlementAction.SETTLEMENT_ACTION_TERMINATE;
   export type SETTLEMENT_ACTION_RELEASE = typeof SettlementAction.SETTLEMENT_ACTION_RELEASE;
+  export type SETTLEMENT_ACTION_ACK_UP_TO = typeof SettlementAction.SETTLEMENT_ACTION_ACK_UP_TO;
   export type UNRECOGNIZED = typeof SettlementAction.UNRECOGNIZED;
 }
 
@@ -232,7 +235,10 @@ export interface LeaseRange {
 export interface TakeRequest {
   topic: string;
   group: string;
-  /** Callers that give none are one member, named after their principal. */
+  /**
+   * Callers that give none are members of their own as long as they hold leases; in partitioned groups they are one member,
+   * named after their principal.
+   */
   member: string;
   from: StartPosition | undefined;
   config: QueueConfig | undefined;
