@@ -19,8 +19,10 @@ export default defineConfig({
     maxWorkers: availableParallelism(),
     // For the processes that tests start: with it, each spares most of the time that it takes to load its modules.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url)) },
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Generous: they end what hangs, and a machine with other work on it is no failure.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 15_000 } },
     coverage: {
       include: ['{src,adapters,plugins,contract-tests}/**/*.ts'],
       exclude: [

@@ -36,8 +36,7 @@ describe('serve', () => {
     const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as typeof process.exit)
     // The listener alone is called: the signal would end the runner of the tests too.
     const running = runHere(words, { cwd: directory })
-    // The first start loads every adapter.
-    await expect.poll(() => added('SIGTERM').length, { timeout: 15_000 }).toBe(1)
+    await expect.poll(() => added('SIGTERM').length).toBe(1)
     added('SIGTERM')[0]('SIGTERM')
     const { stderr } = await running
     const told = jsonLines<{ message: string }>(Buffer.from(stderr)).map(({ message }) => message)
