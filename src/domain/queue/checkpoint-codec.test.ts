@@ -78,6 +78,7 @@ describe('the checkpoint codec', () => {
     expect(() => decodeCheckpoint(bytes.subarray(0, 6))).toThrow(corrupt)
     expect(() => decodeCheckpoint(Uint8Array.of(...bytes, 0))).toThrow(corrupt)
     expect(() => decodeCheckpoint(Uint8Array.of(2, 1, 1, 1, 0, 0, 0))).toThrow(corrupt)
+    expect(() => decodeCheckpoint(Uint8Array.of(2, 1, 1, 1, 0, 0, 0, 0))).toThrow(corrupt)
     expect(() => decodeCheckpoint(Uint8Array.of(1, 1, 1, 1, 0, 1, 0, 0, 0))).toThrow(corrupt)
     expect(() => decodeCheckpoint(Uint8Array.of(1, ...new Array(8).fill(0xff)))).toThrow(corrupt)
     expect(() => decodeCheckpoint(new Uint8Array(checkpointBytesMax + 1).fill(1))).toThrow(corrupt)

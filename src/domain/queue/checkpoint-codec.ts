@@ -192,7 +192,9 @@ function readTried(reader: Reader, floor: number, baseMs: number): TriedRun[] {
 function readFailures(reader: Reader, floor: number): StoredFailure[] {
   const failures: StoredFailure[] = []
   let at = floor
-  for (let left = reader.next(); left > 0; left--) {
+  const count = reader.next()
+  if (count === 0) throw corrupt('it says that it has failures, and has none')
+  for (let left = count; left > 0; left--) {
     const offset = safe(at + reader.next())
     const cause = storedCauses[reader.next() - 1]
     if (cause === undefined) throw corrupt('a failure in it has no cause')
