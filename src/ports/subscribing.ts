@@ -36,7 +36,7 @@ export interface DroppedMessages {
  *
  * Bytes: batches come while there is credit and the next one fits in what is left. A batch that is larger comes all the
  * same once credit is back at the largest single grant so far, which is taken to mean that nothing is outstanding; credit
- * is then below zero until more is granted. So a subscriber that keeps a window grants again all it has consumed, at the
+ * is then below zero until more is granted, and what pays for it does not count as part of that grant. So a subscriber that keeps a window grants again all it has consumed, at the
  * latest when it has consumed everything: one that holds some back may wait for ever for a batch larger than the rest.
  *
  * Messages: counted one by one, and never exceeded.

@@ -77,7 +77,10 @@ async function addReader(bench: DeliveryBench, readers: Reader[], kind: 'subscri
 
 function grant(reader: Reader, bytes: number, messages: number): void {
   reader.grantedBytes += bytes
-  reader.largestGrant = Math.max(reader.largestGrant, bytes)
+  // What pays for a batch that was larger than the credit is no part of the window.
+  const consumedBytes = reader.sink instanceof MessageSinkDouble ? 0 : reader.sink.bytes
+  const windowBytes = Math.min(bytes, reader.grantedBytes - consumedBytes)
+  reader.largestGrant = Math.max(reader.largestGrant, windowBytes)
   reader.grantedMessages += messages
   reader.sink.subscription.grant({ bytes, messages })
 }
