@@ -11,6 +11,7 @@ export default defineConfig({
     include: ['{src,adapters,plugins,proto,contract-tests,examples,bench}/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'dist/**'],
     execArgv: ['--conditions=source'],
+    setupFiles: ['./vitest.setup.ts'],
     // Files share the modules of their worker: loading them afresh for each file takes a quarter of the whole time. What a
     // file changes beyond its own variables (a spy, the environment, a directory) it puts back.
     isolate: false,
