@@ -89,13 +89,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'await Promise.resolve()',
   },
   {
-    name: 'recovery does not sync the names above a log',
-    batteries: ['simdisk'],
-    file: 'adapters/disk/log/recovery.ts',
-    find: 'for (const path of parents) await fileSystem.syncDirectory(path)',
-    replace: 'for (const path of parents) await Promise.resolve(path)',
-  },
-  {
     name: 'recovery does not sync what was removed',
     batteries: ['simdisk'],
     file: 'adapters/disk/log/recovery.ts',
