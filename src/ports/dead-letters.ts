@@ -46,6 +46,10 @@ export interface StoredDeadLetter {
   readonly key?: Uint8Array | undefined
   /** The message's own headers. */
   readonly headers: readonly Header[]
+  /**
+   * The message's own. Of a message whose batch cannot be decoded (`error` says why, after the word "undecodable"): the record batch
+   * as it is stored, in the first letter from that batch, and nothing in the others.
+   */
   readonly payload: Uint8Array
   /** The message's own timestamp, Unix ms. */
   readonly timestampMs: number
@@ -83,7 +87,10 @@ export interface RedriveResult {
   readonly matched: number
   /** Of those: published again; with `dryRun`, that would be. */
   readonly redriven: number
-  /** Of those: not published, for that has happened too often: they were redriven three times, and failed each time. */
+  /**
+   * Of those: not published, for that has happened too often (they were redriven three times, and failed each time), or since their
+   * batches could not be decoded: those are not published with `force` either.
+   */
   readonly refused: number
   /** Letters that were looked at and do not fit. */
   readonly skipped: number

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { RatatoskrError, utf8, utf8Text } from '../../ports/index.ts'
+import { crcStart } from '../../domain/batch/header.ts'
+import { BatchBuilder, portableCrc32c, RatatoskrError, utf8, utf8Text } from '../../ports/index.ts'
 import { QueueSink } from '../queues/testing/queue-sink.ts'
 import { LetterBench } from './testing/letter-bench.ts'
 
@@ -301,5 +302,67 @@ describe('a letter that may have been buried before', () => {
     await bench.queue.restart()
     const after = await state.get(key)
     expect(Number(utf8Text(after?.value ?? utf8('0')))).toBeGreaterThan(1_900)
+  })
+})
+
+describe('messages that cannot be decoded', () => {
+  const unknownCodec = { id: 4, compress: (bytes: Uint8Array) => bytes }
+
+  /** Two batches that cannot be decoded, of 20 messages and of 1, among messages that can, all given up at once. */
+  async function buriedBatches(config: object = {}) {
+    const bench = await LetterBench.start({ settings: { verifyRecords: false } })
+    const builder = new BatchBuilder({ checksum: portableCrc32c, compression: unknownCodec })
+    await bench.queue.publish(1)
+    const batches: Uint8Array[] = []
+    for (const count of [20, 1]) {
+      for (let i = 0; i < count; i++) builder.add({ payload: utf8(`u${i}`), timestampMs: 5_000 })
+      const batch = builder.build()
+      batches.push(batch.slice())
+      await bench.session.publishBatch('orders', 0, batch)
+    }
+    await bench.queue.publish(1)
+    await bench.giveUp({ config })
+    await bench.queue.pass(0)
+    return { bench, batches }
+  }
+
+  it.each([{}, { deadLetterTopic: 'graves' }])(
+    'keep their batch once, and are never tried again (%j)',
+    async (config) => {
+      const { bench, batches } = await buriedBatches(config)
+      const letters = await bench.letters({ group: 'g' })
+      expect(letters.map(({ source }) => source.offset)).toEqual(Array.from({ length: 23 }, (_, i) => i))
+      expect(utf8Text(letters[0].payload)).toBe('m0')
+      expect(utf8Text(letters[22].payload)).toBe('m0')
+      const withBatch = letters.slice(1, 22).filter(({ payload }) => payload.length > 0)
+      expect(withBatch.map(({ source }) => source.offset)).toEqual([1, 21])
+      for (const [i, { payload }] of withBatch.entries()) {
+        expect(payload.subarray(crcStart)).toEqual(batches[i].subarray(crcStart)) // before it the broker stamps
+      }
+      expect(letters[2]).toMatchObject({ reason: 'retries', timestampMs: 5_000, headers: [] })
+      expect(letters[2].error).toMatch(/^error 2 of g; undecodable: RTK_COMPRESSION_UNAVAILABLE/)
+      expect(await bench.queue.describe()).toMatchObject({ lag: 0 })
+      expect(bench.queue.bench.logged('could not be stored')).toEqual([])
+      expect(bench.queue.bench.logged('cannot be decoded; its letter has')).toHaveLength(2)
+      expect(bench.queue.bench.hooks.of('deadLettered')).toHaveLength(23)
+    },
+  )
+
+  it('are not published again, by force neither, and can be let go of', async () => {
+    const { bench } = await buriedBatches()
+    const counts = { matched: 23, redriven: 2, refused: 21 }
+    expect(await bench.session.redriveDeadLetters('orders', { force: true })).toMatchObject(counts)
+    expect(await bench.session.purgeDeadLetters('orders')).toMatchObject({ purged: 21 })
+    expect(await bench.letters()).toEqual([])
+  })
+
+  it('have their batch again in a dead letter topic that begins anew', async () => {
+    const { bench } = await buriedBatches()
+    await bench.session.deleteTopic('orders.dlq')
+    await bench.session.createQueue('orders', 'other', { sharing: 'shared', retriesMax: 0 })
+    await bench.giveUp({ group: 'other' })
+    await bench.queue.pass(0)
+    const letters = await bench.letters({ group: 'other' })
+    expect(letters.filter(({ payload }) => payload.length > 2)).toHaveLength(2)
   })
 })

@@ -105,13 +105,12 @@ export class TopicDeadLetters implements DeadLetters {
     await Promise.all([...this.#graveyards.values()].map((graveyard) => graveyard.save()))
   }
 
-  /** @throws as `buriedMessage` */
   #refFor(letter: DeadLetter): TopicRef | undefined {
     const { topic, group, config } = letter
     const named = deadLetterRefOf(topic.ref, config.deadLetterTopic)
     const isNamed = config.deadLetterTopic !== '' && named !== undefined
     // The message is read for this where it can go round alone: the default ends every chain.
-    if (!isNamed || burialsOf(buriedMessage(letter, this.#parts.expansion)) < burialsMax) return named
+    if (!isNamed || this.#burialsOf(letter) < burialsMax) return named
     const end = deadLetterRefOf(topic.ref, '')
     if (!this.#circling.has(topic.text)) {
       this.#circling.add(topic.text)
@@ -127,6 +126,15 @@ export class TopicDeadLetters implements DeadLetters {
       )
     }
     return end
+  }
+
+  /** One that cannot be decoded is no letter yet. */
+  #burialsOf(letter: DeadLetter): number {
+    try {
+      return burialsOf(buriedMessage(letter, this.#parts.expansion))
+    } catch {
+      return 0
+    }
   }
 
   #owes({ topic, group, partition, offset, id: _ }: LetterIdentity): boolean {

@@ -11,12 +11,15 @@ import type { Platform } from '../../ports/index.ts'
 import type { Burial, DeadLetter } from '../seams.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
-import { buriedMessage } from './buried-message.ts'
+import { type BuriedContent, buriedMessage, undecodedMessage } from './buried-message.ts'
 import { type LetterIdentity, LetterPositions, type LetterPositionsParts } from './letter-positions.ts'
 import { LetterScan } from './letter-scan.ts'
 
 const lettersPerBatch = 1_000
 const batchBytesTarget = 1024 * 1024
+
+/** Batches that could not be decoded of which it is remembered that a letter has them. */
+const keptBatchesMax = 64
 
 /** The partition that letters are in, in the order of their burial. */
 export const letterPartition = 0
@@ -35,6 +38,19 @@ interface Waiting {
   reject(error: unknown): void
 }
 
+/** What a letter says: its content, and for one that could not be decoded the first offset of its batch. */
+interface Content {
+  readonly content: BuriedContent
+  readonly error: string
+  readonly batchOffset: number | undefined
+}
+
+/** A letter as it is written. */
+interface Read {
+  readonly record: RecordFields
+  readonly identity: LetterIdentity
+}
+
 /** A letter that is in the batch. */
 interface Enclosed {
   readonly waiting: Waiting
@@ -50,6 +66,8 @@ export class Graveyard {
   #positions: { readonly topicId: string; readonly of: LetterPositions } | undefined
   /** True when a batch may be stored though its append failed. */
   #isInDoubt = false
+  /** Batches that could not be decoded and that a letter has: the others of their messages do without. */
+  readonly #keptBatches = new Set<string>()
 
   constructor(parts: GraveyardParts) {
     this.#parts = parts
@@ -77,27 +95,21 @@ export class Graveyard {
         this.failure = undefined
       } catch (error) {
         this.failure = toRatatoskrError(error)
+        this.#keptBatches.clear() // whatever was to have one may not be stored
         for (const { reject } of taken) reject(error)
       }
     }
     this.#working = false
   }
 
-  /** @throws what keeps all of them from being stored; one that cannot be read fails alone */
+  /** @throws what keeps all of them from being stored */
   async #buryAll(taken: readonly Waiting[]): Promise<void> {
     const topic = await this.#parts.topicFor(taken[0].letter)
     const positions = await this.#positionsOf(topic)
     const builder = new BatchBuilder({ checksum: this.#parts.platform.checksum })
     let enclosed: Enclosed[] = []
     for (const waiting of taken) {
-      let found: { readonly record: RecordFields; readonly identity: LetterIdentity }
-      try {
-        found = this.#read(waiting.letter)
-      } catch (error) {
-        waiting.reject(error)
-        continue
-      }
-      const { record, identity } = found
+      const { record, identity } = this.#read(waiting.letter, topic)
       const before = waiting.letter.mayBeStored ? positions.find(identity) : undefined
       if (before !== undefined) {
         waiting.resolve(burialAt(topic, before, positions))
@@ -146,15 +158,15 @@ export class Graveyard {
     return positions
   }
 
-  /** @throws RTK_BATCH_MALFORMED, RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_TOO_LARGE when its batch cannot be decoded */
-  #read(letter: DeadLetter): { readonly record: RecordFields; readonly identity: LetterIdentity } {
-    const message = buriedMessage(letter, this.#parts.expansion)
-    const { group, partition, offset, reason, error, attempts, firstAtMs, lastAtMs } = letter
+  #read(letter: DeadLetter, deadLetterTopic: Topic): Read {
+    const { content, error, batchOffset } = this.#contentOf(letter, deadLetterTopic)
+    const { group, partition, offset, reason, attempts, firstAtMs, lastAtMs } = letter
     const topic = letter.topic.text
-    const { payload, key, id, timestampMs } = message
+    const { payload, key, id, timestampMs } = content
     const facts = {
       reason,
       error,
+      batchOffset,
       attempts,
       firstAtMs,
       lastAtMs,
@@ -164,14 +176,48 @@ export class Graveyard {
       group,
       timestampMs,
     }
-    const headers = deadLetterHeaders(message.headers, facts)
+    const headers = deadLetterHeaders(content.headers, facts)
     const buriedAtMs = this.#parts.platform.clock.now()
     return {
       record: { payload, key, headers, id: parseUuid(id), timestampMs: buriedAtMs },
       identity: { topic, group, partition, offset, id },
     }
   }
+
+  /** The message; of one that cannot be decoded, now or ever, its batch: it is never tried again for that. */
+  #contentOf(letter: DeadLetter, deadLetterTopic: Topic): Content {
+    const { topic, group, partition, offset } = letter
+    try {
+      const { payload, key, id, timestampMs, headers } = buriedMessage(letter, this.#parts.expansion)
+      return {
+        content: { payload, key, id, timestampMs, headers },
+        error: letter.error,
+        batchOffset: undefined,
+      }
+    } catch (thrown) {
+      const error = toRatatoskrError(thrown, 'RTK_BATCH_MALFORMED')
+      const { content, batchOffset } = undecodedMessage(letter)
+      const batch = `${deadLetterTopic.id} ${topic.id} ${group} ${partition} ${batchOffset}`
+      const isKept = this.#keptBatches.has(batch)
+      if (!isKept) {
+        this.#parts.logger.error(
+          'a message on its way to the dead letters cannot be decoded; its letter has the record batch as it is stored',
+          { topic: topic.text, group, partition, offset, batchOffset, error },
+        )
+        if (this.#keptBatches.size === keptBatchesMax) this.#keptBatches.clear()
+        this.#keptBatches.add(batch)
+      }
+      const said = letter.error === '' ? '' : `${letter.error}; `
+      return {
+        content: isKept ? { ...content, payload: nothing } : content,
+        error: `${said}undecodable: ${error.code} ${error.message}`,
+        batchOffset,
+      }
+    }
+  }
 }
+
+const nothing = new Uint8Array(0)
 
 const notOnline = (topic: string): RatatoskrError =>
   new RatatoskrError(

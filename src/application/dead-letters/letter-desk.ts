@@ -249,7 +249,8 @@ export class LetterDesk {
       query,
       from,
       (letter) => {
-        const isRefused = !force && letter.redrives >= redrivesMax
+        // Without its batch's records there is no message that could be published.
+        const isRefused = letter.facts.batchOffset !== undefined || (!force && letter.redrives >= redrivesMax)
         const { length } = letter.message.payload
         if (!isRefused && (step.letters.length === max || (bytes > 0 && bytes + length > stepBytes)))
           return false

@@ -1,7 +1,8 @@
 /** Reading the messages of a partition some at a time, past what is lost to damage. */
 import type { Expansion } from '../../domain/batch/expand.ts'
-import { endOffsetOf } from '../../domain/batch/header.ts'
+import { batchEndOf, batchStarts, endOffsetOf } from '../../domain/batch/header.ts'
 import { messagesOf } from '../../domain/batch/messages.ts'
+import { isRatatoskrError } from '../../domain/errors.ts'
 import type { BatchBytes, Message } from '../../ports/index.ts'
 import { nextReadable } from '../gaps.ts'
 import type { LiveTopic, ReadablePartition } from '../seams.ts'
@@ -20,10 +21,11 @@ export class LetterScan {
   }
 
   /**
-   * Shows messages from `offset` on, about a mebibyte of them, until `visit` has had enough.
+   * Shows messages from `offset` on, about a mebibyte of them, until `visit` has had enough. Batches that cannot be
+   * decoded are passed over: the broker's own can.
    * @param visit views on what was read; false: this one was not looked at, and no more are wanted
    * @returns where to go on; the log's end when there is nothing more
-   * @throws what a read throws, and when a batch cannot be decoded
+   * @throws what a read throws
    */
   async some(offset: number, visit: (message: Message) => boolean): Promise<number> {
     const { log } = this
@@ -43,7 +45,14 @@ export class LetterScan {
       partition: log.index,
       expansion: this.#expansion,
     }
-    for (const message of messagesOf(bytes, source, from)) if (!visit(message)) return message.offset
+    for (const start of batchStarts(bytes)) {
+      try {
+        const batch = bytes.subarray(start, batchEndOf(bytes, start))
+        for (const message of messagesOf(batch, source, from)) if (!visit(message)) return message.offset
+      } catch (error) {
+        if (!isRatatoskrError(error)) throw error
+      }
+    }
     return endOffsetOf(bytes) ?? log.stableOffset
   }
 }

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { RatatoskrError, type StateChange, utf8, utf8Text } from '../../ports/index.ts'
+import {
+  BatchBuilder,
+  portableCrc32c,
+  RatatoskrError,
+  type StateChange,
+  utf8,
+  utf8Text,
+} from '../../ports/index.ts'
 import { codeOf } from '../testing/broker-bench.ts'
 import { LetterBench } from './testing/letter-bench.ts'
 
@@ -284,6 +291,23 @@ describe('a redrive that is interrupted', () => {
       })
     }
   }
+
+  it('is not held up by a batch among what it published that cannot be decoded', async () => {
+    const bench = await LetterBench.start({ settings: { verifyRecords: false } })
+    await bench.bury(2)
+    const { state } = bench.queue.bench
+    deaths['when it has published'](bench)
+    expect(await codeOf(() => bench.session.redriveDeadLetters('orders'))).toBe('RTK_STORE_FAILED')
+    state.onChange = () => {}
+    const builder = new BatchBuilder({
+      checksum: portableCrc32c,
+      compression: { id: 4, compress: (bytes) => bytes },
+    })
+    builder.add({ payload: utf8('u'), timestampMs: 0 })
+    await bench.session.publishBatch('orders', 0, builder.build())
+    expect(await bench.session.redriveDeadLetters('orders')).toMatchObject({ redriven: 0 })
+    expect(await bench.letters()).toEqual([])
+  })
 
   it('waits until it can be known what was published', async () => {
     const bench = await LetterBench.start()

@@ -15,6 +15,11 @@
  * | `rtk-dead-letter-group`    | the group that gave it up                                         |                     |
  * | `rtk-dead-letter-timestamp`| the message's own timestamp, Unix ms                              |                     |
  * | `rtk-dead-letter-hops`     | how often it was buried without being redriven in between         | once                |
+ * | `rtk-dead-letter-batch`    | the message could not be decoded, and this is the first offset of | it could be decoded |
+ * |                            | the record batch that holds it                                    |                     |
+ *
+ * A letter with `rtk-dead-letter-batch` has no key and no headers of the message's own. Its payload is that record batch as it is
+ * stored, or empty when another letter from the same batch has it.
  *
  * The timestamp of the letter's record is that of its burial: by it the letter is found, and by it the dead letter topic's
  * retention counts, whatever the message's own age.
@@ -27,6 +32,7 @@ import type { Header, Message } from '../message.ts'
 
 const prefix = 'rtk-dead-letter-'
 const hopsName = `${prefix}hops`
+const batchField = 'batch'
 const redrivesName = 'rtk-redrives'
 const redriveGroupName = 'rtk-redrive-group'
 const redriveLetterName = 'rtk-redrive-letter'
@@ -50,6 +56,8 @@ export interface DeadLetterFacts {
   readonly group: string
   /** The message's own timestamp. */
   readonly timestampMs: number
+  /** The message could not be decoded: the first offset of its batch. */
+  readonly batchOffset?: number | undefined
 }
 
 /** Headers of the broker's that belong to one life of a message, and not to the next. */
@@ -71,6 +79,7 @@ export function deadLetterHeaders(own: readonly Header[], facts: DeadLetterFacts
     group: facts.group,
     timestamp: facts.timestampMs,
     hops: hops > 1 ? hops : undefined,
+    [batchField]: facts.batchOffset,
   }
   const headers = own.filter(([name]) => !isOfOneLife(name))
   for (const [name, value] of Object.entries(fields)) {
@@ -113,6 +122,7 @@ export function readDeadLetter(message: Pick<Message, 'headers'>): ReadDeadLette
   const offset = numberOf(fields.get('offset'))
   if (reason === undefined || topic === undefined || group === undefined) return undefined
   if (partition === undefined || offset === undefined) return undefined
+  const batchOffset = numberOf(fields.get(batchField))
   return {
     facts: {
       reason,
@@ -125,6 +135,7 @@ export function readDeadLetter(message: Pick<Message, 'headers'>): ReadDeadLette
       offset,
       group,
       timestampMs: numberOf(fields.get('timestamp')) ?? 0,
+      ...(batchOffset !== undefined && { batchOffset }),
     },
     redrives,
     headers,
