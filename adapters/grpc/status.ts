@@ -41,6 +41,9 @@ export function statusOf(thrown: unknown): FailedStatus {
   const wire = errorToProto(error)
   const metadata = new Metadata()
   metadata.set('ratatoskr-code', error.code)
+  const { retryAfterMs } = error.details
+  // What clients that retry by gRPC's own policy go by.
+  if (typeof retryAfterMs === 'number') metadata.set('grpc-retry-pushback-ms', `${retryAfterMs}`)
   metadata.set('ratatoskr-error-bin', Buffer.from(proto.Error.encode(wire).finish()))
   return { code: statusOfKind[error.kind], details: wire.message, metadata }
 }
@@ -57,15 +60,30 @@ export function errorToProto(error: RatatoskrError): proto.Error {
 }
 
 /** What stands in for a request whose bytes could not be read: grpc-js would answer INTERNAL to a throwing decoder. */
-export const malformed: unique symbol = Symbol('malformed request')
+export class Malformed {
+  readonly error: RatatoskrError
 
-export type Incoming<Request> = Request | typeof malformed
+  /** @param path of the method that it came for */
+  constructor(path: string, bytes: Uint8Array) {
+    const wrong = proto.wrongNumberInBytes(path, bytes)
+    this.error =
+      wrong === undefined
+        ? new RatatoskrError(
+            'RTK_FRAME_MALFORMED',
+            'the request is not a message of the type that this method takes; check the client against the .proto files',
+          )
+        : new RatatoskrError(
+            'RTK_INVALID_ARGUMENT',
+            `${wrong.field} must be a whole number from ${wrong.least} to ${wrong.greatest}, got ${wrong.value}`,
+            { details: { field: wrong.field } },
+          )
+  }
+}
 
-/** @throws RTK_FRAME_MALFORMED */
+export type Incoming<Request> = Request | Malformed
+
+/** @throws RTK_FRAME_MALFORMED; RTK_INVALID_ARGUMENT for a number that cannot be told exactly */
 export function readable<Request>(request: Incoming<Request>): Request {
-  if (request !== malformed) return request
-  throw new RatatoskrError(
-    'RTK_FRAME_MALFORMED',
-    'the request is not a message of the type that this method takes; check the client against the .proto files',
-  )
+  if (request instanceof Malformed) throw request.error
+  return request
 }

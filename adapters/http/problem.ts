@@ -60,8 +60,10 @@ export function problemOf(error: RatatoskrError): Problem {
 /** Answers with a problem document, and with the headers that belong to its status. */
 export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer')
-  if (problem.retryable && (problem.status === 429 || problem.status === 503))
-    reply.header('retry-after', '1')
+  if (problem.retryable && (problem.status === 429 || problem.status === 503)) {
+    const { retryAfterMs } = problem.details ?? {}
+    reply.header('retry-after', typeof retryAfterMs === 'number' ? Math.ceil(retryAfterMs / 1_000) : 1)
+  }
   return reply.code(problem.status).type(problemContentType).send(JSON.stringify(problem))
 }
 

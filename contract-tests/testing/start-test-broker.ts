@@ -10,6 +10,8 @@ import { silentLogger } from 'ratatoskr/adapters/node'
 export async function startTestBroker(options: Partial<BrokerOptions> = {}): Promise<EmbeddedBroker> {
   const broker = await createBroker({
     ...options,
+    // A busy machine is no overload of the broker.
+    limits: { loopDelayMsMax: 60_000, ...options.limits },
     storage: options.storage ?? memoryStorage(),
     platform: { logger: silentLogger, ...options.platform },
   })

@@ -17,6 +17,8 @@ import type {
   Principal,
   Session,
 } from '../ports/index.ts'
+import { Admission } from './admission/admission.ts'
+import { PublishBudget } from './admission/publish-budget.ts'
 import { type BrokerOptions, type BrokerSettings, completeSettings } from './broker-options.ts'
 import { TopicDeadLetters } from './dead-letters/dead-letters.ts'
 import { LetterDesk } from './dead-letters/letter-desk.ts'
@@ -54,6 +56,7 @@ export class Broker implements Component {
   readonly #scheduler: Scheduler
   readonly #deadLetters: TopicDeadLetters
   readonly #letters: LetterDesk
+  readonly #admission: Admission
   readonly #sessions: SessionTable
   readonly #room: StorageRoom
   readonly #producerIds: ProducerIds
@@ -87,6 +90,7 @@ export class Broker implements Component {
       state: storage.state,
       platform,
       limits,
+      budget: new PublishBudget(limits),
       hooks,
       delivery,
       offer,
@@ -123,6 +127,7 @@ export class Broker implements Component {
       owedFrom: (topic, partition) => delivery.owedFrom(topic, partition),
       expiredOwedFrom: (topic, partition) => delivery.queues.expiredOwedFrom(topic, partition),
     })
+    this.#admission = new Admission(platform, limits, metrics)
     this.#sessions = new SessionTable({
       authenticator: options.authenticator,
       authorizer: options.authorizer,
@@ -148,6 +153,7 @@ export class Broker implements Component {
         autoCreateTopics: this.#settings.autoCreateTopics,
         stats: () => this.stats(),
         producerIds: this.#producerIds,
+        admission: this.#admission,
       },
     })
     this.facade = Object.freeze({
@@ -244,6 +250,7 @@ export class Broker implements Component {
         start: () => this.#scheduler.start(),
         stop: () => this.#scheduler.stop(),
       },
+      { name: 'admission', start: () => {}, stop: () => this.#admission.stop() },
       { name: 'redrives', start: () => this.#letters.start(), stop: () => this.#letters.stop() },
       { name: 'sessions', start: () => this.#sessions.accept(), stop: () => this.#sessions.close() },
       {

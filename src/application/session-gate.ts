@@ -32,6 +32,7 @@ import type {
   Resource,
   SubscribeOptions,
 } from '../ports/index.ts'
+import type { Admission } from './admission/admission.ts'
 import { cancellable, throwIfAborted } from './calls.ts'
 import type { LetterDesk } from './dead-letters/letter-desk.ts'
 import { isPromise } from './maybe-promise.ts'
@@ -48,6 +49,8 @@ export interface GateContext {
   readonly letters: LetterDesk
   readonly hooks: Hooks
   readonly autoCreateTopics: boolean
+  /** Undefined for who is never refused for the broker's load. */
+  readonly admission: Admission | undefined
 }
 
 /** A topic as a caller named it; kept, so that a name is parsed once a session and not once a batch. */
@@ -147,6 +150,7 @@ export class SessionGate {
     const signal = options?.signal
     throwIfAborted(signal)
     const named = this.#enterChanging(operation, text)
+    this.#context.admission?.assertRoom()
     const live = this.#live(named)
     const leased = options?.lease === undefined ? run : this.#leased(options.lease, run)
     const result = live === undefined ? this.#ensured(named).then(leased) : leased(live)

@@ -11,6 +11,7 @@ import type {
   Principal,
   Session,
 } from '../ports/index.ts'
+import type { Admission } from './admission/admission.ts'
 import type { Hooks } from './seams.ts'
 import { BrokerSession, type SessionContext } from './session.ts'
 
@@ -80,7 +81,7 @@ export class SessionTable {
       )
       const grants = await codedOr('RTK_PERMISSION_DENIED', () => authorizer.grants(principal))
       this.#assertAccepting()
-      return this.#open(peer, principal, grants)
+      return this.#open(peer, principal, grants, this.#parts.context.admission)
     } finally {
       this.#connecting--
     }
@@ -89,7 +90,7 @@ export class SessionTable {
   /** Opens a session that may do everything: for the process that holds the broker. */
   connectEmbedded(principal: Principal): Session {
     this.#assertRoom()
-    return this.#open(embeddedPeer, principal, everything)
+    return this.#open(embeddedPeer, principal, everything, undefined)
   }
 
   /** Ends every session. */
@@ -98,12 +99,14 @@ export class SessionTable {
     await Promise.all(Array.from(this.#sessions, (session) => session.close()))
   }
 
-  #open(peer: Peer, principal: Principal, grants: Grants): Session {
+  /** @param admission undefined for the process that holds the broker: its event loop is the broker's, and nobody else's to guard */
+  #open(peer: Peer, principal: Principal, grants: Grants, admission: Admission | undefined): Session {
     const { hooks, platform, context } = this.#parts
     const event = { sessionId: platform.random.uuid(), peer, principal }
     if (hooks.guards('connect')) hooks.check('connect', event)
     const session: Session = new BrokerSession(event.sessionId, principal, grants, {
       ...context,
+      admission,
       closed: () => {
         this.#sessions.delete(session)
         if (hooks.observes('disconnected')) hooks.emit('disconnected', event)

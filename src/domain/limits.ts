@@ -33,6 +33,10 @@ export interface Limits {
   readonly partitionQueueMessagesMax: number
   /** Publishes waiting for one partition's store, in bytes. */
   readonly partitionQueueBytesMax: number
+  /** Publishes waiting for the store in all partitions together, in bytes. */
+  readonly publishBytesWaitingMax: number
+  /** How late the event loop may be, turn after turn, before publishes that come from outside are refused. */
+  readonly loopDelayMsMax: number
   /** What one delivery to one subscriber may carry: whole batches, at least one. */
   readonly deliveryBytesMax: number
   /** Credit that one subscriber may hold, in bytes. */
@@ -94,6 +98,8 @@ export const defaultLimits: Limits = Object.freeze({
   headersBytesMax: 16 * 1024,
   partitionQueueMessagesMax: 100_000,
   partitionQueueBytesMax: 64 * MIB,
+  publishBytesWaitingMax: 256 * MIB,
+  loopDelayMsMax: 50,
   deliveryBytesMax: MIB,
   creditBytesMax: 64 * MIB,
   creditMessagesMax: 1_000_000,

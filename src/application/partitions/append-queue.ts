@@ -1,14 +1,18 @@
 /** What waits for a partition's store, and how much may: the bound behind RTK_OVERLOADED. */
 import type { Limits } from '../../domain/limits.ts'
+import type { PublishBudget } from '../admission/publish-budget.ts'
 
 export class AppendQueue {
   readonly #limits: Limits
+  readonly #budget: PublishBudget
   #appends = 0
   #messages = 0
   #bytes = 0
 
-  constructor(limits: Limits) {
+  /** @param budget what all partitions of the broker share */
+  constructor(limits: Limits, budget: PublishBudget) {
     this.#limits = limits
+    this.#budget = budget
   }
 
   /** True while the store has something to finish. */
@@ -20,12 +24,14 @@ export class AppendQueue {
     this.#appends++
     this.#messages += messages
     this.#bytes += bytes
+    this.#budget.entered(bytes)
   }
 
   left(messages: number, bytes: number): void {
     this.#appends--
     this.#messages -= messages
     this.#bytes -= bytes
+    this.#budget.left(bytes)
   }
 
   /**
@@ -41,7 +47,7 @@ export class AppendQueue {
   ): string | undefined {
     const { partitionQueueMessagesMax, partitionQueueBytesMax } = this.#limits
     const waitingMessages = this.#messages + gatheredMessages
-    if (waitingMessages === 0) return undefined
+    if (waitingMessages === 0) return this.#budget.refusal(bytes)
     if (waitingMessages + messages > partitionQueueMessagesMax) {
       return `${waitingMessages} messages wait (partitionQueueMessagesMax ${partitionQueueMessagesMax})`
     }
@@ -49,6 +55,6 @@ export class AppendQueue {
     if (waitingBytes + bytes > partitionQueueBytesMax) {
       return `${waitingBytes} bytes wait (partitionQueueBytesMax ${partitionQueueBytesMax})`
     }
-    return undefined
+    return this.#budget.refusal(bytes)
   }
 }

@@ -3,6 +3,7 @@ import type { BuilderPool } from '../../domain/batch/builder-pool.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
 import type { Limits } from '../../domain/limits.ts'
 import type { LogStore, OpenLogOptions, Platform } from '../../ports/index.ts'
+import type { PublishBudget } from '../admission/publish-budget.ts'
 import type { MessageDedup } from '../producers/message-dedup.ts'
 import type { ProducerStore } from '../producers/producer-store.ts'
 import type { PublishTraffic } from '../publish/traffic.ts'
@@ -15,6 +16,7 @@ export interface PartitionContext {
   readonly store: LogStore
   readonly platform: Platform
   readonly limits: Limits
+  readonly budget: PublishBudget
   readonly expansion: Expansion
   readonly supervision: Supervision
   readonly traffic: PublishTraffic

@@ -55,7 +55,7 @@ export class Partition implements ReadablePartition {
     this.#owner = owner
     this.#context = context
     this.#id = { topicId: owner.id, partition: index }
-    this.#queue = new AppendQueue(context.limits)
+    this.#queue = new AppendQueue(context.limits, context.budget)
     this.#producers = new PartitionProducers(this.#id, context)
     this.#listeners = new OneShotListeners(context.platform.logger)
     this.#keeper = new LogKeeper(index, owner, context, {
