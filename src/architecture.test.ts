@@ -78,6 +78,13 @@ const rings: readonly Ring[] = [
     packages: ['@bufbuild/protobuf*', '@grpc/grpc-js', 'node:'],
   },
   { name: 'gRPC adapter', has: under('adapters/grpc/'), inside: ['./', ...ports, 'proto/'], packages: ['*'] },
+  {
+    // Adapters that carry frames may import ratatoskr/adapters/frames, the broker's side of the frame protocol.
+    name: 'frame carrier',
+    has: under('adapters/websocket/', 'adapters/tcp/'),
+    inside: ['./', ...ports, 'adapters/frames/index.ts'],
+    packages: ['*'],
+  },
   { name: 'adapter', has: under('adapters/'), inside: ['./', ...ports], packages: ['*'] },
   { name: 'plugin', has: under('plugins/'), inside: ['./', ...ports], packages: ['*'] },
   {
@@ -185,6 +192,10 @@ describe('the rings', () => {
     ['adapters/disk/index.ts', '../../src/domain/errors.ts'],
     ['adapters/disk/index.ts', '../memory/index.ts'],
     ['adapters/disk/index.ts', 'ratatoskr'],
+    ['adapters/disk/index.ts', 'ratatoskr/adapters/frames'],
+    ['adapters/tcp/index.ts', '../frames/calls.ts'],
+    ['adapters/tcp/index.ts', 'ratatoskr/adapters/websocket'],
+    ['adapters/frames/index.ts', 'ratatoskr/adapters/tcp'],
     ['plugins/audit/index.ts', 'ratatoskr/adapters/disk'],
     ['src/client/client.ts', 'node:fs'],
     ['src/index.ts', 'ratatoskr/adapters/grpc'],

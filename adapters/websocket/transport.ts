@@ -12,6 +12,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
+import { type FrameBoundsOptions, FrameConnections } from 'ratatoskr/adapters/frames'
 import type {
   BoundAddress,
   BrokerFacade,
@@ -27,11 +28,11 @@ import {
   RatatoskrError,
 } from 'ratatoskr/ports'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { Connection, type ConnectionBounds } from './connection.ts'
+import { acceptWebSocket } from './carrier.ts'
 import { chosenSubprotocol, credentialsOf, peerOf, refusal, refusalOf, refuse } from './handshake.ts'
 
 /** Where the WebSocket transport listens, and the bounds of each connection. */
-export interface WebSocketTransportOptions {
+export interface WebSocketTransportOptions extends FrameBoundsOptions {
   /** Address to listen on. Default `127.0.0.1`. */
   readonly host?: string | undefined
   /** Default 8081; 0 takes any free port. */
@@ -44,16 +45,6 @@ export interface WebSocketTransportOptions {
   readonly allowedOrigins?: readonly string[] | undefined
   /** Largest message from a client, in bytes. Default: room for the largest batch, also in base64. */
   readonly frameBytesMax?: number | undefined
-  /** Requests of one connection that wait for their answers. Default: the broker's limit of that name. */
-  readonly requestsInFlightMax?: number | undefined
-  /** Fetches among them: their answers may be large. Default 64. */
-  readonly fetchesInFlightMax?: number | undefined
-  /** Bytes that a client has not taken above which nothing more is read from it. Default 16 MiB. */
-  readonly outboundBytesMax?: number | undefined
-  /** From a connection's first byte until its session stands. Default 10 s. */
-  readonly handshakeTimeoutMs?: number | undefined
-  /** Time between pings; who gives no sign of life for that long is cut. Default 20 s. */
-  readonly pingIntervalMs?: number | undefined
 }
 
 /** Serves `ratatoskr.v1+json` and `ratatoskr.v1+binary`. */
@@ -77,9 +68,7 @@ interface Running {
   readonly broker: BrokerFacade
   readonly server: Server
   readonly upgrader: WebSocketServer
-  readonly connections: Set<Connection>
-  readonly bounds: ConnectionBounds
-  timer: Disposable
+  readonly connections: FrameConnections
 }
 
 class WebSocketTransport implements Transport {
@@ -100,11 +89,11 @@ class WebSocketTransport implements Transport {
 
   async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
     if (this.#address !== undefined) return this.#address
-    const { host = '127.0.0.1', port = 8081, insecure, handshakeTimeoutMs = 10_000 } = this.#options
+    const { host = '127.0.0.1', port = 8081, insecure } = this.#options
     assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
-    const server = this.#createServer(handshakeTimeoutMs)
+    const server = this.#createServer(this.#options.handshakeTimeoutMs ?? 10_000)
     await listening(server, host, port)
-    const running = this.#run(broker, server, handshakeTimeoutMs)
+    const running = this.#run(broker, server)
     server.on('upgrade', (request, socket, head) => this.#upgrade(running, request, socket, head))
     server.on('error', (cause) => {
       supervision.failed(new RatatoskrError('RTK_UNAVAILABLE', 'the WebSocket listener failed', { cause }))
@@ -123,15 +112,10 @@ class WebSocketTransport implements Transport {
     return this.#stopping
   }
 
-  async #stop({ server, connections, broker, timer }: Running, deadlineMs: number): Promise<void> {
-    timer[Symbol.dispose]()
+  async #stop({ server, connections }: Running, deadlineMs: number): Promise<void> {
     const gone = new Promise<void>((resolve) => server.close(() => resolve()))
     server.closeAllConnections()
-    const deadline = broker.platform.clock.after(deadlineMs, () => {
-      for (const connection of connections) connection.terminate()
-    })
-    await Promise.all(Array.from(connections, (connection) => connection.drain()))
-    deadline[Symbol.dispose]()
+    await connections.stop(deadlineMs)
     await gone
   }
 
@@ -148,9 +132,8 @@ class WebSocketTransport implements Transport {
     return server
   }
 
-  #run(broker: BrokerFacade, server: Server, handshakeTimeoutMs: number): Running {
-    const { limits, platform } = broker
-    const { pingIntervalMs = 20_000 } = this.#options
+  #run(broker: BrokerFacade, server: Server): Running {
+    const { limits } = broker
     const upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -158,25 +141,12 @@ class WebSocketTransport implements Transport {
       maxPayload: this.#options.frameBytesMax ?? Math.ceil(limits.batchBytesMax / 3) * 4 + frameRoomBytes,
       handleProtocols: (offered) => chosenSubprotocol(offered) ?? false,
     })
-    const bounds = {
-      requestsInFlightMax: this.#options.requestsInFlightMax ?? limits.requestsInFlightMax,
-      fetchesInFlightMax: this.#options.fetchesInFlightMax ?? 64,
-      outboundBytesMax: this.#options.outboundBytesMax ?? 16 * 1024 * 1024,
-      handshakeTimeoutMs,
-    }
-    const connections = new Set<Connection>()
-    const pingAll = (): void => {
-      running.timer = platform.clock.after(pingIntervalMs, pingAll)
-      for (const connection of connections) connection.ping()
-    }
-    const timer = platform.clock.after(pingIntervalMs, pingAll)
-    const running: Running = { broker, server, upgrader, connections, bounds, timer }
-    return running
+    return { broker, server, upgrader, connections: new FrameConnections(broker, this.#options) }
   }
 
   #upgrade(running: Running, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { upgrader, connections, broker } = running
-    if (connections.size >= broker.limits.sessionsMax) {
+    if (connections.full) {
       refuse(socket, refusal(503, 'RTK_LIMIT_EXCEEDED', 'too many connections (sessionsMax)'))
       return
     }
@@ -185,28 +155,11 @@ class WebSocketTransport implements Transport {
       refuse(socket, refused)
       return
     }
-    upgrader.handleUpgrade(request, socket, head, (ws: WebSocket) =>
-      this.#accept(running, ws, request, socket),
-    )
-  }
-
-  #accept(
-    { broker, bounds, connections }: Running,
-    ws: WebSocket,
-    request: IncomingMessage,
-    socket: Duplex,
-  ): void {
-    const peer = peerOf(request, this.#options.tls !== undefined)
-    const connection = new Connection({
-      ws,
-      socket,
-      peer,
-      credentials: credentialsOf(request),
-      broker,
-      bounds,
+    upgrader.handleUpgrade(request, socket, head, (ws: WebSocket) => {
+      const peer = peerOf(request, this.#options.tls !== undefined)
+      const credentials = credentialsOf(request)
+      connections.add(acceptWebSocket(ws, socket, { peer, credentials, broker, bounds: connections.bounds }))
     })
-    connections.add(connection)
-    void connection.closed.finally(() => connections.delete(connection))
   }
 }
 

@@ -29,7 +29,12 @@ export * from '../domain/metric-series.ts'
 export * from '../domain/names.ts'
 export { type Overflow, type OverflowPolicy, overflowPolicies } from '../domain/overflow.ts'
 export { partitionForKey, StickyPartitioner } from '../domain/partitioner.ts'
-export { batchesPerProducerMax, nextSequence, ProducerTable } from '../domain/producers/producer-table.ts'
+export {
+  batchesPerProducerMax,
+  isBehind,
+  nextSequence,
+  ProducerTable,
+} from '../domain/producers/producer-table.ts'
 export * from '../domain/queue/queue-config.ts'
 export * from '../domain/queue/settlement.ts'
 export * from '../domain/queue/take-or-release.ts'
@@ -47,6 +52,7 @@ export * from '../domain/wire/protocol.ts'
 export * from '../domain/wire/publish-json.ts'
 export * from '../domain/wire/queue-json.ts'
 export * from '../domain/wire/requests-json.ts'
+export * from '../domain/wire/stream.ts'
 export type * from './broker-facade.ts'
 export type * from './clock.ts'
 export type * from './component.ts'

@@ -1,11 +1,10 @@
 /**
- * One WebSocket connection, from the handshake to its end.
+ * One connection that carries frames, from its beginning to its end.
  *
  * It is `opening` until the first frame tells (or does not tell) who is there and the session is made, then `open`,
  * `draining` while the transport stops and requests in flight finish, `closed`. What arrives while the session is made
- * waits; the socket is paused meanwhile, so that it is at most what one read brought.
+ * waits; the carrier is paused meanwhile, so that it is at most what one read brought.
  */
-import type { Duplex } from 'node:stream'
 import type { BrokerFacade, Credentials, CreditFrame, Peer, Session } from 'ratatoskr/ports'
 import {
   binarySubprotocol,
@@ -13,86 +12,118 @@ import {
   errorToJson,
   isRatatoskrError,
   RatatoskrError,
+  utf8Text,
 } from 'ratatoskr/ports'
-import type { WebSocket } from 'ws'
 import { type CallBounds, Calls, loggedError } from './calls.ts'
+import type { ByteSink, CloseReason, FrameCarrier, Framing } from './carrier.ts'
+import { FrameWriter } from './frame-writer.ts'
 import { helloCredentials, helloReply } from './hello.ts'
-import { type CloseCode, closeCodes, FrameRefused, type Request, readRequest } from './request.ts'
-import { SocketWriter } from './socket-writer.ts'
+import { FrameRefused, type Request, readRequest } from './request.ts'
 import type { WireCredit } from './wire-sink.ts'
 
-export interface ConnectionBounds extends CallBounds {
+export interface FrameBounds extends CallBounds {
   /** Bytes that the peer has not taken above which nothing more is read from it. */
   readonly outboundBytesMax: number
-  /** From the handshake until the session stands. */
+  /** From the connection's beginning until the session stands. */
   readonly handshakeTimeoutMs: number
 }
 
-export interface ConnectionOptions {
-  readonly ws: WebSocket
-  /** The socket under `ws`. */
-  readonly socket: Duplex
+export interface FrameConnectionOptions {
+  readonly carrier: FrameCarrier
+  /** Where frames are written to, each behind the header that `framing` makes. */
+  readonly sink: ByteSink
+  readonly framing: Framing
   readonly peer: Peer
-  /** What the headers of the handshake proved. */
+  /** What the carrier's own handshake proved; a `hello` may say otherwise. */
   readonly credentials: Credentials
   readonly broker: BrokerFacade
-  readonly bounds: ConnectionBounds
+  readonly bounds: FrameBounds
 }
 
 interface Received {
-  readonly data: Buffer
-  readonly binary: boolean
+  readonly frame: Uint8Array
+  readonly text: boolean
 }
 
-export class Connection {
+/** The carrier calls `text` and `binary` with what arrives, `heard`, `writable`, and at last `over`. */
+export class FrameConnection {
   /** Resolves when the connection is over and its session closed. */
   readonly closed: Promise<void>
-  readonly #options: ConnectionOptions
-  readonly #binary: boolean
-  readonly #writer: SocketWriter
+  readonly #options: FrameConnectionOptions
+  readonly #carrier: FrameCarrier
+  readonly #writer: FrameWriter
   readonly #deadline: Disposable
   readonly #backlog: Received[] = []
+  readonly #ended = Promise.withResolvers<void>()
   #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening'
+  #begun = false
+  /** True while the session is made. */
   #connecting = false
   #session: Session | undefined
   #calls: Calls | undefined
-  /** True when the peer was heard since the last ping. */
+  /** True when the peer was heard since it was last asked for a sign of life. */
   #heard = true
 
-  constructor(options: ConnectionOptions) {
-    const { ws, socket, broker, bounds } = options
+  constructor(options: FrameConnectionOptions) {
+    const { carrier, sink, framing, broker, bounds } = options
     this.#options = options
-    this.#binary = ws.protocol === binarySubprotocol
+    this.#carrier = carrier
     // A peer that asks and does not read the answers is read no more: its own socket then fills, and it must wait.
-    this.#writer = new SocketWriter(socket, {
+    this.#writer = new FrameWriter(sink, framing, {
       pendingBytesMax: bounds.outboundBytesMax,
-      full: () => ws.pause(),
+      full: () => carrier.pause(),
     })
-    socket.on('drain', () => ws.resume())
     this.#deadline = broker.platform.clock.after(bounds.handshakeTimeoutMs, () => this.#tooLate())
-    this.closed = new Promise((resolve) => {
-      ws.once('close', () => resolve(this.#end()))
-    })
-    ws.on('message', (data: Buffer, binary: boolean) => this.#receive({ data, binary }))
-    ws.on('pong', () => {
-      this.#heard = true
-    })
-    ws.on('error', (error) => {
-      // `ws` closes with the fitting code by itself: 1007 for bad UTF-8, 1009 for a message that is too large.
-      broker.platform.logger.debug('websocket frame refused', {
-        peer: options.peer.address,
-        reason: error.message,
-      })
-    })
+    this.closed = this.#ended.promise
+  }
+
+  /** True when the peer has said who it is, and may stay. */
+  get established(): boolean {
+    return this.#session !== undefined
+  }
+
+  /** The largest frame that the peer said it takes, in bytes. */
+  set peerFrameBytesMax(bytes: number) {
+    this.#writer.frameBytesMax = bytes
+  }
+
+  /** A text frame has arrived. Its bytes are the connection's from here on. */
+  text(frame: Uint8Array): void {
+    this.#receive({ frame, text: true })
+  }
+
+  /** A binary frame has arrived. Its bytes are the connection's from here on. */
+  binary(frame: Uint8Array): void {
+    this.#receive({ frame, text: false })
+  }
+
+  /** The peer gave a sign of life that is no frame. */
+  heard(): void {
+    this.#heard = true
+  }
+
+  /** The sink has taken what was written. */
+  writable(): void {
+    if (!this.#connecting) this.#carrier.resume()
+  }
+
+  /** The connection is over, whoever ended it. Idempotent. */
+  over(): void {
+    this.#ended.resolve(this.#end())
+  }
+
+  /** Ends a connection whose peer does not keep to the carrier's rules, and tells it why. */
+  refuse(error: RatatoskrError, reason: CloseReason): void {
+    this.#send({ event: 'error', error: errorToJson(error) })
+    this.#close(reason, error)
   }
 
   /** Asks the peer for a sign of life, and cuts the connection when it gave none since the last time. */
   ping(): void {
-    const { ws } = this.#options
-    if (!this.#heard) ws.terminate()
-    else if (ws.readyState === ws.OPEN) {
+    if (!this.#heard) this.#carrier.terminate()
+    else if (this.#carrier.open) {
       this.#heard = false
-      ws.ping()
+      this.#carrier.ping()
     }
   }
 
@@ -103,8 +134,13 @@ export class Connection {
       this.#state = 'draining'
       await Promise.race([this.#finish(reason), this.closed])
     }
-    this.#close(closeCodes.goingAway, reason.code)
+    this.#close('goingAway', reason)
     await this.closed
+  }
+
+  /** Cuts the connection. */
+  terminate(): void {
+    this.#carrier.terminate()
   }
 
   async #finish(reason: RatatoskrError): Promise<void> {
@@ -112,19 +148,13 @@ export class Connection {
     await this.#writer.idle()
   }
 
-  /** Cuts the connection. */
-  terminate(): void {
-    this.#options.ws.terminate()
-  }
-
   #receive(received: Received): void {
-    const { ws } = this.#options
     const calls = this.#calls
     this.#heard = true
-    if (ws.readyState !== ws.OPEN) return
+    if (!this.#carrier.open) return
     if (calls === undefined) {
       this.#backlog.push(received)
-      if (!this.#connecting) void this.#open()
+      if (!this.#begun) void this.#open()
       return
     }
     try {
@@ -134,41 +164,38 @@ export class Connection {
     }
   }
 
-  #dispatch(calls: Calls, { data, binary }: Received): void {
-    if (!binary) {
-      calls.request(this.#request(data))
+  #dispatch(calls: Calls, { frame: bytes, text }: Received): void {
+    if (text) {
+      calls.request(this.#request(bytes))
       return
     }
-    const frame = this.#frame(data)
+    const frame = this.#frame(bytes)
     if (frame.kind === 'produce') calls.produce(frame)
     else if (frame.kind === 'credit') calls.subscriptions.grant(frame.id, creditOf(frame))
-    else throw new FrameRefused(closeCodes.protocol, `clients do not send frames of kind ${frame.kind}`)
+    else throw new FrameRefused('protocol', `clients do not send frames of kind ${frame.kind}`)
   }
 
-  #request(data: Buffer): Request {
-    return readRequest(data.toString(), this.#options.broker.limits.jsonDepthMax)
+  #request(bytes: Uint8Array): Request {
+    return readRequest(utf8Text(bytes), this.#options.broker.limits.jsonDepthMax)
   }
 
-  #frame(data: Buffer): ReturnType<typeof decodeFrame> {
-    if (!this.#binary) {
-      throw new FrameRefused(
-        closeCodes.unsupportedData,
-        `binary frames need the subprotocol ${binarySubprotocol}`,
-      )
+  #frame(bytes: Uint8Array): ReturnType<typeof decodeFrame> {
+    if (!this.#carrier.binary) {
+      throw new FrameRefused('unsupportedData', `binary frames need the subprotocol ${binarySubprotocol}`)
     }
     try {
-      return decodeFrame(data)
+      return decodeFrame(bytes)
     } catch (error) {
-      if (isRatatoskrError(error)) throw new FrameRefused(closeCodes.protocol, error.message)
+      if (isRatatoskrError(error)) throw new FrameRefused('protocol', error.message)
       throw error
     }
   }
 
-  /** Makes the session, with the credentials of a first frame `hello` or else those of the handshake. */
+  /** Makes the session, with the credentials of a first frame `hello` or else those of the carrier's handshake. */
   async #open(): Promise<void> {
+    this.#begun = true
     this.#connecting = true
-    const { ws } = this.#options
-    ws.pause()
+    this.#carrier.pause()
     let hello: Request | undefined
     try {
       hello = this.#takeHello()
@@ -176,32 +203,35 @@ export class Connection {
     } catch (error) {
       this.#refuse(error, hello?.id)
     } finally {
-      ws.resume()
+      this.#connecting = false
+      this.#carrier.resume()
     }
     for (const received of this.#backlog.splice(0)) this.#receive(received)
   }
 
   #takeHello(): Request | undefined {
     const [first] = this.#backlog
-    if (first.binary) return undefined
-    const request = this.#request(first.data)
+    if (!first.text) return undefined
+    const request = this.#request(first.frame)
     if (request.op !== 'hello') return undefined
     this.#backlog.shift()
     return request
   }
 
   async #connect(hello: Request | undefined): Promise<void> {
-    const { ws, broker, peer, bounds, credentials } = this.#options
+    const { broker, peer, bounds, credentials } = this.#options
     const { limits, platform } = broker
+    const { protocol, binary } = this.#carrier
     const told = hello === undefined ? undefined : helloCredentials(hello.fields)
     const session = await broker.connect(peer, told ?? credentials)
     if (this.#state !== 'opening') return session.close() // it went away, or took too long, meanwhile
     this.#deadline[Symbol.dispose]()
     this.#session = session
     this.#state = 'open'
-    if (hello?.id !== undefined)
-      this.#send({ id: hello.id, ok: helloReply(session, ws.protocol, limits, platform.clock) })
-    this.#calls = new Calls({ session, writer: this.#writer, binary: this.#binary, limits, platform, bounds })
+    if (hello?.id !== undefined) {
+      this.#send({ id: hello.id, ok: helloReply(session, protocol, limits, platform.clock) })
+    }
+    this.#calls = new Calls({ session, writer: this.#writer, binary, limits, platform, bounds })
   }
 
   #tooLate(): void {
@@ -218,19 +248,18 @@ export class Connection {
     const known = refused ? error.error : loggedError(error, this.#options.broker.platform)
     const json = errorToJson(known)
     this.#send(id === undefined ? { event: 'error', error: json } : { id, error: json })
-    this.#close(refused ? error.closeCode : closeCodes.policy, known.code)
+    this.#close(refused ? error.closeReason : 'policy', known)
   }
 
   #send(frame: object): void {
     this.#writer.text(JSON.stringify(frame))
   }
 
-  #close(code: CloseCode, reason: string): void {
+  #close(reason: CloseReason, error: RatatoskrError): void {
     if (this.#state === 'closed') return
     if (this.#state === 'opening') this.#state = 'closed'
     this.#backlog.length = 0
-    const { ws } = this.#options
-    ws.close(code, reason) // puts its frame behind what was written
+    this.#carrier.close(reason, error)
     this.#writer.close()
   }
 

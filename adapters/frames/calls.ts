@@ -22,10 +22,10 @@ import {
   RatatoskrError,
   toRatatoskrError,
 } from 'ratatoskr/ports'
+import type { FrameWriter } from './frame-writer.ts'
 import { FetchedBinary, type OperationContext, TakenBinary } from './operation.ts'
 import { operationOf } from './operations.ts'
-import { closeCodes, FrameRefused, type Request } from './request.ts'
-import type { SocketWriter } from './socket-writer.ts'
+import { FrameRefused, type Request } from './request.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 export interface CallBounds {
@@ -37,7 +37,7 @@ export interface CallBounds {
 
 export interface CallsOptions {
   readonly session: Session
-  readonly writer: SocketWriter
+  readonly writer: FrameWriter
   /** True when batches travel as binary frames. */
   readonly binary: boolean
   readonly limits: Limits
@@ -51,7 +51,7 @@ export class Calls implements OperationContext {
   readonly platform: Platform
   readonly expandedBatchBytesMax: number
   readonly binary: boolean
-  readonly #writer: SocketWriter
+  readonly #writer: FrameWriter
   readonly #bounds: CallBounds
   /** Of the requests that may wait, by id. */
   readonly #controllers = new Map<number, AbortController>()
@@ -78,7 +78,7 @@ export class Calls implements OperationContext {
       () => {
         const operation = operationOf(op)
         if (id === undefined && !operation.notifies) {
-          throw new FrameRefused(closeCodes.protocol, `${op} needs an id to be answered by`)
+          throw new FrameRefused('protocol', `${op} needs an id to be answered by`)
         }
         return operation.run(this, fields, id ?? 0)
       },
@@ -229,7 +229,7 @@ const tooMany = (max: number, bound: string): RatatoskrError =>
 export function loggedError(error: unknown, platform: Platform): RatatoskrError {
   const known = toRatatoskrError(error)
   if (known.code === 'RTK_INTERNAL') {
-    platform.logger.error('websocket request failed', {
+    platform.logger.error('request failed', {
       code: known.code,
       cause: known.cause ?? known.message,
     })

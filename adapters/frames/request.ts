@@ -1,5 +1,6 @@
 /** Reads a text frame as a request. */
 import { isRatatoskrError, parseJson, RatatoskrError, requestIdMax } from 'ratatoskr/ports'
+import type { CloseReason } from './carrier.ts'
 
 /** A request, its own fields not yet checked. */
 export interface Request {
@@ -9,25 +10,15 @@ export interface Request {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** Close codes of RFC 6455 section 7.4.1, by what went wrong. */
-export const closeCodes = {
-  goingAway: 1001,
-  protocol: 1002,
-  unsupportedData: 1003,
-  invalidText: 1007,
-  policy: 1008,
-} as const
-export type CloseCode = (typeof closeCodes)[keyof typeof closeCodes]
-
 /** A frame that ends the connection: what to tell the peer, and how to close. */
 export class FrameRefused extends Error {
   readonly error: RatatoskrError
-  readonly closeCode: CloseCode
+  readonly closeReason: CloseReason
 
-  constructor(closeCode: CloseCode, what: string) {
+  constructor(closeReason: CloseReason, what: string) {
     super(what)
     this.error = new RatatoskrError('RTK_FRAME_MALFORMED', what)
-    this.closeCode = closeCode
+    this.closeReason = closeReason
   }
 }
 
@@ -39,7 +30,7 @@ export function readRequest(text: string, depthMax: number): Request {
     if (typeof op === 'string' && (id === undefined || isRequestId(id))) return { op, id, fields }
   }
   throw new FrameRefused(
-    closeCodes.protocol,
+    'protocol',
     `a request is { "op": "…", "id": …, … } with an id from 0 to ${requestIdMax}`,
   )
 }
@@ -48,7 +39,7 @@ function parsed(text: string, depthMax: number): unknown {
   try {
     return parseJson(text, { depthMax })
   } catch (error) {
-    if (isRatatoskrError(error)) throw new FrameRefused(closeCodes.invalidText, error.message)
+    if (isRatatoskrError(error)) throw new FrameRefused('invalidText', error.message)
     throw error
   }
 }

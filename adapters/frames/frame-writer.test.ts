@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { SocketWriter } from './socket-writer.ts'
+import type { Framing } from './carrier.ts'
+import { FrameWriter } from './frame-writer.ts'
 
 /** A socket whose kernel takes bytes when the test says so. */
 class StuckSocket extends Duplex {
@@ -21,20 +22,22 @@ class StuckSocket extends Duplex {
     await turn()
   }
 
-  /** The payloads of the frames that were taken, each by its first byte. */
+  /** The frames that were taken, each by its first byte. */
   get frames(): number[] {
     const all = Buffer.concat(this.taken)
     const seen: number[] = []
-    for (let at = 0; at < all.length; ) {
-      const short = all[at + 1]
-      const length =
-        short < 126 ? short : short === 126 ? all.readUInt16BE(at + 2) : Number(all.readBigUInt64BE(at + 2))
-      at += short < 126 ? 2 : short === 126 ? 4 : 10
-      seen.push(all[at])
-      at += length
-    }
+    for (let at = 0; at < all.length; at += 5 + all.readUInt32BE(at + 1)) seen.push(all[at + 5])
     return seen
   }
+}
+
+/** A byte that tells text from binary, and the length. */
+const marked: Framing = {
+  headerBytes: () => 5,
+  writeHeader(target, text, length) {
+    target[0] = text ? 1 : 0
+    new DataView(target.buffer, target.byteOffset).setUint32(1, length)
+  },
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -43,7 +46,7 @@ const none = new Uint8Array(0)
 
 function writerOn(socket: StuckSocket, pendingBytesMax = 1e9) {
   let fulls = 0
-  const writer = new SocketWriter(socket, { pendingBytesMax, full: () => fulls++ })
+  const writer = new FrameWriter(socket, marked, { pendingBytesMax, full: () => fulls++ })
   return { writer, fulls: () => fulls }
 }
 
@@ -53,16 +56,28 @@ const settled = async (promise: unknown): Promise<boolean> => {
 }
 
 describe('what a connection sends', () => {
-  it('frames lengths of 1, 2 and 8 bytes, body and head as one', async () => {
+  it('puts the header of its carrier before each frame, body and head as one', async () => {
     const socket = new StuckSocket()
     const { writer } = writerOn(socket)
-    for (const size of [0, 125, 126, 65_535, 65_536, 200_000]) writer.binary(bytes(size % 251, size))
-    void writer.deliverBinary(bytes(9, 32), bytes(8, 100_000))
+    writer.text('é{}')
+    writer.binary(bytes(7, 3))
+    void writer.deliverBinary(bytes(9, 2), bytes(8, 100_000))
     await socket.release()
     const all = Buffer.concat(socket.taken)
-    expect(all.length).toBe(2 + 127 + 130 + 65_539 + 65_546 + 200_010 + 100_042)
-    expect(all.subarray(0, 4)).toEqual(Buffer.from([0x82, 0, 0x82, 125]))
-    expect(all.subarray(-100_042, -100_032)).toEqual(Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xc0]))
+    expect(all.subarray(0, 9)).toEqual(Buffer.from([1, 0, 0, 0, 4, 0xc3, 0xa9, 0x7b, 0x7d]))
+    expect(all.subarray(9, 17)).toEqual(Buffer.from([0, 0, 0, 0, 3, 7, 7, 7]))
+    expect(all.subarray(17, 25)).toEqual(Buffer.from([0, 0, 1, 0x86, 0xa2, 9, 9, 8]))
+    expect(all.length).toBe(17 + 5 + 100_002)
+  })
+
+  it('refuses a delivery that is larger than the peer takes', () => {
+    const { writer } = writerOn(new StuckSocket())
+    writer.frameBytesMax = 100
+    expect(() => writer.deliverBinary(bytes(1, 32), bytes(2, 69))).toThrow(
+      expect.objectContaining({ code: 'RTK_BATCH_TOO_LARGE' }),
+    )
+    expect(() => writer.deliverText('x'.repeat(200))).toThrow(/at most 100 bytes/)
+    expect(writer.deliverBinary(bytes(1, 32), bytes(2, 68))).toBeUndefined()
   })
 
   it('does not copy the body', async () => {

@@ -1,16 +1,13 @@
 /**
- * What a connection sends: WebSocket frames (RFC 6455 section 5.2) written to the socket, from the broker and therefore
- * unmasked, so that a batch goes out behind its header without being copied.
+ * What a connection sends: each frame behind the header that its carrier wants, so that a batch goes out without being copied.
  *
  * Replies go at once. Deliveries wait for each other: while what was written last has not reached the kernel, the next
  * stands in line, so that a slow reader holds one delivery in the socket and everybody's replies still get through.
- * `ws` itself writes only control frames, whole and synchronously, so that frames never mix.
+ * A carrier may write frames of its own between these, whole and synchronously, so that frames never mix.
  */
-import type { Duplex } from 'node:stream'
 import type { MaybePromise } from 'ratatoskr/ports'
-
-const textFrame = 0x81 // FIN and opcode 1
-const binaryFrame = 0x82 // FIN and opcode 2
+import { RatatoskrError } from 'ratatoskr/ports'
+import type { ByteSink, Framing } from './carrier.ts'
 
 /** Below this, deliveries follow each other without waiting: small ones then share a system call. */
 const flowingBytesMax = 64 * 1024
@@ -28,43 +25,50 @@ export interface OutboundBound {
   full(): void
 }
 
-export class SocketWriter {
-  readonly #socket: Duplex
+export class FrameWriter {
+  readonly #sink: ByteSink
+  readonly #framing: Framing
   readonly #bound: OutboundBound
   readonly #line: Waiting[] = []
+  /** The largest delivery that the peer takes, in bytes. */
+  frameBytesMax = Number.POSITIVE_INFINITY
   #corked = false
   #closed = false
   /** Settles the delivery that the kernel has not taken yet. */
   #taken: (() => void) | undefined
 
-  constructor(socket: Duplex, bound: OutboundBound) {
-    this.#socket = socket
+  constructor(sink: ByteSink, framing: Framing, bound: OutboundBound) {
+    this.#sink = sink
+    this.#framing = framing
     this.#bound = bound
   }
 
   /** Bytes that the kernel has not taken yet. */
   get pendingBytes(): number {
-    return this.#socket.writableLength
+    return this.#sink.writableLength
   }
 
   /** Sends a text frame at once. */
   text(text: string): void {
-    this.#reply(textMessage(text))
+    this.#reply(this.#text(text))
   }
 
   /** Sends a binary frame at once. */
   binary(frame: Uint8Array): void {
-    this.#reply(withHeader(binaryFrame, frame, 0))
+    this.#reply(this.#withHeader(frame, 0))
   }
 
-  /** Sends a text frame in turn. @returns a promise while there is no room for more */
+  /** Sends a text frame in turn. @returns a promise while there is no room for more @throws RTK_BATCH_TOO_LARGE */
   deliverText(text: string): MaybePromise<void> {
-    return this.#deliver(textMessage(text), undefined)
+    const frame = this.#text(text)
+    this.#assertTaken(frame.length)
+    return this.#deliver(frame, undefined)
   }
 
-  /** Sends a binary frame of two parts in turn, the second without a copy. @returns as `deliverText` */
+  /** Sends a binary frame of two parts in turn, the second without a copy. @returns and throws as `deliverText` */
   deliverBinary(head: Uint8Array, body: Uint8Array): MaybePromise<void> {
-    return this.#deliver(withHeader(binaryFrame, head, body.length), body)
+    this.#assertTaken(head.length + body.length)
+    return this.#deliver(this.#withHeader(head, body.length), body)
   }
 
   #reply(frame: Uint8Array): void {
@@ -120,10 +124,10 @@ export class SocketWriter {
   #write(head: Uint8Array, body: Uint8Array | undefined, taken?: () => void): void {
     if (this.#closed) return
     this.#cork()
-    if (body === undefined || body.length === 0) this.#socket.write(head, taken)
+    if (body === undefined || body.length === 0) this.#sink.write(head, taken)
     else {
-      this.#socket.write(head)
-      this.#socket.write(body, taken)
+      this.#sink.write(head)
+      this.#sink.write(body, taken)
     }
   }
 
@@ -131,44 +135,37 @@ export class SocketWriter {
   #cork(): void {
     if (this.#corked) return
     this.#corked = true
-    this.#socket.cork()
+    this.#sink.cork()
     process.nextTick(() => {
       this.#corked = false
-      this.#socket.uncork()
+      this.#sink.uncork()
     })
   }
-}
 
-function textMessage(text: string): Uint8Array {
-  const length = Buffer.byteLength(text)
-  const size = headerSize(length)
-  const frame = Buffer.allocUnsafe(size + length)
-  writeHeader(frame, textFrame, length)
-  frame.write(text, size)
-  return frame
-}
+  #assertTaken(length: number): void {
+    if (length <= this.frameBytesMax) return
+    throw new RatatoskrError(
+      'RTK_BATCH_TOO_LARGE',
+      `the client takes frames of at most ${this.frameBytesMax} bytes, and this one has ${length}; raise its frameBytesMax`,
+    )
+  }
 
-/** A frame's header and the first part of its payload; `rest` bytes of payload follow. */
-function withHeader(first: number, part: Uint8Array, rest: number): Uint8Array {
-  const length = part.length + rest
-  const size = headerSize(length)
-  const frame = Buffer.allocUnsafe(size + part.length)
-  writeHeader(frame, first, length)
-  frame.set(part, size)
-  return frame
-}
+  #text(text: string): Uint8Array {
+    const length = Buffer.byteLength(text)
+    const size = this.#framing.headerBytes(length)
+    const frame = Buffer.allocUnsafe(size + length)
+    this.#framing.writeHeader(frame, true, length)
+    frame.write(text, size)
+    return frame
+  }
 
-const headerSize = (length: number): number => (length < 126 ? 2 : length < 65_536 ? 4 : 10)
-
-function writeHeader(frame: Buffer, first: number, length: number): void {
-  frame[0] = first
-  if (length < 126) frame[1] = length
-  else if (length < 65_536) {
-    frame[1] = 126
-    frame.writeUInt16BE(length, 2)
-  } else {
-    frame[1] = 127
-    frame.writeUInt16BE(0, 2)
-    frame.writeUIntBE(length, 4, 6)
+  /** The header of a binary frame and the first part of it; `rest` bytes of it follow. */
+  #withHeader(part: Uint8Array, rest: number): Uint8Array {
+    const length = part.length + rest
+    const size = this.#framing.headerBytes(length)
+    const frame = Buffer.allocUnsafe(size + part.length)
+    this.#framing.writeHeader(frame, false, length)
+    frame.set(part, size)
+    return frame
   }
 }

@@ -6,12 +6,12 @@
  */
 import type { MaybePromise, PayloadEncoding, Platform, RatatoskrError, Session } from 'ratatoskr/ports'
 import { errorToJson, uncompressedBatches } from 'ratatoskr/ports'
-import type { SocketWriter } from './socket-writer.ts'
+import type { FrameWriter } from './frame-writer.ts'
 
 export interface SubscriptionsHost {
   readonly session: Session
   readonly platform: Platform
-  readonly writer: SocketWriter
+  readonly writer: FrameWriter
   readonly expandedBatchBytesMax: number
   readonly binary: boolean
 }

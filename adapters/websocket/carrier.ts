@@ -1,0 +1,109 @@
+/**
+ * A WebSocket as a carrier of frames. Frames are written to its socket behind headers of RFC 6455 section 5.2, from the broker
+ * and therefore unmasked, so that a batch goes out without being copied; `ws` itself writes only control frames, whole and
+ * synchronously.
+ */
+import type { Duplex } from 'node:stream'
+import {
+  type CloseReason,
+  type FrameCarrier,
+  FrameConnection,
+  type FrameConnectionOptions,
+  type Framing,
+} from 'ratatoskr/adapters/frames'
+import { binarySubprotocol, type RatatoskrError } from 'ratatoskr/ports'
+import type { WebSocket } from 'ws'
+
+type Accepted = Omit<FrameConnectionOptions, 'carrier' | 'sink' | 'framing'>
+
+/** Serves a WebSocket whose handshake is done. @param socket the socket under `ws` */
+export function acceptWebSocket(ws: WebSocket, socket: Duplex, accepted: Accepted): FrameConnection {
+  const { broker, peer } = accepted
+  const carrier = new WebSocketCarrier(ws)
+  const connection = new FrameConnection({ ...accepted, carrier, sink: socket, framing: webSocketFraming })
+  ws.on('message', (data: Buffer, binary: boolean) => {
+    if (binary) connection.binary(data)
+    else connection.text(data)
+  })
+  ws.on('pong', () => connection.heard())
+  ws.on('error', (error) => {
+    // `ws` closes with the fitting code by itself: 1007 for bad UTF-8, 1009 for a message that is too large.
+    broker.platform.logger.debug('websocket frame refused', { peer: peer.address, reason: error.message })
+  })
+  socket.on('drain', () => connection.writable())
+  ws.once('close', () => connection.over())
+  return connection
+}
+
+class WebSocketCarrier implements FrameCarrier {
+  readonly #ws: WebSocket
+
+  constructor(ws: WebSocket) {
+    this.#ws = ws
+  }
+
+  get protocol(): string {
+    return this.#ws.protocol
+  }
+
+  get binary(): boolean {
+    return this.#ws.protocol === binarySubprotocol
+  }
+
+  get open(): boolean {
+    return this.#ws.readyState === this.#ws.OPEN
+  }
+
+  pause(): void {
+    this.#ws.pause()
+  }
+
+  resume(): void {
+    this.#ws.resume()
+  }
+
+  ping(): void {
+    this.#ws.ping()
+  }
+
+  close(reason: CloseReason, error: RatatoskrError): void {
+    this.#ws.close(closeCodes[reason], error.code) // puts its frame behind what was written
+  }
+
+  terminate(): void {
+    this.#ws.terminate()
+  }
+}
+
+/** Close codes of RFC 6455 section 7.4.1. */
+const closeCodes: Readonly<Record<CloseReason, number>> = {
+  goingAway: 1001,
+  protocol: 1002,
+  unsupportedData: 1003,
+  invalidText: 1007,
+  policy: 1008,
+}
+
+const textFrame = 0x81 // FIN and opcode 1
+const binaryFrame = 0x82 // FIN and opcode 2
+
+/** The header of a frame that is not masked. */
+export const webSocketFraming: Framing = {
+  headerBytes: (length) => (length < 126 ? 2 : length < 65_536 ? 4 : 10),
+  writeHeader(target, text, length) {
+    target[0] = text ? textFrame : binaryFrame
+    if (length < 126) {
+      target[1] = length
+      return
+    }
+    const view = new DataView(target.buffer, target.byteOffset)
+    if (length < 65_536) {
+      target[1] = 126
+      view.setUint16(2, length)
+    } else {
+      target[1] = 127
+      view.setUint32(2, 0)
+      view.setUint32(6, length)
+    }
+  },
+}
