@@ -3,7 +3,6 @@
  * answered. fastify is loaded only here, so that whoever does without HTTP does without it.
  */
 import type { Socket } from 'node:net'
-import swagger from '@fastify/swagger'
 import fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -13,7 +12,7 @@ import fastify, {
 } from 'fastify'
 import { parseJson, RatatoskrError } from 'ratatoskr/ports'
 import { allowPage, assertBrowserAllowed, assertHeadersAllowed, type BrowserRules } from './guards.ts'
-import { openApiDocument } from './openapi.ts'
+import { collectRoutes, openApiRoute } from './openapi.ts'
 import { errorOfThrown, problemOf, refuseOnSocket, sendProblem } from './problem.ts'
 import type { RouteContext } from './route-context.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
@@ -24,6 +23,7 @@ import { queueRoutes } from './routes/queues.ts'
 import { scheduledRoutes } from './routes/scheduled.ts'
 import { subscribeRoutes } from './routes/subscribe.ts'
 import { topicRoutes } from './routes/topics.ts'
+import { lazyCompilers } from './schema-compilers.ts'
 import { problemResponse } from './schemas.ts'
 
 export interface ServerOptions {
@@ -60,23 +60,29 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   addHooks(server, options)
   readBodies(server, context.broker.limits.jsonDepthMax)
   const methods = collectMethods(server)
-  await server.register(swagger, { openapi: openApiDocument })
+  const described = collectRoutes(server)
   await server.register(async (routes) => {
-    for (const add of [
-      healthRoutes,
-      topicRoutes,
-      messageRoutes,
-      scheduledRoutes,
-      subscribeRoutes,
-      groupRoutes,
-      queueRoutes,
-      deadLetterRoutes,
-    ])
-      add(routes, context)
+    addRoutes(routes, context)
+    openApiRoute(routes, described)
     answerOtherMethods(routes, methods)
   })
   await server.ready()
   return server
+}
+
+/** Adds the routes of the API. */
+export function addRoutes(routes: FastifyInstance, context: RouteContext): void {
+  for (const add of [
+    healthRoutes,
+    topicRoutes,
+    messageRoutes,
+    scheduledRoutes,
+    subscribeRoutes,
+    groupRoutes,
+    queueRoutes,
+    deadLetterRoutes,
+  ])
+    add(routes, context)
 }
 
 function makeServer({ context, tls, headersTimeoutMs, requestTimeoutMs }: ServerOptions): FastifyInstance {
@@ -96,6 +102,7 @@ function makeServer({ context, tls, headersTimeoutMs, requestTimeoutMs }: Server
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: 512 },
+    schemaController: { compilersFactory: lazyCompilers },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
     frameworkErrors: (error, _request, reply) => {
       sendProblem(reply, problemOf(errorOfThrown(error)))

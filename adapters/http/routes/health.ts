@@ -107,6 +107,4 @@ export function healthRoutes(routes: FastifyInstance, context: RouteContext): vo
       return { principal: principal.name, namespace: principal.namespace, timeMs, limits }
     },
   )
-
-  routes.get('/openapi.json', { schema: { hide: true } }, async () => routes.swagger())
 }
