@@ -113,6 +113,33 @@ export const deadLetterCases: readonly ContractCase<TransportContext>[] = [
     },
   },
   {
+    name: 'redrives to the group that had given the message up, and to every group when that is asked for',
+    async run(context) {
+      const one = await buried(context, 2)
+      if (one === undefined) return
+      const { letters, queues, probe } = one
+      const settled = async (group: string): Promise<readonly number[]> => {
+        const seen: number[] = []
+        for (;;) {
+          const { batches } = await queues.take('orders', { group, member: 'm', waitMs: 200 })
+          if (batches.length === 0) return seen
+          const held = batches.flatMap(heldOf)
+          seen.push(...held.map(({ offset }) => offset))
+          await queues.settle('orders', {
+            group,
+            settlements: held.map((each) => settlementOf(each, 'ack')),
+          })
+        }
+      }
+      expect(await settled('other')).toEqual([0, 1])
+      await letters.redriveDeadLetters('orders', { max: 1 })
+      await letters.redriveDeadLetters('orders', { everyGroup: true })
+      expect(await settled('other')).toEqual([3])
+      expect(await settled('g')).toEqual([2, 3])
+      expect((await probe.fetch('orders', 0, 2)).map(({ payload }) => text(payload))).toEqual(['m0', 'm1'])
+    },
+  },
+  {
     name: 'lets go of dead letters that are purged',
     async run(context) {
       const one = await buried(context, 3)

@@ -182,6 +182,7 @@ function addDeadLetters(program: Command): void {
     .option('--rate <n>', 'at most so many messages a second')
     .option('--dry-run', 'publish nothing, only count')
     .option('--force', 'also those that were redriven three times already')
+    .option('--every-group', 'to all groups of the topic, not only to the one that gave the message up')
     .action(async (topic, options) => (await commands()).redriveLetters(topic, options))
   add('purge <topic>', 'let go of them: they are neither listed nor redriven any more')
     .option('--yes', 'needed')

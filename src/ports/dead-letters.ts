@@ -78,6 +78,12 @@ export interface RedriveRequest extends DeadLetterFilter {
   readonly dryRun?: boolean | undefined
   /** Publishes again what was redriven too often, too. */
   readonly force?: boolean | undefined
+  /**
+   * Lets every queue group of the topic have the messages. By default only the group gets one that had given it up, and the others
+   * pass over it; one whose group is gone, or that goes to another topic than its own, is for all of them. Stream groups and
+   * plain subscribers see all of them in any case.
+   */
+  readonly everyGroup?: boolean | undefined
 }
 
 /** What a redrive did. */

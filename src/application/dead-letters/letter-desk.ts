@@ -88,6 +88,7 @@ export class LetterDesk {
       platform,
       expansion,
       offer,
+      hasQueue: (topic, group) => parts.queues.configOf(topic, group) !== undefined,
       topicOf: (topicId) => topics.list().find(({ id }) => id === topicId),
     }
   }
@@ -153,7 +154,7 @@ export class LetterDesk {
     mayPublish: (topic: string) => void,
     signal: AbortSignal | undefined,
   ): Promise<RedriveResult> {
-    const { dryRun = false, force = false, target } = request
+    const { dryRun = false, force = false, everyGroup = false, target } = request
     const max = bounded('max', request.max ?? redrivenDefault, 1, redrivenMax)
     const after = bounded('after', request.after ?? 0, 0, Number.MAX_SAFE_INTEGER)
     const rate = request.rate === undefined ? undefined : bounded('rate', request.rate, 1, rateMax)
@@ -172,10 +173,10 @@ export class LetterDesk {
       const step = await this.#locks.run(topic.id, async () => {
         const opened = await this.#open(topic, query)
         const taken = await this.#take(opened, from, Math.min(atOnce, max - counts.redriven), force)
-        const targetOf = this.#targets(source, target, mayPublish)
-        for (const letter of taken.letters) targetOf(letter)
+        const topicFor = this.#targets(source, target, mayPublish)
+        for (const letter of taken.letters) topicFor(letter)
         if (!dryRun && taken.letters.length > 0)
-          await publishAgain(topic, taken.letters, targetOf, opened.done, this.#redrive)
+          await publishAgain(topic, taken.letters, { topicFor, everyGroup }, opened.done, this.#redrive)
         return taken
       })
       counts.matched += step.matched

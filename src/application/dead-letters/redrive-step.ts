@@ -4,6 +4,7 @@
  */
 import { BatchBuilder } from '../../domain/batch/builder.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
+import { markAddressed } from '../../domain/batch/group-address.ts'
 import { redrivenFrom, redrivenHeaders } from '../../domain/dead-letters/dead-letter-headers.ts'
 import { isAtLeast } from '../../domain/durability.ts'
 import { RatatoskrError } from '../../domain/errors.ts'
@@ -24,6 +25,15 @@ export interface RedriveParts {
   readonly offer: DurabilityOffer
   /** The topic of an id; undefined when it was deleted. */
   topicOf(topicId: string): Topic | undefined
+  /** True when a topic has a queue group of that name. */
+  hasQueue(topic: Topic, group: string): boolean
+}
+
+/** Where letters go. */
+export interface Destination {
+  topicFor(letter: Letter): Topic
+  /** To all groups of the topic. Otherwise only the group gets it that had given it up, when it is still there. */
+  readonly everyGroup: boolean
 }
 
 /** Bytes of one batch, about. */
@@ -70,17 +80,16 @@ export async function resolveIntent(
 
 /**
  * Publishes letters again.
- * @param topicFor where a letter goes
  * @throws what keeps some of them from being stored; the others are done all the same
  */
 export async function publishAgain(
   deadLetterTopic: Topic,
   letters: readonly Letter[],
-  topicFor: (letter: Letter) => Topic,
+  destination: Destination,
   done: DoneLetters,
   parts: RedriveParts,
 ): Promise<void> {
-  const parcels = parcelsOf(letters, topicFor)
+  const parcels = parcelsOf(letters, destination)
   const intent = parcels.map(({ topic, partition, letters: enclosed }): IntendedPublish => {
     if (partition.state !== 'online') throw recovering(topic, partition.index)
     const offsets = enclosed.map(({ message }) => message.offset)
@@ -88,7 +97,7 @@ export async function publishAgain(
   })
   await done.intend(intent)
   const results = await Promise.allSettled(
-    parcels.map((parcel) => publishParcel(deadLetterTopic, parcel, parts)),
+    parcels.map((parcel) => publishParcel(deadLetterTopic, parcel, destination, parts)),
   )
   const published = intent.filter((_, place) => results[place].status === 'fulfilled')
   const unclear = intent.filter((_, place) => results[place].status === 'rejected')
@@ -99,7 +108,7 @@ export async function publishAgain(
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
-function parcelsOf(letters: readonly Letter[], topicFor: (letter: Letter) => Topic): readonly Parcel[] {
+function parcelsOf(letters: readonly Letter[], { topicFor }: Destination): readonly Parcel[] {
   const parcels = new Map<Partition, Parcel>()
   for (const letter of letters) {
     const topic = topicFor(letter)
@@ -122,21 +131,29 @@ function partitionFor(topic: Topic, { facts, message }: Letter): Partition {
 async function publishParcel(
   deadLetterTopic: Topic,
   { topic, partition, letters }: Parcel,
-  { platform, offer }: RedriveParts,
+  { everyGroup }: Destination,
+  { platform, offer, hasQueue }: RedriveParts,
 ): Promise<void> {
   const builder = new BatchBuilder({ checksum: platform.checksum })
   const least = topic.config.durability
   const kept = deadLetterTopic.config.durability
   const durability = offer.levelFor(isAtLeast(least, kept) ? least : kept)
-  const send = (): Promise<unknown> | unknown =>
-    partition.append(builder.build(), count, durability, platform.clock.monotonic())
+  const send = (): Promise<unknown> | unknown => {
+    const batch = builder.build()
+    if (addressed) markAddressed(batch, platform.checksum)
+    return partition.append(batch, count, durability, platform.clock.monotonic())
+  }
   let count = 0
+  let addressed = false
   for (const { message, headers, redrives, facts } of letters) {
     const { payload, key, id, offset } = message
-    if (count > 0 && builder.sizeBytes + payload.length + batchOverheadBytes > batchBytesTarget) {
+    const isAddressed = !everyGroup && facts.topic === topic.text && hasQueue(topic, facts.group)
+    const isLarge = builder.sizeBytes + payload.length + batchOverheadBytes > batchBytesTarget
+    if (count > 0 && (isLarge || isAddressed !== addressed)) {
       await send()
       count = 0
     }
+    addressed = isAddressed
     builder.add({
       payload,
       key,

@@ -7,6 +7,7 @@ import {
   utf8,
   utf8Text,
 } from '../../ports/index.ts'
+import { QueueSink } from '../queues/testing/queue-sink.ts'
 import { codeOf } from '../testing/broker-bench.ts'
 import { LetterBench } from './testing/letter-bench.ts'
 
@@ -241,6 +242,82 @@ describe('redriving dead letters', () => {
     expect(await bench.session.redriveDeadLetters('orders', { max: 700 })).toMatchObject({ redriven: 700 })
     expect(await bench.session.redriveDeadLetters('orders', { max: 700 })).toMatchObject({ redriven: 200 })
     expect(await bench.redriven()).toEqual(many(900))
+  })
+})
+
+describe('whom a redrive is for', () => {
+  const sharings = ['shared', 'keyShared', 'partitioned'] as const
+
+  /** Three letters of `g`; `g` and `other` have handled everything else. */
+  async function givenUp(sharing: (typeof sharings)[number], autoAck = false) {
+    const bench = await LetterBench.start()
+    await bench.session.createQueue('orders', 'g', { sharing, retriesMax: 0 })
+    await bench.session.createQueue('orders', 'other', { sharing })
+    await bench.queue.publish(3, { key: utf8('k') })
+    for (let round = 0; round < 3; round++) await bench.giveUp({ config: { sharing } }) // one of a key fails at a time
+    const credit = { messages: 100 }
+    const join = (group: string) => bench.queue.join({ group, autoAck, credit })
+    const other = await join('other')
+    if (!autoAck) await other.ack(0)
+    return { bench, other, join }
+  }
+
+  it.each([...sharings.map((sharing) => [sharing, false] as const), ['shared', true] as const])(
+    'is the group that had given the messages up, in a %s group (autoAck %s)',
+    async (sharing, autoAck) => {
+      const { bench, other, join } = await givenUp(sharing, autoAck)
+      expect(await bench.letters()).toHaveLength(3)
+      await bench.session.redriveDeadLetters('orders')
+      await bench.queue.publish(1, { key: utf8('k') })
+      await bench.queue.pass(200)
+      expect(other.offsets).toEqual([0, 1, 2, 6])
+      expect(await bench.session.describeQueue('orders', 'other')).toMatchObject({ lag: autoAck ? 0 : 1 })
+      const failed = await join('g')
+      await bench.queue.pass(200)
+      expect(failed.offsets).toEqual([3, 4, 5, 6])
+      expect(await bench.redriven()).toEqual(many(3)) // streams see them
+    },
+  )
+
+  it('is the group also after a restart, and when another one begins with the first message', async () => {
+    const { bench, other: gone } = await givenUp('partitioned')
+    await gone.subscription.close()
+    await bench.session.redriveDeadLetters('orders')
+    await bench.queue.restart()
+    const fresh = await bench.queue.join({ group: 'fresh', credit: { messages: 100 } })
+    await bench.queue.pass(0)
+    expect(fresh.offsets).toEqual([0, 1, 2])
+    expect(await bench.session.describeQueue('orders', 'other')).toMatchObject({ lag: 3 }) // it has not looked at them yet
+    const other = await bench.queue.join({ group: 'other', credit: { messages: 100 } })
+    await bench.queue.pass(0)
+    expect(other.offsets).toEqual([])
+    expect(await bench.session.describeQueue('orders', 'other')).toMatchObject({ lag: 0 })
+  })
+
+  it('is the group when the message fails again', async () => {
+    const { bench, other } = await givenUp('shared')
+    await bench.session.redriveDeadLetters('orders')
+    await bench.giveUp()
+    expect(await bench.letters({ group: 'g' })).toHaveLength(3)
+    await bench.session.redriveDeadLetters('orders')
+    await bench.queue.pass(0)
+    expect(other.offsets).toEqual([0, 1, 2])
+    expect(await bench.redriven()).toHaveLength(6)
+  })
+
+  it('is every group when that is asked for, when the group is gone, and in another topic', async () => {
+    const { bench, other } = await givenUp('shared')
+    await bench.session.createTopic('copies')
+    const copies = new QueueSink()
+    await copies.join(bench.session, 'copies', { group: 'x', credit: { messages: 100 } })
+    await bench.session.redriveDeadLetters('orders', { max: 1, target: 'copies' })
+    await bench.session.redriveDeadLetters('orders', { max: 1, everyGroup: true })
+    await bench.queue.pass(0)
+    expect([copies.offsets, other.offsets]).toEqual([[0], [0, 1, 2, 3]])
+    await bench.session.deleteGroup('orders', 'g')
+    await bench.session.redriveDeadLetters('orders')
+    await bench.queue.pass(0)
+    expect(other.offsets).toEqual([0, 1, 2, 3, 4])
   })
 })
 

@@ -4,6 +4,7 @@
  */
 import { RecordCursor } from '../../domain/batch/cursor.ts'
 import { type Expansion, expandedRecords } from '../../domain/batch/expand.ts'
+import { isAddressed, isForAnotherGroup } from '../../domain/batch/group-address.ts'
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -152,12 +153,35 @@ export function expiredIn(bytes: Uint8Array, nowMs: number, expansion: Expansion
         if (!records.mayExpire) continue
         const { expiresAtMs, offset } = records
         if (expiresAtMs === undefined || expiresAtMs > nowMs) continue
-        if (ranges[ranges.length - 1] === offset) ranges[ranges.length - 1] = offset + 1
-        else ranges.push(offset, offset + 1)
+        addOffset(ranges, offset)
       }
     } catch {
       // It goes out as it is.
     }
   }
   return ranges
+}
+
+/** Offsets of records in whole batches that are for other groups than this one, as those that have expired. */
+export function forOtherGroupsIn(
+  bytes: Uint8Array,
+  group: Uint8Array,
+  expansion: Expansion,
+): readonly number[] {
+  const ranges: number[] = []
+  for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
+    if (!isAddressed(bytes, at)) continue
+    try {
+      records.open(bytes, at, expandedRecords(bytes, at, expansion))
+      while (records.next()) if (isForAnotherGroup(records, group)) addOffset(ranges, records.offset)
+    } catch {
+      // It goes out as it is.
+    }
+  }
+  return ranges
+}
+
+function addOffset(ranges: number[], offset: number): void {
+  if (ranges[ranges.length - 1] === offset) ranges[ranges.length - 1] = offset + 1
+  else ranges.push(offset, offset + 1)
 }

@@ -61,7 +61,7 @@ export class Giving {
         table.fail(cut.from, cut.to, 'undecodable')
         break
       case 'cut': {
-        if (!intake.dropExpired(table, cut.bytes)) this.#lease(table, member, run, cut, nowMs)
+        if (!intake.passOver(table, cut.bytes)) this.#lease(table, member, run, cut, nowMs)
       }
     }
     afterwards()

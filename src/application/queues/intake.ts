@@ -1,13 +1,13 @@
 /**
  * How messages get into the lease table of a queue partition: as many as may be needed next, with their keys where order
- * counts, and without those that have expired.
+ * counts, and without those that have expired or are for other groups.
  */
 import { RecordScan } from '../../domain/batch/slice.ts'
 import { settledRunsMax } from '../../domain/queue/checkpoint.ts'
 import type { LeaseTable } from '../../domain/queue/lease-table.ts'
-import { batchStarts } from '../../ports/index.ts'
+import { batchStarts, utf8 } from '../../ports/index.ts'
 import type { ReadablePartition } from '../seams.ts'
-import { expiredIn } from './cutting.ts'
+import { expiredIn, forOtherGroupsIn } from './cutting.ts'
 import type { LogWindow } from './log-window.ts'
 import type { PartitionHost } from './partition-host.ts'
 
@@ -23,6 +23,7 @@ export class Intake {
   readonly #window: LogWindow
   readonly #host: PartitionHost
   readonly #scan = new RecordScan()
+  readonly #group: Uint8Array
   /** When the first message expires that was looked at, Unix ms. */
   #nextExpiryMs = Number.POSITIVE_INFINITY
 
@@ -30,6 +31,7 @@ export class Intake {
     this.#log = log
     this.#window = window
     this.#host = host
+    this.#group = utf8(host.group)
   }
 
   /** True when there are more messages, and room for them. */
@@ -57,7 +59,7 @@ export class Intake {
     const bytes = this.#window.bytes.subarray(at)
     for (const start of batchStarts(bytes)) {
       try {
-        scan.add(bytes, start, wallMs, this.#host.expansion)
+        scan.add(bytes, start, wallMs, this.#host.expansion, this.#group)
       } catch (error) {
         if (start === 0) this.#admitUnread(table, error)
         break // first what comes before it
@@ -70,14 +72,17 @@ export class Intake {
     return true
   }
 
-  /** Settles what of these batches has expired. @returns true when something has */
-  dropExpired(table: LeaseTable, bytes: Uint8Array): boolean {
+  /** Settles what of these batches has expired, or is for another group. @returns true when something was settled */
+  passOver(table: LeaseTable, bytes: Uint8Array): boolean {
     const wallMs = this.#host.clock.now()
+    const { ordered, expansion } = this.#host
     // Where keys count, all records were looked at when they were admitted.
-    if (this.#host.ordered && wallMs < this.#nextExpiryMs) return false
-    const expired = expiredIn(bytes, wallMs, this.#host.expansion)
+    if (ordered && wallMs < this.#nextExpiryMs) return false
+    const expired = expiredIn(bytes, wallMs, expansion)
     this.#expired(table, expired)
-    return expired.length > 0
+    const others = ordered ? [] : forOtherGroupsIn(bytes, this.#group, expansion)
+    for (let i = 0; i < others.length; i += 2) table.skip(others[i], others[i + 1])
+    return expired.length > 0 || others.length > 0
   }
 
   /** The table has begun anew. */

@@ -32,6 +32,7 @@ interface RedriveOptions extends LetterOptions {
   readonly rate?: string
   readonly dryRun?: boolean
   readonly force?: boolean
+  readonly everyGroup?: boolean
 }
 
 const pageLetters = 1_000
@@ -84,12 +85,13 @@ export const showLetter = (topic: string, place: string, options: LetterOptions)
 
 export const redriveLetters = (topic: string, options: RedriveOptions): Promise<void> =>
   withClient(options, async (client) => {
-    const { to: target, dryRun, force } = options
+    const { to: target, dryRun, force, everyGroup } = options
     const request = {
       ...filterOf(options),
       target,
       dryRun,
       force,
+      everyGroup,
       max: maxOf(options),
       rate: options.rate === undefined ? undefined : wholeNumber('--rate', options.rate, 1),
     }

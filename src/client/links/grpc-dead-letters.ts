@@ -41,8 +41,9 @@ export function redriveOverGrpc(
   request: RedriveRequest = {},
   call?: CallOptions,
 ): Promise<RedriveResult> {
-  const { max, after, target, rate, dryRun = false, force = false } = request
-  const message = { topic, filter: filterToProto(request), max, after, target, rate, dryRun, force }
+  const { max, after, target, rate, dryRun = false, force = false, everyGroup = false } = request
+  const how = { max, after, target, rate, dryRun, force, everyGroup }
+  const message = { topic, filter: filterToProto(request), ...how }
   return channel.unary(letters.redriveDeadLetters, message, call?.signal)
 }
 

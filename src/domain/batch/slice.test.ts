@@ -117,7 +117,7 @@ describe('RecordScan', () => {
           const present = new Map<number, Fields>()
           for (const [gap, list, compressed] of given) {
             offset += gap
-            scan.add(batchOf(list, compressed, offset), 0, nowMs, expansion)
+            scan.add(batchOf(list, compressed, offset), 0, nowMs, expansion, utf8('g'))
             for (const each of list) present.set(offset++, each)
           }
           const from = 100 + skipped

@@ -6,6 +6,7 @@ import { murmur2 } from '../murmur2.ts'
 import { writeInt32 } from './bytes.ts'
 import { RecordCursor } from './cursor.ts'
 import { type Expansion, expandedRecords } from './expand.ts'
+import { isAddressed, isForAnotherGroup } from './group-address.ts'
 import {
   baseOffsetOf,
   batchHeaderBytes,
@@ -91,7 +92,7 @@ function placesOf(records: RecordCursor, ranges: readonly number[]): Places {
 export class RecordScan {
   /** The hash of the key of each offset from the first scanned on: never 0 but for records without key. Valid until the next `begin`. */
   keyHashes: Int32Array = new Int32Array(1024)
-  /** Offsets without a record for consumers: holes and control records. Ascending: from, to, from, to, ... */
+  /** Offsets without a record for the group: holes, control records, what is for another one. Ascending: from, to, from, to, ... */
   absent: number[] = []
   /** Offsets of records that have expired. Ascending: from, to, from, to, ... */
   expired: number[] = []
@@ -118,15 +119,20 @@ export class RecordScan {
   /**
    * Adds the batch at `at`, which follows those before; offsets between them are holes.
    * @param nowMs what expires at or before it has expired
+   * @param group name of the group that it is for, as UTF-8
    * @throws RTK_BATCH_MALFORMED, RTK_BATCH_TOO_LARGE, RTK_COMPRESSION_UNAVAILABLE
    */
-  add(batch: Uint8Array, at: number, nowMs: number, expansion: Expansion): void {
+  add(batch: Uint8Array, at: number, nowMs: number, expansion: Expansion, group: Uint8Array): void {
     const to = nextOffsetOf(batch, at)
     if (to <= this.#to) return
     this.#grow(to)
     if (!isControlBatch(batch, at) && recordCountOf(batch, at) > 0) {
       cursor.open(batch, at, expandedRecords(batch, at, expansion))
-      while (cursor.next()) if (cursor.offset >= this.#to) this.#record(cursor.offset, nowMs)
+      const addressed = isAddressed(batch, at)
+      while (cursor.next()) {
+        if (cursor.offset < this.#to || (addressed && isForAnotherGroup(cursor, group))) continue
+        this.#record(cursor.offset, nowMs)
+      }
       cursor.bytes = batch
     }
     this.#absentUpTo(to)

@@ -25,16 +25,17 @@
  * retention counts, whatever the message's own age.
  *
  * A message that was published again carries `rtk-redrives`, how often that was, `rtk-redrive-group`, the group that had
- * given it up, and `rtk-redrive-letter`, its letter: `<id of the dead letter topic>:<offset>`.
+ * given it up, and `rtk-redrive-letter`, its letter: `<id of the dead letter topic>:<offset>`. Other queue groups pass over it,
+ * unless it was to go to all of them: see group-address.ts.
  */
 import { utf8, utf8Text } from '../batch/bytes.ts'
+import { redriveGroupHeaderName } from '../batch/group-address.ts'
 import type { Header, Message } from '../message.ts'
 
 const prefix = 'rtk-dead-letter-'
 const hopsName = `${prefix}hops`
 const batchField = 'batch'
 const redrivesName = 'rtk-redrives'
-const redriveGroupName = 'rtk-redrive-group'
 const redriveLetterName = 'rtk-redrive-letter'
 
 export const deadLetterReasons = ['retries', 'terminated', 'expired'] as const
@@ -62,7 +63,7 @@ export interface DeadLetterFacts {
 
 /** Headers of the broker's that belong to one life of a message, and not to the next. */
 const isOfOneLife = (name: string): boolean =>
-  name.startsWith(prefix) || name === redriveGroupName || name === redriveLetterName
+  name.startsWith(prefix) || name === redriveGroupHeaderName || name === redriveLetterName
 
 /** The headers of a letter: the message's own, and what is known of it. */
 export function deadLetterHeaders(own: readonly Header[], facts: DeadLetterFacts): readonly Header[] {
@@ -149,7 +150,7 @@ export const redrivenHeaders = (
 ): readonly Header[] => [
   ...own,
   [redrivesName, utf8(String(redrives))],
-  [redriveGroupName, utf8(group)],
+  [redriveGroupHeaderName, utf8(group)],
   [redriveLetterName, utf8(letter)],
 ]
 

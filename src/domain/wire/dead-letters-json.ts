@@ -53,6 +53,7 @@ export const redriveShape = {
   rate: optionalInteger(1),
   dryRun: optional(jsonBoolean),
   force: optional(jsonBoolean),
+  everyGroup: optional(jsonBoolean),
 }
 
 /** A request as JSON: its key may be no text. */

@@ -125,6 +125,7 @@ export interface DeadLetter {
     | undefined;
   /** The message's own headers. */
   headers: Header[];
+  /** Of a message that cannot be decoded (see error): its record batch as it is stored, in the first letter from that batch. */
   payload: Uint8Array;
   /** The message's own timestamp, Unix ms. */
   timestampMs: number;
@@ -155,6 +156,11 @@ export interface RedriveDeadLettersRequest {
   dryRun: boolean;
   /** Publishes again what was redriven too often, too. */
   force: boolean;
+  /**
+   * Lets every queue group of the topic have the messages; by default only the one that had given a message up, when it is still
+   * there and the message goes to its own topic.
+   */
+  everyGroup: boolean;
 }
 
 export interface RedriveDeadLettersResponse {
@@ -163,7 +169,7 @@ export interface RedriveDeadLettersResponse {
   matched: number;
   /** Of those: published again; in a dry run, that would be. */
   redriven: number;
-  /** Of those: not published, for that has happened too often. */
+  /** Of those: not published, for that has happened too often, or since they cannot be decoded. */
   refused: number;
   /** Letters that were looked at and do not fit. */
   skipped: number;
@@ -756,6 +762,7 @@ function createBaseRedriveDeadLettersRequest(): RedriveDeadLettersRequest {
     rate: undefined,
     dryRun: false,
     force: false,
+    everyGroup: false,
   };
 }
 
@@ -784,6 +791,9 @@ export const RedriveDeadLettersRequest: MessageFns<RedriveDeadLettersRequest> = 
     }
     if (message.force !== false) {
       writer.uint32(64).bool(message.force);
+    }
+    if (message.everyGroup !== false) {
+      writer.uint32(72).bool(message.everyGroup);
     }
     return writer;
   },
@@ -863,6 +873,14 @@ export const RedriveDeadLettersRequest: MessageFns<RedriveDeadLettersRequest> = 
             }
 
             message.force = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.everyGroup = reader.bool();
             continue;
           }
         }
