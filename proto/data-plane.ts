@@ -66,7 +66,7 @@ export function decodeProduceRequest(bytes: Uint8Array): ProduceRequest {
     lease: undefined,
   }
   while (reader.next()) {
-    if (reader.is(1, VARINT)) request.correlationId = reader.number()
+    if (reader.is(1, VARINT)) request.correlationId = unsigned(reader.number())
     else if (reader.is(2, LENGTH_DELIMITED)) request.topic = reader.text()
     else if (reader.is(3, VARINT)) request.partition = reader.number() >>> 0
     else if (reader.is(4, VARINT)) request.durability = (reader.number() | 0) as Durability
@@ -302,6 +302,12 @@ class FieldReader {
     if (!(length <= this.#end - this.at)) throw new Error('a field has an unknown type or is cut short')
     this.at += length
   }
+}
+
+/** Numbers of a uint64 above 2^63 come as negative ones, and are beyond what we can tell exactly in any case. */
+function unsigned(value: number): number {
+  if (value < 0) throw new Error('a number is beyond 2^53 - 1')
+  return value
 }
 
 function exact(low: number, high: number): number {

@@ -14,7 +14,7 @@ import {
   toRatatoskrError,
 } from 'ratatoskr/ports'
 import type { Connections } from './connections.ts'
-import { type FailedStatus, type Incoming, malformed, readable, statusOf } from './status.ts'
+import { type FailedStatus, type Incoming, Malformed, readable, statusOf } from './status.ts'
 
 /** Streams that do not end by themselves, and so must be ended when the transport stops. */
 export interface OpenStream {
@@ -77,14 +77,14 @@ export class CallSignal {
   }
 }
 
-/** The methods of a service with decoders that do not throw: see `malformed`. */
+/** The methods of a service with decoders that do not throw: see `Malformed`. */
 export function tolerant<Service extends Readonly<Record<string, Method>>>(service: Service): Service {
   const methods = Object.entries(service).map(([name, method]) => {
     const requestDeserialize = (bytes: Buffer): unknown => {
       try {
         return method.requestDeserialize(bytes)
       } catch {
-        return malformed
+        return new Malformed(method.path, bytes)
       }
     }
     return [name, { ...method, requestDeserialize }]

@@ -48,7 +48,7 @@ export const settlementsFromProto = (settlements: readonly proto.Settlement[]): 
 function actionFromProto(value: proto.SettlementAction): SettlementAction {
   const action = settlementActions.find((one) => actionNumbers[one] === value)
   if (action !== undefined) return action
-  throw invalid(`action must be 1 to 5 (see ratatoskr.v1.SettlementAction), got ${value}`)
+  throw invalid(`action must be 1 to 6 (see ratatoskr.v1.SettlementAction), got ${value}`)
 }
 
 export const settleResultsToProto = (results: readonly SettleResult[]): proto.SettleResult[] =>

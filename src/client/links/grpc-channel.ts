@@ -16,6 +16,7 @@ import { type Credentials, quoteForMessage, RatatoskrError } from '../../ports/i
 import { abortError } from '../call.ts'
 import type { LinkOptions } from '../link.ts'
 import { type CallStatus, restoreError } from './grpc-errors.ts'
+import { requestBytes, type Writing } from './grpc-requests.ts'
 
 /** HTTP/2 windows of a stream and of the connection, as on the broker's side. */
 const windowBytes = 8 * 1024 * 1024
@@ -23,10 +24,10 @@ const windowBytes = 8 * 1024 * 1024
 const overheadBytes = 64 * 1024
 
 /** The client's half of a method. */
-type StreamMethod<Request, Response> = Pick<
-  MethodDefinition<Request, Response>,
-  'path' | 'requestSerialize' | 'responseDeserialize'
->
+type StreamMethod<Request, Response> = Writing<Request> &
+  Pick<MethodDefinition<unknown, Response>, 'responseDeserialize'>
+
+const asIs = (bytes: Buffer): Buffer => bytes
 
 interface Cancellable {
   cancel(): void
@@ -78,7 +79,8 @@ export class GrpcChannel {
 
   /**
    * Makes a unary call.
-   * @throws what the broker answered; RTK_CLOSED when the channel is over, RTK_CANCELLED or RTK_TIMEOUT by the signal
+   * @throws what the broker answered; RTK_CLOSED when the channel is over, RTK_CANCELLED or RTK_TIMEOUT by the signal,
+   *   RTK_INVALID_ARGUMENT for a request that cannot be written
    */
   unary<Request, Response>(
     method: MethodDefinition<Request, Response>,
@@ -89,17 +91,18 @@ export class GrpcChannel {
       if (this.#over !== undefined) throw this.#over
       if (signal?.aborted) throw abortError(signal, method.path)
       assertTexts(request as object)
+      const bytes = requestBytes(method, request)
       const abort = (): void => {
         if (signal !== undefined) reject(abortError(signal, method.path))
         // A call that is cancelled before grpc-js gave it to its connection keeps the connection open for up to ten seconds
         // after the channel was closed, and a broker that stops waits for it.
         setImmediate(() => call.cancel())
       }
-      const call = this.#client.makeUnaryRequest<Request, Response>(
+      const call = this.#client.makeUnaryRequest<Buffer, Response>(
         method.path,
-        method.requestSerialize,
+        asIs,
         method.responseDeserialize,
-        request,
+        bytes,
         this.#metadata,
         (error, response) => {
           signal?.removeEventListener('abort', abort)
@@ -114,18 +117,18 @@ export class GrpcChannel {
   }
 
   /**
-   * Opens a stream.
+   * Opens a stream, to which requests are written as `requestBytes` makes them.
    * @param ended called once, after the last response
    * @throws RTK_CLOSED when the channel is over
    */
   stream<Request, Response>(
     method: StreamMethod<Request, Response>,
     ended: (reason: RatatoskrError | undefined) => void,
-  ): ClientDuplexStream<Request, Response> {
+  ): ClientDuplexStream<Buffer, Response> {
     if (this.#over !== undefined) throw this.#over
-    const call = this.#client.makeBidiStreamRequest<Request, Response>(
+    const call = this.#client.makeBidiStreamRequest<Buffer, Response>(
       method.path,
-      method.requestSerialize,
+      asIs,
       method.responseDeserialize,
       this.#metadata,
     )

@@ -24,8 +24,6 @@ const codeOfStatus: Readonly<Record<number, ErrorCode | undefined>> = {
 
 /** What grpc-js calls a connection that broke in the middle of a call. */
 const lostStream = /RST_STREAM|ECONNRESET|EPIPE/
-/** What it calls a request whose fields cannot be written: a number that is not whole, or out of range. */
-const unwritable = /serialization failure/
 
 export function restoreError(ended: CallStatus): RatatoskrError {
   const wire = ended.metadata?.get('ratatoskr-error-bin')[0]
@@ -36,14 +34,10 @@ export function restoreError(ended: CallStatus): RatatoskrError {
       // Whoever wrote that trailer was no broker: the status stands for itself.
     }
   }
-  const code = ended.code === status.INTERNAL ? codeOfInternal(ended.details) : codeOfStatus[ended.code]
+  const wasLost = ended.code === status.INTERNAL && lostStream.test(ended.details)
+  const code = wasLost ? 'RTK_DISCONNECTED' : codeOfStatus[ended.code]
   const name = status[ended.code] ?? String(ended.code)
   return new RatatoskrError(code ?? 'RTK_INTERNAL', `gRPC ended the call with ${name}: ${ended.details}`)
-}
-
-function codeOfInternal(details: string): ErrorCode {
-  if (unwritable.test(details)) return 'RTK_INVALID_ARGUMENT'
-  return lostStream.test(details) ? 'RTK_DISCONNECTED' : 'RTK_INTERNAL'
 }
 
 export function errorFromProto(error: proto.Error): RatatoskrError {

@@ -23,6 +23,7 @@ import {
   settlementsToProto,
   settleResultsFromProto,
 } from './grpc-queue-convert.ts'
+import { requestBytes } from './grpc-requests.ts'
 import { LeaseInbox } from './lease-inbox.ts'
 
 const consumeMethod = {
@@ -36,7 +37,7 @@ interface Settling extends PromiseWithResolvers<readonly SettleResult[]> {
 
 export class GrpcLeases {
   readonly #inbox: LeaseInbox
-  readonly #stream: ClientDuplexStream<proto.QueueServiceConsumeRequest, proto.QueueServiceConsumeResponse>
+  readonly #stream: ClientDuplexStream<Buffer, proto.QueueServiceConsumeResponse>
   readonly #opened = Promise.withResolvers<LeasedSubscription>()
   readonly #gone = Promise.withResolvers<void>()
   readonly #settling = new Map<number, Settling>()
@@ -59,9 +60,9 @@ export class GrpcLeases {
     sink: LeaseSink,
   ): Promise<LeasedSubscription> {
     const credit = options.credit === undefined ? undefined : creditToProto(options.credit)
-    const open: proto.OpenLeases = { ...memberToProto(topic, options), credit }
+    const open = bytesOf({ open: { ...memberToProto(topic, options), credit } })
     const member = new GrpcLeases(channel, sink, clock)
-    member.#stream.write({ open })
+    member.#stream.write(open)
     return member.#opened.promise
   }
 
@@ -77,23 +78,23 @@ export class GrpcLeases {
       grant: (credit) => this.#grant(credit),
       settle: (settlements) => this.#settle(settlements),
       heartbeat: () => {
-        if (!this.#closing) this.#stream.write({ heartbeat: {} })
+        if (!this.#closing) this.#stream.write(bytesOf({ heartbeat: {} }))
       },
       close: () => this.#close(),
     }
   }
 
   #grant(credit: QueueCredit): void {
-    if (!this.#closing) this.#stream.write({ credit: creditToProto(credit) })
+    if (!this.#closing) this.#stream.write(bytesOf({ credit: creditToProto(credit) }))
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     if (this.#closing) throw closedError()
     const correlationId = ++this.#lastId
-    const request = { correlationId, settlements: settlementsToProto(settlements) }
+    const request = bytesOf({ settle: { correlationId, settlements: settlementsToProto(settlements) } })
     const settling = { ...Promise.withResolvers<readonly SettleResult[]>(), count: settlements.length }
     this.#settling.set(correlationId, settling)
-    this.#stream.write({ settle: request })
+    this.#stream.write(request)
     return settling.promise
   }
 
@@ -149,5 +150,7 @@ export class GrpcLeases {
     else this.#inbox.ended(reason ?? new RatatoskrError('RTK_DISCONNECTED', 'the broker ended the stream'))
   }
 }
+
+const bytesOf = (request: proto.QueueServiceConsumeRequest): Buffer => requestBytes(consumeMethod, request)
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')

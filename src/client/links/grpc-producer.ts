@@ -13,8 +13,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-const asIs = (bytes: Buffer): Buffer => bytes
-const produceMethod = { ...proto.MessageServiceService.produce, requestSerialize: asIs }
+const produceMethod = { ...proto.MessageServiceService.produce, requestSerialize: proto.encodeProduceRequest }
 
 export class GrpcProducer {
   readonly #channel: GrpcChannel
@@ -66,7 +65,8 @@ export class GrpcProducer {
     if (!Number.isInteger(partition) || partition < 0 || partition > 0xffff_ffff) {
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
-        `partition must be a whole number of at least 0, got ${partition}`,
+        `partition must be a whole number from 0 to ${0xffff_ffff}, got ${partition}`,
+        { details: { field: 'partition' } },
       )
     }
     if (batches.length > this.#batchBytesMax) {

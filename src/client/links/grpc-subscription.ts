@@ -15,6 +15,7 @@ import {
 import type { GrpcChannel } from './grpc-channel.ts'
 import { committedToProto, droppedFromProto, offsetsFromProto, openToProto } from './grpc-convert.ts'
 import { errorFromProto } from './grpc-errors.ts'
+import { requestBytes } from './grpc-requests.ts'
 
 const consumeMethod = {
   ...proto.MessageServiceService.consume,
@@ -23,7 +24,7 @@ const consumeMethod = {
 
 export class GrpcSubscription implements Subscription {
   readonly #sink: BatchSink
-  readonly #stream: ClientDuplexStream<proto.ConsumeRequest, proto.ConsumeResponse>
+  readonly #stream: ClientDuplexStream<Buffer, proto.ConsumeResponse>
   readonly #opened = Promise.withResolvers<this>()
   readonly #gone = Promise.withResolvers<void>()
   readonly #commits = new Map<number, PromiseWithResolvers<void>>()
@@ -50,9 +51,9 @@ export class GrpcSubscription implements Subscription {
     options: SubscribeOptions,
     sink: BatchSink,
   ): Promise<Subscription> {
-    const open = openToProto(topic, options) // what it refuses must not leave a stream behind
+    const open = bytesOf({ open: openToProto(topic, options) }) // what it refuses must not leave a stream behind
     const subscription = new GrpcSubscription(channel, sink)
-    subscription.#stream.write({ open })
+    subscription.#stream.write(open)
     return subscription.#opened.promise
   }
 
@@ -74,15 +75,16 @@ export class GrpcSubscription implements Subscription {
 
   grant(credit: Credit): void {
     if (this.#closing || credit.bytes === undefined) return
-    this.#stream.write({ credit: { bytes: credit.bytes, messages: 0 } })
+    this.#stream.write(bytesOf({ credit: { bytes: credit.bytes, messages: 0 } }))
   }
 
-  commit(offsets: readonly CommittedOffset[]): Promise<void> {
-    if (this.#closing) return Promise.reject(closedError())
-    const commit = Promise.withResolvers<void>()
+  async commit(offsets: readonly CommittedOffset[]): Promise<void> {
+    if (this.#closing) throw closedError()
     const correlationId = ++this.#lastCommit
+    const request = bytesOf({ commit: { correlationId, offsets: committedToProto(offsets) } })
+    const commit = Promise.withResolvers<void>()
     this.#commits.set(correlationId, commit)
-    this.#stream.write({ commit: { correlationId, offsets: committedToProto(offsets) } })
+    this.#stream.write(request)
     return commit.promise
   }
 
@@ -192,5 +194,7 @@ export class GrpcSubscription implements Subscription {
     if (end !== undefined) this.#sink.ended(end.reason)
   }
 }
+
+const bytesOf = (request: proto.ConsumeRequest): Buffer => requestBytes(consumeMethod, request)
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')
