@@ -6,14 +6,9 @@ import type { ServerWritableStream, sendUnaryData, UntypedServiceImplementation 
 import { status } from '@grpc/grpc-js'
 import type { BrokerFacade } from 'ratatoskr/ports'
 import type { CallHost, OpenStream } from './calls.ts'
+import type { HealthCheckRequest, HealthCheckResponse, HealthListResponse } from './health-definition.ts'
 
-type Serving = 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN'
-interface HealthCheckRequest {
-  readonly service: string
-}
-interface HealthCheckResponse {
-  readonly status: Serving
-}
+type Serving = HealthCheckResponse['status']
 
 /** How soon a watcher learns of a change. */
 const watchIntervalMs = 1_000
@@ -31,7 +26,7 @@ export function healthService(
       if (names.includes(call.request.service)) callback(null, { status: serving() })
       else callback({ code: status.NOT_FOUND, details: 'no such service; ask with an empty name for all' })
     },
-    list(_call: unknown, callback: sendUnaryData<unknown>) {
+    list(_call: unknown, callback: sendUnaryData<HealthListResponse>) {
       callback(null, { statuses: Object.fromEntries(names.map((name) => [name, { status: serving() }])) })
     },
     watch(call: ServerWritableStream<HealthCheckRequest, HealthCheckResponse>) {

@@ -1,8 +1,6 @@
 /** The gRPC transport: `ratatoskr.v1`, the legacy service, health and reflection on one port. */
 import { createServer, type Server as Listener } from 'node:net'
 import { type Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
-import { ReflectionService } from '@grpc/reflection'
-import { service as healthDefinition } from 'grpc-health-check'
 import {
   assertBindAllowed,
   type BoundAddress,
@@ -19,10 +17,12 @@ import { consume } from './consume.ts'
 import { consumeLeases } from './consume-leases.ts'
 import { deadLetterService } from './dead-letter-service.ts'
 import { healthService } from './health.ts'
+import { healthDefinition } from './health-definition.ts'
 import { makeInjector, makeServer } from './http2-server.ts'
 import { legacyService } from './legacy.ts'
 import { produce } from './produce.ts'
 import { queueService } from './queue-service.ts'
+import { addReflection } from './reflection.ts'
 import { brokerService, groupService, messageService, topicService } from './services.ts'
 
 /** Where the gRPC transport listens, and how. */
@@ -141,9 +141,8 @@ class GrpcTransport implements Transport {
     server.addService(tolerant(proto.DeadLetterServiceService), deadLetterService(host))
     server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
     server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
-    const health = healthDefinition as ServiceDefinition
-    server.addService(health, healthService(host, broker, serviceNames))
-    if (this.#options.reflection ?? true) reflectionService().addToServer(server)
+    server.addService(healthDefinition, healthService(host, broker, serviceNames))
+    if (this.#options.reflection ?? true) addReflection(server, host)
   }
 }
 
@@ -176,13 +175,6 @@ function dataPlane(service: typeof proto.MessageServiceService): ServiceDefiniti
     },
     consume: { ...service.consume, responseSerialize: asIs },
   }
-}
-
-/** Reflection wants what proto-loader makes of .proto files, and reads nothing of it but the descriptors. */
-function reflectionService(): ReflectionService {
-  const ours = Object.values(proto.descriptors).map((text) => Buffer.from(text, 'base64'))
-  const files = { format: 'Protocol Buffer 3 DescriptorProto' as const, type: {}, fileDescriptorProtos: ours }
-  return new ReflectionService({ ratatoskr: files, health: healthDefinition.Check.requestType })
 }
 
 function credentialsOf(tls: GrpcTransportOptions['tls']): ServerCredentials {

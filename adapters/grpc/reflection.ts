@@ -1,0 +1,99 @@
+/**
+ * `grpc.reflection.v1` and `v1alpha`, answered by the package that gRPC has for them. It comes with a compiler of .proto
+ * files, which only tools need: so it is loaded at their first call, and until then calls are bytes.
+ */
+import {
+  type MethodDefinition,
+  type Server,
+  type ServerDuplexStream,
+  type ServiceDefinition,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import * as proto from 'ratatoskr/proto'
+import { type CallHost, failure } from './calls.ts'
+
+const versions = ['v1', 'v1alpha'] as const
+type Version = (typeof versions)[number]
+type BytesStream = ServerDuplexStream<Buffer, Buffer>
+
+/** What the package handles of one version: its only method, and that method's handler. */
+interface Loaded {
+  readonly method: MethodDefinition<unknown, unknown>
+  readonly handle: (stream: unknown) => void
+}
+
+const asIs = (bytes: Buffer): Buffer => bytes
+
+/** Adds both versions to a server. */
+export function addReflection(server: Server, host: CallHost): void {
+  let loading: Promise<Record<Version, Loaded>> | undefined
+  for (const version of versions) {
+    const definition: ServiceDefinition = {
+      serverReflectionInfo: {
+        path: `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
+        requestStream: true,
+        responseStream: true,
+        requestSerialize: asIs,
+        requestDeserialize: asIs,
+        responseSerialize: asIs,
+        responseDeserialize: asIs,
+      },
+    }
+    server.addService(definition, {
+      serverReflectionInfo(stream: BytesStream) {
+        loading ??= load()
+        loading.then(
+          (loaded) => answer(stream, loaded[version]),
+          (error: unknown) => stream.emit('error', failure(host, error)),
+        )
+      },
+    })
+  }
+}
+
+/** Lets the package answer a stream of bytes: it listens for requests, and writes responses. */
+function answer(stream: BytesStream, { method, handle }: Loaded): void {
+  const on = (event: string, listener: (request?: unknown) => void): void => {
+    if (event !== 'data') {
+      stream.on(event, () => listener())
+      return
+    }
+    stream.on('data', (bytes: Buffer) => {
+      let request: unknown
+      try {
+        request = method.requestDeserialize(bytes)
+      } catch {
+        stream.emit('error', { code: status.INTERNAL, details: 'the request is not one of reflection' })
+        return
+      }
+      listener(request)
+    })
+  }
+  handle({
+    on,
+    write: (response: unknown) => stream.write(method.responseSerialize(response)),
+    end: () => stream.end(),
+  })
+}
+
+/** The package wants what proto-loader makes of .proto files, and reads nothing of it but the descriptors. */
+async function load(): Promise<Record<Version, Loaded>> {
+  const [{ ReflectionService }, { service: health }] = await Promise.all([
+    import('@grpc/reflection'),
+    import('grpc-health-check'),
+  ])
+  const ours = Object.values(proto.descriptors).map((text) => Buffer.from(text, 'base64'))
+  const files = { format: 'Protocol Buffer 3 DescriptorProto' as const, type: {}, fileDescriptorProtos: ours }
+  const service = new ReflectionService({ ratatoskr: files, health: health.Check.requestType })
+  const found: Partial<Record<Version, Loaded>> = {}
+  const catcher = {
+    addService({ ServerReflectionInfo: method }: ServiceDefinition, handlers: UntypedServiceImplementation) {
+      const version = versions.find((one) => method.path.startsWith(`/grpc.reflection.${one}.`))
+      if (version !== undefined)
+        found[version] = { method, handle: handlers.ServerReflectionInfo as Loaded['handle'] }
+    },
+  }
+  service.addToServer(catcher as unknown as Server)
+  return found as Record<Version, Loaded>
+}
