@@ -1,5 +1,5 @@
 /** What is published again: told to be stored already, with the place of the first, and not stored twice. */
-import { BatchBuilder, portableCrc32c, utf8 } from 'ratatoskr/ports'
+import { BatchBuilder, markAfterGap, portableCrc32c, utf8 } from 'ratatoskr/ports'
 import { expect } from 'vitest'
 import { type ContractCase, expectCode } from '../suite.ts'
 import { type TransportContext, textMessage } from './context.ts'
@@ -50,6 +50,27 @@ export const duplicateCases: readonly ContractCase<TransportContext>[] = [
       })
       await expectCode(() => probe.publishBatch('orders', 0, numbered(5, 'f')), 'RTK_SEQUENCE_OUT_OF_ORDER')
       expect((await probe.topicStats('orders')).messageCount).toBe(2)
+    },
+  },
+  {
+    name: 'stores a numbered batch after a gap, and what the gap left out no more',
+    async run(context) {
+      const { connect, transport } = await context.broker()
+      if (!transport.supports.batches) return
+      const probe = await connect()
+      await probe.createTopic('orders')
+      await probe.publishBatch('orders', 0, numbered(0, 'a'))
+      const later = numbered(3, 'd')
+      await expectCode(() => probe.publishBatch('orders', 0, later), 'RTK_SEQUENCE_OUT_OF_ORDER')
+      markAfterGap(later, portableCrc32c)
+      expect(await probe.publishBatch('orders', 0, later)).toMatchObject({ baseOffset: 1 })
+      expect(await probe.publishBatch('orders', 0, numbered(3, 'd'))).toMatchObject({
+        baseOffset: 1,
+        duplicate: true,
+      })
+      await expectCode(() => probe.publishBatch('orders', 0, numbered(1, 'b')), 'RTK_SEQUENCE_OUT_OF_ORDER')
+      expect(await probe.publishBatch('orders', 0, numbered(4, 'e'))).toMatchObject({ baseOffset: 2 })
+      expect((await probe.topicStats('orders')).messageCount).toBe(3)
     },
   },
 ]

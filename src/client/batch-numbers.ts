@@ -1,14 +1,15 @@
 /**
  * The numbers of one partition's batches, by which the broker knows a batch that is sent again.
  *
- * A batch that may be stored is only ever sent again as it was. One that is surely not stored gets the number that the broker
- * waits for: the one after the last that is acknowledged, as soon as nothing is under way. When even that is not known any
- * more, since a batch was given up whose fate nobody knows or the broker has forgotten the producer, the partition goes on
- * with a new id.
+ * A batch gets its number when it is sealed, and no other batch ever gets the same one, whatever becomes of it: a copy of a
+ * call that somebody on the way delivers late cannot stand for another batch then. So a batch goes again as it was, both
+ * after a refusal and when its answer was lost. Where batches were given up there is a gap in the numbers, and the batch
+ * behind it says so; that one goes when nothing is under way any more, for it closes the gap to whatever comes late.
  */
 import {
   batchesPerProducerMax,
   type ErrorCode,
+  isBehind,
   nextSequence,
   type ProducerIdentity,
   type ProducerStamp,
@@ -21,12 +22,13 @@ export class BatchNumbers {
   readonly #identities: SenderIdentity
   readonly #checksum: (bytes: Uint8Array) => number
   #identity: ProducerIdentity
-  /** The number of the next batch. */
+  /** The number of the next batch that is sealed. */
   #next = 0
   /** The number after the last batch that is acknowledged. */
   #acknowledged = 0
+  /** The number after the last batch that was sent; undefined when one of those under way was given up. */
+  #sent: number | undefined = 0
   #broken: ErrorCode | undefined
-  #gap = false
 
   constructor(identities: SenderIdentity, checksum: (bytes: Uint8Array) => number) {
     this.#identities = identities
@@ -39,86 +41,87 @@ export class BatchNumbers {
     return this.#broken
   }
 
-  /** True when what is sent behind those under way would be refused, since one before it will be missing. */
-  get gap(): boolean {
-    return this.#gap || this.#broken !== undefined
-  }
-
-  /** The number that a batch will most likely be sent with. @param before the batch that is to be sent before it */
-  stampBehind(before: OutgoingBatch | undefined): ProducerStamp {
+  /** The number of a batch that is sealed now. */
+  stamp(recordCount: number): ProducerStamp {
     const { producerId, epoch } = this.#identity
-    const last = before?.stamp
-    const baseSequence =
-      last?.producerId === producerId ? nextSequence(last.baseSequence, before?.sealedCount ?? 0) : this.#next
+    const baseSequence = this.#next
+    this.#next = nextSequence(baseSequence, recordCount)
     return { producerId, epoch, baseSequence }
   }
 
-  /** Numbers a batch that is sent now. */
-  number(batch: OutgoingBatch): void {
-    const { producerId, epoch } = this.#identity
-    if (!batch.doubtful) batch.renumber({ producerId, epoch, baseSequence: this.#next }, this.#checksum)
+  /**
+   * True when a batch may be sent while others are under way: it comes right behind them, and the broker would not forget
+   * the oldest of them over it. Answers may come in any order, and a producer's batches are remembered up to so many behind
+   * the newest.
+   */
+  mayFollow(batch: OutgoingBatch, oldest: OutgoingBatch): boolean {
+    if (this.#broken !== undefined || this.#isForeign(batch) || this.#isForeign(oldest)) return false
+    return (
+      batch.stamp?.baseSequence === this.#sent && batch.sequence - oldest.sequence < batchesPerProducerMax
+    )
+  }
+
+  /** Before a batch is sent. @param alone true when nothing is under way */
+  sending(batch: OutgoingBatch, alone: boolean): void {
     const { stamp } = batch
-    if (stamp?.producerId !== producerId) return
-    const after = nextSequence(stamp.baseSequence, batch.sealedCount)
-    if (isBehind(this.#next, after)) this.#next = after
+    if (stamp === undefined || this.#isForeign(batch)) return
+    // What may be stored goes as it was: should the broker have forgotten the producer, it must not take the batch again.
+    const gap = alone && batch.doubt === undefined && isBehind(this.#acknowledged, stamp.baseSequence)
+    if (gap) batch.markAfterGap(this.#checksum)
+    this.#sent = nextSequence(stamp.baseSequence, batch.sealedCount)
   }
 
   /** The batch is stored, and whatever was sent before it, though its answer may come later. */
-  stored({ stamp, sealedCount }: OutgoingBatch): void {
-    if (stamp?.producerId !== this.#identity.producerId) return
-    const after = nextSequence(stamp.baseSequence, sealedCount)
+  stored(batch: OutgoingBatch): void {
+    const { stamp } = batch
+    if (stamp === undefined || this.#isForeign(batch)) return
+    const after = nextSequence(stamp.baseSequence, batch.sealedCount)
     if (isBehind(this.#acknowledged, after)) this.#acknowledged = after
   }
 
-  /**
-   * True when the broker would forget a batch that is not answered yet over this one. Answers may come in any order, and a
-   * producer's batches are remembered up to so many behind the newest.
-   */
-  isTooFar(batch: OutgoingBatch, oldest: OutgoingBatch): boolean {
-    return batch.sequence - oldest.sequence >= batchesPerProducerMax
-  }
-
-  /** Nobody waits for the batch any more. */
-  gaveUp(batch: OutgoingBatch, code: ErrorCode): void {
-    if (!batch.sent || batch.stamp?.producerId !== this.#identity.producerId) return
-    if (batch.doubtful) this.#broken ??= code
-    else this.#gap = true
+  /** Nobody waits for the batch any more: what was sent behind it is stored only if it is, too. */
+  gaveUp(batch: OutgoingBatch): void {
+    if (batch.sent) this.#sent = undefined
   }
 
   /**
-   * Takes the broker's word that a batch is not the next one.
-   * @returns true when it may be sent again, for it is surely not stored
+   * Takes the broker's word that a batch, of all that it knows of this producer, is not the next one.
+   * @returns true when it may be sent again: it is not stored
    */
   refused(batch: OutgoingBatch, error: RatatoskrError): boolean {
-    if (batch.stamp?.producerId !== this.#identity.producerId) return !batch.doubtful
+    if (batch.behindOthers) return true // they are not stored yet, or never; when they are settled it is told so again, or not
     const { expectedSequence } = error.details
-    const isAhead = !isBehind(batch.stamp.baseSequence, this.#acknowledged)
-    if (isAhead && error.code === 'RTK_SEQUENCE_OUT_OF_ORDER' && expectedSequence === this.#acknowledged) {
-      batch.doubtful = false // the broker stands where we know it to, before this batch
+    const base = batch.stamp?.baseSequence ?? 0
+    const known = typeof expectedSequence === 'number' && expectedSequence !== 0
+    const isAhead = known ? isBehind(expectedSequence, base) : batch.doubt === undefined || this.#isUntold
+    if (error.code === 'RTK_SEQUENCE_OUT_OF_ORDER' && isAhead && !batch.isAfterGap) {
+      batch.markAfterGap(this.#checksum)
+      batch.doubt = undefined
       return true
     }
     this.#broken ??= error.code
-    return !batch.doubtful
+    return batch.doubt === undefined
   }
 
-  /** Nothing is under way: what is sent next follows what is acknowledged. */
-  settled(): void {
-    this.#next = this.#acknowledged
-    this.#gap = false
-  }
-
-  /** Goes on with a new id. @throws what the broker answers */
-  async renew(): Promise<void> {
-    this.#identity = await this.#identities.renewed(
-      this.#identity,
-      this.#broken ?? 'RTK_SEQUENCE_OUT_OF_ORDER',
-    )
+  /** Goes on with a new id, by which those batches are numbered anew that are surely not stored. @throws what the broker answers */
+  async renew(batches: readonly OutgoingBatch[]): Promise<void> {
+    const why = this.#broken ?? 'RTK_SEQUENCE_OUT_OF_ORDER'
+    this.#identity = await this.#identities.renewed(this.#identity, why)
     this.#next = 0
     this.#acknowledged = 0
+    this.#sent = 0
     this.#broken = undefined
-    this.#gap = false
+    for (const batch of batches)
+      if (batch.doubt === undefined) batch.renumber(this.stamp(batch.sealedCount), this.#checksum)
+  }
+
+  /** True while the broker need not know of the producer. */
+  get #isUntold(): boolean {
+    return this.#acknowledged === 0
+  }
+
+  /** True for a batch that was numbered by an id before this one. */
+  #isForeign({ stamp }: OutgoingBatch): boolean {
+    return stamp?.producerId !== this.#identity.producerId
   }
 }
-
-/** Numbers go round: of two that are never far from each other, the one that comes first. */
-const isBehind = (sequence: number, other: number): boolean => ((other - sequence) | 0) << 1 > 0

@@ -9,7 +9,9 @@ import {
   type Durability,
   expiryOf,
   formatUuid,
+  isAfterGap,
   type LeaseProof,
+  markAfterGap,
   type OutgoingMessage,
   type ProducerStamp,
   type PublishReceipt,
@@ -100,10 +102,12 @@ export class OutgoingBatch {
   sealedCount = 0
   /** Its first sequence, of an idempotent producer, when it was numbered. */
   stamp: ProducerStamp | undefined
-  /** True when it was sent and may be stored: only the same bytes may be sent again. */
-  doubtful = false
+  /** Why nobody knows whether it is stored, when it was sent and may be. */
+  doubt: RatatoskrError | undefined
   /** Why it was refused last, when it was. */
   refusal: RatatoskrError | undefined
+  /** True when others of its partition were under way as it was sent. */
+  behindOthers = false
   readonly #options: OutgoingBatchOptions
   #owners: (MessageOwner | undefined)[] = []
   #places: number[] = []
@@ -166,12 +170,22 @@ export class OutgoingBatch {
     this.bytes = this.#options.builder.build(stamp)
   }
 
-  /** Numbers the batch anew, unless that is its number. What was sent belongs to the broker: the bytes are others then. */
+  /** True when it says that its producer has given up what it numbered before. */
+  get isAfterGap(): boolean {
+    return this.bytes !== undefined && isAfterGap(this.bytes)
+  }
+
+  /** Has it say so. What was sent belongs to the broker: the bytes are others then. */
+  markAfterGap(checksum: (bytes: Uint8Array) => number): void {
+    if (this.bytes === undefined || this.isAfterGap) return
+    if (this.sent) this.bytes = this.bytes.slice()
+    markAfterGap(this.bytes, checksum)
+  }
+
+  /** Numbers it anew; its bytes are others then, too. */
   renumber(stamp: ProducerStamp, checksum: (bytes: Uint8Array) => number): void {
-    const { stamp: before, bytes } = this
-    if (bytes === undefined) return
-    if (before?.producerId === stamp.producerId && before.baseSequence === stamp.baseSequence) return
-    this.bytes = this.sent ? bytes.slice() : bytes
+    if (this.bytes === undefined) return
+    if (this.sent) this.bytes = this.bytes.slice()
     this.stamp = stamp
     stampProducer(this.bytes, stamp, checksum)
   }

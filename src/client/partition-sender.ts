@@ -69,6 +69,8 @@ export class PartitionSender {
   /** Undefined while nothing was sealed, and for a producer that is not idempotent. */
   #numbers: BatchNumbers | undefined
   #renewing = false
+  /** Why the partition takes nothing at present; undefined when that is not known to be so. */
+  #trouble: RatatoskrError | undefined
 
   /** @param topicGone called when the broker does not know the topic or the partition any more */
   constructor(
@@ -191,7 +193,7 @@ export class PartitionSender {
     if (this.#open === undefined) return
     if (this.#identity !== undefined)
       this.#numbers ??= new BatchNumbers(this.#identity, this.#context.checksum)
-    this.#open.seal(this.#numbers?.stampBehind(this.#ready.at(-1)))
+    this.#open.seal(this.#numbers?.stamp(this.#open.recordCount))
     this.#ready.push(this.#open)
     this.#discardOpen()
   }
@@ -223,15 +225,15 @@ export class PartitionSender {
     }
   }
 
-  /** True while the next batch has no number that the broker would take. */
+  /** True while the broker would not take the next batch for its number. */
   #mustWait(): boolean {
     const numbers = this.#numbers
     if (numbers === undefined) return false
+    const [next] = this.#ready
     const [oldest] = this.#underWay
-    if (oldest !== undefined) return numbers.gap || numbers.isTooFar(this.#ready[0], oldest)
-    numbers.settled()
+    if (oldest !== undefined) return !numbers.mayFollow(next, oldest)
     // What may be stored goes as it is, whatever the others need.
-    if (numbers.broken === undefined || this.#ready[0]?.doubtful === true) return false
+    if (numbers.broken === undefined || next.doubt !== undefined) return false
     this.#renew(numbers)
     return true
   }
@@ -240,7 +242,7 @@ export class PartitionSender {
     if (this.#renewing) return
     this.#renewing = true
     numbers
-      .renew()
+      .renew(this.#ready)
       .catch(() => this.#rest()) // tried again, until the batches run out of time
       .finally(() => {
         this.#renewing = false
@@ -249,7 +251,8 @@ export class PartitionSender {
   }
 
   #send(batch: OutgoingBatch): void {
-    this.#numbers?.number(batch)
+    batch.behindOthers = this.#underWay.size > 0
+    this.#numbers?.sending(batch, !batch.behindOthers)
     this.#underWay.add(batch)
     // The bytes belong to the broker once they are sent: a second time it gets a copy.
     const bytes = (batch.sent ? batch.bytes?.slice() : batch.bytes) as Uint8Array
@@ -277,6 +280,7 @@ export class PartitionSender {
     this.#overtakes(batch)
     this.#numbers?.stored(batch)
     this.#oneAtATime = false
+    this.#trouble = undefined
     this.#backoff.reset()
     this.#settle(batch, () => batch.store(receipt))
     this.#retryRefused()
@@ -285,15 +289,17 @@ export class PartitionSender {
 
   #failed(batch: OutgoingBatch, error: RatatoskrError): void {
     this.#underWay.delete(batch)
-    if (isIndeterminate(error)) batch.doubtful = true
+    if (isIndeterminate(error)) batch.doubt = error
+    if (!isOutOfOrder(error)) this.#trouble = isPassing(error) ? error : undefined
     if (!batch.settled && this.#mayRepeat(batch, error)) {
-      batch.refusal = error
+      batch.refusal = isOutOfOrder(error) ? this.#trouble : error
       this.#refused.push(batch)
     } else {
-      this.#numbers?.gaveUp(batch, error.code)
+      this.#numbers?.gaveUp(batch)
       if (isIndeterminate(error)) this.#overtakes(batch)
       if (error.kind === 'not-found') this.#topicGone()
-      this.#settle(batch, () => batch.fail(error))
+      // A number that cannot be placed is no answer to whoever wants to know what became of his message.
+      this.#settle(batch, () => batch.fail((isOutOfOrder(error) ? batch.doubt : undefined) ?? error))
     }
     this.#retryRefused()
     this.#pump()
@@ -345,23 +351,26 @@ export class PartitionSender {
     if (ready !== -1) this.#ready.splice(ready, 1)
     const refused = this.#refused.indexOf(batch)
     if (refused !== -1) this.#refused.splice(refused, 1)
-    if (this.#underWay.delete(batch)) batch.doubtful = true
-    if (batch.sent && batch.refusal === undefined) this.#overtakes(batch)
-    this.#numbers?.gaveUp(batch, 'RTK_TIMEOUT')
-    const what = batch.sent ? 'stored for sure' : 'sent'
-    // A refusal tells of one attempt only: the batch may be stored by the one before.
-    const told = batch.doubtful && batch.refusal !== undefined && isPassing(batch.refusal)
-    const error =
-      (told ? undefined : batch.refusal) ??
-      new RatatoskrError(
-        'RTK_TIMEOUT',
-        `the batch was not ${what} within its deadline (timeoutMs); the publish ${batch.sent ? 'may or may not be' : 'is not'} stored`,
-      )
+    const isUnderWay = this.#underWay.delete(batch)
+    if (isUnderWay) this.#trouble = undefined
+    if (isUnderWay || batch.doubt !== undefined) this.#overtakes(batch)
+    this.#numbers?.gaveUp(batch)
+    const error = this.#reasonOf(batch, isUnderWay)
     batch.abort(new DOMException(error.message, 'TimeoutError'))
     this.#settle(batch, () => batch.fail(error))
     this.#retryRefused()
     if (this.idle) this.#endPause()
     this.#pump()
+  }
+
+  /** What whoever waited for a batch that has run out of time is told. */
+  #reasonOf(batch: OutgoingBatch, isUnderWay: boolean): RatatoskrError {
+    // A refusal tells of one attempt only: the batch may be stored by the one before.
+    if (isUnderWay || batch.doubt !== undefined) {
+      const told = batch.refusal === batch.doubt ? batch.doubt : undefined
+      return told ?? outOfTime('the batch was not stored for sure', 'the publish may or may not be stored')
+    }
+    return batch.refusal ?? this.#trouble ?? outOfTime('the batch was not sent', 'the publish is not stored')
   }
 
   #endPause(): void {
@@ -376,3 +385,6 @@ export class PartitionSender {
     this.#context.released(bytes)
   }
 }
+
+const outOfTime = (what: string, outcome: string): RatatoskrError =>
+  new RatatoskrError('RTK_TIMEOUT', `${what} within its deadline (timeoutMs); ${outcome}`)

@@ -1,6 +1,7 @@
 /** What a producer does when a batch is refused, its answer is lost, or there is no connection. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { producerIdOf } from '../ports/index.ts'
 import { error, setup } from './testing/producing.ts'
 
 describe('a batch that fails', () => {
@@ -55,7 +56,7 @@ describe('a batch that fails', () => {
     expect((await producer.publish('orders', 'later')).offset).toBe(3)
   })
 
-  it('takes a new id when the broker has forgotten it, and loses nothing', async () => {
+  it('goes on when the broker has forgotten it, and loses nothing', async () => {
     const { client, broker, clock } = await setup()
     const producer = client.producer()
     for (const text of ['a', 'b']) await producer.publish('orders', text)
@@ -63,10 +64,54 @@ describe('a batch that fails', () => {
     const later = ['c', 'd'].map((text) => producer.publish('orders', text))
     await Promise.all([...later, clock.advance(1_000)])
     expect(broker.texts('orders')).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  it('does not send again what may be stored to a broker that has forgotten it, and says why nobody knows', async () => {
+    const { client, broker, clock } = await setup()
+    const producer = client.producer()
+    await producer.publish('orders', 'known')
+    broker.holding = true
+    const lost = expect(producer.publish('orders', 'a')).rejects.toMatchObject({ code: 'RTK_DISCONNECTED' })
+    await Promise.resolve()
+    broker.cut()
+    broker.holding = false
+    broker.find('orders').partitions[0].forgetProducers()
+    await clock.advance(1_000)
+    await lost
+    await producer.publish('orders', 'b')
+    expect(broker.texts('orders')).toEqual(['known', 'a', 'b'])
+  })
+
+  it('takes a new id when its own is fenced off, and loses nothing', async () => {
+    const { client, broker, clock } = await setup()
+    const producer = client.producer()
+    await producer.publish('orders', 'a')
+    broker.refuse = (_, bytes) => (producerIdOf(bytes) === 1 ? error('RTK_PRODUCER_FENCED') : undefined)
+    const later = ['b', 'c'].map((text) => producer.publish('orders', text))
+    await Promise.all([...later, clock.advance(1_000)])
+    expect(broker.texts('orders')).toEqual(['a', 'b', 'c'])
     expect(broker.lastProducerId).toBe(2)
   })
 
-  it('goes on after a batch whose fate nobody knows, with a new id', async () => {
+  it('tells what is behind a refused batch why that one is refused, sent or not', async () => {
+    const { client, broker, clock } = await setup()
+    const producer = client.producer({ batchBytesMax: 1 })
+    await producer.publish('orders', 'known')
+    let sent = 0
+    broker.refuse = () => (sent++ === 1 ? undefined : error('RTK_STORE_FULL')) // the second one finds its number missing
+    const publishes = Array.from({ length: 9 }, (_, number) => producer.publish('orders', `${number}`))
+    const outcomes = Promise.allSettled(publishes)
+    await clock.advance(5_000)
+    for (const outcome of await outcomes)
+      expect(outcome).toMatchObject({ reason: { code: 'RTK_STORE_FULL' } })
+    expect(broker.texts('orders')).toEqual(['known'])
+    broker.refuse = () => undefined
+    await producer.publish('orders', 'later')
+    expect(broker.texts('orders')).toEqual(['known', 'later'])
+    expect(broker.lastProducerId).toBe(1)
+  })
+
+  it('goes on after a batch whose fate nobody knows', async () => {
     const { client, broker, clock } = await setup()
     const producer = client.producer({ timeoutMs: 1_000 })
     await producer.publish('orders', 'known')
@@ -77,7 +122,7 @@ describe('a batch that fails', () => {
     broker.holding = false
     await producer.publish('orders', 'b')
     expect(broker.texts('orders')).toEqual(['known', 'a', 'b'])
-    expect(broker.lastProducerId).toBe(2)
+    expect(broker.lastProducerId).toBe(1)
   })
 
   it('keeps its numbers over a batch that the broker refuses for good', async () => {

@@ -96,7 +96,7 @@ export const errorCodes = {
   ),
   RTK_SEQUENCE_OUT_OF_ORDER: fact(
     'conflict',
-    'A batch of an idempotent producer is not the one that must come next, or its producer was forgotten. Send what is missing, or take a new producer id.',
+    'A batch of an idempotent producer is not the one that must come next, or its producer was forgotten. Send what is missing, mark the batch as one after a gap, or take a new producer id.',
   ),
   RTK_PRODUCER_FENCED: fact(
     'conflict',

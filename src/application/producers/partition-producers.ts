@@ -10,6 +10,7 @@ import {
   baseSequenceOf,
   batchStarts,
   endOffsetOf,
+  isAfterGap,
   nextOffsetOf,
   producerEpochOf,
   producerIdOf,
@@ -94,7 +95,8 @@ export class PartitionProducers {
    * @throws RTK_BATCH_MALFORMED, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
    */
   check(batch: BatchBytes): KnownBatch | undefined {
-    return this.#table.check(sequencedBatch(batch, undefined), this.#context.platform.clock.now())
+    const nowMs = this.#context.platform.clock.now()
+    return this.#table.check(sequencedBatch(batch, undefined), nowMs, isAfterGap(batch))
   }
 
   /** Takes a batch that `check` let pass and that the log has accepted. */

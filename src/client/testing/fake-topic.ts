@@ -2,6 +2,7 @@
 import {
   type BatchReceipt,
   baseSequenceOf,
+  isAfterGap,
   nextOffsetOf,
   ProducerTable,
   producerEpochOf,
@@ -55,7 +56,7 @@ export class FakePartition {
       durability: undefined,
       settled: undefined,
     }
-    const known = this.#producers.check(batch, 0)
+    const known = this.#producers.check(batch, 0, isAfterGap(bytes))
     if (known === undefined) this.#producers.add(batch, 0)
     return known?.baseOffset
   }

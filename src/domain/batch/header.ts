@@ -7,7 +7,7 @@
  *     at 12  int32  partition leader epoch  /
  *     at 16  int8   magic, 2
  *     at 17  uint32 CRC-32C of everything from 21 to the end
- *     at 21  int16  attributes: 0-2 compression, 3 log-append time, 4 transactional, 5 control
+ *     at 21  int16  attributes: 0-2 compression, 3 log-append time, 4 transactional, 5 control; ours, 14 after a gap
  *     at 23  int32  last offset delta
  *     at 27  int64  base timestamp, Unix ms
  *     at 35  int64  maximum timestamp, Unix ms
@@ -47,6 +47,8 @@ export const attributesOf = (bytes: Uint8Array, at = 0): number => readInt16(byt
 export const compressionOf = (bytes: Uint8Array, at = 0): number => bytes[at + 22] & 0x07
 /** Control batches are the log's own marks; consumers never see their records. */
 export const isControlBatch = (bytes: Uint8Array, at = 0): boolean => (bytes[at + 22] & 0x20) !== 0
+/** The producer has given up what it numbered before this batch: see `markAfterGap`. */
+export const isAfterGap = (bytes: Uint8Array, at = 0): boolean => (bytes[at + 21] & 0x40) !== 0
 /** Offset of the last record, less the base offset. */
 export const lastOffsetDeltaOf = (bytes: Uint8Array, at = 0): number => readInt32(bytes, at + 23)
 /** Timestamp of the first record, Unix milliseconds; the others are differences to it. */
@@ -87,6 +89,15 @@ export function stampProducer(
   writeInt64(bytes, 43, producerId)
   writeInt16(bytes, 51, epoch)
   writeInt32(bytes, 53, baseSequence)
+  writeInt32(bytes, 17, checksum(bytes.subarray(crcStart)))
+}
+
+/**
+ * Says of a numbered batch that its producer has given up what it numbered before and is not stored: the batch may be
+ * stored though its sequence is beyond the one that is expected. Writes its CRC anew. Apache Kafka leaves this bit unused.
+ */
+export function markAfterGap(bytes: Uint8Array, checksum: (bytes: Uint8Array) => number): void {
+  bytes[21] |= 0x40
   writeInt32(bytes, 17, checksum(bytes.subarray(crcStart)))
 }
 

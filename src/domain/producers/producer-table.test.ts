@@ -85,6 +85,23 @@ describe('the table of producers', () => {
     expect(table.check(batchOf(2 ** 31 - 2, 5), 0)?.baseOffset).toBe(0)
   })
 
+  it('lets a batch after a gap be ahead, and nothing that was before it be stored any more', () => {
+    const table = new ProducerTable(bounds)
+    expect(table.check(batchOf(7, 2), 0, true)).toBeUndefined() // the first was given up
+    table.add(known(batchOf(7, 2), 0), 0)
+    expect(codeOf(() => table.check(batchOf(10), 0))).toBe('RTK_SEQUENCE_OUT_OF_ORDER')
+    expect(table.check(batchOf(10), 0, true)).toBeUndefined()
+    table.add(known(batchOf(10), 2), 0)
+    for (const late of [batchOf(0, 7), batchOf(9)]) {
+      expect(codeOf(() => table.check(late, 0, false))).toBe('RTK_SEQUENCE_OUT_OF_ORDER')
+      expect(codeOf(() => table.check(late, 0, true))).toBe('RTK_SEQUENCE_OUT_OF_ORDER')
+    }
+    expect([false, true].map((afterGap) => table.check(batchOf(7, 2), 0, afterGap)?.baseOffset)).toEqual([
+      0, 0,
+    ])
+    expect(table.check(batchOf(11), 0)).toBeUndefined()
+  })
+
   it('undoes what fails, with all that its producer sent behind it', () => {
     const table = new ProducerTable(bounds)
     const [first, second, third] = [0, 1, 2].map((at) => known(batchOf(at), at))

@@ -5,6 +5,11 @@
  * one before it ended, and one of the last five may come again. A producer that is not known begins at sequence 0, and so
  * does a newer epoch; an older epoch is fenced off. Unlike Kafka, nobody whom the table does not know may begin elsewhere:
  * what a forgotten producer sends again could be stored already.
+ *
+ * A number names one batch for ever: a producer that gives a batch up, whether it was refused or nobody knows its fate, does
+ * not use the number again, but marks the next batch as one after a gap. That one may be ahead of what is expected. So a
+ * copy of a batch that somebody on the way delivers late is known, or behind, or what the producer itself had asked for: it
+ * never stands for another batch. What was given up is stored no more once the batch after the gap is.
  */
 import type { Durability } from '../durability.ts'
 import { RatatoskrError } from '../errors.ts'
@@ -17,6 +22,9 @@ const sequenceEnd = 2 ** 31
 /** The sequence after the last of `count` records that begin at `baseSequence`. */
 export const nextSequence = (baseSequence: number, count: number): number =>
   (baseSequence + count) % sequenceEnd
+
+/** Numbers go round: of two that are never far from each other, the one that comes first. */
+export const isBehind = (sequence: number, other: number): boolean => ((other - sequence) | 0) << 1 > 0
 
 /** A batch as its producer named it. */
 export interface SequencedBatch {
@@ -74,20 +82,24 @@ export class ProducerTable {
 
   /**
    * Decides about a batch before it is stored.
+   * @param afterGap its producer has given up what it numbered before and is not stored
    * @returns the same batch when it was taken before; undefined when it is the next one
    * @throws RTK_BATCH_MALFORMED, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
    */
-  check(batch: SequencedBatch, nowMs: number): KnownBatch | undefined {
+  check(batch: SequencedBatch, nowMs: number, afterGap = false): KnownBatch | undefined {
     assertSequenced(batch)
     this.#expire(nowMs)
     const entry = this.#entries.get(batch.producerId)
     const last = entry?.batches.at(-1)
-    if (entry === undefined || last === undefined) return expectSequence(batch, 0, 'is not known here')
+    if (entry === undefined || last === undefined)
+      return afterGap ? undefined : expectSequence(batch, 0, 'is not known here')
     if (batch.epoch < last.epoch) throw fenced(batch, last.epoch)
     if (batch.epoch > last.epoch) return expectSequence(batch, 0, 'begins a new epoch')
     const known = entry.batches.find((one) => isSame(one, batch))
     if (known !== undefined) return known
-    return expectSequence(batch, nextSequence(last.baseSequence, last.recordCount), 'has sent what is before')
+    const expected = nextSequence(last.baseSequence, last.recordCount)
+    if (afterGap && isBehind(expected, batch.baseSequence)) return undefined
+    return expectSequence(batch, expected, 'has sent what is before')
   }
 
   /** Takes a batch that `check` let pass. It counts from now on, and is undone by `failed`. */
@@ -177,7 +189,7 @@ function expectSequence(batch: SequencedBatch, expected: number, why: string): u
   if (batch.baseSequence === expected) return
   throw new RatatoskrError(
     'RTK_SEQUENCE_OUT_OF_ORDER',
-    `producer ${batch.producerId} ${why}: sequence ${expected} was expected, got ${batch.baseSequence}; send what is missing, or go on with a new producer id`,
+    `producer ${batch.producerId} ${why}: sequence ${expected} was expected, got ${batch.baseSequence}; send what is missing, mark the batch as one after a gap, or go on with a new producer id`,
     { details: { producerId: batch.producerId, expectedSequence: expected, sequence: batch.baseSequence } },
   )
 }
