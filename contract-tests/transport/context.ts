@@ -11,6 +11,8 @@ export interface TransportMakeOptions {
   readonly host?: string
   readonly port: number
   readonly insecure?: boolean
+  /** Where another transport listens whose port this is: what has no ports is to listen there as well. */
+  readonly taken?: BoundAddress
 }
 
 /** What the author of a transport gives. */

@@ -34,7 +34,9 @@ export const lifecycleCases: readonly ContractCase<TransportContext>[] = [
       const transport = context.setup.make({ port: 0 })
       expect(transport.address).toBeUndefined()
       const { broker, transport: started } = await context.broker()
-      expect(started.address?.port).toBeGreaterThan(0)
+      const { host, port, url } = started.address as BoundAddress
+      expect(port > 0 || host.startsWith('/'), 'a port, or the path of a Unix socket').toBe(true)
+      expect(url).toMatch(/^[a-z]+:\S+$/)
       expect(broker.addresses).toContainEqual(started.address)
       await broker.stop()
       expect(started.address).toBeUndefined()
@@ -57,9 +59,9 @@ export const lifecycleCases: readonly ContractCase<TransportContext>[] = [
     name: 'refuses a port that is taken with RTK_ADDRESS_IN_USE',
     async run(context) {
       const { transport } = await context.broker()
-      const port = (transport.address as BoundAddress).port
+      const taken = transport.address as BoundAddress
       await expectCode(
-        () => context.broker({ transports: [context.setup.make({ port })] }),
+        () => context.broker({ transports: [context.setup.make({ port: taken.port, taken })] }),
         'RTK_ADDRESS_IN_USE',
       )
     },

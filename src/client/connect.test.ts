@@ -4,7 +4,11 @@ import { connect } from './connect.ts'
 
 it.each([
   ['localhost:50051', /such as grpc:\/\/localhost:50051/],
-  ['tcp://localhost:1', /grpcs/],
+  ['amqp://localhost:1', /grpcs.*tcp.*unix/],
+  ['tcp://', /names no host.*tcp:\/\/localhost:7282/],
+  ['tcps:', /names no host/],
+  ['unix:', /names no path.*unix:\/run/],
+  ['unix://host/path', /names no path/],
   ['grpc://', /names no host/],
   ['grpcs://', /names no host/],
   ['grpcs://127.0.0.1:1', /certificates/],

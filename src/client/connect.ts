@@ -7,12 +7,7 @@ import type { OpenLink } from './link.ts'
 
 /** The link of each scheme. Loaded lazily, so that nobody pays for a protocol that he does not use. */
 const linkOf = async (url: URL): Promise<OpenLink> => {
-  if (url.host === '' && url.protocol.startsWith('grpc')) {
-    throw new RatatoskrError(
-      'RTK_INVALID_ARGUMENT',
-      `the broker's URL names no host: write ${url.protocol}//localhost:50051`,
-    )
-  }
+  assertNamesSomebody(url)
   switch (url.protocol) {
     case 'grpc:':
     case 'grpcs:':
@@ -23,11 +18,34 @@ const linkOf = async (url: URL): Promise<OpenLink> => {
     case 'http:':
     case 'https:':
       return (await import('./links/http.ts')).openHttpLink
+    case 'tcp:':
+    case 'tcps:':
+    case 'unix:':
+      return (await import('./links/tcp.ts')).openTcpLink
     default:
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
-        `a broker is named by a URL such as grpc://localhost:50051, with grpc, grpcs, ws, wss, http or https, got ${url.protocol}`,
+        `a broker is named by a URL such as grpc://localhost:50051, with grpc, grpcs, tcp, tcps, unix, ws, wss, http or https, got ${url.protocol}`,
       )
+  }
+}
+
+/** Schemes of our own have no host by the rules of URLs, and must be asked for it. */
+const examples: Readonly<Record<string, string>> = {
+  'grpc:': 'grpc://localhost:50051',
+  'grpcs:': 'grpcs://localhost:50051',
+  'tcp:': 'tcp://localhost:7282',
+  'tcps:': 'tcps://localhost:7282',
+}
+
+function assertNamesSomebody(url: URL): void {
+  const example = examples[url.protocol]
+  if (example !== undefined && url.host === '') {
+    throw new RatatoskrError('RTK_INVALID_ARGUMENT', `the broker's URL names no host: write ${example}`)
+  }
+  if (url.protocol === 'unix:' && (url.host !== '' || url.pathname.replaceAll('/', '') === '')) {
+    const what = `the broker's URL names no path: write unix:/run/ratatoskr.sock`
+    throw new RatatoskrError('RTK_INVALID_ARGUMENT', what)
   }
 }
 

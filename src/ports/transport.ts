@@ -7,7 +7,9 @@ import type { BrokerFacade } from './broker-facade.ts'
 
 /** Where a transport listens, after binding. */
 export interface BoundAddress {
+  /** Of a Unix socket, its path. */
   readonly host: string
+  /** 0 for a Unix socket. */
   readonly port: number
   /** What to give a client's `connect`, such as `ws://127.0.0.1:8081`. */
   readonly url: string

@@ -69,7 +69,9 @@ export class WireChannel implements WireSocketEvents {
     const { kind, ...fields } = credentials
     const { clock } = this.#platform
     const askedAtMs = clock.monotonic()
-    const hello = await this.request('hello', kind === 'none' ? {} : fields)
+    const hello = await this.request('hello', kind === 'none' ? {} : fields).catch((error: unknown) => {
+      throw this.#fault ?? error // who is turned away is told why
+    })
     this.#brokerNow = brokerClock(clock, askedAtMs, (hello as { timeMs?: unknown } | undefined)?.timeMs)
   }
 

@@ -1,0 +1,2 @@
+/** The TCP transport, which listens on Unix sockets as well. */
+export { type TcpTransportOptions, tcpTransport } from './transport.ts'

@@ -1,0 +1,145 @@
+/**
+ * Links over a byte stream: TCP (`tcp://host:port`), TLS (`tcps://host:port`) and Unix sockets (`unix:/path/to.sock`).
+ * What goes over it is described in domain/wire/stream.ts.
+ */
+import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import {
+  encodeOpening,
+  framePrefixBytes,
+  RatatoskrError,
+  StreamReader,
+  streamProtocolVersion,
+  textFrameByte,
+  utf8Text,
+} from '../../ports/index.ts'
+import { abortError } from '../call.ts'
+import type { OpenLink } from '../link.ts'
+import { wireLinkOpener } from './wire-link.ts'
+import type { OpenWireSocket, WireSocket } from './wire-socket.ts'
+
+const closeTimeoutMs = 2_000
+/** Where a broker listens unless it is told otherwise. */
+const defaultPort = 7_282
+
+const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
+  new Promise((resolve, reject) => {
+    if (signal?.aborted) throw abortError(signal, 'connecting')
+    const socket = connected(url)
+    const abort = (): void => {
+      if (signal !== undefined) reject(abortError(signal, 'connecting'))
+      socket.destroy()
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    let failure: Error | undefined
+    const stream = new StreamSocket(socket)
+    const reader = new StreamReader(frameBytesMax, {
+      opening({ version }) {
+        if (version === streamProtocolVersion) return
+        throw new Error(
+          `it speaks version ${version} of the stream protocol, this client ${streamProtocolVersion}`,
+        )
+      },
+      frame(frame) {
+        if (frame.length === 0) stream.giveSignOfLife()
+        else if (frame[0] === textFrameByte) events.text(utf8Text(frame))
+        else events.binary(frame)
+      },
+    })
+    socket.once(url.protocol === 'tcps:' ? 'secureConnect' : 'connect', () => {
+      signal?.removeEventListener('abort', abort)
+      socket.write(encodeOpening(frameBytesMax))
+      resolve(stream)
+    })
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        failure ??= new Error(foreignerBy(reader.beginning) ?? (error as Error).message)
+        reader.close()
+        socket.destroy()
+      }
+    })
+    socket.on('error', (error) => {
+      failure ??= error
+    })
+    socket.on('close', () => {
+      signal?.removeEventListener('abort', abort)
+      reader.close()
+      reject(
+        new RatatoskrError('RTK_DISCONNECTED', `no broker answered at ${shown(url)}`, { cause: failure }),
+      )
+      events.closed(failure?.message ?? 'the broker closed it')
+    })
+  })
+
+class StreamSocket implements WireSocket {
+  readonly #socket: Socket
+  #corked = false
+  #closed = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  sendText(text: string): void {
+    const size = Buffer.byteLength(text)
+    const frame = Buffer.allocUnsafe(framePrefixBytes + size)
+    frame.writeUInt32BE(size)
+    frame.write(text, framePrefixBytes)
+    this.#write(frame)
+  }
+
+  sendBinary(frame: Uint8Array): void {
+    const prefix = Buffer.allocUnsafe(framePrefixBytes)
+    prefix.writeUInt32BE(frame.length)
+    this.#write(prefix)
+    this.#write(frame)
+  }
+
+  giveSignOfLife(): void {
+    this.#write(new Uint8Array(framePrefixBytes))
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#socket.end()
+    setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
+  }
+
+  /** Gathers what is sent until the current work is done into one system call. */
+  #write(bytes: Uint8Array): void {
+    if (this.#closed) return
+    if (!this.#corked) {
+      this.#corked = true
+      this.#socket.cork()
+      process.nextTick(() => {
+        this.#corked = false
+        this.#socket.uncork()
+      })
+    }
+    this.#socket.write(bytes)
+  }
+}
+
+function connected(url: URL): Socket {
+  if (url.protocol === 'unix:') return connectTcp({ path: decodeURIComponent(url.pathname) })
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  const address = { host, port: Number(url.port || defaultPort), noDelay: true }
+  return url.protocol === 'tcps:' ? connectTls(address) : connectTcp(address)
+}
+
+const shown = (url: URL): string => (url.protocol === 'unix:' ? url.pathname : url.host)
+
+/** What answers, when it is none of ours. */
+function foreignerBy(beginning: Uint8Array): string | undefined {
+  const text = Buffer.from(beginning).toString('latin1')
+  if (text.startsWith('RTSK')) return undefined
+  if (text.startsWith('HTTP')) return 'what answers there speaks HTTP'
+  if (beginning[0] === 21 && beginning[1] === 3) return 'what answers there speaks TLS; try tcps://'
+  return 'what answers there does not speak the frames of Ratatoskr'
+}
+
+/** Opens a link over a byte stream: `tcp://`, `tcps://` or `unix:`. */
+export const openTcpLink: OpenLink = wireLinkOpener(openSocket)
