@@ -174,20 +174,27 @@ export class SimulatedLink implements Link {
     const stream = this.#newStream()
     const ended = this.#opened(sink)
     const tell = this.#telling(stream, ended)
-    const remote = await this.#call({ name: `consume ${topic} ${options.group}`, stream }, (session) =>
+    const { group } = options
+    const { event } = this.#ends.host
+    /** Losses and ends are told of twice: whoever judges may ask whether a word was under way. */
+    const say = (word: string, arrive: () => void): void => {
+      event(`${stream} of ${group} is told ${word}`)
+      tell(() => {
+        event(`${stream} of ${group} hears ${word}`)
+        arrive()
+      })
+    }
+    const remote = await this.#call({ name: `consume ${topic} ${group}`, stream }, (session) =>
       session.consume(topic, options, {
         deliver: (batch) => {
-          this.#ends.host.event(
-            `is sent ${rangeText({ ...batch, from: batch.firstOffset, to: batch.lastOffset + 1 })}`,
-          )
+          const range = rangeText({ ...batch, from: batch.firstOffset, to: batch.lastOffset + 1 })
+          event(`${stream} of ${group} is sent ${range}`)
           tell(() => void sink.deliver(batch))
         },
-        lost: (ranges, reason) => {
-          this.#ends.host.event(`is told ${reason} ${ranges.map(rangeText).join(' ')}`)
-          tell(() => sink.lost(ranges, reason))
-        },
+        lost: (ranges, reason) =>
+          say(`${reason} ${ranges.map(rangeText).join(' ')}`, () => sink.lost(ranges, reason)),
         assigned: (partitions) => tell(() => sink.assigned?.(partitions)),
-        ended: (reason) => tell(() => ended(reason)),
+        ended: (reason) => say('the end', () => ended(reason)),
       }),
     )
     return {

@@ -384,8 +384,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'leases are not kept up after a connection was lost',
     batteries: ['simbroker'],
     file: 'src/client/queue/lease-keeper.ts',
-    find: '    this.#beat?.[Symbol.dispose]()\n    this.#beatEvery(',
-    replace: '    this.stop()\n    this.#beatEvery(',
+    find: '    this.#beat?.[Symbol.dispose]()\n    this.#beatMs =',
+    replace: '    this.stop()\n    this.#beatMs =',
   },
   ...plantedQueueBugs,
 ]

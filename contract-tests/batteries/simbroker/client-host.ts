@@ -93,6 +93,8 @@ export class ClientHost {
 
   stall(forMs: number): void {
     this.#ledger.trouble(this.index, `stalls for ${forMs}`)
+    const { nowMs } = this.#ledger
+    this.#ledger.stalls.push({ client: this.index, fromMs: nowMs, toMs: nowMs + forMs })
     this.#process.stall(forMs)
     this.#world.after(forMs, () => this.#ledger.trouble(this.index, 'stalled'))
   }

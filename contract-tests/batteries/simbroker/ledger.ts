@@ -1,5 +1,6 @@
 /** What happened in a run, as those saw it who took part: what the oracle judges, and what the hash of a run is made of. */
 import type { ErrorCode, Header } from 'ratatoskr/ports'
+import { LeaseNews } from './lease-news.ts'
 
 /** One publish of a message. A message may be published twice, under one id. */
 export interface PublishFact {
@@ -76,6 +77,13 @@ export interface TroubleFact {
   readonly what: string
 }
 
+/** How long a client's process did nothing. */
+export interface StallFact {
+  readonly client: number
+  readonly fromMs: number
+  readonly toMs: number
+}
+
 export interface SeekFact {
   readonly group: number
   readonly fromMs: number
@@ -89,6 +97,7 @@ export class Ledger {
   readonly outputs: OutputFact[] = []
   readonly streamed: StreamFact[] = []
   readonly troubles: TroubleFact[] = []
+  readonly stalls: StallFact[] = []
   readonly crashes: number[] = []
   /** Since when each client that is gone is gone, by name. */
   readonly gone = new Map<string, number>()
@@ -96,8 +105,8 @@ export class Ledger {
   readonly lines: string[] = []
   /** What was seen to be wrong while it happened. */
   readonly wrong: string[] = []
-  /** When each lease was given, by client, partition and lease; of two groups the earlier one. */
-  readonly #sent = new Map<string, number>()
+  /** What the network carried of leases. */
+  readonly news = new LeaseNews()
   #one = 0x811c9dc5
   #other = 0x9e3779b9
   readonly #now: () => number
@@ -128,17 +137,6 @@ export class Ledger {
       this.#other = Math.imul(this.#other + letter, 0x5bd1e995) ^ (this.#other >>> 13)
     }
     return this.lines.push(line)
-  }
-
-  /** A delivery is on its way to a client. */
-  sentOnce(client: string, partition: number, lease: number): void {
-    const key = `${client} ${partition} ${lease}`
-    if (!this.#sent.has(key)) this.#sent.set(key, this.nowMs)
-  }
-
-  /** Since when the lease of a delivery runs: longer than its handler, when it was slow on its way. */
-  leasedSince({ member, partition, lease, startMs }: DeliveryFact): number {
-    return this.#sent.get(`${member.slice(0, member.indexOf('/'))} ${partition} ${lease}`) ?? startMs
   }
 
   trouble(client: number | undefined, what: string): void {

@@ -1,6 +1,7 @@
 /** What a queue group promises, judged by what its members saw and what is stored at the end. */
 import { utf8Text } from 'ratatoskr/ports'
 import { workTopic } from './client-host.ts'
+import type { LeaseOf } from './lease-news.ts'
 import type { DeliveryFact, Ledger, StoredRecord } from './ledger.ts'
 import type { GroupPlan, Plan } from './plan.ts'
 import type { Outcome } from './run.ts'
@@ -196,7 +197,7 @@ class GroupJudge {
   /** True when nothing troubled the client or the broker since the message was leased. */
   #isQuiet(delivery: DeliveryFact, toMs: number): boolean {
     const { client } = delivery
-    const fromMs = this.#ledger.leasedSince(delivery)
+    const fromMs = this.#ledger.news.sentMs(this.#leaseOf(delivery)) ?? delivery.startMs
     return !this.#ledger.troubles.some(
       (trouble) =>
         (trouble.client === undefined || trouble.client === client) &&
@@ -249,7 +250,7 @@ class GroupJudge {
     for (const messages of grouped(keyed, ({ record }) => `${record.partition} ${record.key}`).values()) {
       for (const [i, message] of messages.entries()) {
         for (const delivery of message.deliveries) {
-          if (delivery.startMs >= this.#soughtMs || this.#isDazed(delivery)) continue
+          if (delivery.startMs >= this.#soughtMs || this.#couldNotKnow(delivery)) continue
           for (const earlier of messages.slice(0, i)) {
             if (!this.#isDone(earlier, delivery)) {
               this.#say(delivery, `is handled before ${placeOf(earlier.record)} of its key`)
@@ -268,17 +269,22 @@ class GroupJudge {
     }
   }
 
+  #leaseOf({ member, partition, offset, lease }: DeliveryFact): LeaseOf {
+    return { life: member.slice(0, member.indexOf('/')), group: this.#group.name, partition, offset, lease }
+  }
+
   /**
-   * True when client or broker stood still shortly before. A client that has no answer to an extension until the lease is over
-   * gives the lease up, and the broker, which heard the extension after all, goes on with the key at the same client.
+   * True when a handler began under a lease that was over, and its client could not know: the word of it was on its way, or the link
+   * was lost and that had not been noticed. A client that stood still for long enough to see it has to ask before it goes on:
+   * for its own doing nobody else is to blame.
    */
-  #isDazed({ client, startMs }: DeliveryFact): boolean {
-    return this.#ledger.troubles.some(
-      ({ atMs, client: whose, what }) =>
-        (whose === undefined || whose === client) &&
-        /stall|slow/.test(what) &&
-        atMs <= startMs &&
-        atMs >= startMs - 2 * this.#group.ackTimeoutMs - 3_000,
+  #couldNotKnow(delivery: DeliveryFact): boolean {
+    const sinceMs = this.#ledger.news.unknownSinceMs(this.#leaseOf(delivery), delivery.at)
+    if (sinceMs === undefined) return false
+    const seenMs = (2 / 3) * Math.min(this.#plan.memberTimeoutMs, this.#group.ackTimeoutMs)
+    return !this.#ledger.stalls.some(
+      ({ client, fromMs, toMs }) =>
+        client === delivery.client && toMs - fromMs > seenMs && toMs >= sinceMs && fromMs <= delivery.startMs,
     )
   }
 

@@ -169,9 +169,8 @@ export class Run {
   #networkEvent(text: string): void {
     const [name, ...words] = text.split(' ')
     const what = words.join(' ')
-    this.ledger.note(`net ${text}`)
-    const [, partition, lease] = /^is sent (\d+):\S+ l(\d+)$/.exec(what) ?? []
-    if (lease !== undefined) this.ledger.sentOnce(name, Number(partition), Number(lease))
+    const at = this.ledger.note(`net ${text}`)
+    this.ledger.news.note(name, what, at, this.ledger.nowMs)
     const troubled = / lost$|^link|^isolated|^vanished|^connected|^slow|be lost$/.test(what)
     if (troubled) this.ledger.troubles.push({ atMs: this.ledger.nowMs, client: clientOf(name), what })
   }

@@ -111,12 +111,13 @@ it('forgets what came before an answer to joining that never came: it holds up n
   await clock.advance(10_000)
   expect(latest()).not.toBe(before)
   latest().deliver(0, 0, keyedBatch('k=a', 'k=b'), { attempt: 2 })
-  for (const text of ['a', 'a', 'b']) {
+  for (const text of ['a', 'b']) {
     await clock.advance(0)
     held.of(text).resolve()
   }
   await clock.advance(0)
-  expect(held.begun).toEqual(['a', 'a', 'b'])
+  // Nothing of the first delivery was begun: nobody had said that the member was let in.
+  expect(held.begun).toEqual(['a', 'b'])
   expect(latest().settled).toEqual(['ack 0-1', 'ack 1-2'])
 })
 

@@ -1,7 +1,7 @@
 /** Leases that the client keeps up by itself, signs of life, and an event loop that stands still. */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../contract-tests/manual-clock.ts'
-import type { Logger } from '../../ports/index.ts'
+import { type Logger, RatatoskrError } from '../../ports/index.ts'
 import { FakeBroker } from '../testing/fake-broker.ts'
 import { heldHandler, joined, keyedBatch } from '../testing/queue.ts'
 import { batchOf } from '../testing/subscribing.ts'
@@ -218,13 +218,110 @@ it('keeps up what was delivered while the group was being joined', async () => {
       return [undefined]
     },
     overdue: () => expect.unreachable(),
+    sure: () => {},
   })
   keeper.watch(batch)
-  keeper.start(60_000)
+  keeper.start({ memberTimeoutMs: 60_000, ackTimeoutMs: 30_000, askedAtMs: 0 })
   await clock.advance(2_000)
   expect(sent).toEqual([{ partition: 0, lease: 7, from: 0, to: 1, action: 'extend', extendMs: 3_000 }])
   keeper.stop()
   expect(clock.pending).toBe(0)
+})
+
+describe('after the process stood still', () => {
+  /** A member whose broker holds its answers back from now on, in a process that stood still. */
+  const stalled = async (options: Parameters<typeof joined>[1] = {}) => {
+    const held = heldHandler()
+    const bench = await joined(held.handler, options)
+    const gate = Promise.withResolvers<void>()
+    const stall = (): void => {
+      bench.member.gate = gate.promise
+      bench.clock.stall(10_000)
+    }
+    return { ...bench, held, gate, stall }
+  }
+
+  it('nothing is handed out before the broker has answered, and nothing that it says is lost', async () => {
+    const { member, clock, held, gate, stall } = await stalled()
+    stall()
+    const lease = member.deliver(0, 0, batchOf('a', 'b'))
+    await promisesSettled()
+    expect([held.begun, member.settled, member.heartbeats]).toEqual([[], ['extend 0-2'], 1])
+    member.lose(0, lease, 0, 1)
+    await clock.advance(0)
+    expect(held.begun).toEqual([])
+    gate.resolve()
+    await clock.advance(0)
+    expect(held.begun).toEqual(['b'])
+  })
+
+  it('what waited here before is asked about as well, and who was evicted hands out nothing of it', async () => {
+    const { member, latest, clock, held, stall } = await stalled()
+    member.deliver(0, 0, batchOf('a', 'b', 'c'))
+    await clock.advance(0)
+    stall()
+    held.of('a').resolve()
+    await promisesSettled()
+    expect([held.begun, extensions(member)]).toEqual([['a'], ['extend 1-3']])
+    member.end(new RatatoskrError('RTK_LEASE_LOST', 'silent for too long', { details: { silentMs: 6_000 } }))
+    await clock.advance(5_000)
+    latest().deliver(0, 1, batchOf('b'), { attempt: 2 })
+    await clock.advance(0)
+    expect([latest() === member, held.begun]).toEqual([false, ['a', 'b']])
+  })
+
+  it('an answer to what was asked before it stood still again does not count', async () => {
+    const { member, clock, held, gate, stall } = await stalled()
+    stall()
+    member.deliver(0, 0, batchOf('a'))
+    await promisesSettled()
+    clock.stall(10_000)
+    const again = Promise.withResolvers<void>()
+    member.gate = again.promise
+    await clock.advance(0)
+    gate.resolve()
+    await clock.advance(0)
+    expect([held.begun, extensions(member)]).toEqual([[], ['extend 0-1', 'extend 0-1']])
+    again.resolve()
+    await clock.advance(0)
+    expect(held.begun).toEqual(['a'])
+  })
+
+  it('the broker is asked again when it was too busy', async () => {
+    const { member, clock, held, gate, stall } = await stalled()
+    let refusals = 1
+    member.refuse = () => {
+      if (refusals-- > 0) throw new Error('busy')
+    }
+    stall()
+    gate.resolve()
+    member.deliver(0, 0, batchOf('a'))
+    await promisesSettled()
+    expect(held.begun).toEqual([])
+    await clock.advance(2_500)
+    expect([held.begun, extensions(member)]).toEqual([['a'], ['extend 0-1', 'extend 0-1']])
+  })
+
+  it('while joining, the broker is asked after it has let the member in', async () => {
+    const { broker, member, latest, clock, held } = await stalled()
+    broker.loseJoin = (next) => {
+      clock.stall(10_000)
+      next.deliver(0, 0, batchOf('a'))
+      return undefined
+    }
+    broker.cut()
+    await clock.advance(1_000)
+    expect(latest()).not.toBe(member)
+    expect([held.begun, latest().settled]).toEqual([['a'], ['extend 0-1']])
+  })
+
+  it('messages that were settled when they were handed over are handed out at once', async () => {
+    const { member, held, stall } = await stalled({ delivery: 'at-most-once' })
+    stall()
+    member.deliver(0, 0, batchOf('a'))
+    await promisesSettled()
+    expect([held.begun, member.calls]).toEqual([['a'], []])
+  })
 })
 
 describe('signs of life', () => {

@@ -51,6 +51,8 @@ export class QueueConsumer implements MessageSource {
   /** Whether the group keeps the order of keys. */
   #ordered = true
   #live: LiveQueue | undefined
+  /** When the broker was last asked to let this member in. */
+  #askedAtMs = 0
   #batchCount = 0
   #assigned = new Set<number>()
   #expiredCount = 0
@@ -88,6 +90,7 @@ export class QueueConsumer implements MessageSource {
       heartbeat: () => this.#live?.heartbeat(),
       send: (settlements) => this.#liveQueue.settle(settlements),
       overdue: (batch) => this.#batches.giveUp(batch),
+      sure: () => this.wake(),
     })
   }
 
@@ -137,11 +140,14 @@ export class QueueConsumer implements MessageSource {
   take(by: TakenBy): ClientMessage | undefined {
     // Whoever pulls messages, or settles them himself one day, has as many in hand as he likes: nobody waits for him.
     const inTurn = by === 'handler' || (by === 'iterator' && this.settlesItself)
+    const { clock } = this.#context.platform
     while (this.#live !== undefined && !this.stopped) {
+      const nowMs = clock.monotonic()
+      if (!this.#atMostOnce && this.#isUnsure(nowMs)) return undefined
       const message = this.#nextMessage()
       if (message === undefined) return undefined
       const batch = message.origin as HeldBatch
-      if (this.#isGone(message, batch)) this.#endTurn(message)
+      if (this.#isGone(message, batch, nowMs)) this.#endTurn(message)
       else if (!inTurn || this.#turns.begin(message)) {
         batch.hand(message, inTurn)
         if (this.#atMostOnce) this.#credit.returnMessages(1)
@@ -249,12 +255,14 @@ export class QueueConsumer implements MessageSource {
         await this.#settler.askAgain((settlements) =>
           link.settle(this.#liveQueue.topic, { group: this.group, settlements }),
         )
+        this.#askedAtMs = this.#context.platform.clock.monotonic()
         return this.#firstCredit()
       },
-      joined: ({ sharing }, memberTimeoutMs) => {
+      joined: ({ sharing, ackTimeoutMs }, memberTimeoutMs) => {
         this.#ordered = sharing !== 'shared'
-        this.#keeper.start(memberTimeoutMs)
+        this.#keeper.start({ memberTimeoutMs, ackTimeoutMs, askedAtMs: this.#askedAtMs })
         this.#settler.resume()
+        this.wake()
       },
       deliver: (batch) => this.#deliver(batch),
       lost: (ranges, reason) => {
@@ -307,12 +315,14 @@ export class QueueConsumer implements MessageSource {
     }
   }
 
+  /** True while what came may be leased to somebody else by now; `wake` tells when it is known. */
+  #isUnsure(nowMs: number): boolean {
+    return this.#live?.isMember !== true || this.#keeper.isUnsure(nowMs)
+  }
+
   /** True when the message is not to be handed out: it is lost, or has to be given back. */
-  #isGone(message: ClientMessage, batch: HeldBatch): boolean {
-    // After a stall, messages would be handled that somebody else has been leased meanwhile.
-    if (!this.#atMostOnce && this.#context.platform.clock.monotonic() >= batch.endsAtMs) {
-      this.#batches.giveUp(batch)
-    }
+  #isGone(message: ClientMessage, batch: HeldBatch, nowMs: number): boolean {
+    if (!this.#atMostOnce && nowMs >= batch.endsAtMs) this.#batches.giveUp(batch)
     if (!batch.isWaiting(message)) return true
     if (!hasExpired(message, { now: () => this.#context.connection.brokerNow() })) return false
     this.#expiredCount++
