@@ -1,9 +1,9 @@
 /** The broker, the transport and the connections of one case. */
-import { type BrokerOptions, createBroker, type EmbeddedBroker } from 'ratatoskr'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
+import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
 import type { BoundAddress, DroppedMessages, Message, RatatoskrError, Transport } from 'ratatoskr/ports'
 import { utf8, utf8Text } from 'ratatoskr/ports'
 import { type ContractContext, within } from '../suite.ts'
+import { startTestBroker } from '../testing/start-test-broker.ts'
 import type { ProbeSubscribeOptions, ProbeSubscription, TransportProbe } from './probe.ts'
 
 /** Where a transport under test is to listen. */
@@ -40,14 +40,8 @@ export class TransportContext implements ContractContext {
   /** A running broker with the transport under test, and a way to connect to it. */
   async broker(options: Partial<BrokerOptions> = {}): Promise<RunningBroker> {
     const transport = this.setup.make({ port: 0 })
-    const broker = await createBroker({
-      storage: memoryStorage(),
-      transports: [transport],
-      platform: { logger: silent },
-      ...options,
-    })
+    const broker = await startTestBroker({ transports: [transport], ...options })
     this.#closers.unshift(() => broker.stop())
-    await broker.start()
     return {
       broker,
       transport,

@@ -1,10 +1,10 @@
 /** A real broker in memory behind a gRPC transport on a free port, and bare gRPC calls to it. */
 import { Client, credentials, Metadata, type MethodDefinition, type ServiceError } from '@grpc/grpc-js'
-import { type BrokerOptions, createBroker, type EmbeddedBroker } from 'ratatoskr'
+import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
 import { type GrpcTransportOptions, grpcTransport } from 'ratatoskr/adapters/grpc'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import { BatchBuilder, type BoundAddress, type Logger, type Transport, utf8 } from 'ratatoskr/ports'
+import { startTestBroker } from 'ratatoskr/testing'
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 export const platform = nodePlatform({ logger: silent })
@@ -26,13 +26,7 @@ export class Harness {
 
   static async start(options: HarnessOptions = {}): Promise<Harness> {
     const transport = grpcTransport({ port: 0, ...options.transport })
-    const broker = await createBroker({
-      storage: memoryStorage(),
-      transports: [transport],
-      platform: { logger: silent },
-      ...options.broker,
-    })
-    await broker.start()
+    const broker = await startTestBroker({ transports: [transport], ...options.broker })
     return new Harness(broker, transport)
   }
 

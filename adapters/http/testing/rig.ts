@@ -1,10 +1,9 @@
 /** A broker in memory with this transport on a free port, for tests; everything it opened ends with the test. */
 import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { createBroker, type EmbeddedBroker } from 'ratatoskr'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
-import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
+import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
 import type { BoundAddress, JsonMessage, Limits, Platform, Transport } from 'ratatoskr/ports'
+import { startTestBroker } from 'ratatoskr/testing'
 import { onTestFinished } from 'vitest'
 import { type HttpTransportOptions, httpTransport } from '../index.ts'
 import { EventReader } from './event-reader.ts'
@@ -13,7 +12,7 @@ export interface RigOptions {
   readonly transport?: HttpTransportOptions
   readonly limits?: Partial<Limits>
   readonly platform?: Partial<Platform>
-  readonly broker?: Partial<Parameters<typeof createBroker>[0]>
+  readonly broker?: Partial<BrokerOptions>
 }
 
 export interface Answer {
@@ -41,14 +40,8 @@ export interface Rig {
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const transport = httpTransport({ port: 0, ...options.transport })
-  const broker = await createBroker({
-    storage: memoryStorage(),
-    transports: [transport],
-    limits: options.limits ?? {},
-    platform: nodePlatform({ logger: silentLogger, ...options.platform }),
-    ...options.broker,
-  })
-  await broker.start()
+  const { limits = {}, platform = {} } = options
+  const broker = await startTestBroker({ transports: [transport], limits, platform, ...options.broker })
   onTestFinished(() => broker.stop())
   const address = transport.address ?? { host: '', port: 0, url: '' }
   const { url } = address

@@ -1,8 +1,7 @@
 /** A broker in memory with this transport on a free port, for tests; everything it opened ends with the test. */
-import { createBroker, type EmbeddedBroker } from 'ratatoskr'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
-import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
+import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
 import type { Limits, Platform, Transport } from 'ratatoskr/ports'
+import { startTestBroker } from 'ratatoskr/testing'
 import { onTestFinished } from 'vitest'
 import type { ClientOptions } from 'ws'
 import { type WebSocketTransportOptions, webSocketTransport } from '../index.ts'
@@ -12,7 +11,7 @@ export interface RigOptions {
   readonly transport?: WebSocketTransportOptions
   readonly limits?: Partial<Limits>
   readonly platform?: Partial<Platform>
-  readonly security?: Parameters<typeof createBroker>[0]['security']
+  readonly security?: BrokerOptions['security']
 }
 
 export interface Rig {
@@ -25,14 +24,8 @@ export interface Rig {
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const transport = webSocketTransport({ port: 0, ...options.transport })
-  const broker = await createBroker({
-    storage: memoryStorage(),
-    transports: [transport],
-    limits: options.limits ?? {},
-    security: options.security,
-    platform: nodePlatform({ logger: silentLogger, ...options.platform }),
-  })
-  await broker.start()
+  const { limits = {}, platform = {}, security } = options
+  const broker = await startTestBroker({ transports: [transport], limits, platform, security })
   onTestFinished(() => broker.stop())
   const { url, port } = transport.address ?? { url: '', port: 0 }
   return {

@@ -1,10 +1,9 @@
 /** What runs over every link: a broker with one transport, or none, and a client of it. */
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
-import { silentLogger } from 'ratatoskr/adapters/node'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
-import { createBroker } from '../../composition/create-broker.ts'
+import { startTestBroker } from '../../../contract-tests/testing/start-test-broker.ts'
 import type { EmbeddedBroker } from '../../composition/embedded-broker.ts'
 import { BatchBuilder, portableCrc32c, type Transport, utf8 } from '../../ports/index.ts'
 import type { Client } from '../client.ts'
@@ -27,18 +26,12 @@ export const links: readonly (readonly [name: string, setup: Setup])[] = [
   ['gRPC', remote(() => grpcTransport({ port: 0 }))],
   ['WebSocket', remote(() => webSocketTransport({ port: 0 }))],
   ['HTTP', remote(() => httpTransport({ port: 0 }))],
+  ['TCP', remote(() => tcpTransport({ port: 0 }))],
 ]
 
 /** A broker in memory that is started. */
-export async function startBroker(transports: readonly Transport[]): Promise<EmbeddedBroker> {
-  const broker = await createBroker({
-    storage: memoryStorage(),
-    transports,
-    platform: { logger: silentLogger },
-  })
-  await broker.start()
-  return broker
-}
+export const startBroker = (transports: readonly Transport[]): Promise<EmbeddedBroker> =>
+  startTestBroker({ transports })
 
 /** Takes that many messages, or fails with the test's own timeout. */
 export async function take(subscription: Subscription, count: number): Promise<ClientMessage[]> {

@@ -1,12 +1,12 @@
 /** Links of every kind on one broker, and a sink that keeps what a queue group gives it, for the tests of links. */
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
-import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { onTestFinished } from 'vitest'
+import { startTestBroker } from '../../../../contract-tests/testing/start-test-broker.ts'
 import type { BrokerOptions } from '../../../composition/broker-options.ts'
-import { createBroker } from '../../../composition/create-broker.ts'
 import type { EmbeddedBroker } from '../../../composition/embedded-broker.ts'
 import {
   BatchBuilder,
@@ -26,6 +26,7 @@ import { embeddedLink } from '../../embedded.ts'
 import type { Link, OpenLink } from '../../link.ts'
 import { openGrpcLink } from '../grpc.ts'
 import { openHttpLink } from '../http.ts'
+import { openTcpLink } from '../tcp.ts'
 import { openWebSocketLink } from '../websocket-node.ts'
 
 /** What a test of queue groups works with. */
@@ -48,8 +49,7 @@ async function start(
   options: RigOptions,
 ): Promise<QueueRig> {
   const platform = nodePlatform({ logger: silentLogger, ...options.platform })
-  const broker = await createBroker({ ...options, storage: memoryStorage(), transports, platform })
-  await broker.start()
+  const broker = await startTestBroker({ ...options, transports, platform })
   onTestFinished(() => broker.stop())
   return {
     broker,
@@ -81,6 +81,7 @@ export const queueRigs: readonly (readonly [name: string, start: StartRig])[] = 
   ['gRPC', (options = {}) => start([grpcTransport({ port: 0 })], openGrpcLink, options)],
   ['WebSocket', (options = {}) => start([webSocketTransport({ port: 0 })], openWebSocketLink, options)],
   ['HTTP', (options = {}) => start([httpTransport({ port: 0 })], openHttpLink, options)],
+  ['TCP', (options = {}) => start([tcpTransport({ port: 0 })], openTcpLink, options)],
 ]
 
 /** A message as a test sees it. */
