@@ -2,6 +2,7 @@
 /**
  * The `ratatoskr` command as a process. Each subcommand loads what it needs when it runs, so that `--help` stays quick.
  */
+import { keepCompiledModules } from './compile-cache.ts'
 import { exitCodes } from './exit-codes.ts'
 
 if (Number(process.versions.node.split('.')[0]) < 24) {
@@ -16,5 +17,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(exitCodes.failure)
 })
 
+// Before anything else is loaded, for the two above are all that it misses.
+keepCompiledModules()
 const { run } = await import('./run.ts')
 await run(process.argv.slice(2))
