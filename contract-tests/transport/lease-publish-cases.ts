@@ -9,18 +9,25 @@ import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
 import { diskStorage } from 'ratatoskr/adapters/disk'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import type { Client } from 'ratatoskr/client'
-import { BatchBuilder, type LeaseProof, type QueueConfig, toRatatoskrError, utf8 } from 'ratatoskr/ports'
+import {
+  BatchBuilder,
+  type LeaseProof,
+  type ProducerStamp,
+  type QueueConfig,
+  toRatatoskrError,
+  utf8,
+} from 'ratatoskr/ports'
 import { expect } from 'vitest'
-import { type ContractCase, within } from '../suite.ts'
+import { type ContractCase, expectCode, within } from '../suite.ts'
 import { type TransportContext, textMessage } from './context.ts'
 import type { TransportProbe } from './probe.ts'
 
 const platform = nodePlatform()
 
-function batchOfOne(text: string): Uint8Array {
+function batchOfOne(text: string, producer?: ProducerStamp): Uint8Array {
   const builder = new BatchBuilder({ checksum: platform.checksum })
   builder.add({ payload: utf8(text), timestampMs: platform.clock.now() })
-  return builder.build()
+  return builder.build(producer)
 }
 
 /** Every way to publish that there is: each gives the code of its refusal, or undefined. */
@@ -66,6 +73,10 @@ interface LeaseCase {
   published(proof: LeaseProof): Promise<{ readonly codes: (string | undefined)[]; readonly stored: number }>
   /** Everybody connects again. */
   connect(): Promise<void>
+  /** What publishes over the transport. */
+  readonly probe: TransportProbe
+  /** True when the transport carries record batches. */
+  readonly batches: boolean
 }
 
 /** A queue group with one message, and a topic for what comes of it. */
@@ -85,8 +96,12 @@ async function leaseCase(
   const count = async (): Promise<number> => (await broker.topicStats('results')).messageCount
   return {
     broker,
+    batches,
     get local() {
       return local
+    },
+    get probe() {
+      return probe
     },
     async take() {
       const { batches } = await local.take('orders', 'g', { member: 'w', waitMs: 5_000 })
@@ -121,13 +136,15 @@ const ends: Readonly<
   >
 > = {
   'its ack timeout': {
-    config: { ackTimeoutMs: 300, retry: { kind: 'fixed', delayMs: 60_000 } },
-    end: async ({ local }) => {
+    config: { retry: { kind: 'fixed', delayMs: 60_000 } },
+    end: async (one, proof) => {
+      // Held for long until here, however slow the machine is.
+      await settling('extend', { extendMs: 1 })(one, proof)
       const lost = async (): Promise<void> => {
         for (;;) {
-          const { partitions } = await local.describeQueue('orders', 'g')
+          const { partitions } = await one.local.describeQueue('orders', 'g')
           if (partitions[0].inFlight === 0) return
-          await new Promise((resolve) => setTimeout(resolve, 20))
+          await new Promise((resolve) => setTimeout(resolve, 5))
         }
       }
       await within(lost(), 5_000, 'the ack timeout')
@@ -147,9 +164,12 @@ const ends: Readonly<
   },
 }
 
-function settling(action: 'ack' | 'nack' | 'release' | 'terminate') {
+function settling(
+  action: 'ack' | 'nack' | 'release' | 'terminate' | 'extend',
+  more: { readonly extendMs?: number } = {},
+) {
   return async ({ local }: LeaseCase, { partition, lease, offset }: LeaseProof): Promise<void> => {
-    const settlement = { partition, lease, from: offset, to: offset + 1, action }
+    const settlement = { partition, lease, from: offset, to: offset + 1, action, ...more }
     const [result] = await local.settle('orders', 'g', [settlement], { member: 'w' })
     expect(result).toBeUndefined()
   }
@@ -176,6 +196,41 @@ export const leasePublishCases: readonly ContractCase<TransportContext>[] = [
       expect(second.lease).toBeGreaterThan(first.lease)
       expect(await one.published(first)).toEqual(refused)
       expect(await one.published(second)).toEqual(accepted)
+    },
+  },
+  {
+    name: 'answers a publish that comes again as the first time, though its lease is over, and stores nothing new',
+    async run(context) {
+      const one = await leaseCase(context)
+      await one.local.alterTopic('results', { dedupWindowMs: 60_000 })
+      const [known, fresh] = ['5d5b1a0e-5a43-4f0f-9d52-0d3c6f9ab001', '5d5b1a0e-5a43-4f0f-9d52-0d3c6f9ab002']
+      const proof = await one.take()
+      const message = textMessage('one', { id: known })
+      const first = await one.probe.publish('results', message, undefined, proof)
+      await settling('ack')(one, proof)
+      const again = await one.probe.publish('results', message, undefined, proof)
+      expect(again).toEqual({ ...first, duplicate: true })
+      await expectCode(
+        () => one.probe.publish('results', textMessage('two', { id: fresh }), undefined, proof),
+        'RTK_LEASE_LOST',
+      )
+      expect((await one.broker.topicStats('results')).messageCount).toBe(1)
+    },
+  },
+  {
+    name: 'answers a numbered batch that comes again as the first time, though its lease is over, and not the next one',
+    async run(context) {
+      const one = await leaseCase(context)
+      if (!one.batches) return
+      const numbered = (baseSequence: number) => batchOfOne('work', { producerId: 7, epoch: 0, baseSequence })
+      const proof = await one.take()
+      const { baseOffset } = await one.probe.publishBatch('results', 0, numbered(0), proof)
+      await settling('ack')(one, proof)
+      const again = await one.probe.publishBatch('results', 0, numbered(0), proof)
+      expect(again).toMatchObject({ baseOffset, duplicate: true })
+      await expectCode(() => one.probe.publishBatch('results', 0, numbered(1), proof), 'RTK_LEASE_LOST')
+      expect((await one.broker.topicStats('results')).messageCount).toBe(1)
+      expect(await one.probe.publishBatch('results', 0, numbered(1))).toMatchObject({ baseOffset: 1 })
     },
   },
   {

@@ -145,15 +145,16 @@ export class SessionGate {
     operation: TopicOperation,
     text: string,
     options: PublishOptions | undefined,
-    run: (topic: Topic) => MaybePromise<T>,
+    run: (topic: Topic, mayStore: (() => void) | undefined) => MaybePromise<T>,
   ): MaybePromise<T> {
     const signal = options?.signal
     throwIfAborted(signal)
     const named = this.#enterChanging(operation, text)
     this.#context.admission?.assertRoom()
     const live = this.#live(named)
-    const leased = options?.lease === undefined ? run : this.#leased(options.lease, run)
-    const result = live === undefined ? this.#ensured(named).then(leased) : leased(live)
+    const mayStore = options?.lease === undefined ? undefined : this.#whileHeld(options.lease)
+    const result =
+      live === undefined ? this.#ensured(named).then((topic) => run(topic, mayStore)) : run(live, mayStore)
     return signal !== undefined && isPromise(result) ? cancellable(result as Promise<T>, signal) : result
   }
 
@@ -247,14 +248,13 @@ export class SessionGate {
     return named.topic
   }
 
-  /** Runs a publish only while the lease is held: asked in the same turn in which the publish gets its place. */
-  #leased<T>(given: LeaseProof, run: (topic: Topic) => MaybePromise<T>): (topic: Topic) => MaybePromise<T> {
+  /** What throws when the lease is not held: asked in the same turn in which the publish gets its place. */
+  #whileHeld(given: LeaseProof): () => void {
     const proof = jsonLease(given, 'lease')
-    return (topic) => {
+    return () => {
       const source = this.#context.topics.get(parseTopicRef(proof.topic, this.#principal.namespace))
       if (source === undefined || !this.#context.delivery.queues.holdsLease(source, proof))
         throw leaseLost(proof)
-      return run(topic)
     }
   }
 }

@@ -131,8 +131,8 @@ export class BrokerSession implements Session {
   }
 
   async publish(topic: string, message: OutgoingMessage, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#gate.publish('publish', topic, options, (live) =>
-      this.#context.publisher.publish(live, message, options, this.principal),
+    return this.#gate.publish('publish', topic, options, (live, mayStore) =>
+      this.#context.publisher.publish(live, message, options, this.principal, mayStore),
     )
   }
 
@@ -141,8 +141,8 @@ export class BrokerSession implements Session {
     messages: readonly OutgoingMessage[],
     options?: PublishOptions,
   ): Promise<readonly PublishResult[]> {
-    return this.#gate.publish('publishMany', topic, options, (live) =>
-      this.#context.publisher.publishMany(live, messages, options, this.principal),
+    return this.#gate.publish('publishMany', topic, options, (live, mayStore) =>
+      this.#context.publisher.publishMany(live, messages, options, this.principal, mayStore),
     )
   }
 
@@ -157,8 +157,8 @@ export class BrokerSession implements Session {
     batch: BatchBytes,
     options?: PublishOptions,
   ): MaybePromise<BatchReceipt> {
-    return this.#gate.publish('publishBatch', topic, options, (live) =>
-      this.#context.publisher.publishBatch(live, partition, batch, options, this.principal),
+    return this.#gate.publish('publishBatch', topic, options, (live, mayStore) =>
+      this.#context.publisher.publishBatch(live, partition, batch, options, this.principal, mayStore),
     )
   }
 

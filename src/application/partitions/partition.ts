@@ -120,6 +120,7 @@ export class Partition implements ReadablePartition {
    * Appends one batch. Admission is by what waits already: a lone batch is taken whatever its size.
    * @param batch verified and owned: its base offset is written into it
    * @param enteredMs when the publish entered the broker, by the monotonic clock
+   * @param mayStore asked last, of what is not known already; throws when it must not be stored
    * @returns the base offset, when the batch has reached `durability`; for a batch that an idempotent producer sends
    *   again what is known of it, when it is stored
    * @throws RTK_OVERLOADED, RTK_UNAVAILABLE, RTK_STORE_FULL, RTK_STORE_FAILED, RTK_SEQUENCE_OUT_OF_ORDER,
@@ -130,12 +131,12 @@ export class Partition implements ReadablePartition {
     recordCount: number,
     durability: Durability,
     enteredMs: number,
+    mayStore?: () => void,
   ): MaybePromise<number | KnownBatch> {
     this.admit(recordCount, batch.length)
     // Single messages that came before keep their place before this batch.
     this.#accumulator?.flush()
-    if (producerIdOf(batch) === -1) return this.#write(batch, recordCount, durability, enteredMs)
-    return this.#writeOnce(batch, batch, recordCount, durability, enteredMs)
+    return this.#writeOnce(batch, batch, recordCount, durability, enteredMs, mayStore)
   }
 
   /**
@@ -149,11 +150,11 @@ export class Partition implements ReadablePartition {
     original: BatchBytes,
     durability: Durability,
     enteredMs: number,
+    mayStore?: () => void,
   ): MaybePromise<number | KnownBatch> {
     this.admit(recordCount, rest.length)
     this.#accumulator?.flush()
-    if (producerIdOf(original) === -1) return this.#write(rest, recordCount, durability, enteredMs)
-    return this.#writeOnce(rest, original, recordCount, durability, enteredMs)
+    return this.#writeOnce(rest, original, recordCount, durability, enteredMs, mayStore)
   }
 
   /**
@@ -278,17 +279,23 @@ export class Partition implements ReadablePartition {
     )
   }
 
-  /** Writes a batch of an idempotent producer, unless it was written before. @param original which names the producer */
+  /** Writes a batch, unless an idempotent producer's was written before. @param original which names the producer */
   #writeOnce(
     batch: BatchBytes,
     original: BatchBytes,
     recordCount: number,
     durability: Durability,
     enteredMs: number,
+    mayStore: (() => void) | undefined,
   ): MaybePromise<number | KnownBatch> {
+    if (producerIdOf(original) === -1) {
+      mayStore?.()
+      return this.#write(batch, recordCount, durability, enteredMs)
+    }
     this.#keeper.online()
     const before = this.#producers.check(original)
     if (before !== undefined) return before.settled?.then(() => before) ?? before
+    mayStore?.()
     return this.#write(batch, recordCount, durability, enteredMs, sequencedBatch(original, durability))
   }
 

@@ -22,6 +22,8 @@ export interface BatchPublish {
   readonly bytes: BatchBytes
   readonly durability: Durability
   readonly enteredMs: number
+  /** Asked before anything is stored; throws when it must not be. */
+  readonly mayStore: (() => void) | undefined
 }
 
 /** A record that is to be stored: the entry of its id, -1 without one, and its place among the records of the publish. */
@@ -129,20 +131,21 @@ class NewRecords {
   }
 
   #append({ batch, recordCount, firstIndex, fresh }: ScannedBatch): MaybePromise<void> {
-    const { partition, durability, enteredMs } = this.#publish
+    const { partition, durability, enteredMs, mayStore } = this.#publish
     if (fresh.length === 0) {
       partition.passOver(batch, this.#placeOf(firstIndex).offset, durability)
       return
     }
     const appended =
       fresh.length === recordCount
-        ? partition.append(batch, recordCount, durability, enteredMs)
+        ? partition.append(batch, recordCount, durability, enteredMs, mayStore)
         : partition.appendRest(
             this.#rest(batch, firstIndex, fresh),
             fresh.length,
             batch,
             durability,
             enteredMs,
+            mayStore,
           )
     if (!isPromise(appended)) return this.#appended(fresh, appended as number | KnownBatch)
     return (appended as Promise<number | KnownBatch>).then(

@@ -36,7 +36,7 @@ import type { Scheduler } from '../schedule/scheduler.ts'
 import type { Hooks } from '../seams.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import { type Topic, topicDeletedError } from '../topics/topic.ts'
-import { publishNewRecords } from './batch-dedup.ts'
+import { type BatchPublish, publishNewRecords } from './batch-dedup.ts'
 import { MessageIds } from './message-ids.ts'
 import type { PublishTraffic } from './traffic.ts'
 
@@ -68,6 +68,8 @@ export class Publisher {
 
   /**
    * Publishes whole batches, back to back. All are checked before the first is stored.
+   * @param mayStore asked in the turn in which something is stored, and not of what is stored already; throws when it must
+   *   not be: so a publish that comes again is answered as the first time, though it would not be let in any more
    * @throws see `Session.publishBatch`
    */
   publishBatch(
@@ -76,6 +78,7 @@ export class Publisher {
     bytes: BatchBytes,
     options: PublishOptions | undefined,
     principal: Principal,
+    mayStore?: () => void,
   ): MaybePromise<BatchReceipt> {
     const { traffic } = this.#parts
     const enteredMs = traffic.entered()
@@ -89,7 +92,8 @@ export class Publisher {
       const single = bytes.length < batchHeaderBytes || batchSizeOf(bytes) === bytes.length
       recordCount = single ? verifyBatch(bytes, topic.batchRules) : this.#verifyAll(topic, bytes)
       this.#guard(topic, index, recordCount, bytes, principal)
-      const receipt = this.#store(topic, partition, bytes, single, recordCount, durability, enteredMs)
+      const publish = { topic, partition, bytes, durability, enteredMs, mayStore }
+      const receipt = this.#store(publish, single, recordCount)
       if (!isPromise(receipt)) return receipt
       return receipt.then(undefined, (error) => {
         throw this.#failed(topic, index, recordCount, bytes.length, error, enteredMs)
@@ -101,22 +105,17 @@ export class Publisher {
 
   /** Stores batches that are verified, or finds that they are stored. */
   #store(
-    topic: Topic,
-    partition: Partition,
-    bytes: BatchBytes,
+    publish: Omit<BatchPublish, 'dedup'>,
     single: boolean,
     recordCount: number,
-    durability: Durability,
-    enteredMs: number,
   ): MaybePromise<BatchReceipt> {
+    const { topic, partition, bytes, durability, enteredMs, mayStore } = publish
     const { dedup } = topic
-    if (dedup !== undefined) {
-      const publish = { topic, dedup, partition, bytes, durability, enteredMs }
-      return publishNewRecords(publish, this.#parts.expansion, this.#parts.platform)
-    }
+    if (dedup !== undefined)
+      return publishNewRecords({ ...publish, dedup }, this.#parts.expansion, this.#parts.platform)
     const appended = single
-      ? partition.append(bytes, recordCount, durability, enteredMs)
-      : this.#appendAll(partition, bytes, recordCount, durability, enteredMs)
+      ? partition.append(bytes, recordCount, durability, enteredMs, mayStore)
+      : this.#appendAll(publish, recordCount)
     if (typeof appended === 'number')
       return { partition: partition.index, baseOffset: appended, recordCount, durability }
     if (!isPromise(appended)) return repeatReceipt(topic, partition, appended as KnownBatch, recordCount)
@@ -127,27 +126,29 @@ export class Publisher {
     )
   }
 
-  /** Publishes one message. @throws see `Session.publish` */
+  /** Publishes one message. @param mayStore see `publishBatch` @throws see `Session.publish` */
   publish(
     topic: Topic,
     message: OutgoingMessage,
     options: PublishOptions | undefined,
     principal: Principal,
+    mayStore?: () => void,
   ): Promise<PublishReceipt> {
     return new Promise((resolve, reject) => {
-      this.#add(topic, message, this.#durability(topic, options), principal, (result) => {
+      this.#add(topic, message, this.#durability(topic, options), principal, mayStore, (result) => {
         if ('error' in result) reject(result.error)
         else resolve(result)
       })
     })
   }
 
-  /** Publishes many messages, each on its own. @throws see `Session.publishMany` */
+  /** Publishes many messages, each on its own. @param mayStore see `publishBatch` @throws see `Session.publishMany` */
   publishMany(
     topic: Topic,
     messages: readonly OutgoingMessage[],
     options: PublishOptions | undefined,
     principal: Principal,
+    mayStore?: () => void,
   ): Promise<readonly PublishResult[]> {
     const durability = this.#durability(topic, options)
     this.#assertMany(messages)
@@ -156,7 +157,7 @@ export class Publisher {
       const results = new Array<PublishResult>(messages.length)
       let missing = messages.length
       for (let place = 0; place < messages.length; place++) {
-        this.#add(topic, messages[place], durability, principal, (result) => {
+        this.#add(topic, messages[place], durability, principal, mayStore, (result) => {
           results[place] = result
           if (--missing === 0) resolve(results)
         })
@@ -170,6 +171,7 @@ export class Publisher {
     message: OutgoingMessage,
     durability: Durability,
     principal: Principal,
+    mayStore: (() => void) | undefined,
     settle: (result: PublishResult) => void,
   ): void {
     const { platform, limits, traffic } = this.#parts
@@ -197,13 +199,14 @@ export class Publisher {
         this.#guardBuilder.add(record)
         this.#guard(topic, index, 1, this.#guardBuilder.build(), principal)
       }
-      const again = (): void => this.#add(topic, message, durability, principal, settle)
+      const again = (): void => this.#add(topic, message, durability, principal, mayStore, settle)
       if (topic.dedup !== undefined && answered(topic, topic.dedup, idBytes, settle, again)) return
       if (deliverAtMs !== undefined) {
-        const due = { record, deliverAtMs, message, durability, enteredMs }
+        const due = { record, deliverAtMs, message, durability, enteredMs, mayStore }
         scheduleMessage(this.#parts.scheduler, topic, due, settle)
         return
       }
+      mayStore?.()
       const overheadBytes = recordOverheadBytes + (expiresAtMs === undefined ? 0 : expiryHeaderSize)
       const waiter: MessageWaiter = {
         stored: (offset, reached) => settle({ id, partition: partition.index, offset, durability: reached }),
@@ -239,11 +242,8 @@ export class Publisher {
 
   /** Appends several batches in order. @returns the first one's offset when the last one has settled, as appends settle in order */
   #appendAll(
-    partition: Partition,
-    bytes: BatchBytes,
+    { partition, bytes, durability, enteredMs, mayStore }: Omit<BatchPublish, 'dedup'>,
     recordCount: number,
-    durability: Durability,
-    enteredMs: number,
   ): MaybePromise<number | KnownBatch> {
     partition.admit(recordCount, bytes.length)
     const appended: MaybePromise<number | KnownBatch>[] = []
@@ -251,7 +251,7 @@ export class Publisher {
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
       const batch = bytes.subarray(at, at + batchSizeOf(bytes, at))
       try {
-        appended.push(partition.append(batch, recordCountOf(batch), durability, enteredMs))
+        appended.push(partition.append(batch, recordCountOf(batch), durability, enteredMs, mayStore))
         accepted += recordCountOf(batch)
       } catch (error) {
         appended.push(Promise.reject(accepted === 0 ? error : partlyAccepted(error, accepted, recordCount)))

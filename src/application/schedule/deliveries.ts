@@ -254,7 +254,8 @@ export class Deliveries {
     const { dedup } = topic
     const enteredMs = platform.clock.monotonic()
     if (dedup === undefined) return partition.append(bytes, recordCount, durability, enteredMs)
-    return publishNewRecords({ topic, dedup, partition, bytes, durability, enteredMs }, expansion, platform)
+    const publish = { topic, dedup, partition, bytes, durability, enteredMs, mayStore: undefined }
+    return publishNewRecords(publish, expansion, platform)
   }
 
   #failed({ topic }: Group, batches: Group['batches'], error: unknown): void {

@@ -14,6 +14,8 @@ export interface ScheduledPublish {
   readonly message: OutgoingMessage
   readonly durability: Durability
   readonly enteredMs: number
+  /** Asked before it is kept; throws when it must not be. */
+  readonly mayStore: (() => void) | undefined
 }
 
 /**
@@ -23,7 +25,7 @@ export interface ScheduledPublish {
 export function scheduleMessage(
   scheduler: Scheduler,
   topic: Topic,
-  { record, deliverAtMs, message, durability, enteredMs }: ScheduledPublish,
+  { record, deliverAtMs, message, durability, enteredMs, mayStore }: ScheduledPublish,
   settle: (result: PublishResult) => void,
 ): void {
   const id = formatUuid(record.id)
@@ -33,6 +35,7 @@ export function scheduleMessage(
     settle({ ...receipt, deliverAtMs: waitsUntilMs, duplicate: true })
     return
   }
+  mayStore?.()
   const { payload, key, headers = [], expiresAtMs } = record
   const kept = {
     id: record.id,
