@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { createBroker, type EmbeddedBroker } from '../index.ts'
 import { type Metrics, type Plugin, RatatoskrError, type Storage, type Transport } from '../ports/index.ts'
 import type { CompleteConfig } from './config/schema.ts'
+import { telemetryIsRegistered } from './telemetry.ts'
 
 export async function brokerOfConfig(config: CompleteConfig): Promise<EmbeddedBroker> {
   const { nodePlatform, jsonLogger } = await import('ratatoskr/adapters/node')
@@ -65,7 +66,7 @@ async function pluginsOf(config: CompleteConfig): Promise<Plugin[]> {
 
 /** OpenTelemetry's: an application that wants the numbers loads an SDK before us (`node --import`); without, they cost nothing. */
 async function metricsOf({ metrics }: CompleteConfig): Promise<Metrics | undefined> {
-  if (!metrics.enabled) return undefined
+  if (!metrics.enabled || !telemetryIsRegistered()) return undefined
   const { openTelemetryMetrics } = await import('ratatoskr/adapters/opentelemetry')
   return openTelemetryMetrics()
 }
