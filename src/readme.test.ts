@@ -57,7 +57,7 @@ const fileOf = ({ directive, line, language }: CodeBlock): string =>
 /** What a script's file holds: ports that guides name become free ones. */
 function scriptOf({ code, directive }: CodeBlock, addresses: Addresses | undefined): string {
   const whole = directive === 'with a client' ? `${clientPrelude}${code}${clientEnd}` : code
-  return moved(whole, addresses).replace(/\bport: (50051|8080|8081)\b/g, 'port: 0')
+  return moved(whole, addresses).replace(/\bport: (50051|8080|8081|7282)\b/g, 'port: 0')
 }
 
 function moved(text: string, addresses: Addresses | undefined): string {
@@ -68,7 +68,7 @@ const needsBroker = ({ blocks }: Section): boolean =>
   blocks.some(
     ({ code, directive, language }) =>
       directive === 'with a client' ||
-      (language !== 'yaml' && /127\.0\.0\.1:(50051|8080|8081)|npx ratatoskr/.test(code)),
+      (language !== 'yaml' && /127\.0\.0\.1:(50051|8080|8081|7282)|npx ratatoskr/.test(code)),
   )
 
 const isScript = ({ language }: CodeBlock): boolean => language === 'ts' || language === 'js'

@@ -23,23 +23,32 @@ const brokerOf = (config: Record<string, object>) =>
       log: { level: 'error' },
       ...config,
       ...Object.fromEntries(
-        ['grpc', 'http', 'websocket'].map((name) => [name, { port: 0, ...config[name] }]),
+        ['grpc', 'http', 'websocket', 'tcp'].map((name) => [name, { port: 0, ...config[name] }]),
       ),
     }),
   )
 
 const off = { enabled: false }
-const httpAlone = { grpc: off, websocket: off }
+const httpAlone = { grpc: off, websocket: off, tcp: off }
 
 describe('brokerOfConfig', () => {
   it.each([
-    [{}, ['grpc', 'ws', 'http']],
+    [{}, ['grpc', 'ws', 'http', 'tcp']],
     [httpAlone, ['http']],
-    [{ grpc: off, http: off, websocket: off }, []],
+    [{ ...httpAlone, http: off }, []],
   ])('listens as %j says', async (config, schemes) => {
     await using broker = await brokerOf(config)
     await broker.start()
     expect(broker.addresses.map(({ url }) => url.slice(0, url.indexOf(':')))).toEqual(schemes)
+  })
+
+  it('listens on a Unix socket beside the rest', async () => {
+    const path = join(directory, 'broker.sock')
+    await using broker = await brokerOf({ ...httpAlone, unix: { path } })
+    await broker.start()
+    expect(broker.addresses[1]).toMatchObject({ host: path, port: 0 })
+    await using client = await connect(broker.addresses[1].url)
+    expect(await client.listTopics()).toEqual([])
   })
 
   it('keeps messages in the directory of disk storage', async () => {

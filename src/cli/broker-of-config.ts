@@ -46,6 +46,11 @@ async function transportsOf(config: CompleteConfig): Promise<Transport[]> {
     const { httpTransport } = await import('ratatoskr/adapters/http')
     transports.push(httpTransport(listenOf(config.http)))
   }
+  if (config.tcp.enabled || config.unix.path !== undefined) {
+    const { tcpTransport } = await import('ratatoskr/adapters/tcp')
+    if (config.tcp.enabled) transports.push(tcpTransport(listenOf(config.tcp)))
+    if (config.unix.path !== undefined) transports.push(tcpTransport({ path: config.unix.path }))
+  }
   return transports
 }
 

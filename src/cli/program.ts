@@ -25,7 +25,11 @@ export function buildProgram(): Command {
 /** A subcommand that talks to a broker. */
 const remote = (command: Command): Command =>
   command
-    .option('--url <url>', 'broker: grpc://, ws:// or http://', process.env.RATATOSKR_URL ?? defaultUrl)
+    .option(
+      '--url <url>',
+      'broker: tcp://, unix:, grpc://, ws:// or http://',
+      process.env.RATATOSKR_URL ?? defaultUrl,
+    )
     .option('--token <token>', 'bearer token (or RATATOSKR_TOKEN)', process.env.RATATOSKR_TOKEN)
     .option('--timeout <ms>', 'deadline of each call', '5000')
     .option('-o, --output <format>', 'table, json or ndjson', 'table')
@@ -38,6 +42,8 @@ const configFlags = (command: Command): Command =>
     .option('--grpc-port <port>', 'port of the gRPC transport')
     .option('--http-port <port>', 'port of the HTTP transport')
     .option('--websocket-port <port>', 'port of the WebSocket transport')
+    .option('--tcp-port <port>', 'port of the TCP transport')
+    .option('--unix-path <path>', 'a Unix socket to listen on as well')
     .option('--host <address>', 'address that every transport listens on')
     .option('--insecure', 'listen beyond loopback without authentication')
     .option('--log-level <level>', 'debug, info, warn or error')

@@ -39,7 +39,7 @@ describe('serve', () => {
     await client.createTopic('orders')
     await client.publish('orders', 'x', { durability: 'fsync' })
     const before = await snapshot(directory)
-    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0']
+    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0', '--tcp-port', '0']
     const second = await runCommand(['serve', '--directory', directory, ...ports])
     expect([second.code, second.stderr]).toEqual([6, expect.stringContaining(`process ${server.child.pid}`)])
     expect(await snapshot(directory)).toEqual(before)

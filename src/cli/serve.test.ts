@@ -24,6 +24,7 @@ describe('serve', () => {
       expect.stringMatching(/^grpc:\/\/127\.0\.0\.1:\d+$/),
       expect.stringMatching(/^ws:\/\/127\.0\.0\.1:\d+$/),
       expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      expect.stringMatching(/^tcp:\/\/127\.0\.0\.1:\d+$/),
     ])
   })
 
@@ -87,6 +88,8 @@ describe('serve', () => {
       '--http-port',
       '0',
       '--websocket-port',
+      '0',
+      '--tcp-port',
       '0',
     ])
     expect(second.code).toBe(6)

@@ -3,19 +3,25 @@ import { createBroker, type EmbeddedBroker } from 'ratatoskr'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { type Client, connect } from 'ratatoskr/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const hourMs = 3_600_000
 const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
-const links = ['embedded', 'gRPC', 'WebSocket', 'HTTP']
+const links = ['embedded', 'gRPC', 'WebSocket', 'HTTP', 'TCP']
 let broker: EmbeddedBroker
 
 beforeAll(async () => {
   broker = await createBroker({
     storage: memoryStorage(),
-    transports: [grpcTransport({ port: 0 }), webSocketTransport({ port: 0 }), httpTransport({ port: 0 })],
+    transports: [
+      grpcTransport({ port: 0 }),
+      webSocketTransport({ port: 0 }),
+      httpTransport({ port: 0 }),
+      tcpTransport({ port: 0 }),
+    ],
     platform: { logger: silent },
   })
   await broker.start()

@@ -5,6 +5,7 @@
 import type { EmbeddedBroker } from 'ratatoskr'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import {
   BatchBuilder,
@@ -22,6 +23,7 @@ import { embeddedLink } from '../client/embedded.ts'
 import type { Link, OpenLink } from '../client/link.ts'
 import { openGrpcLink } from '../client/links/grpc.ts'
 import { openHttpLink } from '../client/links/http.ts'
+import { openTcpLink } from '../client/links/tcp.ts'
 import { openWebSocketLink } from '../client/links/websocket-node.ts'
 
 const MIB = 1024 * 1024
@@ -33,11 +35,14 @@ const openers: readonly (readonly [string, OpenLink])[] = [
   ['gRPC', openGrpcLink],
   ['WebSocket', openWebSocketLink],
   ['HTTP', openHttpLink],
+  ['TCP', openTcpLink],
 ]
 const ways = ['embedded', ...openers.map(([name]) => name)]
 
 beforeAll(async () => {
-  const transports = [grpcTransport({ port: 0 }), webSocketTransport({ port: 0 }), httpTransport({ port: 0 })]
+  const transports = [grpcTransport, webSocketTransport, httpTransport, tcpTransport].map((make) =>
+    make({ port: 0 }),
+  )
   broker = await startTestBroker({ transports, limits })
   const anonymous = { transport: 'embedded', address: 'embedded', local: true, encrypted: false }
   const session = await broker.facade.connect(anonymous, { kind: 'none' })

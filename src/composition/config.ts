@@ -34,6 +34,9 @@ export interface RatatoskrConfig {
   readonly grpc?: ListenConfig
   readonly http?: ListenConfig
   readonly websocket?: ListenConfig & { readonly allowedOrigins?: readonly string[] }
+  readonly tcp?: ListenConfig
+  /** Listens on a Unix socket of this path as well. */
+  readonly unix?: { readonly path?: string }
   readonly topics?: {
     /** Publishing to or subscribing from a topic that does not exist creates it. */
     readonly autoCreate?: boolean

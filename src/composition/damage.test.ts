@@ -7,6 +7,7 @@ import { diskStorage, repairDataDirectory } from 'ratatoskr/adapters/disk'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { nodePlatform } from 'ratatoskr/adapters/node'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { type Client, connect } from 'ratatoskr/client'
 import type { Logger } from 'ratatoskr/ports'
@@ -22,7 +23,12 @@ let broker: EmbeddedBroker
 const started = (): Promise<EmbeddedBroker> =>
   startTestBroker({
     storage: diskStorage({ directory }),
-    transports: [grpcTransport({ port: 0 }), webSocketTransport({ port: 0 }), httpTransport({ port: 0 })],
+    transports: [
+      grpcTransport({ port: 0 }),
+      webSocketTransport({ port: 0 }),
+      httpTransport({ port: 0 }),
+      tcpTransport({ port: 0 }),
+    ],
   })
 
 /** Changes a byte of the payload `text` where it is stored. */
@@ -65,6 +71,7 @@ const clients: [string, () => Promise<Client>][] = [
   ['gRPC', () => connect(broker.addresses[0].url)],
   ['WebSocket', () => connect(broker.addresses[1].url)],
   ['HTTP', () => connect(broker.addresses[2].url)],
+  ['TCP', () => connect(broker.addresses[3].url)],
 ]
 
 const left = Array.from({ length: count }, (_, i) => i).filter((i) => i < lost.from || i >= lost.to)

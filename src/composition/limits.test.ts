@@ -2,6 +2,7 @@
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { connect } from 'ratatoskr/client'
 import { defaultLimits, type Limits, type Plugin } from 'ratatoskr/ports'
@@ -40,6 +41,7 @@ describe('limits', () => {
     ['gRPC', grpcTransport],
     ['WebSocket', webSocketTransport],
     ['HTTP', httpTransport],
+    ['TCP', tcpTransport],
   ])('of sessions, over %s: one more is refused', async (_name, make) => {
     // One session is the broker's own, of its embedded API.
     await using broker = await startTestBroker({

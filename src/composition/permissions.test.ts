@@ -3,6 +3,7 @@ import type { EmbeddedBroker } from 'ratatoskr'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
 import { staticTokens } from 'ratatoskr/adapters/static-auth'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { BatchBuilder, type Credentials, isRatatoskrError, type QueueConfig, utf8 } from 'ratatoskr/ports'
 import { startTestBroker } from 'ratatoskr/testing'
@@ -12,6 +13,7 @@ import { embeddedLink } from '../client/embedded.ts'
 import type { Link } from '../client/link.ts'
 import { openGrpcLink } from '../client/links/grpc.ts'
 import { openHttpLink } from '../client/links/http.ts'
+import { openTcpLink } from '../client/links/tcp.ts'
 import { openWebSocketLink } from '../client/links/websocket-node.ts'
 
 /** What each role may do; every action of the broker is somebody's. */
@@ -31,7 +33,7 @@ const credentialsOf = (role: string): Credentials => ({ kind: 'bearer', token: t
 const sink = { deliver() {}, ended() {} }
 const leaseSink = { ...sink, lost() {} }
 let broker: EmbeddedBroker
-const openers = { gRPC: openGrpcLink, WebSocket: openWebSocketLink, HTTP: openHttpLink }
+const openers = { gRPC: openGrpcLink, WebSocket: openWebSocketLink, HTTP: openHttpLink, TCP: openTcpLink }
 const ways = ['embedded', ...Object.keys(openers)]
 const links = new Map<string, Link>()
 
@@ -41,7 +43,12 @@ beforeAll(async () => {
     { name, allow: actions.length === 0 ? [] : [{ actions, topics: ['orders', 'orders.**', 'made.**'] }] },
   ])
   broker = await startTestBroker({
-    transports: [grpcTransport({ port: 0 }), webSocketTransport({ port: 0 }), httpTransport({ port: 0 })],
+    transports: [
+      grpcTransport({ port: 0 }),
+      webSocketTransport({ port: 0 }),
+      httpTransport({ port: 0 }),
+      tcpTransport({ port: 0 }),
+    ],
     security: staticTokens({ tokens: Object.fromEntries(tokens) }),
   })
   for (const role of Object.keys(roles)) {

@@ -69,7 +69,9 @@ class Program {
 }
 
 /** Addresses that stand in guides, and where the broker listens in their place. */
-export type Addresses = Readonly<Record<'127.0.0.1:50051' | '127.0.0.1:8080' | '127.0.0.1:8081', string>>
+export type Addresses = Readonly<
+  Record<'127.0.0.1:50051' | '127.0.0.1:8080' | '127.0.0.1:8081' | '127.0.0.1:7282', string>
+>
 
 export class GuideProject {
   readonly directory: string
@@ -130,7 +132,7 @@ export class GuideProject {
 
   /** Starts `ratatoskr serve`, with data in `folder`, on free ports. */
   async serve(folder: string): Promise<Addresses> {
-    const ports = ['grpc', 'http', 'websocket'].flatMap((name) => [`--${name}-port`, '0'])
+    const ports = ['grpc', 'http', 'websocket', 'tcp'].flatMap((name) => [`--${name}-port`, '0'])
     const directory = join(this.directory, folder, 'data')
     const command = [...this.#command, 'serve', '--directory', directory, ...ports]
     const broker = new Program(command, this.directory, this.#environment({}))
@@ -145,6 +147,7 @@ export class GuideProject {
       '127.0.0.1:50051': address('grpc'),
       '127.0.0.1:8080': address('http'),
       '127.0.0.1:8081': address('ws'),
+      '127.0.0.1:7282': address('tcp'),
     }
   }
 

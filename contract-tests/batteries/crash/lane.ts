@@ -105,7 +105,7 @@ export class CrashLane implements AsyncDisposable {
   /** The same ports in every life, so that clients can come back. */
   async #serverOptions(): Promise<ServerOptions> {
     const args: string[] = []
-    for (const flag of ['grpc-port', 'websocket-port', 'http-port']) {
+    for (const flag of ['grpc-port', 'websocket-port', 'http-port', 'tcp-port']) {
       const port = this.#ports.get(flag) ?? (await freePort(this.#random))
       this.#ports.set(flag, port)
       args.push(`--${flag}`, `${port}`)

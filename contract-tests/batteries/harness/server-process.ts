@@ -75,7 +75,7 @@ export class ServerProcess implements AsyncDisposable {
   /** Starts one on free ports. */
   static spawn(options: ServerOptions): ServerProcess {
     const { directory, args = [], nodeArgs = [], built = false, environment } = options
-    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0']
+    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0', '--tcp-port', '0']
     const child = spawn(
       process.execPath,
       [

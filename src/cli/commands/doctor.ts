@@ -62,7 +62,7 @@ async function directoryFinding(directory: string): Promise<Finding> {
 }
 
 async function portFindings(config: CompleteConfig): Promise<Finding[]> {
-  const transports = (['grpc', 'websocket', 'http'] as const).filter(
+  const transports = (['grpc', 'tcp', 'websocket', 'http'] as const).filter(
     (name) => config[name].enabled && config[name].port !== 0,
   )
   return Promise.all(

@@ -28,6 +28,7 @@ const words = [
   '--grpc-port=0',
   '--http-port=0',
   '--websocket-port=0',
+  '--tcp-port=0',
   '--set=shutdown.drainMs=0',
 ]
 

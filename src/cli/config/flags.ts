@@ -11,13 +11,15 @@ export interface ConfigFlags {
   readonly grpcPort?: string
   readonly httpPort?: string
   readonly websocketPort?: string
+  readonly tcpPort?: string
+  readonly unixPath?: string
   readonly host?: string
   readonly insecure?: boolean
   readonly logLevel?: string
   readonly set?: readonly string[]
 }
 
-const transports = ['grpc', 'http', 'websocket']
+const transports = ['grpc', 'http', 'websocket', 'tcp']
 
 function settingsOfFlags(flags: ConfigFlags): Setting[] {
   const settings: Setting[] = []
@@ -35,6 +37,7 @@ function settingsOfFlags(flags: ConfigFlags): Setting[] {
     add('host', flags.host, [transport, 'host'])
     add('insecure', flags.insecure === true ? 'true' : undefined, [transport, 'insecure'])
   }
+  add('unix-path', flags.unixPath, ['unix', 'path'])
   add('log-level', flags.logLevel, ['log', 'level'])
   for (const text of flags.set ?? []) {
     const [key, value] = pair('--set', text)

@@ -26,7 +26,8 @@ describe('loadConfig', () => {
     const { config, origins } = await load()
     expect(config.storage).toEqual({ kind: 'disk', directory: './data' })
     expect(config.grpc).toEqual({ enabled: true, host: '127.0.0.1', port: 50_051, insecure: false })
-    expect([config.http.port, config.websocket.port]).toEqual([8_080, 8_081])
+    expect([config.http.port, config.websocket.port, config.tcp.port]).toEqual([8_080, 8_081, 7_282])
+    expect(config.unix).toEqual({})
     expect(origins.size).toBe(0)
   })
 

@@ -72,6 +72,8 @@ export const configSchema = z.strictObject({
   websocket: z
     .strictObject({ ...listen(8_081), allowedOrigins: z.array(z.string()).default([]) })
     .prefault({}),
+  tcp: z.strictObject(listen(7_282)).prefault({}),
+  unix: z.strictObject({ path: z.string().min(1).optional() }).prefault({}),
   topics: z
     .strictObject({ autoCreate: z.boolean().default(true), defaults: topicDefaults.prefault({}) })
     .prefault({}),

@@ -13,7 +13,7 @@ describe.each(sharings)('a scenario of a queue group that is %s', (sharing) => {
       logs.set(name, await queueScenario(await start({ platform: { clock } }), clock, sharing))
     }
     const [embedded, ...others] = logs
-    expect(others.map(([name]) => name)).toEqual(['gRPC', 'WebSocket', 'HTTP'])
+    expect(others.map(([name]) => name)).toEqual(['gRPC', 'WebSocket', 'HTTP', 'TCP'])
     for (const [name, log] of others) expect(log, name).toEqual(embedded[1])
     // What is compared must be more than silence.
     const text = embedded[1].join('\n')

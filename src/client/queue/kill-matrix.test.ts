@@ -5,7 +5,7 @@
  */
 import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { silentLogger } from 'ratatoskr/adapters/node'
-import { webSocketTransport } from 'ratatoskr/adapters/websocket'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../../contract-tests/manual-clock.ts'
 import { createBroker } from '../../composition/create-broker.ts'
@@ -16,7 +16,7 @@ import type { ClientMessage } from '../client-message.ts'
 import { clientOver } from '../connect-with.ts'
 import { embeddedLink } from '../embedded.ts'
 import type { Link } from '../link.ts'
-import { openWebSocketLink } from '../links/websocket-node.ts'
+import { openTcpLink } from '../links/tcp.ts'
 import { Fate, mortalLink } from '../testing/mortal-link.ts'
 
 const keys = ['k', 'l', undefined]
@@ -31,15 +31,15 @@ interface World {
   readonly open: () => Promise<Link>
 }
 
-async function world(link: 'embedded' | 'WebSocket'): Promise<World> {
+async function world(link: 'embedded' | 'TCP'): Promise<World> {
   const clock = new ManualClock()
-  const transports = link === 'embedded' ? [] : [webSocketTransport({ port: 0 })]
+  const transports = link === 'embedded' ? [] : [tcpTransport({ port: 0 })]
   const platform = { clock, logger: silentLogger }
   const broker = await createBroker({ storage: memoryStorage(), transports, platform })
   await broker.start()
   const open = async (): Promise<Link> => {
-    if (link === 'WebSocket') {
-      return openWebSocketLink(new URL(broker.addresses[0].url), {
+    if (link === 'TCP') {
+      return openTcpLink(new URL(broker.addresses[0].url), {
         credentials: { kind: 'none' },
         platform: broker.platform,
         frameBytesMax: 1 << 24,
@@ -135,11 +135,7 @@ async function subscribe(client: Client, sharing: Sharing, handling: Handling): 
   )
 }
 
-async function run(
-  link: 'embedded' | 'WebSocket',
-  sharing: Sharing,
-  { fate, whole }: Death,
-): Promise<Ledger> {
+async function run(link: 'embedded' | 'TCP', sharing: Sharing, { fate, whole }: Death): Promise<Ledger> {
   const { broker, clock, open } = await world(link)
   const ledger = new Ledger()
   const own = await broker.client()
@@ -193,7 +189,7 @@ const cases = [
   ['embedded', 'partitioned', 1],
   ['embedded', 'shared', 1],
   ['embedded', 'keyShared', 1],
-  ['WebSocket', 'keyShared', 5],
+  ['TCP', 'keyShared', 5],
 ] as const
 
 describe.each(cases)('over the %s link, in a %s group', (link, sharing, step) => {

@@ -3,13 +3,14 @@ import fc from 'fast-check'
 import type { EmbeddedBroker } from 'ratatoskr'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { httpTransport } from 'ratatoskr/adapters/http'
+import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { type Client, connect, type MessageToPublish } from 'ratatoskr/client'
 import { utf8 } from 'ratatoskr/ports'
 import { publishAndAssertDelivery, startTestBroker } from 'ratatoskr/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-const protocols = ['gRPC', 'WebSocket', 'HTTP'] as const
+const protocols = ['gRPC', 'WebSocket', 'HTTP', 'TCP'] as const
 const pairs = protocols.flatMap((from) => protocols.map((to) => [from, to] as const))
 
 const bytes = (max: number) => fc.uint8Array({ maxLength: max })
@@ -50,6 +51,7 @@ describe('publishing by one protocol and subscribing by another', () => {
       grpcTransport({ port: 0 }),
       webSocketTransport({ port: 0 }),
       httpTransport({ port: 0 }),
+      tcpTransport({ port: 0 }),
     ]
     broker = await startTestBroker({ transports })
     for (const [i, protocol] of protocols.entries()) {
