@@ -21,6 +21,7 @@ import { helloCredentials, helloReply } from './hello.ts'
 import { FrameRefused, type Request, readRequest } from './request.ts'
 import type { WireCredit } from './wire-sink.ts'
 
+/** The bounds of one connection. */
 export interface FrameBounds extends CallBounds {
   /** Bytes that the peer has not taken above which nothing more is read from it. */
   readonly outboundBytesMax: number
@@ -28,6 +29,7 @@ export interface FrameBounds extends CallBounds {
   readonly handshakeTimeoutMs: number
 }
 
+/** What a connection is made of. */
 export interface FrameConnectionOptions {
   readonly carrier: FrameCarrier
   /** Where frames are written to, each behind the header that `framing` makes. */

@@ -16,6 +16,7 @@ export interface FrameBoundsOptions {
   readonly pingIntervalMs?: number | undefined
 }
 
+/** Begins to ask for signs of life when it is made, and goes on until `stop`. */
 export class FrameConnections {
   /** The bounds of each connection, complete. */
   readonly bounds: FrameBounds

@@ -11,7 +11,7 @@ export interface BoundAddress {
   readonly host: string
   /** 0 for a Unix socket. */
   readonly port: number
-  /** What to give a client's `connect`, such as `ws://127.0.0.1:8081`. */
+  /** What to give a client's `connect`, such as `ws://127.0.0.1:8081` or `unix:/run/ratatoskr.sock`. */
   readonly url: string
 }
 
