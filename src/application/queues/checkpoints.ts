@@ -1,8 +1,9 @@
 /**
  * Stores what queue groups have come to: every partition that has changed, at most once in its group's interval, many with
- * one write. Partitions that cannot go on before they are stored are stored at once. What fails is tried again.
+ * one write. Partitions that cannot go on before they are stored are stored at once. What fails is tried again. What takes
+ * long to make, for there are many unsettled messages, is made in slices, between which the event loop has its turn.
  */
-import { type ComponentHealth, type Platform, toRatatoskrError } from '../../ports/index.ts'
+import { type Clock, type ComponentHealth, type Platform, toRatatoskrError } from '../../ports/index.ts'
 import type { QueuePartition } from './queue-partition.ts'
 import type { QueueStore } from './queue-store.ts'
 
@@ -15,6 +16,8 @@ export interface CheckpointSource {
 
 const retryMsMin = 100
 const retryMsMax = 5_000
+/** How long checkpoints are made without a pause. */
+const sliceMs = 4
 
 interface Dirty {
   readonly source: CheckpointSource
@@ -138,14 +141,21 @@ export class Checkpoints {
   async #writeDue(untilMs: number): Promise<void> {
     const writes: { readonly partition: QueuePartition; readonly dirty: Dirty; stored(): void }[] = []
     const puts: Promise<void>[] = []
-    for (const [partition, dirty] of this.#dirty) {
-      if (dirty.dueMs > untilMs) continue
+    const due = [...this.#dirty].filter(([, { dueMs }]) => dueMs <= untilMs)
+    const slices = new Slices(this.#platform.clock)
+    for (const [partition, dirty] of due) {
+      if (this.#dirty.get(partition) !== dirty) continue // forgotten while another one was made
       this.#dirty.delete(partition)
-      const found = partition.stored.checkpoint(this.#stopped)
-      if (found === undefined) continue
+      const steps = partition.stored.checkpoint(this.#stopped)
+      let step = steps.next()
+      for (; step.done !== true; step = steps.next()) if (slices.isOver) await slices.next()
+      const made = step.value
+      if (made === undefined) continue
       const { topicId, group } = dirty.source
-      writes.push({ partition, dirty, stored: found.stored })
-      puts.push(this.#store.putCheckpoint(topicId, group, partition.index, found.checkpoint))
+      writes.push({ partition, dirty, stored: made.stored })
+      const put = this.#store.putCheckpoint(topicId, group, partition.index, made.bytes)
+      put.catch(() => {}) // looked at below, when all are made
+      puts.push(put)
     }
     if (puts.length === 0) return
     try {
@@ -174,5 +184,25 @@ export class Checkpoints {
     }
     this.#lastError = error.code
     this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax)
+  }
+}
+
+/** Ends what it does after a while, so that others have their turns. */
+class Slices {
+  readonly #clock: Clock
+  #beganMs: number
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#beganMs = clock.monotonic()
+  }
+
+  get isOver(): boolean {
+    return this.#clock.monotonic() - this.#beganMs >= sliceMs
+  }
+
+  async next(): Promise<void> {
+    await new Promise<void>((resolve) => this.#clock.after(0, resolve))
+    this.#beganMs = this.#clock.monotonic()
   }
 }

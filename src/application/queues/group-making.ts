@@ -1,5 +1,7 @@
 /** How queue groups come to be: made for the first who wants them, out of what is stored, or out of a stream group. */
+
 import { assertDeadLetterTopic } from '../../domain/dead-letters/dead-letter-topic.ts'
+import { encodeCheckpoint } from '../../domain/queue/checkpoint-codec.ts'
 import { equalQueueConfigs, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type { ConsumeOptions, QueueConfig, StartPosition } from '../../ports/index.ts'
@@ -121,7 +123,8 @@ export class GroupMaking {
       offsets.map(({ partition, offset }) => [partition, beginAt(stands?.get(partition) ?? offset)]),
     )
     const writes = [store.putRecord(topic.id, name, record)]
-    for (const [index, begin] of begins) writes.push(store.putCheckpoint(topic.id, name, index, begin))
+    for (const [index, begin] of begins)
+      writes.push(store.putCheckpoint(topic.id, name, index, encodeCheckpoint(begin)))
     try {
       await Promise.all(writes)
     } catch (error) {

@@ -71,9 +71,13 @@ interface Known {
 /** @param nowMs as the group counts the time of retries */
 export function whereItStands(log: ReadablePartition, { table, begin }: Known, nowMs: number): Stands {
   const { startOffset, stableOffset } = log
-  const { settled, floor, tried } = table?.checkpoint() ?? begin
+  const floor = table?.floor ?? begin.floor
   const from = Math.max(floor, startOffset)
+  // What retention has deleted, and the group is still to find out, is known from a walk over all only.
+  const isAhead = table === undefined || startOffset > floor
+  const { settled, tried } = isAhead ? (table?.checkpoint() ?? begin) : table.ahead()
   let lag = Math.max(0, stableOffset - from)
+  if (!isAhead) lag -= Math.max(0, table.nextOffset - from - table.unsettled)
   for (let i = 0; i < settled.length; i += 2) {
     lag -= Math.max(0, Math.min(settled[i + 1], stableOffset) - Math.max(settled[i], from))
   }
@@ -83,7 +87,7 @@ export function whereItStands(log: ReadablePartition, { table, begin }: Known, n
   for (const run of tried) {
     if (run.dueMs > nowMs) delayed += Math.max(0, run.to - Math.max(run.from, ahead, from))
   }
-  return { ackedOffset: floor, lag, inFlight: table?.leased ?? 0, delayed }
+  return { ackedOffset: floor, lag: Math.max(0, lag), inFlight: table?.leased ?? 0, delayed }
 }
 
 /** What is left of tried runs outside of these ranges, which are ascending. */

@@ -185,7 +185,7 @@ export class QueuePartition implements Steppable {
 
   /** True while a message is not settled. */
   owes(offset: number): boolean {
-    return isOwed(this.table?.checkpoint() ?? this.stored.begin, offset)
+    return this.table?.owes(offset) ?? isOwed(this.stored.begin, offset)
   }
 
   heldBy(member: QueueMember): number {

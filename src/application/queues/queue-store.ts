@@ -76,14 +76,13 @@ export class QueueStore {
     return this.#writes.put(`${prefix}${topicId}/${group}`, utf8(JSON.stringify(record)))
   }
 
-  /** Settles when it is stored. @throws what the state store throws */
-  putCheckpoint(
-    topicId: string,
-    group: string,
-    partition: number,
-    checkpoint: QueueCheckpoint,
-  ): Promise<void> {
-    return this.#writes.put(`${prefix}${topicId}/${group}/${partition}`, encodeCheckpoint(checkpoint))
+  /**
+   * Settles when it is stored.
+   * @param checkpoint as `encodeCheckpoint` writes it
+   * @throws what the state store throws
+   */
+  putCheckpoint(topicId: string, group: string, partition: number, checkpoint: Uint8Array): Promise<void> {
+    return this.#writes.put(`${prefix}${topicId}/${group}/${partition}`, checkpoint)
   }
 
   /**

@@ -49,6 +49,42 @@ describe('a million messages', () => {
   })
 })
 
+describe('a checkpoint that takes long', () => {
+  it('is made in slices, and stores what was settled meanwhile with the next one', async () => {
+    const bench = await QueueBench.start()
+    bench.bench.hooks.observing = false
+    await publishMany(bench, 100_000)
+    const sink = await bench.join({
+      config: { sharing: 'shared', inFlightMax: 200_000, ackTimeoutMs: 3_600_000 },
+      credit: {},
+    })
+    sink.subscription.grant({ messages: 100_000 })
+    await bench.pass(0)
+    const { clock } = bench.bench
+    const monotonic = clock.monotonic.bind(clock)
+    let spentMs = 0
+    clock.monotonic = () => monotonic() + spentMs++ // each look at the clock takes its time
+    let settled = 0
+    const held = sink.batches
+    const settle = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++, settled++) {
+        const { partition, lease } = held.find(({ lastOffset }) => lastOffset >= settled) ?? held[0]
+        await sink.subscription.settle([{ partition, lease, from: settled, to: settled + 1, action: 'ack' }])
+      }
+    }
+    await settle(50_000)
+    await bench.pass(100)
+    await settle(10_000)
+    await bench.pass(1_000)
+    await bench.crash()
+    const again = await bench.join({ credit: {} })
+    again.subscription.grant({ messages: 100_000 })
+    await bench.pass(0)
+    const offsets = again.batches.flatMap(({ firstOffset, lastOffset }) => [firstOffset, lastOffset])
+    expect([Math.min(...offsets), Math.max(...offsets)]).toEqual([60_000, 99_999])
+  })
+})
+
 describe('a consumer that stands still', () => {
   it('makes the broker read nothing, whatever is behind it', async () => {
     const bench = await QueueBench.start()

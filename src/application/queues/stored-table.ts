@@ -3,15 +3,20 @@
  * stored before its first lease, so that leases of different lives are never taken for each other.
  */
 import type { QueueCheckpoint, StoredFailure } from '../../domain/queue/checkpoint.ts'
+import { encodeCheckpoint, encodingSteps } from '../../domain/queue/checkpoint-codec.ts'
 import { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { type Handover, Handovers } from './handovers.ts'
 import type { PartitionHost } from './partition-host.ts'
 import { clippedCheckpoint, withSettled } from './positions.ts'
 
+/** Offsets that one step looks at. */
+const offsetsAtOnce = 8_192
+
 /** What to store, and what to do when it is stored. */
 export interface CheckpointToStore {
-  readonly checkpoint: QueueCheckpoint
+  /** As `encodeCheckpoint` writes it. */
+  readonly bytes: Uint8Array
   stored(): void
 }
 
@@ -118,21 +123,45 @@ export class StoredTable {
     this.#storedChanges = -1
   }
 
-  /** What to store now; undefined when there is nothing new. @param last nothing is leased from here on */
-  checkpoint(last: boolean): CheckpointToStore | undefined {
+  /**
+   * Makes what is to be stored now, in steps of a part of a millisecond each: a table with a million unsettled messages takes many.
+   * @param last nothing is leased from here on
+   * @returns undefined when there is nothing new
+   */
+  *checkpoint(last: boolean): Generator<void, CheckpointToStore | undefined, undefined> {
     if (this.#closed) return undefined
     this.#ended ||= last
-    const table = this.#table
-    if (table === undefined) return { checkpoint: this.#begin, stored: () => this.#beginStored() }
-    const { changes } = table
-    if (!last && this.#epochIsStored && changes === this.#storedChanges && !table.needsBound) return undefined
+    let table = this.#table
+    if (table === undefined) {
+      return { bytes: encodeCheckpoint(this.#begin), stored: () => this.#beginStored() }
+    }
+    if (!last && this.#epochIsStored && !this.isDirty && !table.needsBound) return undefined
+    let { changes } = table
+    let walk = table.beginCheckpoint()
+    while (!walk.step(offsetsAtOnce)) {
+      yield
+      if (this.#closed) return undefined
+      if (this.#table === table && !walk.isVoid) continue
+      table = this.#table as LeaseTable
+      changes = table.changes
+      walk = table.beginCheckpoint()
+    }
+    return yield* this.#encoded(table, table.checkpoint(this.#ended, walk), changes)
+  }
+
+  /** @param changes what the table's were when the checkpoint was begun: what has changed since is not stored with it */
+  *#encoded(
+    table: LeaseTable,
+    whole: QueueCheckpoint,
+    changes: number,
+  ): Generator<void, CheckpointToStore, undefined> {
     const failures = table.failing > 0 ? this.#failures() : undefined
-    const checkpoint = { ...table.checkpoint(this.#ended), failures }
     const { open } = this.handovers
     const ranges = open.map(({ batch }) => ({ from: batch.firstOffset, to: batch.lastOffset + 1 }))
     ranges.sort((one, other) => one.from - other.from)
+    const checkpoint = withSettled({ ...whole, failures }, ranges)
     return {
-      checkpoint: withSettled(checkpoint, ranges),
+      bytes: yield* encodingSteps(checkpoint),
       stored: () => {
         if (this.#table !== table) return // another life has begun
         table.stored(checkpoint)

@@ -19,6 +19,7 @@ import {
   storedCauses,
   type TriedRun,
 } from './checkpoint.ts'
+import { coarsened } from './checkpoint-of-table.ts'
 import { attemptsMask } from './pages.ts'
 
 /** The second has failures; without any, the first is written. */
@@ -26,7 +27,9 @@ const versions = [1, 2]
 const failureBytesMax = 32 * 1024
 const settledBytesMax = checkpointBytesMax - 64 * 1024
 const headerBytesMax = 1 + 6 * 8
-const entryBytesMax = 6 * 8
+const numberBytesMax = 8
+/** Entries that one step writes. */
+const entriesAtOnce = 4_096
 
 /**
  * The bytes of a checkpoint, at most `checkpointBytesMax`. What would be more is left out so that nothing comes too early
@@ -35,27 +38,38 @@ const entryBytesMax = 6 * 8
  * latest due time), and at last the attempts of the highest offsets are left out.
  */
 export function encodeCheckpoint(checkpoint: QueueCheckpoint): Uint8Array {
+  const steps = encodingSteps(checkpoint)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
+}
+
+/** As `encodeCheckpoint`, in steps of a part of a millisecond each. */
+export function* encodingSteps(checkpoint: QueueCheckpoint): Generator<void, Uint8Array, undefined> {
   const { floor, epoch, deliveryBound, settled, tried } = checkpoint
   const baseMs = baseTimeOf(tried)
   const settledPart = new Part(settledBytesMax)
   let at = floor
   for (let i = 0; i < settled.length && settledPart.count < settledRunsMax; i += 2) {
-    if (!settledPart.add(settled[i] - at, settled[i + 1] - settled[i])) break
+    settledPart.put(settled[i] - at)
+    settledPart.put(settled[i + 1] - settled[i])
+    if (!settledPart.endEntry()) break
     at = settled[i + 1]
+    if (settledPart.count % entriesAtOnce === 0) yield
   }
   const failures = checkpoint.failures ?? []
   const failurePart = failuresAsBytes(failures, floor)
   const bytesLeft = checkpointBytesMax - headerBytesMax - settledPart.size - failurePart.length
   let triedPart = new Part(bytesLeft)
-  if (!addTried(triedPart, tried, floor, baseMs)) {
+  const isWhole = yield* addTried(triedPart, tried, floor, baseMs)
+  if (!isWhole) {
     triedPart = new Part(bytesLeft)
-    addTried(triedPart, coarsened(tried), floor, baseMs)
+    yield* addTried(triedPart, coarsened(tried), floor, baseMs)
   }
-  const head = new Part(headerBytesMax)
-  head.add(versions[failurePart.length === 0 ? 0 : 1], floor, epoch, deliveryBound, baseMs, settledPart.count)
-  const middle = new Part(8)
-  middle.add(triedPart.count)
-  const parts = [head, settledPart, middle, triedPart]
+  const version = versions[failurePart.length === 0 ? 0 : 1]
+  const head = numbers(version, floor, epoch, deliveryBound, baseMs, settledPart.count)
+  const parts = [head, settledPart, numbers(triedPart.count), triedPart]
   const bytes = new Uint8Array(parts.reduce((sum, { size }) => sum + size, failurePart.length))
   let end = 0
   for (const part of parts) {
@@ -95,8 +109,7 @@ function failuresAsBytes(failures: readonly StoredFailure[], floor: number): Uin
   for (const { offset, cause, error } of failures) {
     if (offset < at) continue // of what the group has left behind
     const text = utf8(error)
-    const entry = new Part(entryBytesMax)
-    entry.add(offset - at, storedCauses.indexOf(cause) + 1, text.length)
+    const entry = numbers(offset - at, storedCauses.indexOf(cause) + 1, text.length)
     size += entry.size + text.length
     if (size > failureBytesMax) break
     entries.push(entry)
@@ -104,8 +117,7 @@ function failuresAsBytes(failures: readonly StoredFailure[], floor: number): Uin
     at = offset + 1
   }
   if (entries.length === 0) return new Uint8Array(0)
-  const count = new Part(8)
-  count.add(entries.length)
+  const count = numbers(entries.length)
   const bytes = new Uint8Array(size)
   bytes.set(count.bytes, 0)
   let end = count.size
@@ -117,41 +129,43 @@ function failuresAsBytes(failures: readonly StoredFailure[], floor: number): Uin
   return bytes.subarray(0, end)
 }
 
-function addTried(part: Part, tried: readonly TriedRun[], floor: number, baseMs: number): boolean {
+function* addTried(
+  part: Part,
+  tried: readonly TriedRun[],
+  floor: number,
+  baseMs: number,
+): Generator<void, boolean, undefined> {
   const after = (timeMs: number): number => (timeMs === 0 ? 0 : timeMs - baseMs + 1)
   let at = floor
   for (const { from, to, attempts, failing, dueMs, firstAtMs, lastAtMs } of tried) {
     const flags = attempts * 2 + (failing ? 1 : 0)
-    if (!part.add(from - at, to - from, flags, after(dueMs), after(firstAtMs), after(lastAtMs))) return false
+    part.put(from - at)
+    part.put(to - from)
+    part.put(flags)
+    part.put(after(dueMs))
+    part.put(after(firstAtMs))
+    part.put(after(lastAtMs))
+    if (!part.endEntry()) return false
+    if (part.count % entriesAtOnce === 0) yield
     at = to
   }
   return true
 }
 
-/** Neighbours that were tried equally often become one run. */
-function coarsened(tried: readonly TriedRun[]): TriedRun[] {
-  const runs: TriedRun[] = []
-  for (const run of tried) {
-    const last = runs.at(-1)
-    if (last?.to !== run.from || last.attempts !== run.attempts || last.failing !== run.failing)
-      runs.push(run)
-    else {
-      runs[runs.length - 1] = {
-        ...last,
-        to: run.to,
-        dueMs: Math.max(last.dueMs, run.dueMs),
-        firstAtMs: Math.min(last.firstAtMs, run.firstAtMs),
-        lastAtMs: Math.max(last.lastAtMs, run.lastAtMs),
-      }
-    }
-  }
-  return runs
+/** A few numbers, as one entry. */
+function numbers(...values: readonly number[]): Part {
+  const part = new Part(headerBytesMax)
+  for (const value of values) part.put(value)
+  part.endEntry()
+  return part
 }
 
 function baseTimeOf(tried: readonly TriedRun[]): number {
   let baseMs = Number.POSITIVE_INFINITY
   for (const { dueMs, firstAtMs, lastAtMs } of tried) {
-    for (const timeMs of [dueMs, firstAtMs, lastAtMs]) if (timeMs > 0 && timeMs < baseMs) baseMs = timeMs
+    if (dueMs > 0 && dueMs < baseMs) baseMs = dueMs
+    if (firstAtMs > 0 && firstAtMs < baseMs) baseMs = firstAtMs
+    if (lastAtMs > 0 && lastAtMs < baseMs) baseMs = lastAtMs
   }
   return baseMs === Number.POSITIVE_INFINITY ? 0 : baseMs
 }
@@ -209,6 +223,7 @@ class Part {
   count = 0
   size = 0
   readonly #sizeMax: number
+  #end = 0
   #buffer = new Uint8Array(256)
 
   constructor(sizeMax: number) {
@@ -219,21 +234,29 @@ class Part {
     return this.#buffer.subarray(0, this.size)
   }
 
-  /** Adds one entry. @returns false, and nothing is added, when there is no room */
-  add(...values: readonly number[]): boolean {
-    if (this.#buffer.length < this.size + entryBytesMax) {
+  /** Writes a number of the entry that is being written. */
+  put(value: number): void {
+    if (this.#buffer.length < this.#end + numberBytesMax) {
       const grown = new Uint8Array(this.#buffer.length * 2)
       grown.set(this.#buffer)
       this.#buffer = grown
     }
-    let end = this.size
-    for (const value of values) {
-      let rest = value
-      for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#buffer[end++] = (rest % 0x80) | 0x80
-      this.#buffer[end++] = rest
+    const buffer = this.#buffer
+    let at = this.#end
+    let rest = value
+    for (; rest > 0x7fff_ffff; rest = Math.floor(rest / 0x80)) buffer[at++] = (rest % 0x80) | 0x80
+    for (; rest >= 0x80; rest >>>= 7) buffer[at++] = (rest & 0x7f) | 0x80
+    buffer[at++] = rest
+    this.#end = at
+  }
+
+  /** Ends the entry. @returns false, and it is not there, when there is no room for it */
+  endEntry(): boolean {
+    if (this.#end > this.#sizeMax) {
+      this.#end = this.size
+      return false
     }
-    if (end > this.#sizeMax) return false
-    this.size = end
+    this.size = this.#end
     this.count++
     return true
   }

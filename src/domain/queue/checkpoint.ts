@@ -6,6 +6,9 @@ export const settledRunsMax = 65_536
 /** Most bytes that a checkpoint takes. */
 export const checkpointBytesMax = 512 * 1024
 
+/** Most tried runs that are stored: as many as there may be room for, at six bytes each. */
+export const triedRunsMax = 87_000
+
 /** Consecutive messages that were delivered before and are not settled, with everything about them equal. */
 export interface TriedRun {
   readonly from: number

@@ -4,7 +4,7 @@
  */
 import type { QueueCheckpoint } from './checkpoint.ts'
 import { settledRunsMax } from './checkpoint.ts'
-import { collectRuns } from './checkpoint-of-table.ts'
+import { CheckpointWalk } from './checkpoint-of-table.ts'
 import { Deliveries } from './deliveries.ts'
 import { KeyOrder } from './key-order.ts'
 import type {
@@ -19,7 +19,7 @@ import type {
 import { MessageEnds } from './message-ends.ts'
 import { MessageStates } from './message-states.ts'
 import { MessageWalks } from './message-walks.ts'
-import { attemptsMask, delayed, failing, leased, none, pageOffsets, seenFlag, waiting } from './pages.ts'
+import { attemptsMask, failing, leased, none, pageOffsets, seenFlag, settled, waiting } from './pages.ts'
 import { RangeHeap } from './range-heap.ts'
 import { ReadyQueue } from './ready-queue.ts'
 import { RestoredState } from './restored-state.ts'
@@ -149,7 +149,7 @@ export class LeaseTable implements LeaseTableApi {
         if (hash !== 0 && states.of(at) === waiting) this.#order.append(at, hash)
       }
     }
-    this.#restoreTried(from, to)
+    for (const run of this.#restored.triedIn(from, to)) this.#ends.restore(run)
     this.#ends.changes++
   }
 
@@ -336,11 +336,31 @@ export class LeaseTable implements LeaseTableApi {
     return this.#ends.takeLosses()
   }
 
-  checkpoint(last = false): QueueCheckpoint {
-    const { settled: runs, tried } = collectRuns(this.#states, this.#deliveries, this.#delays)
+  owes(offset: number): boolean {
+    if (offset < this.#states.floor) return false
+    if (offset < this.#states.nextOffset) return this.#states.of(offset) !== settled
+    return !this.#restored.isSettled(offset)
+  }
+
+  ahead(): Pick<QueueCheckpoint, 'settled' | 'tried'> {
+    const ahead = { settled: [], tried: [] }
+    this.#restored.appendTo(ahead.settled, ahead.tried, this.#states.nextOffset)
+    return ahead
+  }
+
+  beginCheckpoint(): CheckpointWalk {
+    return new CheckpointWalk(this.#states, this.#deliveries, true)
+  }
+
+  checkpoint(
+    last = false,
+    walk = new CheckpointWalk(this.#states, this.#deliveries, false),
+  ): QueueCheckpoint {
+    walk.step(Number.POSITIVE_INFINITY)
+    const { settled: runs, tried } = walk
     this.#restored.appendTo(runs, tried, this.#states.nextOffset)
     return {
-      floor: this.#states.floor,
+      floor: walk.floor,
       // The next epoch is taken when the counter is used up: it must be stored by then.
       epoch: this.#counter < TWO_31 ? this.#epoch : this.#epoch + 1,
       deliveryBound: last
@@ -353,28 +373,6 @@ export class LeaseTable implements LeaseTableApi {
 
   stored({ deliveryBound }: QueueCheckpoint): void {
     this.#deliveryBound = Math.max(this.#deliveryBound, deliveryBound)
-  }
-
-  #restoreTried(from: number, to: number): void {
-    const { pages } = this.#states
-    for (const run of this.#restored.triedIn(from, to)) {
-      for (let at = run.from; at < run.to; at++) {
-        const page = pages.at(at)
-        const place = at & placeMask
-        if (page?.states[place] !== waiting) continue
-        page.attempts[place] = run.attempts | seenFlag
-        page.times ??= new Float64Array(2 * pageOffsets)
-        page.times[place] = run.firstAtMs
-        page.times[place + pageOffsets] = run.lastAtMs
-        if (run.failing) {
-          this.#states.move(at, at + 1, waiting, failing)
-          this.#ends.report(at, at + 1, 'restored', 0)
-        } else if (run.dueMs > 0) {
-          this.#states.move(at, at + 1, waiting, delayed)
-          this.#delays.push(run.dueMs, at, at + 1)
-        }
-      }
-    }
   }
 
   #nextLease(): number {

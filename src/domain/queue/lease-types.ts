@@ -9,6 +9,7 @@
  * of a member is one more condition of `#allows` there.
  */
 import type { QueueCheckpoint } from './checkpoint.ts'
+import type { CheckpointWalk } from './checkpoint-of-table.ts'
 
 /** How a lease table begins. */
 export interface LeaseTableOptions {
@@ -177,11 +178,24 @@ export interface LeaseTableApi {
   /** Losses since the last call. */
   takeLosses(): readonly Loss[]
 
+  /** True when a message is not settled, admitted or not. */
+  owes(offset: number): boolean
+
+  /** What is known, from the checkpoint that the table began with, of what is not admitted yet. */
+  ahead(): Pick<QueueCheckpoint, 'settled' | 'tried'>
+
+  /**
+   * Begins a checkpoint that is made in steps, for tables with so many unsettled messages that one would take long. The table may be
+   * used meanwhile; `checkpoint` completes it, unless it `isVoid`.
+   */
+  beginCheckpoint(): CheckpointWalk
+
   /**
    * What to store. Its delivery bound is ahead of `deliveryBound`.
    * @param last nothing is leased after it: then nothing is in doubt that was not delivered
+   * @param walk one that was begun, and what is left of it is done now; without one, all is told, however much
    */
-  checkpoint(last?: boolean): QueueCheckpoint
+  checkpoint(last?: boolean, walk?: CheckpointWalk): QueueCheckpoint
 
   /** The checkpoint is stored: `next` may go up to its delivery bound. A table without `restored` delivers nothing before. */
   stored(checkpoint: QueueCheckpoint): void

@@ -2,11 +2,23 @@
  * What happens to messages when a lease on them ends, and what follows from it: retries, dead letters, losses, and the order
  * of keys. Everything takes runs of messages that are in one state.
  */
+import type { TriedRun } from './checkpoint.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { KeyOrder } from './key-order.ts'
 import type { FailedMessage, Loss, SettleKind } from './lease-types.ts'
 import type { MessageStates } from './message-states.ts'
-import { attemptsMask, delayed, failing, leased, none, pageOffsets, settled, waiting } from './pages.ts'
+import {
+  attemptsMask,
+  delayed,
+  failing,
+  leased,
+  none,
+  pageOffsets,
+  seenFlag,
+  settled,
+  timesOf,
+  waiting,
+} from './pages.ts'
 import type { RangeHeap } from './range-heap.ts'
 import type { ReadyQueue } from './ready-queue.ts'
 
@@ -177,6 +189,36 @@ export class MessageEnds {
     this.changes++
   }
 
+  /** What is stored of messages that were just admitted, as far as they wait. */
+  restore({ from, to, attempts, failing: isFailing, dueMs, firstAtMs, lastAtMs }: TriedRun): void {
+    const { states } = this.#parts
+    for (let at = from; at < to; at++) {
+      const page = states.pages.at(at)
+      const place = at & placeMask
+      if (page?.states[place] !== waiting) continue
+      page.attempts[place] = attempts | seenFlag
+      const times = timesOf(page)
+      times[place] = firstAtMs
+      times[place + pageOffsets] = lastAtMs
+      if (isFailing) {
+        states.move(at, at + 1, waiting, failing)
+        this.report(at, at + 1, 'restored', 0)
+      } else if (dueMs > 0) {
+        states.move(at, at + 1, waiting, delayed)
+        this.#setDelay(at, at + 1, dueMs)
+      }
+    }
+  }
+
+  /** Messages that are delayed, each with its times. */
+  #setDelay(from: number, to: number, dueMs: number): void {
+    const { states, delays } = this.#parts
+    delays.push(dueMs, from, to)
+    for (let at = from; at < to; at++) {
+      timesOf(states.pages.of(at))[(at & placeMask) + 2 * pageOffsets] = dueMs
+    }
+  }
+
   #exhausted(slot: number): boolean {
     return this.retriesMax !== -1 && this.#parts.deliveries.attempts[slot] > this.retriesMax
   }
@@ -194,7 +236,7 @@ export class MessageEnds {
 
   #delay(from: number, to: number, dueMs: number): void {
     this.#parts.states.move(from, to, leased, delayed)
-    this.#parts.delays.push(dueMs, from, to)
+    this.#setDelay(from, to, dueMs)
     if (this.#parts.ordered) this.#cameBack.push(from, to)
   }
 
@@ -208,8 +250,7 @@ export class MessageEnds {
     const startedAtMs = this.#parts.deliveries.startedAtMs[slot]
     for (let at = from; at < to; at++) {
       const page = this.#parts.states.pages.of(at)
-      const times = page.times ?? new Float64Array(2 * pageOffsets)
-      page.times = times
+      const times = timesOf(page)
       const place = at & placeMask
       if (times[place] === 0) times[place] = startedAtMs
       times[place + pageOffsets] = startedAtMs

@@ -8,6 +8,8 @@ export class MessageStates {
   floor: number
   /** The first offset that was not admitted. */
   nextOffset: number
+  /** How often it began anew. */
+  resets = 0
   /** Settled runs between the two. */
   runs = 0
   readonly #counts = [0, 0, 0, 0, 0]
@@ -89,6 +91,7 @@ export class MessageStates {
 
   /** Begins anew. */
   reset(offset: number): void {
+    this.resets++
     this.pages.clear()
     this.#counts.fill(0)
     this.runs = 0

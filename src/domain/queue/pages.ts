@@ -37,7 +37,10 @@ export interface Page {
   /** Offsets of the unsettled messages of the same key before and after; -1 for none. */
   readonly previous: Float64Array
   readonly next: Float64Array
-  /** Time of the first and the last delivery, by place and by place + 256; only once a message of the page came back. */
+  /**
+   * Times of the first and the last delivery, by place and by place + 256, and when it is due of what is delayed, by place + 512; only
+   * once a message of the page came back.
+   */
   times: Float64Array | undefined
 }
 
@@ -94,6 +97,12 @@ export class OffsetPages {
     this.#pages.clear()
     this.#last = undefined
   }
+}
+
+/** The times of a page, made when there are none. */
+export function timesOf(page: Page): Float64Array {
+  page.times ??= new Float64Array(3 * pageOffsets)
+  return page.times
 }
 
 function newPage(linkCount: number): Page {

@@ -55,12 +55,6 @@ export class RangeHeap {
     this.#tos.length = 0
   }
 
-  /** All ranges with their keys, by offset: from, to, key, from, to, key, ... */
-  byOffset(): number[] {
-    const order = this.#keys.map((_, at) => at).sort((one, other) => this.#froms[one] - this.#froms[other])
-    return order.flatMap((at) => [this.#froms[at], this.#tos[at], this.#keys[at]])
-  }
-
   /** Puts an entry at the top, then down to where it belongs. */
   #sink(key: number, from: number, to: number): void {
     const length = this.#keys.length

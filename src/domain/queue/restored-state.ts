@@ -28,6 +28,14 @@ export class RestoredState {
     return inside ? this.#settled[this.#settledAt + 1] : offset
   }
 
+  /** True when an offset that is still ahead is settled. */
+  isSettled(offset: number): boolean {
+    for (let i = this.#settledAt; i < this.#settled.length && this.#settled[i] <= offset; i += 2) {
+      if (offset < this.#settled[i + 1]) return true
+    }
+    return false
+  }
+
   /** Where the next settled run begins, after `settledUntil` with the same offset. */
   get nextSettled(): number {
     return this.#settled[this.#settledAt] ?? Number.POSITIVE_INFINITY
