@@ -7,7 +7,7 @@
  * ok in which something is lost (`verdict.ts`).
  */
 import { Battery, batteryOptions } from '../harness/battery.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { findPlanted } from '../harness/planted-cases.ts'
 import { runLane, Tally } from './lanes.ts'
 import { mutationKinds } from './mutations.ts'
 
@@ -54,11 +54,5 @@ async function findBug(bug: string): Promise<string> {
   return `found by mutation ${failure.round + 1}: ${firstLine(failure.message).slice(0, 120)}`
 }
 
-const bugs = bugsOf('corruption').map(({ name }) => name)
-const next = bugs.values()
-await Promise.all(
-  Array.from({ length: lanes }, async () => {
-    for (const bug of next) await battery.run(`planted: ${bug}`, () => findBug(bug))
-  }),
-)
+await findPlanted(battery, 'corruption', findBug, { lanes })
 await battery.finish()

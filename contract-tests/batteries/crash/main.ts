@@ -20,7 +20,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { seededDraw } from '../../seeded-draw.ts'
 import { Battery, batteryOptions, summaryOf } from '../harness/battery.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { brokenPromise, findPlanted } from '../harness/planted-cases.ts'
 import { buildIsCurrent, planted, type ServerOptions, ServerProcess } from '../harness/server-process.ts'
 import { CrashLane } from './lane.ts'
 
@@ -92,14 +92,8 @@ async function findBug(bug: string, number: number): Promise<string> {
   await using _lane = one
   const killsMax = 20
   while (one.kills < killsMax) {
-    const error = await one.live().then(
-      () => undefined,
-      (reason: Error) => reason,
-    )
-    if (error === undefined) continue
-    // Only a broken promise counts: the battery itself might fail as well.
-    if (!/broken promises|problems|the state is/.test(error.message)) throw error
-    return `found after ${one.kills} kills: ${error.message.replace(/\s+/g, ' ').slice(0, 120)}`
+    const broken = await brokenPromise(() => one.live(), /broken promises|problems|the state is/)
+    if (broken !== undefined) return `found after ${one.kills} kills: ${broken}`
   }
   throw new Error(`not found by ${killsMax} kills`)
 }
@@ -122,9 +116,7 @@ try {
     const nodeArgs = ['--import', fileURLToPath(new URL('clock.ts', import.meta.url))]
     return run(lane('clock', laneCount, { nodeArgs }), Math.max(3, Math.ceil(rounds / 20)))
   })
-  for (const [i, { name }] of bugsOf('crash').entries()) {
-    await battery.run(`planted: ${name}`, () => findBug(name, laneCount + 2 + i))
-  }
+  await findPlanted(battery, 'crash', (bug, i) => findBug(bug, laneCount + 2 + i))
 } finally {
   await rm(root, { recursive: true, force: true })
 }

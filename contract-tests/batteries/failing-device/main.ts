@@ -21,7 +21,7 @@ import { nodeChecksum, nodePlatform, silentLogger } from 'ratatoskr/adapters/nod
 import { seededDraw } from '../../seeded-draw.ts'
 import { Battery, batteryOptions } from '../harness/battery.ts'
 import { Mounts, missingFor, ownNamespace } from '../harness/mounts.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { brokenPromise, findPlanted } from '../harness/planted-cases.ts'
 import { cleanEnvironment } from '../harness/server-process.ts'
 import { readLog } from '../simdisk/storage.ts'
 import { FailingDevice } from './device.ts'
@@ -179,14 +179,8 @@ async function keepsItsWord(mounts: Mounts): Promise<string> {
 async function findBug(mounts: Mounts, bug: string): Promise<string> {
   for (let number = 0; number < roundsToFindABug; number++) {
     const tally: Tally = { acked: 0, failures: 0, due: 0, dueAtOs: 0 }
-    const error = await round(mounts, number, bug, tally).then(
-      () => undefined,
-      (failure: Error) => failure,
-    )
-    if (error === undefined) continue
-    // Only what was lost counts: the battery itself might fail as well.
-    if (!error.message.includes('are lost')) throw error
-    return `found in round ${number + 1}: ${error.message}`
+    const broken = await brokenPromise(() => round(mounts, number, bug, tally), /are lost/)
+    if (broken !== undefined) return `found in round ${number + 1}: ${broken}`
   }
   throw new Error(`not found in ${roundsToFindABug} rounds`)
 }
@@ -196,8 +190,6 @@ if (reason !== undefined) {
 } else {
   using mounts = new Mounts()
   await battery.run(`a device that fails at fdatasync, ${rounds} times`, () => keepsItsWord(mounts))
-  for (const { name } of bugsOf('failing-device')) {
-    await battery.run(`planted: ${name}`, () => findBug(mounts, name))
-  }
+  await findPlanted(battery, 'failing-device', (bug) => findBug(mounts, bug))
 }
 await battery.finish()

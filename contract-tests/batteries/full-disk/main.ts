@@ -12,7 +12,7 @@
 import { seededDraw } from '../../seeded-draw.ts'
 import { Battery, batteryOptions, summaryOf } from '../harness/battery.ts'
 import { Mounts, ownNamespace } from '../harness/mounts.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { brokenPromise, findPlanted } from '../harness/planted-cases.ts'
 import { buildIsCurrent, planted } from '../harness/server-process.ts'
 import { FullDisk } from './round.ts'
 
@@ -49,14 +49,8 @@ async function findBug(mounts: Mounts, bug: string): Promise<string> {
   await using disk = new FullDisk(mounts, { random, ...planted(bug) })
   const roundsMax = 6
   for (let round = 0; round < roundsMax; round++) {
-    const error = await disk.round('ballast').then(
-      () => undefined,
-      (failure: Error) => failure,
-    )
-    if (error === undefined) continue
-    // Only what the server did wrong counts: the battery itself might fail as well.
-    if (!/broken promises|refused with|too late/.test(error.message)) throw error
-    return `found in round ${round + 1}: ${error.message.replace(/\s+/g, ' ').slice(0, 120)}`
+    const broken = await brokenPromise(() => disk.round('ballast'), /broken promises|refused with|too late/)
+    if (broken !== undefined) return `found in round ${round + 1}: ${broken}`
   }
   throw new Error(`not found in ${roundsMax} rounds`)
 }
@@ -70,8 +64,6 @@ if (reason !== undefined) {
   await battery.run(`fill and free by deleting, ${deletions} times`, () =>
     fillAndFree(mounts, 'deletion', deletions),
   )
-  for (const { name } of bugsOf('full-disk')) {
-    await battery.run(`planted: ${name}`, () => findBug(mounts, name))
-  }
+  await findPlanted(battery, 'full-disk', (bug) => findBug(mounts, bug))
 }
 await battery.finish()

@@ -387,6 +387,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     find: '    this.#beat?.[Symbol.dispose]()\n    this.#beatMs =',
     replace: '    this.stop()\n    this.#beatMs =',
   },
+  {
+    name: 'what is on disk stays in memory as well',
+    batteries: ['backlog'],
+    file: 'adapters/disk/log/hot-tail.ts',
+    find: 'if (this.#bytes <= this.#bytesMax) return\n    let refused',
+    replace: 'if (this.#bytes >= 0) return\n    let refused',
+  },
   ...plantedQueueBugs,
 ]
 

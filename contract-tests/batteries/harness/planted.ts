@@ -20,6 +20,7 @@ export type BatteryName =
   | 'model'
   | 'queue-crash'
   | 'simbroker'
+  | 'backlog'
 
 export interface PlantedBug {
   /** What is wrong, in a few words: the name on the table. */

@@ -2,6 +2,9 @@
 import fc from 'fast-check'
 import { everyRun } from './run.ts'
 
+/** How many runs follow from one seed. */
+export const runsOfChunk = 50
+
 export interface Chunk {
   readonly seed: number
   readonly runs: number

@@ -1,26 +1,13 @@
-/** Makes runs until one fails, with whatever bug was planted into this process, and prints what it found as JSON. */
-import { runChunk } from './chunk.ts'
+/** Makes runs until one fails, in a process of its own that a bug may be planted in: `hunt.ts FIRST_SEED RUNS`. */
+import { type HuntResult, seedRanges, serveHunt } from '../harness/seeded.ts'
+import { runChunk, runsOfChunk } from './chunk.ts'
 
-export interface HuntResult {
-  readonly runs: number
-  readonly failure: string | undefined
-}
-
-const runsOfChunk = 50
-
-async function hunt(firstSeed: number, most: number): Promise<HuntResult> {
-  let runs = 0
-  while (runs < most) {
-    const result = await runChunk({
-      seed: firstSeed + runs,
-      runs: Math.min(runsOfChunk, most - runs),
-      shrinks: false,
-    })
-    runs += result.runs
-    if (result.failure !== undefined) return { runs, failure: result.failure }
+await serveHunt(async (firstSeed, most): Promise<HuntResult> => {
+  let tried = 0
+  for (const { from, to } of seedRanges(firstSeed, most, runsOfChunk)) {
+    const { runs, failure } = await runChunk({ seed: from, runs: to - from, shrinks: false })
+    tried += runs
+    if (failure !== undefined) return { tried, failure }
   }
-  return { runs, failure: undefined }
-}
-
-const [firstSeed, most] = process.argv.slice(2).map(Number)
-process.stdout.write(JSON.stringify(await hunt(firstSeed, most)), () => process.exit(0))
+  return { tried, failure: undefined }
+})

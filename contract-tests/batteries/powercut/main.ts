@@ -19,7 +19,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { seededDraw } from '../../seeded-draw.ts'
 import { Battery, batteryOptions } from '../harness/battery.ts'
 import { cloneFile, type ImageKind, Mounts, makeImage, missingFor, ownNamespace } from '../harness/mounts.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { findPlanted } from '../harness/planted-cases.ts'
 import { Writer } from './process.ts'
 import { machineMs } from './protocol.ts'
 import { type Cut, type CutReport, dueAtCut, verifyStore } from './verify.ts'
@@ -137,10 +137,10 @@ if (reason !== undefined) {
   for (const kind of kinds) {
     const cuts = Math.ceil(rounds / kinds.length)
     await battery.run(`${cuts} power cuts on ${kind}`, () => keepsItsWord(mounts, host, kind, cuts))
-    for (const { name } of bugsOf('powercut')) {
-      const bugCuts = Math.max(5, Math.ceil(cuts / 5))
-      await battery.run(`planted on ${kind}: ${name}`, () => losesWithBug(mounts, host, kind, bugCuts, name))
-    }
+    const bugCuts = Math.max(5, Math.ceil(cuts / 5))
+    await findPlanted(battery, 'powercut', (bug) => losesWithBug(mounts, host, kind, bugCuts, bug), {
+      title: `planted on ${kind}`,
+    })
   }
 }
 await battery.finish()

@@ -14,7 +14,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { seededDraw } from '../../seeded-draw.ts'
 import { Battery, batteryOptions } from '../harness/battery.ts'
 import { freePort } from '../harness/free-port.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { brokenPromise, findPlanted } from '../harness/planted-cases.ts'
 import { tooLate } from '../harness/read-back.ts'
 import { buildIsCurrent, planted, type ServerOptions, ServerProcess } from '../harness/server-process.ts'
 import { type Crash, Ledger } from './ledger.ts'
@@ -42,7 +42,7 @@ process.stdout.write(`queue-crash: ${rounds} kills, seed ${seed}\n`)
 /** Servers that come back on the same ports. */
 async function serverOptions(name: string, more: Partial<ServerOptions>): Promise<ServerOptions> {
   const args: string[] = []
-  for (const flag of ['grpc-port', 'websocket-port', 'http-port'])
+  for (const flag of ['grpc-port', 'websocket-port', 'http-port', 'tcp-port'])
     args.push(`--${flag}`, `${await freePort(random)}`)
   const environment = { NODE_COMPILE_CACHE: joinPath(root, 'compile-cache'), ...more.environment }
   return { directory: joinPath(root, name), args, built: buildIsCurrent(), ...more, environment }
@@ -126,19 +126,18 @@ function missingOne(ledger: Ledger): string {
 
 /** The planted bug must be found. */
 async function findBug(bug: string): Promise<string> {
-  const error = await run(bug.replaceAll(' ', '-'), killsToFindABug, planted(bug)).then(
-    () => undefined,
-    (reason: Error) => reason,
+  const directory = bug.replaceAll(' ', '-')
+  const broken = await brokenPromise(
+    () => run(directory, killsToFindABug, planted(bug)),
+    /broken promises|not everything was handled/,
   )
-  if (error === undefined) throw new Error(`not found by ${killsToFindABug} kills`)
-  // Only a broken promise counts: the battery itself might fail as well.
-  if (!/broken promises|not everything was handled/.test(error.message)) throw error
-  return `found: ${error.message.replace(/\s+/g, ' ').slice(0, 120)}`
+  if (broken === undefined) throw new Error(`not found by ${killsToFindABug} kills`)
+  return `found: ${broken}`
 }
 
 try {
   await battery.run('kill -9 under four groups of four members', () => run('data', rounds))
-  for (const { name } of bugsOf('queue-crash')) await battery.run(`planted: ${name}`, () => findBug(name))
+  await findPlanted(battery, 'queue-crash', findBug)
 } finally {
   await rm(root, { recursive: true, force: true })
 }

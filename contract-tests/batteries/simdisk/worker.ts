@@ -1,20 +1,9 @@
 /** A thread of the simulation: runs the seeds that it is given. */
-import { parentPort } from 'node:worker_threads'
-import { runSeed, type SeedResult } from './seed.ts'
+import { type SeedRange, serveChunks, untilFailure } from '../harness/seeded.ts'
+import { runSeed } from './seed.ts'
 
-/** Seeds from, and up to but without, `to`. */
-interface Chunk {
-  readonly from: number
-  readonly to: number
+interface Chunk extends SeedRange {
   readonly crashesOfSeed: number
 }
 
-parentPort?.on('message', async ({ from, to, crashesOfSeed }: Chunk) => {
-  const results: SeedResult[] = []
-  for (let seed = from; seed < to; seed++) {
-    const result = await runSeed(seed, crashesOfSeed)
-    results.push(result)
-    if (result.failure !== undefined) break
-  }
-  parentPort?.postMessage(results)
-})
+serveChunks((chunk: Chunk) => untilFailure(chunk, (seed) => runSeed(seed, chunk.crashesOfSeed)))

@@ -13,7 +13,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { seededDraw } from '../../seeded-draw.ts'
 import { Battery, parseOptions, seedOf, wholeNumber } from '../harness/battery.ts'
-import { bugsOf } from '../harness/planted-bugs.ts'
+import { findPlanted } from '../harness/planted-cases.ts'
 import { type CallName, callNames, type Fault, runScript } from './runs.ts'
 
 const values = parseOptions({
@@ -135,7 +135,7 @@ async function disturb(): Promise<void> {
       throw new Error(`${bad.length} of ${group.length} wrong: ${told.join(' | ')}`)
     })
   }
-  for (const { name } of bugsOf('syscalls')) await battery.run(`planted: ${name}`, () => findBug(name, all))
+  await findPlanted(battery, 'syscalls', (bug) => findBug(bug, all))
 }
 
 /** Calls that a bug is about, to find it sooner. */
