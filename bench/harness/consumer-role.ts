@@ -3,56 +3,105 @@ import { nodePlatform } from 'ratatoskr/adapters/node'
 import type { ClientBatch } from 'ratatoskr/client'
 import { batchSizeOf, crcOf, crcStart } from 'ratatoskr/ports'
 import { notifyParent, serveRole } from './child.ts'
-import { type Findings, MessageChecker, type Window } from './messages.ts'
+import { addUp, type Findings, latencyOf, MessageChecker, type Window } from './messages.ts'
 
 interface ConsumerSetup {
   readonly payloadBytes: number
+  /** Subscriptions in this process, each with a connection of its own: each is to get everything. */
+  readonly subscribers: number
+  /** Each message has a time of its own, and is a sample of the latency. */
+  readonly everyTimed?: boolean
 }
 
+/** Reading that has begun. */
+interface Reading {
+  /** Resolves with the reason when it fails, and never otherwise. */
+  readonly failed: Promise<unknown>
+}
+
+type Begin<Setup, Took> = (setup: Setup, take: (took: Took) => void) => Promise<Reading>
+
+/** Looking at the clock for each message would cost too much: of single ones, so many go by between two looks. */
+const messagesPerLook = 64
 /** How often the parent hears how many messages came. */
 const noticeMs = 5
 /** A consumer to whom nothing more comes for so long has what it will ever get. */
 const silenceMs = 5_000
 
 /**
- * Serves a consumer.
+ * Serves a consumer of batches.
  * @param begin connects, and reads in the background: `take` is to be called with every batch. Resolves when reading has begun
  */
-export function serveConsumer<Setup extends ConsumerSetup>(
-  begin: (setup: Setup, take: (batch: ClientBatch) => void) => Promise<{ readonly done: Promise<void> }>,
+export const serveBatchConsumer = <Setup extends ConsumerSetup>(begin: Begin<Setup, ClientBatch>): void =>
+  serveConsumer(begin, checksBatches, 1)
+
+/** Serves a consumer of single messages: `take` is to be called with every payload. */
+export const serveMessageConsumer = <Setup extends ConsumerSetup>(begin: Begin<Setup, Uint8Array>): void =>
+  serveConsumer(begin, (checker) => (payload: Uint8Array) => checker.take(payload), messagesPerLook)
+
+function serveConsumer<Setup extends ConsumerSetup, Took>(
+  begin: Begin<Setup, Took>,
+  check: (checker: MessageChecker) => (took: Took) => void,
+  takesPerLook: number,
 ): void {
-  let checker = new MessageChecker(0)
-  let failed: unknown
+  let checkers: readonly MessageChecker[] = []
+  let failure: unknown
+  /** What the slowest has. */
+  const received = (): number => Math.min(...checkers.map((checker) => checker.received))
+  let toldMs = 0
+  let takes = 0
+  const tell = (): void => {
+    if (++takes % takesPerLook !== 0) return
+    const nowMs = performance.now()
+    if (nowMs - toldMs < noticeMs) return
+    toldMs = nowMs
+    notifyParent('received', received())
+  }
   serveRole({
     start: async (setup: Setup) => {
-      checker = new MessageChecker(setup.payloadBytes)
-      const take = taker(checker)
-      const { done } = await begin(setup, take)
-      done.catch((error) => {
-        failed = error
-      })
+      const { payloadBytes, subscribers, everyTimed = false } = setup
+      const perSample = everyTimed ? 1 : undefined
+      checkers = Array.from({ length: subscribers }, () => new MessageChecker(payloadBytes, perSample))
+      for (const checker of checkers) {
+        const take = check(checker)
+        const reading = await begin(setup, (took) => {
+          take(took)
+          tell()
+        })
+        void reading.failed.then((reason) => {
+          failure ??= reason
+        })
+      }
     },
-    windowBegin: () => checker.windowBegin(),
-    window: (): Window => checker.windowEnd(),
+    windowBegin: () => {
+      for (const checker of checkers) checker.windowBegin()
+    },
+    window: (): Window => {
+      const windows = checkers.map((checker) => checker.windowEnd())
+      return {
+        messages: windows.reduce((sum, { messages }) => sum + messages, 0),
+        seconds: windows[0].seconds,
+        latencyMs: latencyOf(Float64Array.from(checkers.flatMap((checker) => [...checker.samples]))),
+      }
+    },
     finish: async (sent: number): Promise<Findings> => {
-      let seen = checker.received
+      let seen = received()
       let seenMs = performance.now()
-      while (checker.received < sent && performance.now() - seenMs < silenceMs) {
-        if (failed !== undefined) throw failed
+      while (seen < sent && performance.now() - seenMs < silenceMs) {
+        if (failure !== undefined) throw failure
         await new Promise((resolve) => setTimeout(resolve, 10))
-        if (checker.received === seen) continue
-        seen = checker.received
+        if (received() === seen) continue
+        seen = received()
         seenMs = performance.now()
       }
-      return checker.findings(sent)
+      return addUp(checkers.map((checker) => checker.findings(sent)))
     },
   })
 }
 
 /** Checks whole batches: the checksum of each, then its records. */
-function taker(checker: MessageChecker): (batch: ClientBatch) => void {
+function checksBatches(checker: MessageChecker): (batch: ClientBatch) => void {
   const { checksum } = nodePlatform()
-  let toldMs = 0
   return (batch) => {
     const { bytes } = batch
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
@@ -61,9 +110,5 @@ function taker(checker: MessageChecker): (batch: ClientBatch) => void {
     }
     checker.open(bytes)
     for (const record of batch.records()) checker.check(record)
-    const nowMs = performance.now()
-    if (nowMs - toldMs < noticeMs) return
-    toldMs = nowMs
-    notifyParent('received', checker.received)
   }
 }

@@ -2,9 +2,22 @@
  * Reports of scenarios that measure several things: one figure each, with the median and range of all runs, and what was
  * asked of it where something was.
  */
-import { type Machine, machine } from './report.ts'
+import { type Machine, machine } from './machine.ts'
+import { median, type Range, rangeOf, rounded } from './statistics.ts'
 
-export type Unit = 'MB/s' | 'MB' | 'ms' | 's' | '×' | '/s' | 'bytes' | 'acks/sync' | 'MB/min' | 'descriptors'
+export type Unit =
+  | 'MB/s'
+  | 'MB'
+  | 'ms'
+  | 's'
+  | '×'
+  | '/s'
+  | 'bytes'
+  | 'acks/sync'
+  | 'MB/min'
+  | 'descriptors'
+  | 'ns'
+  | 'KiB'
 
 /** A bound that a figure's median is held to. */
 export type Asked = { readonly atLeast: number } | { readonly atMost: number }
@@ -13,7 +26,7 @@ interface Figure {
   readonly name: string
   readonly unit: Unit
   readonly median: number
-  readonly range: readonly [least: number, most: number]
+  readonly range: Range
   /** What is asked of the median; absent where nothing is. */
   readonly asked?: Asked
   readonly met?: boolean
@@ -52,44 +65,9 @@ export class Figures {
 }
 
 function figureOf(name: string, { unit, asked, values }: Series): Figure {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-  const figure = {
-    name,
-    unit,
-    median: rounded(median),
-    range: [sorted[0], sorted[sorted.length - 1]] as const,
-  }
-  const range = [rounded(figure.range[0]), rounded(figure.range[1])] as const
-  if (asked === undefined) return { ...figure, range }
-  return {
-    ...figure,
-    range,
-    asked,
-    met: 'atLeast' in asked ? median >= asked.atLeast : median <= asked.atMost,
-  }
-}
-
-/** Four digits that count: more would promise what no run repeats. */
-const rounded = (value: number): number => (value === 0 ? 0 : Number(value.toPrecision(4)))
-
-/** The figures as a table to read. */
-export function tableOf({ scenario, figures }: FigureReport): string {
-  const head = ['figure', 'median', 'range', 'asked', '']
-  const rows = figures.map(({ name, unit, median, range, asked, met }) => [
-    name,
-    `${median} ${unit}`,
-    `${range[0]} to ${range[1]}`,
-    asked === undefined ? '' : 'atLeast' in asked ? `≥ ${asked.atLeast}` : `≤ ${asked.atMost}`,
-    met === undefined ? '' : met ? 'met' : 'MISSED',
-  ])
-  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column].length)))
-  const lines = [head, ...rows].map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]))
-      .join('  ')
-      .trimEnd(),
-  )
-  return [scenario, ...lines].join('\n')
+  const middle = median(values)
+  const [least, most] = rangeOf(values)
+  const figure = { name, unit, median: rounded(middle), range: [rounded(least), rounded(most)] as const }
+  if (asked === undefined) return figure
+  return { ...figure, asked, met: 'atLeast' in asked ? middle >= asked.atLeast : middle <= asked.atMost }
 }

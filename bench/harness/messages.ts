@@ -7,15 +7,17 @@
  *     at 16          filler, the same in all
  */
 import type { RecordCursor } from 'ratatoskr/ports'
+import { percentile } from './statistics.ts'
 
 const fillerStart = 16
 export const payloadBytesMin = 24
-/** Reading the clock costs as much as encoding a message: so many in a row carry the same time. */
+/** Reading the clock costs as much as encoding a message: so many in a row carry the same time, and the first is a sample. */
 const messagesPerTime = 64
-const samplesMax = 1_000_000
+/** More would be memory for nothing: the first so many of a window tell the rest. */
+const samplesMax = 2 ** 22
 
 /** Milliseconds since the epoch, with fractions: the same clock in all processes of a machine. */
-const nowMs = (): number => performance.timeOrigin + performance.now()
+export const nowMs = (): number => performance.timeOrigin + performance.now()
 
 const fillerAt = (index: number): number => (index * 31) & 0xff
 
@@ -36,6 +38,13 @@ export class MessageMaker {
     if (this.count % messagesPerTime === 0) this.#view.setFloat64(8, nowMs())
     this.#view.setFloat64(0, this.count++)
     return this.payload
+  }
+
+  /** Makes the next message in bytes of its own, with the time at which it is due. */
+  makeDue(dueMs: number): Uint8Array {
+    this.#view.setFloat64(8, dueMs)
+    this.#view.setFloat64(0, this.count++)
+    return this.payload.slice()
   }
 }
 
@@ -69,11 +78,26 @@ interface Gap {
   readonly to: number
 }
 
+/** Adds up what several consumers found, each of whom was to get everything. */
+export function addUp(all: readonly Findings[]): Findings {
+  const sum = (field: keyof Findings): number => all.reduce((total, one) => total + one[field], 0)
+  return {
+    received: sum('received'),
+    lost: sum('lost'),
+    duplicated: sum('duplicated'),
+    disordered: sum('disordered'),
+    damaged: sum('damaged'),
+  }
+}
+
 /** Counts and checks what arrives. */
 export class MessageChecker {
   readonly #payloadBytes: number
-  readonly #samples = new Float64Array(samplesMax)
-  #sampleCount = 0
+  readonly #messagesPerSample: number
+  readonly #samples = new GrowingSamples()
+  /** The head of a single message: a view of its own for each would cost more than copying it here. */
+  readonly #head = new Uint8Array(fillerStart)
+  readonly #headView = new DataView(this.#head.buffer)
   #view: DataView = new DataView(new ArrayBuffer(0))
   #arrivedMs = 0
   #expected = 0
@@ -86,8 +110,15 @@ export class MessageChecker {
   #windowStartMs = 0
   received = 0
 
-  constructor(payloadBytes: number) {
+  /** @param messagesPerSample 1 when each message has a time of its own */
+  constructor(payloadBytes: number, messagesPerSample: number = messagesPerTime) {
     this.#payloadBytes = payloadBytes
+    this.#messagesPerSample = messagesPerSample
+  }
+
+  /** Latencies since the last `windowBegin`, in milliseconds. */
+  get samples(): Float64Array {
+    return this.#samples.values
   }
 
   /** Bytes whose records are checked next. */
@@ -99,23 +130,27 @@ export class MessageChecker {
   /** Checks the record that the cursor stands on. */
   check({ bytes, valueStart, valueEnd }: RecordCursor): void {
     this.received++
-    const place = this.#view.getFloat64(valueStart)
-    if (
-      valueEnd - valueStart !== this.#payloadBytes ||
-      bytes[valueStart + fillerStart] !== fillerAt(fillerStart) ||
-      bytes[valueEnd - 1] !== fillerAt(this.#payloadBytes - 1)
-    ) {
+    if (this.#isDamaged(bytes, valueStart, valueEnd)) {
       this.#damaged++
       return
     }
-    if (place === this.#expected) this.#expected++
-    else if (place > this.#expected) {
-      this.#gaps.push({ from: this.#expected, to: place })
-      this.#expected = place + 1
-    } else this.#late(place)
-    if (place % messagesPerTime === 0 && this.#sampleCount < samplesMax) {
-      this.#samples[this.#sampleCount++] = this.#arrivedMs - this.#view.getFloat64(valueStart + 8)
+    const place = this.#view.getFloat64(valueStart)
+    this.#placed(place)
+    if (place % this.#messagesPerSample === 0)
+      this.#samples.add(this.#arrivedMs - this.#view.getFloat64(valueStart + 8))
+  }
+
+  /** Checks a message that came by itself. */
+  take(payload: Uint8Array): void {
+    this.received++
+    if (this.#isDamaged(payload, 0, payload.length)) {
+      this.#damaged++
+      return
     }
+    for (let i = 0; i < fillerStart; i++) this.#head[i] = payload[i]
+    const place = this.#headView.getFloat64(0)
+    this.#placed(place)
+    if (place % this.#messagesPerSample === 0) this.#samples.add(nowMs() - this.#headView.getFloat64(8))
   }
 
   /** A batch whose checksum is wrong. */
@@ -124,7 +159,7 @@ export class MessageChecker {
   }
 
   windowBegin(): void {
-    this.#sampleCount = 0
+    this.#samples.clear()
     this.#windowStart = this.received
     this.#windowStartMs = performance.now()
   }
@@ -133,7 +168,7 @@ export class MessageChecker {
     return {
       messages: this.received - this.#windowStart,
       seconds: (performance.now() - this.#windowStartMs) / 1_000,
-      latencyMs: latencyOf(this.#samples.slice(0, this.#sampleCount)),
+      latencyMs: latencyOf(this.samples),
     }
   }
 
@@ -146,6 +181,22 @@ export class MessageChecker {
       disordered: this.#disordered,
       damaged: this.#damaged,
     }
+  }
+
+  #isDamaged(bytes: Uint8Array, start: number, end: number): boolean {
+    return (
+      end - start !== this.#payloadBytes ||
+      bytes[start + fillerStart] !== fillerAt(fillerStart) ||
+      bytes[end - 1] !== fillerAt(this.#payloadBytes - 1)
+    )
+  }
+
+  #placed(place: number): void {
+    if (place === this.#expected) this.#expected++
+    else if (place > this.#expected) {
+      this.#gaps.push({ from: this.#expected, to: place })
+      this.#expected = place + 1
+    } else this.#late(place)
   }
 
   /** One that others have overtaken, or that was there before. */
@@ -165,11 +216,33 @@ export class MessageChecker {
   }
 }
 
+/** Numbers that are gathered without an object for each, up to so many. */
+class GrowingSamples {
+  #values = new Float64Array(1024)
+  #count = 0
+
+  add(value: number): void {
+    if (this.#count === samplesMax) return
+    if (this.#count === this.#values.length) {
+      const longer = new Float64Array(this.#count * 2)
+      longer.set(this.#values)
+      this.#values = longer
+    }
+    this.#values[this.#count++] = value
+  }
+
+  clear(): void {
+    this.#count = 0
+  }
+
+  get values(): Float64Array {
+    return this.#values.slice(0, this.#count)
+  }
+}
+
+/** @param samples sorted here */
 export function latencyOf(samples: Float64Array): Latency {
   samples.sort()
-  const at = (part: number): number => {
-    if (samples.length === 0) return 0
-    return Number(samples[Math.min(samples.length - 1, Math.floor(samples.length * part))].toFixed(3))
-  }
+  const at = (part: number): number => Number(percentile(samples, part).toFixed(4))
   return { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1) }
 }

@@ -8,6 +8,13 @@ interface Waiting {
   reject(error: Error): void
 }
 
+/** A process whose use is measured. */
+export interface Measured {
+  /** Begins what `usage` tells of. */
+  windowBegin(): Promise<unknown>
+  usage(): Promise<Usage>
+}
+
 export interface BenchProcessOptions {
   /** Writes a CPU profile of the process into this directory. */
   readonly profileDirectory?: string | undefined
@@ -15,7 +22,7 @@ export interface BenchProcessOptions {
   readonly nodeFlags?: readonly string[]
 }
 
-export class BenchProcess implements AsyncDisposable {
+export class BenchProcess implements Measured, AsyncDisposable {
   readonly role: string
   readonly #child: ChildProcess
   readonly #waiting = new Map<number, Waiting>()
@@ -53,6 +60,10 @@ export class BenchProcess implements AsyncDisposable {
         if (error !== null && this.#waiting.delete(id)) reject(error)
       })
     })
+  }
+
+  windowBegin(): Promise<unknown> {
+    return this.ask('windowBegin')
   }
 
   /** What the process used since it was asked `windowBegin`. */

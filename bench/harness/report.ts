@@ -1,9 +1,12 @@
-/** What a scenario reports: one JSON object, the medians of its runs. */
-import { cpus, totalmem } from 'node:os'
+/** What a scenario that compares us with others reports: one JSON object. */
+import type { Contestant, Result } from './contest.ts'
+import { type Machine, machine } from './machine.ts'
 import type { Latency } from './messages.ts'
+import { median, type Range, rangeOf, ratioByRound, rounded } from './statistics.ts'
 
 /** One run of one contestant. */
 export interface Run {
+  /** Messages that were checked; round trips, or calls, where a scenario is about those. */
   readonly messagesPerSecond: number
   readonly latencyMs: Latency
   /** Seconds of CPU and megabytes resident at most, by role. */
@@ -20,17 +23,51 @@ export interface ProcessUse {
   readonly rssMegabytes: number
 }
 
-export interface Peer {
-  readonly name: string
-  readonly version: string
+/** What a contestant did: medians of its runs, and their range. */
+interface Performance {
   readonly messagesPerSecond: number
-  readonly messagesPerSecondRange: readonly [least: number, most: number]
+  readonly messagesPerSecondRange: Range
+  /** Each percentile is the median of all runs. */
   readonly latencyMs: Latency
-  /** How many times the peer's messages a second ours are: above 1 we are faster. */
-  readonly ratio: number
+  readonly latencyMsRange: { readonly p50: Range; readonly p99: Range }
+  /** Those of the median run, by role. */
+  readonly processes: Readonly<Record<string, ProcessUse>>
 }
 
-export interface Report {
+export interface PeerReport extends Performance {
+  readonly name: string
+  readonly version: string
+  readonly durability: string
+  /** Our messages a second by the peer's, the median of all rounds: above 1 we are faster. */
+  readonly ratio: number
+  /** Our latency by the peer's: below 1 we are faster. */
+  readonly latencyRatio: { readonly p50: number; readonly p99: number }
+  readonly lost: number
+  readonly duplicated: number
+}
+
+/** Something that is asked of the result. */
+export type Claim = {
+  /** A contestant, when it is a ratio to it that counts. */
+  readonly against?: string
+  readonly figure: 'messagesPerSecond' | 'p50' | 'p99'
+} & ({ readonly atLeast: number } | { readonly atMost: number })
+
+interface Judged {
+  readonly asked: string
+  /** Undefined when the contestant did not take part. */
+  readonly value?: number
+  readonly met?: boolean
+}
+
+/** A peer that could not take part, and why. */
+export interface Missing {
+  readonly name: string
+  readonly why: string
+}
+
+/** What all contestants were given. */
+export interface Setting {
   readonly scenario: string
   readonly transport: string
   readonly storage: string
@@ -39,28 +76,56 @@ export interface Report {
   readonly batchBytes: number
   readonly producers: number
   readonly consumers: number
-  readonly runs: number
   readonly secondsPerRun: number
-  readonly messagesPerSecond: number
-  readonly messagesPerSecondRange: readonly [least: number, most: number]
+}
+
+export interface Report extends Setting, Performance {
+  readonly runs: number
   /** Of payload, in millions of bytes. */
   readonly megabytesPerSecond: number
-  /** From making a message to checking it. */
-  readonly latencyMs: Latency
   /** The broker's, in the median run; all processes are in `processes`. */
   readonly cpuSeconds: number
   readonly rssMegabytes: number
-  readonly processes: Readonly<Record<string, ProcessUse>>
   readonly messages: number
   readonly lost: number
   readonly duplicated: number
   readonly disordered: number
   readonly damaged: number
-  readonly peers: readonly Peer[]
+  readonly peers: readonly PeerReport[]
+  readonly missing: readonly Missing[]
+  readonly judged: readonly Judged[]
   readonly machine: Machine
 }
 
-export type Machine = Readonly<Record<string, string | number>>
+/** @param results ours first */
+export function reportOf(
+  setting: Setting,
+  [ours, ...others]: readonly Result[],
+  missing: readonly Missing[],
+  claims: readonly Claim[],
+): Report {
+  const performance = performanceOf(ours.runs)
+  const { messagesPerSecond, processes, ...rest } = performance
+  const peers = others.map(({ contestant, runs }) => peerOf(contestant, runs, ours.runs))
+  return {
+    ...setting,
+    runs: ours.runs.length,
+    messagesPerSecond,
+    ...rest,
+    megabytesPerSecond: Math.round((messagesPerSecond * setting.payloadBytes) / 1e6),
+    ...(processes.broker ?? { cpuSeconds: 0, rssMegabytes: 0 }),
+    processes,
+    messages: sumOf(ours.runs, 'sent'),
+    lost: sumOf(ours.runs, 'lost'),
+    duplicated: sumOf(ours.runs, 'duplicated'),
+    disordered: sumOf(ours.runs, 'disordered'),
+    damaged: sumOf(ours.runs, 'damaged'),
+    peers,
+    missing,
+    judged: claims.map((claim) => judge(claim, performance, peers)),
+    machine: machine(),
+  }
+}
 
 /** The run in the middle, by messages a second. */
 export function medianRun(runs: readonly Run[]): Run {
@@ -68,36 +133,61 @@ export function medianRun(runs: readonly Run[]): Run {
   return sorted[sorted.length >> 1]
 }
 
-export function rangeOf(runs: readonly Run[]): readonly [number, number] {
-  const rates = runs.map(({ messagesPerSecond }) => messagesPerSecond)
-  return [Math.min(...rates), Math.max(...rates)]
+function performanceOf(runs: readonly Run[]): Performance {
+  const each = (value: (run: Run) => number): number[] => runs.map(value)
+  const latency = (part: keyof Latency): number[] => each(({ latencyMs }) => latencyMs[part])
+  const rates = each(({ messagesPerSecond }) => messagesPerSecond)
+  return {
+    messagesPerSecond: Math.round(median(rates)),
+    messagesPerSecondRange: rangeOf(rates),
+    latencyMs: {
+      p50: rounded(median(latency('p50'))),
+      p99: rounded(median(latency('p99'))),
+      p999: rounded(median(latency('p999'))),
+      max: Math.max(...latency('max')),
+    },
+    latencyMsRange: { p50: rangeOf(latency('p50')), p99: rangeOf(latency('p99')) },
+    processes: medianRun(runs).processes,
+  }
 }
 
-export function peerOf(name: string, version: string, runs: readonly Run[], ours: Run): Peer {
-  const { messagesPerSecond, latencyMs } = medianRun(runs)
+function peerOf({ name, version, durability }: Contestant, runs: readonly Run[], ours: readonly Run[]) {
+  const ratio = (value: (run: Run) => number): number =>
+    rounded(ratioByRound(ours.map(value), runs.map(value)))
   return {
     name,
     version,
-    messagesPerSecond,
-    messagesPerSecondRange: rangeOf(runs),
-    latencyMs,
-    ratio: Number((ours.messagesPerSecond / messagesPerSecond).toFixed(3)),
+    durability,
+    ...performanceOf(runs),
+    ratio: ratio(({ messagesPerSecond }) => messagesPerSecond),
+    latencyRatio: {
+      p50: ratio(({ latencyMs }) => latencyMs.p50),
+      p99: ratio(({ latencyMs }) => latencyMs.p99),
+    },
+    lost: sumOf(runs, 'lost'),
+    duplicated: sumOf(runs, 'duplicated'),
   }
+}
+
+function judge(claim: Claim, ours: Performance, peers: readonly PeerReport[]): Judged {
+  const { against, figure } = claim
+  const bound = 'atLeast' in claim ? `≥ ${claim.atLeast}` : `≤ ${claim.atMost}`
+  const asked = against === undefined ? `${figure} ${bound}` : `${figure} ${bound} × ${against}`
+  const value = against === undefined ? figureOf(ours, figure) : ratioTo(peers, against, figure)
+  if (value === undefined) return { asked }
+  return { asked, value, met: 'atLeast' in claim ? value >= claim.atLeast : value <= claim.atMost }
+}
+
+const figureOf = (ours: Performance, figure: Claim['figure']): number =>
+  figure === 'messagesPerSecond' ? ours.messagesPerSecond : ours.latencyMs[figure]
+
+function ratioTo(peers: readonly PeerReport[], name: string, figure: Claim['figure']): number | undefined {
+  const peer = peers.find((one) => one.name === name)
+  return figure === 'messagesPerSecond' ? peer?.ratio : peer?.latencyRatio[figure]
 }
 
 /** Adds up over all runs. */
-export const sumOf = (
+const sumOf = (
   runs: readonly Run[],
   field: 'sent' | 'lost' | 'duplicated' | 'disordered' | 'damaged',
 ): number => runs.reduce((sum, run) => sum + run[field], 0)
-
-export function machine(): Machine {
-  const processors = cpus()
-  return {
-    node: process.version,
-    system: `${process.platform} ${process.arch}`,
-    processor: processors[0]?.model ?? 'unknown',
-    cores: processors.length,
-    memoryGigabytes: Math.round(totalmem() / 2 ** 30),
-  }
-}

@@ -18,6 +18,8 @@ export interface ScenarioOptions {
   readonly directory: string
   /** Where CPU profiles of the broker are written; none without. */
   readonly profileDirectory: string | undefined
+  /** Run the peers as well, those that are installed. */
+  readonly peers: boolean
   /** Walk the records of what is published. */
   readonly verifyRecords: boolean
   /** Tells how it goes, on standard error. */

@@ -10,6 +10,7 @@ export interface BrokerSetup {
   /** Where the disk storage keeps its data. */
   readonly directory: string
   readonly topic: string
+  readonly moreTopics?: readonly string[]
   /** What the topic keeps: more than any consumer may lag, so that retention never takes what is not read yet. */
   readonly retentionBytes: number
   readonly verifyRecords: boolean
@@ -39,13 +40,15 @@ serveRole({
       retentionIntervalMs: 50,
     })
     await broker.start()
-    const { retentionBytes, durability } = setup
-    await broker.createTopic(setup.topic, {
-      retentionBytes,
-      retentionMessages: -1,
-      durability,
-      segmentBytes: Math.max(64 * 1024, Math.floor(retentionBytes / 8)),
-    })
+    const { retentionBytes, durability, topic, moreTopics = [] } = setup
+    for (const name of [topic, ...moreTopics]) {
+      await broker.createTopic(name, {
+        retentionBytes,
+        retentionMessages: -1,
+        durability,
+        segmentBytes: Math.max(64 * 1024, Math.floor(retentionBytes / 8)),
+      })
+    }
     return broker.addresses[0].url
   },
 })

@@ -31,9 +31,6 @@ export interface QueueRate {
   readonly wrong: number
 }
 
-/** Over a transport as many bytes as messages may be in flight: the smaller bound sets the pace. */
-const remoteBytes = 12 * 1024 * 1024
-let prefetchBytes: number | undefined
 /** Of so many messages, one has its acknowledgement timed. */
 const acksPerSample = 64
 let client: Client
@@ -42,7 +39,6 @@ let topic: string
 serveRole({
   start: async (setup: QueueSetup): Promise<void> => {
     topic = setup.topic
-    prefetchBytes = setup.url === undefined ? undefined : remoteBytes
     client = setup.url === undefined ? await embedded() : await connect(setup.url)
   },
   fill: async ({ messages, payloadBytes, batchBytes }: QueueFill): Promise<void> => {
@@ -65,7 +61,10 @@ function* repeated<T>(value: T, times: number): Generator<T, void, undefined> {
   for (let i = 0; i < times; i++) yield value
 }
 
-/** Takes what is stored, each message acknowledged as soon as it comes, and waits until the broker has answered all. */
+/**
+ * Takes what is stored with the credit that a subscription has by default, each message acknowledged as soon as it comes, and
+ * waits until the broker has answered all.
+ */
 async function drain({ group, messages }: QueueDrain): Promise<QueueRate> {
   const all = Promise.withResolvers<void>()
   const ackMs: number[] = []
@@ -83,7 +82,7 @@ async function drain({ group, messages }: QueueDrain): Promise<QueueRate> {
       else void message.ack()
       if (received === messages) all.resolve()
     },
-    { group, sharing: 'shared', ack: 'manual', maxInFlight: 10_000, prefetchBytes },
+    { group, sharing: 'shared', ack: 'manual' },
   )
   await all.promise
   await subscription.flush()

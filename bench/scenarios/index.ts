@@ -7,13 +7,14 @@ import { durableAppend } from './durable-append.ts'
 import { eventLoop } from './event-loop.ts'
 import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
+import { latencyScenario, messagesScenario, pingPongScenario } from './messages.ts'
 import { queueScenario } from './queue.ts'
 import { queueTable } from './queue-table.ts'
 import { recovery } from './recovery.ts'
 import { scheduled } from './scheduled.ts'
 import { singleAcks } from './single-acks.ts'
 import { storeSoak } from './store-soak.ts'
-import { streamScenario } from './stream.ts'
+import { fanOut, streamScenario } from './stream.ts'
 
 export const scenarios: readonly Scenario[] = [
   streamScenario('memory', 'ws'),
@@ -21,6 +22,11 @@ export const scenarios: readonly Scenario[] = [
   streamScenario('memory', 'http'),
   streamScenario('fsync', 'ws'),
   streamScenario('fsync', 'grpc'),
+  fanOut('ws'),
+  messagesScenario('ws'),
+  pingPongScenario('ws', 1.2),
+  latencyScenario('memory', 'ws'),
+  latencyScenario('fsync', 'ws'),
   durableAppend,
   diskWrite,
   singleAcks,

@@ -1,102 +1,94 @@
 /**
- * `stream-<storage>-<transport>`: one producer, the broker, one consumer, through the public client; batches as the client
- * makes them, every message counted, in order and checked.
+ * `stream-<storage>-<transport>` and `fanout-10`: one producer, the broker, one or ten consumers, through the public client;
+ * batches as the client makes them, every message counted, in order and checked.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { type Comparison, comparisonScenario } from '../harness/comparison.ts'
+import { runMessages } from '../harness/flows.ts'
 import { BenchProcess } from '../harness/process.ts'
-import { machine, medianRun, peerOf, type Report, type Run, rangeOf, sumOf } from '../harness/report.ts'
+import type { Claim, Run } from '../harness/report.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
 import { runStream } from '../harness/stream.ts'
-import type { BrokerSetup, TransportName } from '../roles/broker.ts'
-import { runCeiling } from './ceiling.ts'
+import type { PeerName } from '../peers/index.ts'
+import type { TransportName } from '../roles/broker.ts'
+import type { ConsumerSetup } from '../roles/consumer.ts'
+import type { ProducerSetup } from '../roles/producer.ts'
+import { batchCeiling, type Fan } from './ceiling.ts'
+import { type KeptName, kinds, lagBytesMax, type OurBroker, topic, withBroker } from './ours.ts'
+import { peerLagMax } from './peer-lag.ts'
 
-type Kept = Pick<BrokerSetup, 'storage' | 'durability'>
+const single: Fan = { receivers: 1, subscribers: 1 }
+const ten: Fan = { receivers: 2, subscribers: 5 }
 
-const kinds: Readonly<Record<'memory' | 'fsync', Kept>> = {
-  memory: { storage: 'memory', durability: 'memory' },
-  fsync: { storage: 'disk', durability: 'fsync' },
+/** Those whose acknowledgement promises as much, or, marked in the report, less. */
+const streamPeers: Readonly<Record<KeptName, readonly PeerName[]>> = {
+  memory: ['nats-core', 'jetstream-memory', 'jetstream-memory-tuned', 'aedes'],
+  fsync: ['redis-always', 'redis-everysec', 'jetstream-file', 'jetstream-file-tuned', 'rabbitmq-stream'],
 }
 
-const topic = 'bench'
-const MIB = 1024 * 1024
-/** The producer stays so close before the consumer; the topic keeps far more, and less than the memory storage holds. */
-const lagBytesMax = 64 * MIB
-const retentionBytes = 256 * MIB
+const atLeast = (against: string, times: number): Claim => ({
+  against,
+  figure: 'messagesPerSecond',
+  atLeast: times,
+})
 
-export function streamScenario(kind: keyof typeof kinds, transport: TransportName): Scenario {
-  return {
+const streamClaims: Readonly<Record<string, readonly Claim[]>> = {
+  'memory-tcp': [atLeast('ceiling', 0.85), atLeast('nats-core', 6)],
+  'memory-ws': [atLeast('ceiling', 0.7), atLeast('nats-core', 5)],
+  'memory-grpc': [atLeast('ceiling', 0.6), atLeast('nats-core', 4)],
+  'fsync-tcp': [atLeast('ceiling', 0.7), atLeast('redis-always', 25), atLeast('jetstream-file', 60)],
+}
+
+export function streamScenario(kind: KeptName, transport: TransportName): Scenario {
+  const where = kind === 'memory' ? 'in memory' : 'on disk, synced before each acknowledgement'
+  return comparisonScenario({
     name: `stream-${kind}-${transport}`,
-    about: `1 producer, 1 consumer, batches over ${transport}, ${kind === 'memory' ? 'in memory' : 'on disk, synced before each acknowledgement'}`,
-    async run(options) {
-      const ours: Run[] = []
-      const ceiling: Run[] = []
-      for (let run = 1; run <= options.runs; run++) {
-        ours.push(await runBroker(kinds[kind], transport, options))
-        ceiling.push(await runCeiling(options))
-        options.progress(
-          `run ${run} of ${options.runs}: ${ours[run - 1].messagesPerSecond} messages/s, ceiling ${ceiling[run - 1].messagesPerSecond}`,
-        )
-      }
-      return report(this.name, kinds[kind], transport, options, ours, ceiling)
+    about: `1 producer, 1 consumer, batches over ${transport}, ${where}`,
+    claims: streamClaims[`${kind}-${transport}`] ?? [],
+    ...batches(kind, transport, single, streamPeers[kind]),
+  })
+}
+
+export const fanOut = (transport: TransportName): Scenario =>
+  comparisonScenario({
+    name: 'fanout-10',
+    about: `1 producer, 10 consumers in 2 processes, batches over ${transport}, in memory; deliveries a second`,
+    claims: [atLeast('nats-core', 5)],
+    ...batches('memory', transport, ten, ['nats-core']),
+  })
+
+function batches(
+  kind: KeptName,
+  transport: TransportName,
+  fan: Fan,
+  names: readonly PeerName[],
+): Pick<Comparison, 'setting' | 'ours' | 'reference' | 'peers'> {
+  const kept = kinds[kind]
+  return {
+    setting: { ...kept, transport, producers: 1, consumers: fan.receivers * fan.subscribers },
+    ours: (options, directory) => runBatches({ kept, transport, topics: [topic], directory }, fan, options),
+    reference: { name: 'ceiling', run: (options) => batchCeiling(options, fan) },
+    peers: {
+      names,
+      topics: [topic],
+      run: (through, { payloadBytes, seconds }) => {
+        const load = { lagMax: peerLagMax(payloadBytes) }
+        return runMessages(through, { topic, delivery: 'stream', load, payloadBytes, seconds, ...fan })
+      },
     },
   }
 }
 
-async function runBroker(kept: Kept, transport: TransportName, options: ScenarioOptions): Promise<Run> {
-  const { seconds, payloadBytes, batchBytes, profileDirectory, verifyRecords } = options
-  const directory = await mkdtemp(join(options.directory, 'ratatoskr-bench-'))
-  try {
-    await using broker = new BenchProcess('broker', { profileDirectory })
-    await using producer = new BenchProcess('producer')
-    await using consumer = new BenchProcess('consumer')
-    const setup: BrokerSetup = { ...kept, transport, directory, topic, retentionBytes, verifyRecords }
-    const url = (await broker.ask('start', setup)) as string
+const runBatches = (broker: OurBroker, fan: Fan, options: ScenarioOptions): Promise<Run> =>
+  withBroker(broker, options, async ({ address: url, server }) => {
+    const { payloadBytes, batchBytes, seconds } = options
+    await using stack = new AsyncDisposableStack()
+    const producer = stack.use(new BenchProcess('producer'))
     const lagMax = Math.ceil(lagBytesMax / payloadBytes)
-    return await runStream(
-      broker,
-      { process: producer, setup: { url, topic, payloadBytes, batchBytes, lagMax } },
-      { process: consumer, setup: { url, topic, payloadBytes } },
-      seconds,
-    )
-  } finally {
-    await rm(directory, { recursive: true, force: true })
-  }
-}
-
-function report(
-  scenario: string,
-  { storage, durability }: Kept,
-  transport: TransportName,
-  { payloadBytes, batchBytes, seconds }: ScenarioOptions,
-  runs: readonly Run[],
-  ceiling: readonly Run[],
-): Report {
-  const median = medianRun(runs)
-  const { messagesPerSecond, latencyMs, processes } = median
-  return {
-    scenario,
-    transport,
-    storage,
-    durability,
-    payloadBytes,
-    batchBytes,
-    producers: 1,
-    consumers: 1,
-    runs: runs.length,
-    secondsPerRun: seconds,
-    messagesPerSecond,
-    messagesPerSecondRange: rangeOf(runs),
-    megabytesPerSecond: Math.round((messagesPerSecond * payloadBytes) / 1e6),
-    latencyMs,
-    ...processes.broker,
-    processes,
-    messages: sumOf(runs, 'sent'),
-    lost: sumOf(runs, 'lost'),
-    duplicated: sumOf(runs, 'duplicated'),
-    disordered: sumOf(runs, 'disordered'),
-    damaged: sumOf(runs, 'damaged'),
-    peers: [peerOf('ceiling', process.version, ceiling, median)],
-    machine: machine(),
-  }
-}
+    const setup: ProducerSetup = { url, topic, payloadBytes, batchBytes, lagMax }
+    const consumerSetup: ConsumerSetup = { url, topic, payloadBytes, subscribers: fan.subscribers }
+    const consumers = Array.from({ length: fan.receivers }, () => ({
+      process: stack.use(new BenchProcess('consumer')),
+      setup: consumerSetup,
+    }))
+    return await runStream(server, { process: producer, setup }, consumers, seconds)
+  })

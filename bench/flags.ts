@@ -1,0 +1,109 @@
+/** What one may say on the command line of the bench. */
+import { tmpdir } from 'node:os'
+import { parseArgs } from 'node:util'
+import { payloadBytesMin } from './harness/messages.ts'
+import type { Scenario, ScenarioOptions } from './harness/scenario.ts'
+import { scenarios } from './scenarios/index.ts'
+
+const flags = {
+  seconds: { type: 'string', default: '3' },
+  runs: { type: 'string', default: '5' },
+  payload: { type: 'string', default: '100' },
+  batch: { type: 'string', default: String(256 * 1024) },
+  messages: { type: 'string', default: '1000000' },
+  topics: { type: 'string', default: '10000' },
+  directory: { type: 'string', default: tmpdir() },
+  profile: { type: 'string' },
+  peers: { type: 'boolean', default: false },
+  'trust-records': { type: 'boolean', default: false },
+  check: { type: 'boolean', default: false },
+  json: { type: 'string' },
+} as const
+
+export const scenarioList = (): string =>
+  scenarios.map(({ name, about }) => `  ${name.padEnd(20)} ${about}`).join('\n')
+
+const usage = (): string => `usage: npm run bench -- <scenario> [flags]
+       npm run bench -- list
+       npm run bench -- compare BEFORE.json AFTER.json
+       npm run profile -- <scenario> [flags]
+
+scenarios:
+${scenarioList()}
+
+flags:
+  --peers            run the peers as well: NATS, JetStream, Redis, RabbitMQ, aedes, as far as they are installed
+  --seconds N        length of each measured window, also a part of one second (${flags.seconds.default})
+  --runs N           runs of each contestant, in turns; medians are reported (${flags.runs.default})
+  --payload BYTES    payload of a message (${flags.payload.default})
+  --batch BYTES      size at which a producer's batch is full (${flags.batch.default})
+  --messages N       how many are stored, in scenarios about an amount (${flags.messages.default})
+  --topics N         how many topics many-topics has (${flags.topics.default})
+  --directory DIR    where data folders are made, for the disk storage (${flags.directory.default})
+  --profile DIR      write CPU profiles of the broker there
+  --trust-records    the broker checks a batch's header and checksum, not its records
+  --check            end with 1 when a figure misses what is asked of it
+  --json FILE        write the report to a file, too
+`
+
+export class UsageError extends Error {}
+
+export interface Asked {
+  readonly scenario: Scenario
+  readonly json: string | undefined
+  readonly check: boolean
+  readonly options: ScenarioOptions
+}
+
+/** @throws UsageError, or what `parseArgs` throws */
+export function parseFlags(args: readonly string[]): Asked {
+  const { values, positionals } = parseArgs({ args: [...args], options: flags, allowPositionals: true })
+  if (positionals.length !== 1) throw new UsageError('name one scenario')
+  const scenario = scenarios.find(({ name }) => name === positionals[0])
+  if (scenario === undefined) throw new UsageError(`there is no scenario ${positionals[0]}`)
+  return {
+    scenario,
+    json: values.json,
+    check: values.check,
+    options: {
+      seconds: secondsOf(values.seconds),
+      runs: wholeNumber('--runs', values.runs, 1),
+      payloadBytes: wholeNumber('--payload', values.payload, payloadBytesMin),
+      batchBytes: wholeNumber('--batch', values.batch, 1024),
+      messages: wholeNumber('--messages', values.messages, 1_000),
+      topics: wholeNumber('--topics', values.topics, 1),
+      directory: values.directory,
+      profileDirectory: values.profile,
+      peers: values.peers,
+      verifyRecords: !values['trust-records'],
+      progress: (line) => console.error(line),
+    },
+  }
+}
+
+function wholeNumber(flag: string, text: string, min: number): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= min) return value
+  throw new UsageError(`${flag} must be a whole number of at least ${min}, got ${text}`)
+}
+
+function secondsOf(text: string): number {
+  const value = Number(text)
+  if (Number.isFinite(value) && value > 0) return value
+  throw new UsageError(`--seconds must be a number above 0, got ${text}`)
+}
+
+/** Runs a command, and makes of what it throws an exit code: 2 when it was asked wrongly. */
+export async function exitCodeOf(run: () => Promise<number>): Promise<number> {
+  try {
+    return await run()
+  } catch (error) {
+    const misused =
+      error instanceof UsageError ||
+      (error instanceof TypeError && 'code' in error && isFlagError(error.code))
+    console.error(misused ? `${error.message}\n\n${usage()}` : error)
+    return misused ? 2 : 1
+  }
+}
+
+const isFlagError = (code: unknown): boolean => String(code).startsWith('ERR_PARSE_ARGS')

@@ -1,0 +1,92 @@
+/** Reports as tables to read. */
+import type { Change } from './compare.ts'
+import type { FigureReport } from './figures.ts'
+import type { PeerReport, Report } from './report.ts'
+import type { Range } from './statistics.ts'
+
+export const tableOf = (report: Report | FigureReport): string =>
+  'figures' in report ? figureTable(report) : comparisonTable(report)
+
+const figureTable = ({ scenario, figures }: FigureReport): string =>
+  titled(scenario, [
+    ['figure', 'median', 'range', 'asked', ''],
+    ...figures.map(({ name, unit, median, range, asked, met }) => [
+      name,
+      `${median} ${unit}`,
+      `${range[0]} to ${range[1]}`,
+      asked === undefined ? '' : 'atLeast' in asked ? `≥ ${asked.atLeast}` : `≤ ${asked.atMost}`,
+      verdict(met),
+    ]),
+  ])
+
+function comparisonTable(report: Report): string {
+  const { scenario, durability, peers, missing, judged } = report
+  const contestants = titled(scenario, [
+    ['contestant', 'acknowledged', 'a second', 'range', 'we are', 'p50 ms', 'we are', 'p99 ms', 'we are'],
+    ['ratatoskr', durability, ...performanceCells(report)],
+    ...peers.map((peer) => [
+      `${peer.name} ${peer.version}`,
+      peer.durability,
+      ...performanceCells(peer, peer),
+    ]),
+    ...missing.map(({ name, why }) => [name, why]),
+  ])
+  if (judged.length === 0) return contestants
+  const rows = judged.map(({ asked, value, met }) => [
+    asked,
+    value === undefined ? 'took no part' : String(value),
+    verdict(met),
+  ])
+  return `${contestants}\n${titled('', [['asked', 'is', ''], ...rows]).trimStart()}`
+}
+
+/** What `compare` found. */
+export const changeTable = (scenario: string, changes: readonly Change[]): string =>
+  titled(scenario, [
+    ['figure', 'before', 'after', 'better by', ''],
+    ...changes.map(({ figure, before, after, betterPercent, verdict }) => [
+      figure,
+      String(before),
+      String(after),
+      `${betterPercent} %`,
+      verdict === 'same' ? '' : verdict.toUpperCase(),
+    ]),
+  ])
+
+function performanceCells(
+  {
+    messagesPerSecond,
+    messagesPerSecondRange,
+    latencyMs,
+  }: Pick<Report, 'messagesPerSecond' | 'latencyMs'> & {
+    readonly messagesPerSecondRange: Range
+  },
+  peer?: PeerReport,
+): readonly string[] {
+  const times = (ratio: number | undefined): string => (ratio === undefined ? '' : `${ratio} ×`)
+  return [
+    messagesPerSecond.toLocaleString('en'),
+    messagesPerSecondRange.map((one) => one.toLocaleString('en')).join(' to '),
+    times(peer?.ratio),
+    String(latencyMs.p50),
+    times(peer?.latencyRatio.p50),
+    String(latencyMs.p99),
+    times(peer?.latencyRatio.p99),
+  ]
+}
+
+const verdict = (met: boolean | undefined): string => (met === undefined ? '' : met ? 'met' : 'MISSED')
+
+function titled(title: string, rows: readonly (readonly string[])[]): string {
+  const columns = Math.max(...rows.map((row) => row.length))
+  const widths = Array.from({ length: columns }, (_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  )
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]))
+      .join('  ')
+      .trimEnd(),
+  )
+  return [title, ...lines].join('\n')
+}

@@ -1,0 +1,50 @@
+/** Ourselves, driven as the peers are: one message at a time, through the public client. */
+import { connect, type Subscription } from 'ratatoskr/client'
+import type { PeerClient, Take } from '../harness/peer.ts'
+import { InFlight } from './in-flight.ts'
+
+/** Single publishes that wait for their acknowledgement: enough for several full batches. */
+const inFlightMax = 32_768
+const ackedInFlightMax = 10_000
+
+async function iterate(messages: Subscription, take: Take): Promise<void> {
+  for await (const { payload } of messages) take(payload)
+}
+
+export const ratatoskr: PeerClient = {
+  prepare: async (address, topics) => {
+    await using client = await connect(address)
+    for (const topic of topics) await client.createTopic(topic)
+  },
+  producer: async (address, topic) => {
+    const client = await connect(address)
+    const producer = client.producer({ waitingMax: inFlightMax })
+    const inFlight = new InFlight(inFlightMax)
+    return {
+      publish: (payload) => inFlight.add(producer.publish(topic, payload)),
+      ready: () => inFlight.ready(),
+      flush: () => inFlight.flush(),
+    }
+  },
+  consumer: async (address, topic, delivery, take) => {
+    const client = await connect(address)
+    if (delivery === 'stream') {
+      void iterate(await client.subscribe(topic, { from: 'earliest' }), take)
+      return
+    }
+    const options = {
+      group: 'bench',
+      sharing: 'shared',
+      ack: 'manual',
+      maxInFlight: ackedInFlightMax,
+    } as const
+    await client.subscribe(
+      topic,
+      (message) => {
+        take(message.payload)
+        void message.ack()
+      },
+      options,
+    )
+  },
+}

@@ -1,0 +1,42 @@
+/** Our broker in a process of its own, for one run. */
+import type { Through } from '../harness/flows.ts'
+import { BenchProcess } from '../harness/process.ts'
+import type { Run } from '../harness/report.ts'
+import type { ScenarioOptions } from '../harness/scenario.ts'
+import type { BrokerSetup, TransportName } from '../roles/broker.ts'
+
+export type Kept = Pick<BrokerSetup, 'storage' | 'durability'>
+export type KeptName = 'memory' | 'fsync'
+
+export const kinds: Readonly<Record<KeptName, Kept>> = {
+  memory: { storage: 'memory', durability: 'memory' },
+  fsync: { storage: 'disk', durability: 'fsync' },
+}
+
+export const topic = 'bench'
+const MIB = 1024 * 1024
+/** A producer stays so close before the consumers; the topic keeps far more, and less than the memory storage holds. */
+export const lagBytesMax = 64 * MIB
+const retentionBytes = 256 * MIB
+
+export interface OurBroker {
+  readonly kept: Kept
+  readonly transport: TransportName
+  readonly topics: readonly string[]
+  /** A folder for the disk storage. */
+  readonly directory: string
+}
+
+/** Starts a broker, runs with it, and ends it. */
+export async function withBroker(
+  { kept, transport, topics, directory }: OurBroker,
+  { profileDirectory, verifyRecords }: ScenarioOptions,
+  run: (through: Through & { readonly server: BenchProcess }) => Promise<Run>,
+): Promise<Run> {
+  await using broker = new BenchProcess('broker', { profileDirectory })
+  const [first, ...moreTopics] = topics
+  const common = { ...kept, transport, directory, retentionBytes, verifyRecords }
+  const setup: BrokerSetup = { ...common, topic: first, moreTopics }
+  const address = (await broker.ask('start', setup)) as string
+  return await run({ client: 'ratatoskr', address, server: broker })
+}
