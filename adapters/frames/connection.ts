@@ -79,11 +79,6 @@ export class FrameConnection {
     this.closed = this.#ended.promise
   }
 
-  /** True when the peer has said who it is, and may stay. */
-  get established(): boolean {
-    return this.#session !== undefined
-  }
-
   /** The largest frame that the peer said it takes, in bytes. */
   set peerFrameBytesMax(bytes: number) {
     this.#writer.frameBytesMax = bytes

@@ -69,7 +69,9 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
       reject(
         new RatatoskrError('RTK_DISCONNECTED', `no broker answered at ${shown(url)}`, { cause: failure }),
       )
-      events.closed(failure?.message ?? 'the broker closed it')
+      events.closed(
+        failure?.message ?? (reader.beginning.length === 0 ? closedSilently : 'the broker closed it'),
+      )
     })
   })
 
@@ -129,6 +131,8 @@ function connected(url: URL): Socket {
   const address = { host, port: Number(url.port || defaultPort), noDelay: true }
   return url.protocol === 'tcps:' ? connectTls(address) : connectTcp(address)
 }
+
+const closedSilently = 'it was closed without a word, as by a broker that expects TLS (tcps://)'
 
 const shown = (url: URL): string => (url.protocol === 'unix:' ? url.pathname : url.host)
 
