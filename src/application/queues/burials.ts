@@ -13,9 +13,9 @@ import {
   utf8Text,
 } from '../../ports/index.ts'
 import { nextReadable } from '../gaps.ts'
-import type { Burial } from '../seams.ts'
+import type { Burial, ReadablePartition } from '../seams.ts'
 import type { PartitionHost } from './partition-host.ts'
-import type { QueuePartition } from './queue-partition.ts'
+import type { StoredTable } from './stored-table.ts'
 
 const backoff = { baseMs: 100, maxMs: 30_000 }
 /** Messages that are stored side by side: one at a time would wait for the medium each time. */
@@ -24,6 +24,14 @@ const atOnce = 16
 /** Of so many failures that wait the cause is stored, and as much of what was said. */
 const rememberedMax = 256
 const rememberedErrorBytes = 256
+
+/** What is needed of the partition. */
+interface BuryingPartition {
+  readonly index: number
+  readonly log: ReadablePartition
+  readonly stored: StoredTable
+  schedule(): void
+}
 
 interface Letter extends FailedMessage {
   readonly error: string
@@ -34,7 +42,7 @@ interface Letter extends FailedMessage {
 export class Burials {
   /** What the settlement said that is being carried out: the reason of those messages that fail with it. */
   reason: string | undefined
-  readonly #partition: QueuePartition
+  readonly #partition: BuryingPartition
   readonly #host: PartitionHost
   readonly #afterwards: () => void
   #waiting: Letter[] = []
@@ -51,7 +59,7 @@ export class Burials {
   #known: Burial[] = []
 
   /** @param afterwards to be called when the lease table was changed */
-  constructor(partition: QueuePartition, host: PartitionHost, afterwards: () => void) {
+  constructor(partition: BuryingPartition, host: PartitionHost, afterwards: () => void) {
     const { begin } = partition.stored
     this.#doubtfulBelow = begin.deliveryBound
     this.#remembered = new Map((begin.failures ?? []).map((failure) => [failure.offset, failure]))
@@ -118,7 +126,7 @@ export class Burials {
     this.#underWay.delete(letter)
     if (this.#closed) return
     this.#failures = 0
-    const wasFailing = this.#partition.table?.buried(letter.offset) ?? false
+    const wasFailing = this.#partition.stored.table?.buried(letter.offset) ?? false
     if (wasFailing) this.#tell(letter, burial?.topic)
     if (burial !== undefined) this.#fresh.push(burial)
     this.#afterwards()

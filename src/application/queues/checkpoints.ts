@@ -4,7 +4,7 @@
  * long to make, for there are many unsettled messages, is made in slices, between which the event loop has its turn.
  */
 import { type Clock, type ComponentHealth, type Platform, toRatatoskrError } from '../../ports/index.ts'
-import type { QueuePartition } from './queue-partition.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import type { QueueStore } from './queue-store.ts'
 
 /** Whose checkpoint it is. */
@@ -27,7 +27,7 @@ interface Dirty {
 export class Checkpoints {
   readonly #store: QueueStore
   readonly #platform: Platform
-  readonly #dirty = new Map<QueuePartition, Dirty>()
+  readonly #dirty = new Map<HostedPartition, Dirty>()
   #timer: Disposable | undefined
   #timerDueMs = Number.POSITIVE_INFINITY
   #writing: Promise<void> | undefined
@@ -48,7 +48,7 @@ export class Checkpoints {
   }
 
   /** The partition has something to store. */
-  mark(partition: QueuePartition, source: CheckpointSource, urgent: boolean): void {
+  mark(partition: HostedPartition, source: CheckpointSource, urgent: boolean): void {
     const known = this.#dirty.get(partition)
     // What is marked is due within its interval, or tried again after a pause.
     if (known !== undefined && !urgent && source.intervalMs >= known.source.intervalMs) return
@@ -62,7 +62,7 @@ export class Checkpoints {
   }
 
   /** The partition is gone: nothing of it is stored any more. */
-  forget(partition: QueuePartition): void {
+  forget(partition: HostedPartition): void {
     this.#dirty.delete(partition)
   }
 
@@ -77,7 +77,7 @@ export class Checkpoints {
   }
 
   /** Stores all of these for the last time; nothing is leased after it. @throws what the state store throws */
-  async stop(partitions: Iterable<readonly [QueuePartition, CheckpointSource]>): Promise<void> {
+  async stop(partitions: Iterable<readonly [HostedPartition, CheckpointSource]>): Promise<void> {
     this.#stopped = true
     for (const [partition, source] of partitions) this.#dirty.set(partition, { source, dueMs: 0 })
     this.#timer?.[Symbol.dispose]()
@@ -139,7 +139,7 @@ export class Checkpoints {
   }
 
   async #writeDue(untilMs: number): Promise<void> {
-    const writes: { readonly partition: QueuePartition; readonly dirty: Dirty; stored(): void }[] = []
+    const writes: { readonly partition: HostedPartition; readonly dirty: Dirty; stored(): void }[] = []
     const puts: Promise<void>[] = []
     const due = [...this.#dirty].filter(([, { dueMs }]) => dueMs <= untilMs)
     const slices = new Slices(this.#platform.clock)
@@ -170,7 +170,7 @@ export class Checkpoints {
   }
 
   #failed(
-    writes: readonly { readonly partition: QueuePartition; readonly dirty: Dirty }[],
+    writes: readonly { readonly partition: HostedPartition; readonly dirty: Dirty }[],
     thrown: unknown,
   ): void {
     const error = toRatatoskrError(thrown, 'RTK_STORE_FAILED')

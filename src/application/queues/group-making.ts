@@ -11,8 +11,8 @@ import type { TopicState } from '../delivery/topic-state.ts'
 import type { Group } from '../groups/group.ts'
 import { beginAt } from './positions.ts'
 import { type GroupHost, QueueGroup } from './queue-group.ts'
-import type { QueueServiceHost } from './queue-service.ts'
 import type { QueueRecord, StoredQueues } from './queue-store.ts'
+import type { QueueServiceHost } from './service-host.ts'
 
 type MakingHost = Pick<QueueServiceHost, 'limits' | 'logger' | 'store' | 'checkpoints' | 'shared'>
 

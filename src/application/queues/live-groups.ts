@@ -2,13 +2,13 @@
 import type { TopicState } from '../delivery/topic-state.ts'
 import type { CheckpointSource } from './checkpoints.ts'
 import type { ExpiringGroup } from './group-expiry.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import type { QueueGroup } from './queue-group.ts'
-import type { QueuePartition } from './queue-partition.ts'
 
 /** Every partition that has begun work. */
 export function* startedPartitions(
   states: Iterable<TopicState>,
-): Generator<readonly [QueuePartition, CheckpointSource], void, undefined> {
+): Generator<readonly [HostedPartition, CheckpointSource], void, undefined> {
   for (const state of states) {
     for (const group of state.queues.values()) {
       const source = { topicId: state.topic.id, group: group.name, intervalMs: 0 }

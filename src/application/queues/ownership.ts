@@ -3,15 +3,15 @@
  * when its owner holds nothing of it any more, so that its messages are never in two hands; the others are not touched.
  */
 import { assignPartitions } from '../groups/assignment.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import type { QueueMember } from './queue-member.ts'
-import type { QueuePartition } from './queue-partition.ts'
 
 export class Ownership {
-  readonly #partitions: readonly QueuePartition[]
+  readonly #partitions: readonly HostedPartition[]
   /** Who gets a partition that moves. */
-  readonly #heirs = new Map<QueuePartition, QueueMember>()
+  readonly #heirs = new Map<HostedPartition, QueueMember>()
 
-  constructor(partitions: readonly QueuePartition[]) {
+  constructor(partitions: readonly HostedPartition[]) {
     this.#partitions = partitions
   }
 
@@ -47,7 +47,7 @@ export class Ownership {
   }
 
   /** Hands a partition on that moves, when its owner holds nothing of it any more. @returns those whose partitions are others now */
-  drained(partition: QueuePartition): Set<QueueMember> {
+  drained(partition: HostedPartition): Set<QueueMember> {
     const changed = new Set<QueueMember>()
     const heir = this.#heirs.get(partition)
     const { owner } = partition
@@ -58,7 +58,7 @@ export class Ownership {
     return changed
   }
 
-  #hand(partition: QueuePartition, to: QueueMember, changed: Set<QueueMember>): void {
+  #hand(partition: HostedPartition, to: QueueMember, changed: Set<QueueMember>): void {
     if (partition.owner !== undefined) changed.add(partition.owner)
     partition.owner = to
     changed.add(to)

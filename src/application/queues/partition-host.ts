@@ -13,8 +13,8 @@ import type {
 } from '../../ports/index.ts'
 import type { Runner } from '../delivery/runner.ts'
 import type { DeadLetters, Hooks, LiveTopic } from '../seams.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import type { QueueMember } from './queue-member.ts'
-import type { QueuePartition } from './queue-partition.ts'
 
 /** What all queue groups of a broker share. */
 export interface QueueShared {
@@ -32,7 +32,7 @@ export interface QueueShared {
   /** How long from now until `nowMs()` is `timeMs`. */
   msUntil(timeMs: number): number
   /** The partition holds a chunk of its log: it is let go of when it is not used any more. */
-  windowFilled(partition: QueuePartition): void
+  windowFilled(partition: HostedPartition): void
   /** Messages that nobody can be given. */
   skipped(records: number): void
 }
@@ -44,21 +44,21 @@ export interface PartitionHost extends QueueShared {
   /** True when messages of a key come in order. */
   readonly ordered: boolean
   /** The partition has something to store: now, or within the group's interval. */
-  dirty(partition: QueuePartition, urgent: boolean): void
+  dirty(partition: HostedPartition, urgent: boolean): void
   /** Messages that the group may lease before its `inFlightMax` is reached. */
   readonly room: number
   /** How many may be given something of any one partition, about: some may have become unready since. */
   readonly readyMembers: number
   /** Who may be given something of this partition, who waits longest first. */
-  takers(partition: QueuePartition): Iterable<QueueMember>
+  takers(partition: HostedPartition): Iterable<QueueMember>
   /** It was given something: the others come first now. */
   served(member: QueueMember): void
   /** It may be given something again. */
   ready(member: QueueMember): void
   /** Nobody could be given anything: the partition is woken when that may have changed. */
-  hungry(partition: QueuePartition): void
+  hungry(partition: HostedPartition): void
   /** Its leased messages have become so many more, or fewer. */
-  leasedChanged(partition: QueuePartition, by: number): void
+  leasedChanged(partition: HostedPartition, by: number): void
   lost(partition: number, losses: readonly Loss[]): void
   /** A settlement, but for `extend`, did something. `attempt` is told for `nack`. */
   settled(

@@ -3,11 +3,9 @@
  * its partitions.
  */
 import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
-import type { Loss } from '../../domain/queue/lease-types.ts'
 import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type {
   LeaseProof,
-  LeaseRange,
   OffsetRange,
   PartitionOffset,
   QueueConfig,
@@ -17,6 +15,8 @@ import type {
 } from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
 import type { LiveTopic } from '../seams.ts'
+import { tellLosses, tellSettled } from './group-events.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import { Ownership } from './ownership.ts'
 import type { PartitionHost, QueueShared } from './partition-host.ts'
 import { beginAt } from './positions.ts'
@@ -35,9 +35,9 @@ export interface GroupHost {
   /** Stores the group's settings. */
   store(record: QueueRecord): Promise<void>
   /** The partition has something to store: now, or within the group's interval. */
-  dirty(partition: QueuePartition, urgent: boolean): void
+  dirty(partition: HostedPartition, urgent: boolean): void
   /** Checkpoints of this partition are written no more. */
-  forget(partition: QueuePartition): void
+  forget(partition: HostedPartition): void
   /** Told once for each gap of the topic's logs. */
   gap(partition: number, gap: OffsetRange): void
 }
@@ -54,7 +54,7 @@ export class QueueGroup {
   /** Members without a name of their own, who are gone when they hold nothing. */
   readonly #passing = new Set<TakingMember>()
   /** Partitions that found nobody to give to. */
-  #hungry = new Set<QueuePartition>()
+  #hungry = new Set<HostedPartition>()
   readonly #ownership: Ownership
   #record: QueueRecord
   #config: QueueConfig
@@ -319,7 +319,7 @@ export class QueueGroup {
     for (const partition of hungry) partition.schedule()
   }
 
-  *#takers(partition: QueuePartition): Generator<QueueMember, void, undefined> {
+  *#takers(partition: HostedPartition): Generator<QueueMember, void, undefined> {
     const { sharing } = this.config
     if (sharing === 'partitioned') {
       const { owner, moving } = partition
@@ -336,7 +336,7 @@ export class QueueGroup {
     }
   }
 
-  #leasedChanged(partition: QueuePartition, by: number): void {
+  #leasedChanged(partition: HostedPartition, by: number): void {
     const { inFlightMax } = this.config
     const wasFull = this.#leased >= inFlightMax
     this.#leased += by
@@ -351,51 +351,10 @@ export class QueueGroup {
     if (by < 0) for (const member of this.#passing) if (partition.heldBy(member) === 0) this.retire(member)
   }
 
-  #lost(partition: number, losses: readonly Loss[]): void {
-    const { hooks } = this.#host.shared
-    const byHolder = new Map<string, { member: QueueMember; reason: Loss['reason']; ranges: LeaseRange[] }>()
-    for (const { member: number, lease, from, to, reason } of losses) {
-      const member = this.#byNumber.get(number)
-      if (member === undefined) continue
-      if (hooks.observes('messageLeaseLost')) {
-        const event = {
-          topic: this.#host.topic.text,
-          partition,
-          group: this.name,
-          reason,
-          member: member.name,
-        }
-        hooks.emit('messageLeaseLost', { ...event, fromOffset: from, toOffset: to })
-      }
-      const key = `${number} ${reason}`
-      const told = byHolder.get(key) ?? { member, reason, ranges: [] }
-      told.ranges.push({ partition, lease, from, to })
-      byHolder.set(key, told)
-    }
-    // What comes before another message of its key is told after it: nobody may take the later one to be next.
-    const rank = ({ reason }: { readonly reason: Loss['reason'] }): number => (reason === 'order' ? 0 : 1)
-    const told = [...byHolder.values()].sort((a, b) => rank(a) - rank(b))
-    for (const { member, ranges, reason } of told) member.lost(ranges, reason)
-  }
-
-  #settled(
-    partition: number,
-    settlement: Pick<Settlement, 'action' | 'from' | 'to' | 'reason'>,
-    attempt: number,
-  ): void {
-    const { hooks } = this.#host.shared
-    const { action, from, to, reason } = settlement
-    const place = { topic: this.#host.topic.text, partition, group: this.name, fromOffset: from }
-    if (action === 'ack' && hooks.observes('messageAcked')) {
-      hooks.emit('messageAcked', { ...place, offset: to })
-    } else if (action === 'nack' && hooks.observes('messageRetried')) {
-      hooks.emit('messageRetried', { ...place, toOffset: to, attempt, reason })
-    }
-  }
-
   #makePartitionHost(): PartitionHost {
     const group = this
     const { topic, shared, dirty, gap } = this.#host
+    const source = { topic, group: this.name, hooks: shared.hooks }
     return {
       ...shared,
       topic,
@@ -419,8 +378,9 @@ export class QueueGroup {
       ready: (member) => this.ready(member),
       hungry: (partition) => void this.#hungry.add(partition),
       leasedChanged: (partition, by) => this.#leasedChanged(partition, by),
-      lost: (partition, losses) => this.#lost(partition, losses),
-      settled: (partition, settlement, attempt) => this.#settled(partition, settlement, attempt),
+      lost: (partition, losses) =>
+        tellLosses(source, partition, losses, (number) => this.#byNumber.get(number)),
+      settled: (partition, settlement, attempt) => tellSettled(source, partition, settlement, attempt),
       reviewTakes: () => {
         for (const member of this.#members.values()) if (member instanceof TakingMember) member.review()
       },

@@ -1,39 +1,37 @@
 /**
- * One partition of a queue group: the lease table, the log that it is about, and who is given what. Everything about a
- * partition happens here, one thing after the other; it takes turns with all others in the runner's ring, one delivery a
- * turn. It holds no messages: only the chunk of the log that it works on, as long as it does.
+ * One partition of a queue group: what is done next, and what follows from what was done. It takes turns with all others in the
+ * runner's ring, one delivery a turn. Its parts: stored-table.ts (the leases, over restarts), log-reading.ts, intake.ts
+ * (what may be given), giving.ts, settling.ts, burials.ts (dead letters), lease-timer.ts.
  */
 import type { QueueCheckpoint, StoredFailure } from '../../domain/queue/checkpoint.ts'
 import type { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { SettleCounts } from '../../domain/queue/lease-types.ts'
-import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
-import type { MaybePromise, QueuePartitionDescription, Settlement } from '../../ports/index.ts'
+import type { QueuePartitionDescription, Settlement } from '../../ports/index.ts'
 import type { Steppable } from '../delivery/runner.ts'
-import { isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { Burials } from './burials.ts'
 import { Giving } from './giving.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import { Intake } from './intake.ts'
 import { LeaseTimer } from './lease-timer.ts'
-import { LogTrouble } from './log-trouble.ts'
-import { LogWindow } from './log-window.ts'
+import { LogReading } from './log-reading.ts'
+import type { LogWindow } from './log-window.ts'
 import type { PartitionHost } from './partition-host.ts'
 import { isOwed, whereItStands } from './positions.ts'
 import type { QueueMember } from './queue-member.ts'
+import { Settling } from './settling.ts'
 import { StoredTable } from './stored-table.ts'
 
-export class QueuePartition implements Steppable {
+export class QueuePartition implements Steppable, HostedPartition {
   readonly log: ReadablePartition
-  /** In a `partitioned` group: whose it is. */
   owner: QueueMember | undefined
-  /** True while it moves to another member: the owner gets nothing more, and it is handed on once he holds nothing. */
   moving = false
   paused = false
-  readonly window: LogWindow
   readonly stored: StoredTable
   readonly #host: PartitionHost
   readonly #burials: Burials
-  readonly #trouble: LogTrouble
+  readonly #reading: LogReading
+  readonly #settling: Settling
   readonly #timer: LeaseTimer
   readonly #intake: Intake
   readonly #giving: Giving
@@ -41,13 +39,11 @@ export class QueuePartition implements Steppable {
   #started = false
   #closed = false
   #scheduled = false
-  #reading = false
   #watch: Disposable | undefined
 
   /** @param begin what was stored, or where a new group begins */
   constructor(log: ReadablePartition, begin: QueueCheckpoint, host: PartitionHost) {
     this.log = log
-    this.window = new LogWindow(log)
     this.#host = host
     const failures = (): readonly StoredFailure[] => this.#burials.underWay
     this.stored = new StoredTable(log, begin, host, failures, (handovers) => {
@@ -55,6 +51,14 @@ export class QueuePartition implements Steppable {
       this.#giving.handOver(this.stored.table, handovers)
       this.schedule()
       host.reviewTakes()
+    })
+    this.#reading = new LogReading({
+      log,
+      host,
+      table: () => this.stored.table,
+      afterwards: () => this.#afterwards(),
+      schedule: this.#wake,
+      filled: () => host.windowFilled(this),
     })
     this.#intake = new Intake(log, this.window, host)
     this.#giving = new Giving({
@@ -64,9 +68,18 @@ export class QueuePartition implements Steppable {
       handovers: this.stored.handovers,
       host,
       afterwards: this.#afterwards,
-      read: (offset, bytesMax) => this.#read(offset, bytesMax),
+      read: (offset, bytesMax) => this.#reading.read(offset, bytesMax),
     })
-    this.#trouble = new LogTrouble(log, host, this.#wake)
+    this.#settling = new Settling({
+      index: log.index,
+      host,
+      afterwards: (reason) => {
+        this.#burials.reason = reason
+        this.#afterwards()
+        this.#burials.reason = undefined
+      },
+      schedule: this.#wake,
+    })
     this.#timer = new LeaseTimer(host, this.#timeUp)
     this.#burials = new Burials(this, host, this.#afterwards)
     this.#clip()
@@ -74,6 +87,10 @@ export class QueuePartition implements Steppable {
 
   get index(): number {
     return this.log.index
+  }
+
+  get window(): LogWindow {
+    return this.#reading.window
   }
 
   get isStarted(): boolean {
@@ -88,7 +105,7 @@ export class QueuePartition implements Steppable {
   /** True while it waits for its log, or for the store that must know of it before a delivery. */
   get busy(): boolean {
     if (this.#closed || !this.#started) return false
-    if (this.#reading || this.stored.handovers.open.length > 0) return true
+    if (this.#reading.isUnderWay || this.stored.handovers.open.length > 0) return true
     return this.log.state === 'online' && !this.stored.mayLease
   }
 
@@ -116,14 +133,12 @@ export class QueuePartition implements Steppable {
     this.stored.close()
     this.#watch?.[Symbol.dispose]()
     this.#timer.close()
-    this.#trouble.close()
     this.#burials.close()
-    this.window.drop()
+    this.#reading.close()
   }
 
-  /** Puts it into the ring, when it is not there yet. */
   schedule(): void {
-    if (this.#scheduled || this.#closed || this.#reading || !this.#started) return
+    if (this.#scheduled || this.#closed || this.#reading.isUnderWay || !this.#started) return
     this.#scheduled = true
     this.#host.runner.schedule(this)
   }
@@ -131,52 +146,17 @@ export class QueuePartition implements Steppable {
   /** One turn: one delivery, or what has to be done before it. */
   step(): void {
     this.#scheduled = false
-    if (this.#closed || this.#reading) return
+    if (this.#closed || this.#reading.isUnderWay) return
     try {
       if (this.#work()) this.schedule()
     } catch (error) {
       this.#host.logger.error('a partition of a queue group failed; trying again', { ...this.#names, error })
-      this.#trouble.pause()
+      this.#reading.pause()
     }
   }
 
   settle(settlement: Settlement): SettleCounts {
-    const { action, lease, from, to } = settlement
-    const { table } = this.stored
-    if (table === undefined || lease === 0) return { settled: 0, repeated: 0, lost: to - from }
-    const nowMs = this.#host.nowMs()
-    const { config } = this.#host
-    if (action === 'extend') {
-      const counts = table.extend(lease, from, to, nowMs + (settlement.extendMs ?? config.ackTimeoutMs))
-      this.#afterwards()
-      return counts
-    }
-    if (action === 'ackUpTo') return this.#ackUpTo(table, settlement, nowMs)
-    const attempt = action === 'nack' ? table.attemptOf(lease) : 0
-    const delayMs =
-      action === 'nack'
-        ? (settlement.delayMs ?? retryDelayMs(config.retry, attempt, this.#host.random.next()))
-        : undefined
-    const counts = table.settle(action, lease, from, to, nowMs, delayMs)
-    if (counts.settled > 0) this.#host.settled(this.index, settlement, attempt)
-    this.#burials.reason = settlement.reason
-    this.#afterwards()
-    this.#burials.reason = undefined
-    this.schedule()
-    return counts
-  }
-
-  /** The lease on the last message is the proof: whoever lost it may not speak for the ones before. */
-  #ackUpTo(table: LeaseTable, { lease, to }: Settlement, nowMs: number): SettleCounts {
-    if (to === 0) return { settled: 0, repeated: 0, lost: 0 }
-    const member = table.holderOf(lease)
-    const last = table.settle('ack', lease, to - 1, to, nowMs)
-    if (last.lost > 0) return last
-    const settled = last.settled + table.ackUpTo(member, to, nowMs)
-    if (settled > 0) this.#host.settled(this.index, { action: 'ack', from: to - 1, to }, 0)
-    this.#afterwards()
-    this.schedule()
-    return { ...last, settled }
+    return this.#settling.settle(this.stored.table, settlement)
   }
 
   holds(lease: number, offset: number): boolean {
@@ -291,8 +271,8 @@ export class QueuePartition implements Steppable {
       this.#lostTail(table, this.log.stableOffset)
       return false
     }
-    this.#followStart(table)
-    if (!this.stored.mayLease || this.paused || this.#trouble.pausing) return false
+    this.#reading.followStart(table)
+    if (!this.stored.mayLease || this.paused || this.#reading.isPausing) return false
     const nowMs = this.#host.nowMs()
     this.#endDue(table, nowMs)
     if (table.nextDueMs <= nowMs) return false // its time comes when members were heard
@@ -312,7 +292,9 @@ export class QueuePartition implements Steppable {
       if (table.nextOffset >= this.stored.buryTo) return false
     }
     if (this.#intake.mayAdmit(table)) {
-      if (!this.#intake.admit(table)) return this.#read(table.nextOffset, this.#host.limits.deliveryBytesMax)
+      if (!this.#intake.admit(table)) {
+        return this.#reading.read(table.nextOffset, this.#host.limits.deliveryBytesMax)
+      }
       this.#afterwards()
       return true
     }
@@ -332,70 +314,6 @@ export class QueuePartition implements Steppable {
     const messages = table.waiting + this.log.stableOffset - table.nextOffset
     const parts = table.keys > 0 ? Math.min(table.keys, messages) : messages
     return Math.max(1, Math.ceil(parts / readyMembers))
-  }
-
-  /** @returns true when it is there already */
-  #read(offset: number, bytesMax: number): boolean {
-    let found: MaybePromise<void>
-    try {
-      found = this.window.read(offset, bytesMax)
-    } catch (error) {
-      return this.#readFailed(offset, error)
-    }
-    if (!isPromise(found)) return this.#readDone(offset)
-    this.#reading = true
-    found.then(
-      () => {
-        this.#reading = false
-        if (!this.#closed && this.#readDone(offset)) this.schedule()
-        this.#host.reviewTakes()
-      },
-      (error) => {
-        this.#reading = false
-        if (!this.#closed && this.#readFailed(offset, error)) this.schedule()
-        this.#host.reviewTakes()
-      },
-    )
-    return false
-  }
-
-  #readDone(offset: number): boolean {
-    this.#host.windowFilled(this)
-    if (this.window.find(offset) !== -1) {
-      this.#trouble.over()
-      return true
-    }
-    this.#trouble.pause() // the log said that there is something
-    return false
-  }
-
-  /** What is lost to damage is settled, and a log that cannot be read now is tried again. */
-  #readFailed(offset: number, error: unknown): boolean {
-    const { table } = this.stored
-    const to = this.#trouble.failed(offset, error)
-    if (to === undefined || table === undefined) return false
-    this.#skip(table, offset, to)
-    return true
-  }
-
-  /** Settles what cannot be had any more. */
-  #skip(table: LeaseTable, from: number, to: number): void {
-    const next = table.nextOffset
-    let skipped = table.skip(from, Math.min(to, next))
-    if (to > next) {
-      table.admit(to, undefined, [next, to])
-      skipped += to - Math.max(next, from)
-    }
-    this.#host.skipped(skipped)
-    this.#afterwards()
-  }
-
-  /** Retention may have been faster. */
-  #followStart(table: LeaseTable): void {
-    const { startOffset } = this.log
-    if (table.floor < startOffset && this.#trouble.startMoved(startOffset)) {
-      this.#skip(table, table.floor, startOffset)
-    }
   }
 
   /** After a crash of the machine the log may end before what was delivered: who holds it loses it. @returns what was known */

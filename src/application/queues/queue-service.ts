@@ -7,8 +7,6 @@ import type {
   LeasedSubscription,
   LeaseProof,
   LeaseSink,
-  Limits,
-  Logger,
   PartitionOffset,
   QueueConfig,
   QueueDescription,
@@ -23,34 +21,19 @@ import type {
 } from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
 import { throwIfAborted } from '../calls.ts'
-import type { Admission } from '../delivery/admission.ts'
 import { grantOf } from '../delivery/outlet.ts'
 import { boundOf, partitionOf, partitionsOf, resolvePosition } from '../delivery/positions.ts'
 import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
-import type { Checkpoints } from './checkpoints.ts'
 import { assertSetAlike, GroupMaking, settingsFor } from './group-making.ts'
-import type { Liveness } from './liveness.ts'
-import type { QueueShared } from './partition-host.ts'
 import { type MemberHost, PushedMember } from './pushed-member.ts'
 import type { QueueGroup } from './queue-group.ts'
 import type { QueueMember } from './queue-member.ts'
-import type { QueueStore, StoredQueues } from './queue-store.ts'
+import type { StoredQueues } from './queue-store.ts'
+import type { QueueServiceHost } from './service-host.ts'
 import { assertSettlements } from './settlements.ts'
 import { TakingMember } from './taking-member.ts'
-
-export interface QueueServiceHost {
-  readonly limits: Limits
-  readonly logger: Logger
-  readonly admission: Admission
-  readonly store: QueueStore
-  readonly checkpoints: Checkpoints
-  readonly liveness: Liveness
-  readonly shared: QueueShared
-  /** @throws why delivery has stopped */
-  state(topic: LiveTopic): TopicState
-}
 
 export class QueueService implements Queues {
   readonly #host: QueueServiceHost

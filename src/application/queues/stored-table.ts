@@ -7,11 +7,17 @@ import { encodeCheckpoint, encodingSteps } from '../../domain/queue/checkpoint-c
 import { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { type Handover, Handovers } from './handovers.ts'
-import type { PartitionHost } from './partition-host.ts'
 import { clippedCheckpoint, withSettled } from './positions.ts'
 
 /** Offsets that one step looks at. */
 const offsetsAtOnce = 8_192
+
+/** What tables are made by. */
+interface TableRules {
+  readonly config: { readonly retriesMax: number }
+  /** True when messages of a key come in order. */
+  readonly ordered: boolean
+}
 
 /** What to store, and what to do when it is stored. */
 export interface CheckpointToStore {
@@ -26,7 +32,7 @@ export class StoredTable {
   /** Below this there may be messages that were on their way to the dead letters when the broker ended; 0 when there are none. */
   readonly buryTo: number
   readonly #log: ReadablePartition
-  readonly #host: Pick<PartitionHost, 'config' | 'ordered'>
+  readonly #host: TableRules
   readonly #failures: () => readonly StoredFailure[]
   readonly #onStored: (handovers: readonly Handover[]) => void
   #begin: QueueCheckpoint
@@ -47,7 +53,7 @@ export class StoredTable {
   constructor(
     log: ReadablePartition,
     begin: QueueCheckpoint,
-    host: Pick<PartitionHost, 'config' | 'ordered'>,
+    host: TableRules,
     failures: () => readonly StoredFailure[],
     onStored: (handovers: readonly Handover[]) => void,
   ) {

@@ -1,19 +1,19 @@
 /** The chunks of logs that queue partitions hold: what was of no use for a second is let go of. */
 import type { Clock } from '../../ports/index.ts'
-import type { QueuePartition } from './queue-partition.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 
 const idleMs = 1_000
 
 export class Windows {
   readonly #clock: Clock
-  readonly #filled = new Set<QueuePartition>()
+  readonly #filled = new Set<HostedPartition>()
   #timer: Disposable | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  filled(partition: QueuePartition): void {
+  filled(partition: HostedPartition): void {
     this.#filled.add(partition)
     this.#timer ??= this.#clock.after(idleMs, this.#sweep)
   }
