@@ -58,10 +58,10 @@ interface CommonOptions extends SubscriptionEvents {
    * message it gave last when it is asked for the next. `manual`: only the methods of the message do.
    */
   readonly ack?: 'auto' | 'manual' | undefined
-  /** Bytes of batches that may be on their way or wait here; 4 MiB by default. */
+  /** Bytes of batches that may be on their way or wait here; 8 MiB by default. */
   readonly prefetchBytes?: number | undefined
   /**
-   * Messages that are not settled, 1,000 by default: handed out without a group; in one, all that are leased to this
+   * Messages that are not settled, 5,000 by default: handed out without a group; in one, all that are leased to this
    * subscription, also those that wait here.
    */
   readonly maxInFlight?: number | undefined
@@ -125,7 +125,9 @@ export interface CheckedOptions {
   readonly maxInFlight: number
 }
 
-const MIB = 1024 * 1024
+/** What is on its way while an answer is: less would have fast consumers of small messages wait for it. */
+const prefetchBytesDefault = 8 * 1024 * 1024
+const maxInFlightDefault = 5_000
 
 /** @throws RTK_INVALID_ARGUMENT for values out of range, and for options that do not go with a group, or without one */
 export function checkedOptions(options: ConsumeOptions): CheckedOptions {
@@ -142,8 +144,8 @@ export function checkedOptions(options: ConsumeOptions): CheckedOptions {
   return {
     atMostOnce: oneOf('delivery', delivery, ['at-least-once', 'at-most-once']) === 'at-most-once',
     settlesItself: oneOf('ack', ack, ['auto', 'manual']) === 'auto',
-    prefetchBytes: wholeNumber('prefetchBytes', options.prefetchBytes ?? 4 * MIB, 1),
-    maxInFlight: wholeNumber('maxInFlight', options.maxInFlight ?? 1_000, 1),
+    prefetchBytes: wholeNumber('prefetchBytes', options.prefetchBytes ?? prefetchBytesDefault, 1),
+    maxInFlight: wholeNumber('maxInFlight', options.maxInFlight ?? maxInFlightDefault, 1),
   }
 }
 

@@ -60,7 +60,7 @@ export class GrpcLeases {
     sink: LeaseSink,
   ): Promise<LeasedSubscription> {
     const credit = options.credit === undefined ? undefined : creditToProto(options.credit)
-    const open = bytesOf({ open: { ...memberToProto(topic, options), credit } })
+    const open = requestBytes(consumeMethod, { open: { ...memberToProto(topic, options), credit } })
     const member = new GrpcLeases(channel, sink, clock)
     member.#stream.write(open)
     return member.#opened.promise
@@ -151,6 +151,7 @@ export class GrpcLeases {
   }
 }
 
-const bytesOf = (request: proto.QueueServiceConsumeRequest): Buffer => requestBytes(consumeMethod, request)
+/** Of requests whose numbers are checked. */
+const bytesOf = consumeMethod.requestSerialize
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')

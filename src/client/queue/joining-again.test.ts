@@ -25,7 +25,7 @@ it('joins again under its name; signals fire, and handlers that still run are wa
   await clock.advance(1_000)
   expect(events).toEqual(['RTK_DISCONNECTED', 'again'])
   expect(latest().member).toBe(member.member)
-  expect(latest().messages).toBe(1_000)
+  expect(latest().messages).toBe(5_000)
   latest().deliver(0, 0, batchOf('a', 'b'), { attempt: 2 })
   await clock.advance(0)
   expect(held.begun).toEqual(['a', 'b'])
