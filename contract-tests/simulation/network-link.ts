@@ -322,20 +322,18 @@ export class SimulatedLink implements Link {
       const answered = (answer: () => void): void => {
         if (!answerLost) this.#down(stream, () => settle(answer))
       }
-      let refused = false
       this.#up(stream, async () => {
         try {
           const value = await run(this.#session)
           answered(() => resolve(value))
         } catch (error) {
-          refused = true
           answered(() => reject(error))
         }
       })
       if (!repeatable || !host.chance('repeat')) return
       this.#ends.server.after(host.noticeMs(), () => {
-        // Whoever forwards calls repeats one that has no answer: never one that was refused, and might be taken now.
-        if (refused || this.#left || !this.#ends.serverIsUp()) return
+        // Also one that was refused, and might be taken now.
+        if (this.#left || !this.#ends.serverIsUp()) return
         host.event(`${name} arrives again`)
         void (async () => run(this.#session))().catch(() => {})
       })
