@@ -174,7 +174,10 @@ export class CrashLane implements AsyncDisposable {
     this.#changer = new StateChanger(this.#state, this.#changes)
     const changing = this.#changeState(server, this.#changer)
     // The kill comes under load: not before something was acknowledged.
-    await Promise.race([Promise.race(loads.map(({ load }) => load.ackedMore(1))), server.exited])
+    const acked: Promise<unknown>[] = [Promise.race(loads.map(({ load }) => load.ackedMore(1)))]
+    // In the first life and every second one after it the state has changed as well, however short the run is.
+    if (this.#lives % 2 === 1) acked.push(this.#changer.changed)
+    await Promise.race([Promise.all(acked), changing, server.exited])
     await pause(this.#random() * (this.#random() < 0.5 ? 50 : 400))
     server.child.kill('SIGKILL')
     for (const { load } of loads) load.end()

@@ -186,6 +186,9 @@ export class StateChanger {
   #state: StateView
   #count: number
   #over = false
+  readonly #changed = Promise.withResolvers<void>()
+  /** Resolves when the first change was acknowledged. */
+  readonly changed: Promise<void> = this.#changed.promise
 
   constructor(state: StateView, count: number) {
     this.#state = state
@@ -203,6 +206,7 @@ export class StateChanger {
       await perform(client, operation)
       this.uncertain = []
       this.acked.push(operation)
+      this.#changed.resolve()
       this.#state = applied(this.#state, operation)
     }
   }
