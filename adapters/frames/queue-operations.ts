@@ -1,5 +1,5 @@
 /** The operations on queue groups, as rows of the table in operations.ts. */
-import type { BatchSource, PayloadEncoding, QueueConfig, Taken } from 'ratatoskr/ports'
+import type { BatchSource, PayloadEncoding, QueueChanges, QueueConfig, Taken } from 'ratatoskr/ports'
 import {
   consumeShape,
   createQueueShape,
@@ -99,7 +99,7 @@ export const queueOperations: readonly (readonly [name: string, row: Operation])
   [
     'alterQueue',
     operation({ topic, group, changes: jsonObject }, ({ session }, { topic, group, changes }) =>
-      session.alterQueue(topic, group, changes as Partial<QueueConfig>),
+      session.alterQueue(topic, group, changes as QueueChanges),
     ),
   ],
   [

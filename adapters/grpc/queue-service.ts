@@ -58,9 +58,11 @@ export const queueService = (
       await session.createQueue(topic, group, queueConfigFromProto(config), positionFromProto(from)),
     ),
   })),
-  alterQueue: unary(host, async (session, { topic, group, changes }) => ({
-    queue: queueToProto(await session.alterQueue(topic, group, queueConfigFromProto(changes) ?? {})),
-  })),
+  alterQueue: unary(host, async (session, { topic, group, changes, unset }) => {
+    const taken = Object.fromEntries(unset.map((name) => [name, null]))
+    const queue = await session.alterQueue(topic, group, { ...taken, ...queueConfigFromProto(changes) })
+    return { queue: queueToProto(queue) }
+  }),
   getQueue: unary(host, async (session, { topic, group }) => ({
     queue: queueToProto(await session.describeQueue(topic, group)),
   })),

@@ -105,6 +105,13 @@ export const queueGroupCases: readonly ContractCase<TransportContext>[] = [
         retry: { kind: 'fixed', delayMs: 5 },
       })
       expect(altered.config).toEqual({ ...config, retriesMax: 9, retry: { kind: 'fixed', delayMs: 5 } })
+      const changes = { inFlightMax: null, ackTimeoutMs: null, retriesMax: 8 }
+      const { config: back } = await queues.alterQueue('orders', 'g', changes)
+      expect(back).toEqual({ ...altered.config, inFlightMax: 100_000, ackTimeoutMs: 30_000, retriesMax: 8 })
+      await expectCode(() => queues.alterQueue('orders', 'g', { no: null } as object), 'RTK_INVALID_ARGUMENT')
+      await expectCode(() => queues.createQueue('orders', '_own'), 'RTK_INVALID_ARGUMENT')
+      await expectCode(() => one.join({ group: '_own' }), 'RTK_INVALID_ARGUMENT')
+      await queues.alterQueue('orders', 'g', altered.config)
       const worker = await one.join()
       expect(worker.subscription.config).toEqual(altered.config)
       await expectCode(() => one.join({ config: { ackTimeoutMs: 5 } }), 'RTK_GROUP_MISMATCH')

@@ -26,6 +26,7 @@ import type {
   OffsetRange,
   PartitionOffset,
   Principal,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   RatatoskrError,
@@ -154,7 +155,7 @@ export interface Queues {
     config: Partial<QueueConfig> | undefined,
     from: StartPosition | undefined,
   ): Promise<QueueDescription>
-  alter(topic: LiveTopic, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription>
+  alter(topic: LiveTopic, group: string, changes: QueueChanges): Promise<QueueDescription>
   describe(topic: LiveTopic, group: string): Promise<QueueDescription>
   pause(
     topic: LiveTopic,

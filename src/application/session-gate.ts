@@ -15,7 +15,7 @@ import {
 } from '../domain/names.ts'
 import {
   equalQueueConfigs,
-  parseQueueConfig,
+  parseQueueChanges,
   parseQueueSettings,
 } from '../domain/queue/queue-config-rules.ts'
 import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
@@ -177,9 +177,16 @@ export class SessionGate {
    * @throws RTK_PERMISSION_DENIED, RTK_INVALID_ARGUMENT
    */
   assertMaySet(topic: Topic, group: string, given: unknown): void {
-    if (given === undefined) return
-    const known = this.#context.delivery.queues.configOf(topic, group) ?? queueDefaultsOf(topic.config)
-    const wished = parseQueueConfig(given, known)
+    if (given !== undefined) this.assertMayAlter(topic, group, parseQueueSettings(given))
+  }
+
+  /** The same for changes, which may also take settings back. @throws RTK_PERMISSION_DENIED, RTK_INVALID_ARGUMENT */
+  assertMayAlter(topic: Topic, group: string, changes: unknown): void {
+    const defaults = queueDefaultsOf(topic.config)
+    const known = this.#context.delivery.queues.configOf(topic, group) ?? defaults
+    const { set, unset } = parseQueueChanges(changes)
+    const back = Object.fromEntries(unset.map((name) => [name, defaults[name]]))
+    const wished = { ...known, ...back, ...set }
     if (equalQueueConfigs(wished, known)) return
     this.permissions.group('alterQueue', topic.ref, group)
     this.#assertMaySendTo(topic.ref, wished.deadLetterTopic, known.deadLetterTopic)

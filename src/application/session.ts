@@ -36,6 +36,7 @@ import type {
   PublishResult,
   PurgeRequest,
   PurgeResult,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   RedriveRequest,
@@ -301,9 +302,9 @@ export class BrokerSession implements Session {
     return this.#context.delivery.queues.create(live, group, config, from)
   }
 
-  async alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+  async alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
     const live = this.#gate.topicOfGroup('alterQueue', topic, group)
-    this.#gate.assertMaySet(live, group, changes)
+    this.#gate.assertMayAlter(live, group, changes)
     return this.#context.delivery.queues.alter(live, group, changes)
   }
 

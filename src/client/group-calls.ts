@@ -3,6 +3,7 @@ import type {
   CommittedOffset,
   GroupDescription,
   PartitionOffset,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   SeekRequest,
@@ -117,11 +118,11 @@ export abstract class GroupCalls extends BrokerCalls {
     return this.read('createQueue', options, (link) => link.createQueue(topic, group, config, options.from))
   }
 
-  /** Changes settings; `sharing` only while the group has no members. @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH */
+  /** Changes settings, and takes back those that are null; `sharing` only while the group has no members. @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH */
   alterQueue(
     topic: string,
     group: string,
-    changes: Partial<QueueConfig>,
+    changes: QueueChanges,
     options?: ClientCallOptions,
   ): Promise<QueueDescription> {
     return this.call('alterQueue', options, (link) => link.alterQueue(topic, group, changes))

@@ -105,7 +105,8 @@ describe('parseTopicRef and formatTopicRef', () => {
 
 describe('assertLabel', () => {
   it('takes 1 to 128 of the allowed characters', () => {
-    fc.assert(fc.property(label, (text) => assertLabel('group', text)))
+    fc.assert(fc.property(label, (text) => assertLabel('member', text)))
+    fc.assert(fc.property(label, (text) => assertLabel('group', `g${text.slice(1)}`)))
   })
 
   it.each<unknown>(['', 'a b', 'x'.repeat(129), 'a/b', 'a\n', '.', '..', '.a', 'a.', 'a..b', undefined, 1])(

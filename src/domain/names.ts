@@ -59,7 +59,8 @@ export const formatTopicRef = (topic: TopicRef): string =>
   topic.namespace === defaultNamespace ? topic.name : `${topic.namespace}/${topic.name}`
 
 /**
- * Checks the name of a consumer group or of a member: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, no dot at either end.
+ * Checks the name of a consumer group or of a member: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, no dot at either end. Groups
+ * whose names begin with `_` are the broker's own, as topics are.
  * @throws RTK_INVALID_ARGUMENT
  */
 export function assertLabel(what: 'group' | 'member' | 'namespace', value: unknown): asserts value is string {
@@ -67,6 +68,12 @@ export function assertLabel(what: 'group' | 'member' | 'namespace', value: unkno
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
       `${what} must be ${labelRule}; got ${quoteForMessage(value)}`,
+    )
+  }
+  if (what === 'group' && value.startsWith('_')) {
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      `names of groups that begin with _ are the broker's own; got ${quoteForMessage(value)}`,
     )
   }
 }

@@ -6,7 +6,7 @@
  * whoever stores it along with what he writes elsewhere can refuse writes with a smaller one (a fencing token).
  */
 import type { RatatoskrError } from '../domain/errors.ts'
-import type { QueueConfig } from '../domain/queue/queue-config.ts'
+import type { QueueChanges, QueueConfig } from '../domain/queue/queue-config.ts'
 import type { settlementActions } from '../domain/queue/settlement.ts'
 import type { CallOptions, MaybePromise } from './component.ts'
 import type { BatchBytes } from './log-store.ts'
@@ -242,8 +242,12 @@ export interface QueueSession {
     config?: Partial<QueueConfig>,
     from?: StartPosition,
   ): Promise<QueueDescription>
-  /** Changes settings; `sharing` only while the group has no members. @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH */
-  alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription>
+  /**
+   * Changes settings; `sharing` only while the group has no members. What is null is the topic's from then on, as for a group that
+   * never had it set.
+   * @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH, RTK_INVALID_ARGUMENT
+   */
+  alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription>
   /** @throws RTK_GROUP_NOT_FOUND */
   describeQueue(topic: string, group: string): Promise<QueueDescription>
   /** Stops or starts delivery of a group, or of some of its partitions; survives restarts. Leases go on. */

@@ -7,6 +7,7 @@ import {
   leasedToJson,
   type PayloadEncoding,
   parseTopicRef,
+  type QueueChanges,
   type QueueConfig,
   type QueueCredit,
   type Session,
@@ -89,14 +90,14 @@ function settingRoutes(routes: FastifyInstance, context: RouteContext): void {
       return sendJson(reply, await session.createQueue(topic, group, config as Partial<QueueConfig>, begin))
     },
   )
-  routes.patch<GroupRoute & { Body: Partial<QueueConfig> }>(
+  routes.patch<GroupRoute & { Body: QueueChanges }>(
     one,
     {
       schema: {
         tags,
-        summary: 'Change settings of a queue group',
+        summary: 'Change settings of a queue group; null is that of the topic again',
         params: groupParams,
-        body: { ...queueConfigSchema, examples: [{ retriesMax: 5 }] },
+        body: { ...queueConfigSchema, examples: [{ retriesMax: 5, ackTimeoutMs: null }] },
         response: { 200: queueSchema },
       },
     },
@@ -268,7 +269,7 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
       schema: {
         tags,
         summary:
-          'Grant credit to a subscription of your own to a queue group; nothing at all is a sign of life',
+          'Grant credit to a subscription of your own; nothing at all is a sign of life of a member of a queue group',
         params: subscriptionParams,
         body: { ...creditSchema, examples: [{ messages: 100 }] },
         response: done,
@@ -276,8 +277,7 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
     },
     async (request, reply) => {
       const { topic, subscription } = request.params
-      const { member } = context.streams.member(await sessionOf(context, request), topic, subscription)
-      member.grant(request.body)
+      context.streams.grant(await sessionOf(context, request), topic, subscription, request.body)
       return reply.code(204).send()
     },
   )

@@ -1,8 +1,12 @@
 /** How queue groups come to be: made for the first who wants them, out of what is stored, or out of a stream group. */
-
 import { assertDeadLetterTopic } from '../../domain/dead-letters/dead-letter-topic.ts'
 import { encodeCheckpoint } from '../../domain/queue/checkpoint-codec.ts'
-import { equalQueueConfigs, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
+import {
+  equalQueueConfigs,
+  type ParsedChanges,
+  parseQueueChanges,
+  parseQueueSettings,
+} from '../../domain/queue/queue-config-rules.ts'
 import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type { ConsumeOptions, QueueConfig, StartPosition } from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
@@ -55,7 +59,7 @@ export class GroupMaking {
     }
     if (equalQueueConfigs({ ...known.config, ...wished }, known.config)) return known
     if (known.memberCount > 0) throw otherSettings(known)
-    await known.configure(wished)
+    await known.configure({ set: wished, unset: [] })
     return known
   }
 
@@ -185,6 +189,13 @@ export function settingsFor({ topic }: TopicState, given: unknown): Partial<Queu
   const settings = parseQueueSettings(given)
   assertDeadLetterTopic(topic.ref, settings.deadLetterTopic)
   return settings
+}
+
+/** Changes of a group's settings, checked. @throws RTK_INVALID_ARGUMENT */
+export function changesFor({ topic }: TopicState, given: unknown): ParsedChanges {
+  const changes = parseQueueChanges(given)
+  assertDeadLetterTopic(topic.ref, changes.set.deadLetterTopic)
+  return changes
 }
 
 /** @throws RTK_GROUP_MISMATCH when a group is not what it would be with these settings of its own, if it were new */

@@ -3,6 +3,7 @@
  * its partitions.
  */
 import type { QueueCheckpoint } from '../../domain/queue/checkpoint.ts'
+import type { ParsedChanges } from '../../domain/queue/queue-config-rules.ts'
 import { queueDefaultsOf } from '../../domain/topic-config.ts'
 import type {
   LeaseProof,
@@ -200,9 +201,12 @@ export class QueueGroup {
     for (const { partition, offset } of offsets) this.partitions[partition].seek(offset)
   }
 
-  /** Sets what is given for this group. @throws RTK_GROUP_MISMATCH, what the state store throws */
-  async configure(given: Partial<QueueConfig>): Promise<void> {
-    const own = { ...this.#record.own, ...given }
+  /** Sets what is given for this group, and takes back what is unset. @throws RTK_GROUP_MISMATCH, what the state store throws */
+  async configure({ set, unset }: ParsedChanges): Promise<void> {
+    const { sharing, ...others } = this.#record.own
+    const kept = Object.entries(others).filter(([name]) => !(unset as readonly string[]).includes(name))
+    const known = unset.includes('sharing') ? this.defaults.sharing : sharing
+    const own = { sharing: known, ...Object.fromEntries(kept), ...set }
     if (own.sharing !== this.config.sharing && this.#members.size > 0) {
       throw new RatatoskrError(
         'RTK_GROUP_MISMATCH',

@@ -8,6 +8,7 @@ import type {
   LeaseProof,
   LeaseSink,
   PartitionOffset,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   SeekRequest,
@@ -26,7 +27,7 @@ import { boundOf, partitionOf, partitionsOf, resolvePosition } from '../delivery
 import type { TopicState } from '../delivery/topic-state.ts'
 import { subscriberEvent } from '../groups/group-service.ts'
 import type { LiveTopic, Queues, Subscriber } from '../seams.ts'
-import { assertSetAlike, GroupMaking, settingsFor } from './group-making.ts'
+import { assertSetAlike, changesFor, GroupMaking, settingsFor } from './group-making.ts'
 import { type MemberHost, PushedMember } from './pushed-member.ts'
 import type { QueueGroup } from './queue-group.ts'
 import type { QueueMember } from './queue-member.ts'
@@ -154,10 +155,10 @@ export class QueueService implements Queues {
     return (known ?? (await this.#making.make(state, name, own, from))).describe()
   }
 
-  async alter(topic: LiveTopic, name: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+  async alter(topic: LiveTopic, name: string, changes: QueueChanges): Promise<QueueDescription> {
     const state = this.#host.state(topic)
     const group = existing(state, name)
-    await group.configure(settingsFor(state, changes))
+    await group.configure(changesFor(state, changes))
     return group.describe()
   }
 

@@ -57,6 +57,27 @@ describe('the settings that a topic has for its groups', () => {
     })
   })
 
+  it('are those of a group again that takes its own back, also after a restart', async () => {
+    const bench = await QueueBench.start()
+    await bench.session.alterTopic('orders', { queue: { ackTimeoutMs: 9_000, sharing: 'shared' } })
+    await bench.session.createQueue('orders', 'g', { retriesMax: 1, ackTimeoutMs: 5, sharing: 'keyShared' })
+    const changes = { ackTimeoutMs: null, retry: null, sharing: null, inFlightMax: 7 }
+    const { config } = await bench.session.alterQueue('orders', 'g', changes)
+    expect(config).toMatchObject({ ackTimeoutMs: 9_000, retriesMax: 1, sharing: 'shared', inFlightMax: 7 })
+    await bench.session.alterTopic('orders', { queue: { ackTimeoutMs: 8_000 } })
+    await bench.restart()
+    expect((await bench.describe()).config).toEqual({ ...config, ackTimeoutMs: 8_000 })
+    const { session } = bench
+    await expect(session.alterQueue('orders', 'g', { unknown: null } as object)).rejects.toMatchObject({
+      code: 'RTK_INVALID_ARGUMENT',
+    })
+    await bench.join()
+    await expect(session.alterQueue('orders', 'g', { sharing: 'keyShared' })).rejects.toMatchObject({
+      code: 'RTK_GROUP_MISMATCH',
+    })
+    expect((await session.alterQueue('orders', 'g', { sharing: null })).config.sharing).toBe('shared')
+  })
+
   it('are checked', async () => {
     const { session } = await QueueBench.start()
     for (const queue of [{ retriesMax: -2 }, { retry: 'soon' }, { unknown: 1 }, 7]) {

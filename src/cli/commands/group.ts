@@ -1,7 +1,7 @@
 /** `ratatoskr group …`: groups of both kinds, those that commit offsets (streams) and those that lease messages (queues). */
 import type { Client } from '../../client/client.ts'
-import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
-import { isRatatoskrError, type QueueConfig } from '../../ports/index.ts'
+import { parseQueueChanges, parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
+import { isRatatoskrError, type QueueChanges, type QueueConfig } from '../../ports/index.ts'
 import { valueOfText } from '../config/settings.ts'
 import { type ConnectionOptions, pair, wholeNumber, withClient } from '../connection.ts'
 import { durationMs } from '../duration.ts'
@@ -46,7 +46,7 @@ export const createGroup = (
 
 export const alterGroup = (topic: string, group: string, options: GroupSettings): Promise<void> =>
   withClient(options, async (client) =>
-    printQueue(await client.alterQueue(topic, group, configOf(options)), options),
+    printQueue(await client.alterQueue(topic, group, changesOf(options)), options),
   )
 
 export const describeGroup = (topic: string, group: string, options: ConnectionOptions): Promise<void> =>
@@ -128,8 +128,18 @@ async function printQueue(queue: Queue, { output }: ConnectionOptions): Promise<
   await printRows(rows, columns, 'table')
 }
 
-/** What is given of a queue group's settings; the broker checks their words and ranges. */
-export function configOf(options: GroupSettings): Partial<QueueConfig> {
+/** What is given of a queue group's settings. */
+export const configOf = (options: GroupSettings): Partial<QueueConfig> =>
+  // Checked here already: a retry policy has a text form that no protocol carries.
+  parseQueueSettings(settingsOf(options))
+
+/** The same, with null for those that are to be the topic's again. */
+function changesOf(options: GroupSettings): QueueChanges {
+  const { set, unset } = parseQueueChanges(settingsOf(options))
+  return { ...Object.fromEntries(unset.map((name) => [name, null])), ...set }
+}
+
+function settingsOf(options: GroupSettings): Record<string, unknown> {
   const config: Record<string, unknown> = {}
   const { sharing, ackTimeout, retries, retry, deadLetterTopic, set = [] } = options
   if (sharing !== undefined) config.sharing = sharing
@@ -141,6 +151,5 @@ export function configOf(options: GroupSettings): Partial<QueueConfig> {
     config[name] = valueOfText(value)
   }
   if (retry !== undefined) config.retry = retry
-  // Checked here already: a retry policy has a text form that no protocol carries.
-  return parseQueueSettings(config)
+  return config
 }

@@ -6,6 +6,7 @@ import type {
   ConsumeOptions,
   LeasedSubscription,
   LeaseSink,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   SettleRequest,
@@ -78,8 +79,15 @@ export class GrpcQueues {
     return queueFromProto(response.queue)
   }
 
-  async alter(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
-    const request = { topic, group, changes: queueConfigToProto(changes) }
+  async alter(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
+    const unset = Object.entries(changes).filter(([, value]) => value === null)
+    const set = Object.entries(changes).filter(([, value]) => value !== null)
+    const request = {
+      topic,
+      group,
+      changes: queueConfigToProto(Object.fromEntries(set)),
+      unset: unset.map(([name]) => name),
+    }
     return queueFromProto((await this.#channel.unary(queues.alterQueue, request)).queue)
   }
 

@@ -48,7 +48,7 @@ describe('a request over gRPC', () => {
     })
     const retry = { list: { delaysMs: [1, 0.5] } }
     expect(
-      refusal(queues.alterQueue, { topic: 'orders', group: 'q', changes: { sharing: 0, retry } }),
+      refusal(queues.alterQueue, { topic: 'orders', group: 'q', changes: { sharing: 0, retry }, unset: [] }),
     ).toMatchObject({
       message: `changes.retry.list.delaysMs[1] must be ${int64}, got 0.5`,
     })
@@ -56,7 +56,12 @@ describe('a request over gRPC', () => {
 
   it('is written when its numbers are right, whole or not', () => {
     const retry = { exponential: { delayMs: 1, maxMs: 2, jitter: 0.25 } }
-    const request = { topic: 'orders', group: 'q', changes: { sharing: 0 as const, retry } }
+    const request = {
+      topic: 'orders',
+      group: 'q',
+      changes: { sharing: 0 as const, retry },
+      unset: ['retriesMax'],
+    }
     expect(proto.AlterQueueRequest.decode(requestBytes(queues.alterQueue, request))).toMatchObject(request)
     expect(refusal(messages.fetch, fetch)).toBeGreaterThan(0)
   })

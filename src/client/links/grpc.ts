@@ -17,6 +17,7 @@ import type {
   ProducerIdentity,
   PublishOptions,
   PublishResult,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   RatatoskrError,
@@ -243,7 +244,7 @@ class GrpcLink implements Link {
     return this.#queues.create(topic, group, config, from)
   }
 
-  alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+  alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
     return this.#queues.alter(topic, group, changes)
   }
 

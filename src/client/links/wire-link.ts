@@ -24,6 +24,7 @@ import type {
   ProducerIdentity,
   PublishOptions,
   PublishResult,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   RatatoskrError,
@@ -251,7 +252,7 @@ class WireLink implements Link, WireChannelEvents {
     return this.#queues.create(topic, group, config, from)
   }
 
-  alterQueue(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+  alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
     return this.#queues.alter(topic, group, changes)
   }
 

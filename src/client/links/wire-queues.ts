@@ -7,6 +7,7 @@ import type {
   LeasedSubscription,
   LeaseSink,
   Platform,
+  QueueChanges,
   QueueConfig,
   QueueDescription,
   RatatoskrError,
@@ -99,7 +100,7 @@ export class WireQueues {
     return (await this.#channel.request('createQueue', { topic, group, config, from })) as QueueDescription
   }
 
-  async alter(topic: string, group: string, changes: Partial<QueueConfig>): Promise<QueueDescription> {
+  async alter(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
     return (await this.#channel.request('alterQueue', { topic, group, changes })) as QueueDescription
   }
 

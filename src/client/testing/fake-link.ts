@@ -206,7 +206,8 @@ export class FakeLink implements Link {
 
   alterQueue: Link['alterQueue'] = async (topic, group, changes) => {
     this.#check()
-    return this.#queue(topic, group, changes)
+    const set = Object.entries(changes).filter(([, value]) => value !== null)
+    return this.#queue(topic, group, Object.fromEntries(set))
   }
 
   describeQueue: Link['describeQueue'] = async (topic, group) => {

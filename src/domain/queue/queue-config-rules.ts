@@ -50,6 +50,24 @@ export const parseQueueConfig = (given: unknown, base: QueueConfig): QueueConfig
   ...parseQueueSettings(given),
 })
 
+/** Changes of settings, checked. */
+export interface ParsedChanges {
+  readonly set: Partial<QueueConfig>
+  /** To be those of the topic again. */
+  readonly unset: readonly (keyof QueueConfig)[]
+}
+
+/** Checks what is to become of a group's settings: see `QueueChanges`. @throws RTK_INVALID_ARGUMENT */
+export function parseQueueChanges(given: unknown): ParsedChanges {
+  if (typeof given !== 'object' || given === null) return { set: parseQueueSettings(given), unset: [] }
+  const unset = Object.entries(given).filter(([, value]) => value === null)
+  const set = Object.entries(given).filter(([, value]) => value !== null)
+  return {
+    set: parseQueueSettings(Array.isArray(given) ? given : Object.fromEntries(set)),
+    unset: unset.map(([key]) => fieldNamed(key)),
+  }
+}
+
 /** Checks settings. @returns those that were given, and only those @throws RTK_INVALID_ARGUMENT */
 export function parseQueueSettings(given: unknown): Partial<QueueConfig> {
   if (given === undefined) return {}
@@ -58,15 +76,18 @@ export function parseQueueSettings(given: unknown): Partial<QueueConfig> {
   }
   const checked: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(given)) {
-    const name = queueConfigFields.find((known) => known === key)
-    if (name === undefined) {
-      throw invalid(
-        `${quoteForMessage(key)} is no setting of a queue group; ${suggestion(key, queueConfigFields)}`,
-      )
-    }
+    const name = fieldNamed(key)
     if (value !== undefined) checked[name] = checkedField(name, value)
   }
   return checked as Partial<QueueConfig>
+}
+
+function fieldNamed(key: string): keyof QueueConfig {
+  const name = queueConfigFields.find((known) => known === key)
+  if (name !== undefined) return name
+  throw invalid(
+    `${quoteForMessage(key)} is no setting of a queue group; ${suggestion(key, queueConfigFields)}`,
+  )
 }
 
 /** True when two groups are set alike. */

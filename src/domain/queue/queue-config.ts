@@ -27,6 +27,11 @@ export type RetryPolicy =
     }
   | { readonly kind: 'list'; readonly delaysMs: readonly number[] }
 
+/** Changes of a group's settings: values of its own, or null for that of its topic from then on. */
+export type QueueChanges = {
+  readonly [Name in keyof QueueConfig]?: QueueConfig[Name] | null | undefined
+}
+
 /** The settings of a queue group. A topic has them for its groups, and each group may have its own. */
 export interface QueueConfig {
   readonly sharing: Sharing

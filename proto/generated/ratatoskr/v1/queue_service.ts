@@ -309,7 +309,11 @@ export interface AlterQueueRequest {
   topic: string;
   group: string;
   /** `sharing` only while the group has no members. */
-  changes: QueueConfig | undefined;
+  changes:
+    | QueueConfig
+    | undefined;
+  /** Names of settings, as in JSON (`ackTimeoutMs`), that are the topic's from then on, as for a group that never had them set. */
+  unset: string[];
 }
 
 export interface AlterQueueResponse {
@@ -2205,7 +2209,7 @@ export const CreateQueueResponse: MessageFns<CreateQueueResponse> = {
 };
 
 function createBaseAlterQueueRequest(): AlterQueueRequest {
-  return { topic: "", group: "", changes: undefined };
+  return { topic: "", group: "", changes: undefined, unset: [] };
 }
 
 export const AlterQueueRequest: MessageFns<AlterQueueRequest> = {
@@ -2218,6 +2222,9 @@ export const AlterQueueRequest: MessageFns<AlterQueueRequest> = {
     }
     if (message.changes !== undefined) {
       QueueConfig.encode(message.changes, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.unset) {
+      writer.uint32(34).string(v!);
     }
     return writer;
   },
@@ -2257,6 +2264,14 @@ export const AlterQueueRequest: MessageFns<AlterQueueRequest> = {
             }
 
             message.changes = QueueConfig.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.unset.push(reader.string());
             continue;
           }
         }
