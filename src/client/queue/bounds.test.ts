@@ -1,6 +1,6 @@
 /** Credit of a member, what it gives back, and closing. */
 import { describe, expect, it } from 'vitest'
-import { heldHandler, joined } from '../testing/queue.ts'
+import { heldHandler, joined, keyedBatch } from '../testing/queue.ts'
 import { batchOf, numbers } from '../testing/subscribing.ts'
 
 describe('credit', () => {
@@ -47,6 +47,23 @@ describe('credit', () => {
     member.lose(0, lease, 2, 6)
     await settle()
     expect(member.messages).toBe(4)
+  })
+
+  it('comes back for what is handed over at most once, also when it had to wait for its turn', async () => {
+    const held = heldHandler()
+    const { member, settle } = await joined(held.handler, {
+      delivery: 'at-most-once',
+      maxInFlight: 1,
+      concurrency: 2,
+    })
+    member.deliver(0, 0, keyedBatch('k=k0'))
+    await settle()
+    member.deliver(0, 1, keyedBatch('k=k1'))
+    await settle()
+    expect([held.begun, member.messages]).toEqual([['k0'], 0])
+    held.of('k0').resolve()
+    await settle()
+    expect([held.begun, member.messages]).toEqual([['k0', 'k1'], 1])
   })
 
   it('may be raised and lowered: what waits here beyond it is given back, the last first', async () => {

@@ -150,7 +150,7 @@ export class QueueConsumer implements MessageSource {
       if (this.#isGone(message, batch, nowMs)) this.#endTurn(message)
       else if (!inTurn || this.#turns.begin(message)) {
         batch.hand(message, inTurn)
-        if (this.#atMostOnce) this.#credit.returnMessages(1)
+        if (this.#atMostOnce) this.#givenForGood()
         return message
       }
     }
@@ -327,9 +327,15 @@ export class QueueConsumer implements MessageSource {
     if (!hasExpired(message, { now: () => this.#context.connection.brokerNow() })) return false
     this.#expiredCount++
     // The broker knows what becomes of a message that has expired.
-    if (this.#atMostOnce) this.#credit.returnMessages(1)
+    if (this.#atMostOnce) this.#givenForGood()
     else this.#batches.releaseOne(batch, message)
     return true
+  }
+
+  /** A message that is handed over at most once takes no credit any more. */
+  #givenForGood(): void {
+    this.#credit.returnMessages(1)
+    this.#settler.schedule()
   }
 
   /** All leases are void: what was settled and not answered is in doubt, the rest comes again. */
