@@ -26,6 +26,7 @@ import {
   toRatatoskrError,
 } from 'ratatoskr/ports'
 import { answerToForeigner } from './foreigners.ts'
+import { readInto } from './read-into.ts'
 
 /** The first frame tells who is there; nobody needs more for that, and nobody is trusted yet. */
 const firstFrameBytesMax = 64 * 1024
@@ -33,22 +34,17 @@ const firstFrameBytesMax = 64 * 1024
 const closeTimeoutMs = 2_000
 
 export interface AcceptOptions extends Pick<FrameConnectionOptions, 'peer' | 'broker' | 'bounds'> {
-  readonly socket: Socket
+  readonly accepted: Socket
   /** The largest frame from the peer, in bytes. */
   readonly frameBytesMax: number
+  /** Told of the socket that stands for the accepted one from here on. */
+  readonly keep: (socket: Socket) => void
 }
 
 /** Serves a connection from its first byte. */
-export function acceptStream({ socket, frameBytesMax, ...accepted }: AcceptOptions): FrameConnection {
-  const { clock, logger } = accepted.broker.platform
-  const carrier = new StreamCarrier(socket, frameBytesMax, clock)
-  const connection = new FrameConnection({
-    ...accepted,
-    carrier,
-    sink: carrier,
-    framing: streamFraming,
-    credentials: { kind: 'none' },
-  })
+export function acceptStream(options: AcceptOptions): FrameConnection {
+  const { accepted, frameBytesMax, keep, ...served } = options
+  const { clock, logger } = served.broker.platform
   const reader = new StreamReader(Math.min(firstFrameBytesMax, frameBytesMax), {
     opening(opening) {
       carrier.begin()
@@ -64,18 +60,27 @@ export function acceptStream({ socket, frameBytesMax, ...accepted }: AcceptOptio
       if (!carrier.open) reader.close()
     },
   })
-  socket.on('data', (chunk: Buffer) => {
+  const socket = readInto(accepted, reader, (take) => {
     if (!carrier.open) return
     try {
-      reader.push(chunk)
+      take()
     } catch (error) {
       const refused = toRatatoskrError(error)
       reader.close()
-      logger.debug('stream refused', { peer: accepted.peer.address, reason: refused.message })
+      logger.debug('stream refused', { peer: served.peer.address, reason: refused.message })
       const foreign = answerToForeigner(reader.beginning)
       if (foreign === undefined) connection.refuse(refused, 'protocol')
       else carrier.dismiss(foreign)
     }
+  })
+  keep(socket)
+  const carrier = new StreamCarrier(socket, frameBytesMax, clock)
+  const connection = new FrameConnection({
+    ...served,
+    carrier,
+    sink: carrier,
+    framing: streamFraming,
+    credentials: { kind: 'none' },
   })
   socket.on('drain', () => connection.writable())
   socket.once('close', () => {

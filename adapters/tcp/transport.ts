@@ -90,18 +90,20 @@ class TcpTransport implements Transport {
     })
     const sockets = new Set<Socket>()
     const server = this.#createServer()
-    server.on('connection', (socket: Socket) => {
+    const keep = (socket: Socket): void => {
+      if (sockets.has(socket)) return
       sockets.add(socket)
       socket.on('error', () => {}) // 'close' follows and is what counts
       socket.once('close', () => sockets.delete(socket))
-    })
+    }
+    server.on('connection', keep)
     const tidy =
       path === undefined
         ? await listening(server, host, port)
         : await listenOnPath(server, absolute(path), mode)
     const connections = new FrameConnections(broker, this.#options)
     server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) =>
-      this.#accept(socket, broker, connections),
+      this.#accept(socket, broker, connections, keep),
     )
     server.on('error', (cause) => {
       supervision.failed(new RatatoskrError('RTK_UNAVAILABLE', `the ${this.name} listener failed`, { cause }))
@@ -136,16 +138,22 @@ class TcpTransport implements Transport {
       : createTlsServer({ noDelay: true, handshakeTimeout, ...tls })
   }
 
-  #accept(socket: Socket, broker: BrokerFacade, connections: FrameConnections): void {
+  #accept(
+    accepted: Socket,
+    broker: BrokerFacade,
+    connections: FrameConnections,
+    keep: (socket: Socket) => void,
+  ): void {
     if (connections.full) {
       const error = new RatatoskrError('RTK_LIMIT_EXCEEDED', 'too many connections (sessionsMax)')
-      turnAway(socket, error, broker.platform.clock)
+      turnAway(accepted, error, broker.platform.clock)
       return
     }
     const { tls, frameBytesMax = Math.ceil(broker.limits.batchBytesMax / 3) * 4 + frameRoomBytes } =
       this.#options
-    const peer = peerOf(socket, this.name, tls !== undefined)
-    connections.add(acceptStream({ socket, peer, broker, bounds: connections.bounds, frameBytesMax }))
+    const peer = peerOf(accepted, this.name, tls !== undefined)
+    const { bounds } = connections
+    connections.add(acceptStream({ accepted, peer, broker, bounds, frameBytesMax, keep }))
   }
 }
 

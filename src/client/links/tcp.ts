@@ -8,6 +8,7 @@ import {
   encodeOpening,
   framePrefixBytes,
   RatatoskrError,
+  type StreamOpening,
   StreamReader,
   streamProtocolVersion,
   textFrameByte,
@@ -25,40 +26,36 @@ const defaultPort = 7_282
 const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
   new Promise((resolve, reject) => {
     if (signal?.aborted) throw abortError(signal, 'connecting')
-    const socket = connected(url)
-    const abort = (): void => {
-      if (signal !== undefined) reject(abortError(signal, 'connecting'))
-      socket.destroy()
-    }
-    signal?.addEventListener('abort', abort, { once: true })
-    let failure: Error | undefined
-    const stream = new StreamSocket(socket)
     const reader = new StreamReader(frameBytesMax, {
-      opening({ version }) {
-        if (version === streamProtocolVersion) return
-        throw new Error(
-          `it speaks version ${version} of the stream protocol, this client ${streamProtocolVersion}`,
-        )
-      },
+      opening: assertVersion,
       frame(frame) {
         if (frame.length === 0) stream.giveSignOfLife()
         else if (frame[0] === textFrameByte) events.text(utf8Text(frame))
         else events.binary(frame)
       },
     })
-    socket.once(url.protocol === 'tcps:' ? 'secureConnect' : 'connect', () => {
-      signal?.removeEventListener('abort', abort)
-      socket.write(encodeOpening(frameBytesMax))
-      resolve(stream)
-    })
-    socket.on('data', (chunk: Buffer) => {
+    let failure: Error | undefined
+    /** Takes what came; a peer that cannot be read is given up. */
+    const taking = (take: () => void): void => {
       try {
-        reader.push(chunk)
+        take()
       } catch (error) {
         failure ??= new Error(foreignerBy(reader.beginning) ?? (error as Error).message)
         reader.close()
         socket.destroy()
       }
+    }
+    const socket = connected(url, reader, taking)
+    const stream = new StreamSocket(socket)
+    const abort = (): void => {
+      if (signal !== undefined) reject(abortError(signal, 'connecting'))
+      socket.destroy()
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    socket.once(url.protocol === 'tcps:' ? 'secureConnect' : 'connect', () => {
+      signal?.removeEventListener('abort', abort)
+      socket.write(encodeOpening(frameBytesMax))
+      resolve(stream)
     })
     socket.on('error', (error) => {
       failure ??= error
@@ -74,6 +71,11 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
       )
     })
   })
+
+function assertVersion({ version }: StreamOpening): void {
+  if (version === streamProtocolVersion) return
+  throw new Error(`it speaks version ${version} of the stream protocol, this client ${streamProtocolVersion}`)
+}
 
 class StreamSocket implements WireSocket {
   readonly #socket: Socket
@@ -125,11 +127,23 @@ class StreamSocket implements WireSocket {
   }
 }
 
-function connected(url: URL): Socket {
-  if (url.protocol === 'unix:') return connectTcp({ path: decodeURIComponent(url.pathname) })
+/** Connects, and tells the reader what comes. Of TLS the bytes come as they are decrypted; others are read where they belong. */
+function connected(url: URL, reader: StreamReader, taking: (take: () => void) => void): Socket {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   const address = { host, port: Number(url.port || defaultPort), noDelay: true }
-  return url.protocol === 'tcps:' ? connectTls(address) : connectTcp(address)
+  if (url.protocol === 'tcps:') {
+    return connectTls(address).on('data', (chunk: Buffer) => taking(() => reader.push(chunk)))
+  }
+  const onread = {
+    buffer: () => reader.buffer(),
+    callback: (bytes: number) => {
+      taking(() => reader.filled(bytes))
+      return true
+    },
+  }
+  return url.protocol === 'unix:'
+    ? connectTcp({ path: decodeURIComponent(url.pathname), onread })
+    : connectTcp({ ...address, onread })
 }
 
 const closedSilently = 'it was closed without a word, as by a broker that expects TLS (tcps://)'

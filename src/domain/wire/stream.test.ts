@@ -57,6 +57,65 @@ describe('a stream of frames', () => {
     )
   })
 
+  it('comes out as it went in, read into what the reader gives', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.nat(70), fc.integer({ min: 30_000, max: 200_000 })), { maxLength: 12 }),
+        fc.array(fc.integer({ min: 1, max: 100_000 }), { minLength: 1, maxLength: 12 }),
+        (sizes, reads) => {
+          const { reader, frames } = reading()
+          const sent = sizes.map((size, mark) => new Uint8Array(size).fill(mark + 1))
+          const stream = Buffer.concat([encodeOpening(1), prefixed(...sent)])
+          for (let at = 0, turn = 0; at < stream.length; turn++) {
+            const room = reader.buffer()
+            const part = stream.subarray(at, at + Math.min(room.length, reads[turn % reads.length]))
+            room.set(part)
+            reader.filled(part.length)
+            at += part.length
+          }
+          expect(frames.map((frame) => frame.length)).toEqual(sizes)
+          for (const [i, frame] of frames.entries()) expect(frame.every((byte) => byte === i + 1)).toBe(true)
+        },
+      ),
+    )
+  })
+
+  it('is read straight into a large frame, and in small pieces only where one may begin', () => {
+    const { reader, frames } = reading()
+    const read = (bytes: Uint8Array) => {
+      const room = reader.buffer()
+      expect(room.length).toBeGreaterThanOrEqual(bytes.length)
+      room.set(bytes)
+      reader.filled(bytes.length)
+      return room
+    }
+    read(encodeOpening(1))
+    expect(reader.buffer().length).toBe(64 * 1024)
+    read(prefixed(new Uint8Array(100_000)).subarray(0, 1_000))
+    expect(reader.buffer().length).toBe(100_000 - 996)
+    const room = read(new Uint8Array(100_000 - 996))
+    expect(frames[0].buffer).toBe(room.buffer)
+    expect(reader.buffer().length).toBe(4 * 1024)
+    read(prefixed(new Uint8Array(10)))
+    expect(reader.buffer().length).toBe(64 * 1024)
+    expect(frames[1].buffer.byteLength).toBe(10)
+  })
+
+  it('may be pushed to or read into, as it comes', () => {
+    const { reader, frames } = reading()
+    const stream = Buffer.concat([encodeOpening(1), prefixed(new Uint8Array(3 * MIB).fill(5))])
+    reader.push(stream.subarray(0, 100))
+    for (let at = 100; at < stream.length; ) {
+      const room = reader.buffer()
+      const part = stream.subarray(at, at + Math.min(room.length, 50_000))
+      room.set(part)
+      reader.filled(part.length)
+      at += part.length
+    }
+    expect(frames[0].length).toBe(3 * MIB)
+    expect(frames[0].every((byte) => byte === 5)).toBe(true)
+  })
+
   it('is not copied where a frame lies whole in a chunk, and shares nothing with chunks where it straddles them', () => {
     const { reader, frames } = reading()
     reader.push(encodeOpening(1))

@@ -37,6 +37,12 @@ const uint32Max = 0xffff_ffff
 /** Room that is taken on the word of a length; beyond it the frame's own bytes must come first. */
 const trustedBytesMax = 1024 * 1024
 const noBytes = new Uint8Array(0)
+/** A frame from this size on is worth a read of its own. */
+const largeFrameBytes = 32 * 1024
+/** What is read where a large frame may begin: its length and little more, for what is read here must be copied. */
+const probeBytes = 4 * 1024
+/** What all readers read into where no frame is known: what comes is looked at before anybody else reads. */
+let shared: { readonly whole: Uint8Array; readonly probe: Uint8Array } | undefined
 
 /** The opening of this side. */
 export function encodeOpening(frameBytesMax: number): Uint8Array {
@@ -55,8 +61,11 @@ export interface StreamEvents {
 }
 
 /**
- * Cuts a byte stream into its opening and frames. A frame that lies whole in one chunk is handed on as a view of it; only
- * one that straddles chunks is copied, once, into an array of its own.
+ * Cuts a byte stream into its opening and frames.
+ *
+ * Chunks that somebody else has read go to `push`: a frame that lies whole in one chunk is handed on as a view of it, and
+ * one that straddles chunks is copied, once, into an array of its own. Whoever can read into bytes that he is given asks
+ * `buffer` where to, and tells `filled`: then a large frame is read straight into its own array, but for its beginning.
  */
 export class StreamReader {
   readonly #events: StreamEvents
@@ -70,6 +79,12 @@ export class StreamReader {
   #partial: Uint8Array | undefined
   #filled = 0
   #length = 0
+  /** What `buffer` gave last. */
+  #given: Uint8Array | undefined
+  /** True while what is read lies in bytes that the next read overwrites. */
+  #borrowed = false
+  /** True when the frame before was large, so that the next one may be. */
+  #large = false
   #closed = false
 
   constructor(frameBytesMax: number, events: StreamEvents) {
@@ -103,6 +118,36 @@ export class StreamReader {
     }
   }
 
+  /** Where the next bytes are to be read into; the reader's own. */
+  buffer(): Uint8Array {
+    const partial = this.#partial
+    if (partial !== undefined) {
+      this.#given = undefined
+      return this.#roomIn(partial, 1).subarray(this.#filled)
+    }
+    if (shared === undefined) {
+      const whole = new Uint8Array(64 * 1024)
+      shared = { whole, probe: whole.subarray(0, probeBytes) }
+    }
+    this.#given = this.#large ? shared.probe : shared.whole
+    return this.#given
+  }
+
+  /** So many bytes were read into what `buffer` gave last. @throws as `push` */
+  filled(bytes: number): void {
+    const given = this.#given
+    if (given === undefined) {
+      if (this.#partial !== undefined) this.#advance(this.#partial, bytes)
+      return
+    }
+    this.#borrowed = true
+    try {
+      this.push(given.subarray(0, bytes))
+    } finally {
+      this.#borrowed = false
+    }
+  }
+
   /** Nothing more is handed on. */
   close(): void {
     this.#closed = true
@@ -130,8 +175,10 @@ export class StreamReader {
       throw malformed(`a frame has at most ${this.frameBytesMax} bytes here, got ${length}`)
     }
     const end = at + length
+    this.#large = length >= largeFrameBytes
     if (end <= chunk.length) {
-      this.#events.frame(length === 0 ? noBytes : chunk.subarray(at, end))
+      if (length === 0) this.#events.frame(noBytes)
+      else this.#events.frame(this.#borrowed ? chunk.slice(at, end) : chunk.subarray(at, end))
       return end
     }
     this.#filled = 0
@@ -141,19 +188,27 @@ export class StreamReader {
 
   #fill(partial: Uint8Array, chunk: Uint8Array, at: number): number {
     const size = Math.min(chunk.length - at, this.#length - this.#filled)
-    let frame = partial
-    if (this.#filled + size > frame.length) {
-      frame = new Uint8Array(Math.min(this.#length, Math.max(frame.length * 2, this.#filled + size)))
-      frame.set(partial.subarray(0, this.#filled))
-      this.#partial = frame
-    }
+    const frame = this.#roomIn(partial, size)
     frame.set(at === 0 && size === chunk.length ? chunk : chunk.subarray(at, at + size), this.#filled)
-    this.#filled += size
-    if (this.#filled === this.#length) {
-      this.#partial = undefined
-      this.#events.frame(frame)
-    }
+    this.#advance(frame, size)
     return at + size
+  }
+
+  /** The frame that is not complete, with room for so many bytes more. */
+  #roomIn(partial: Uint8Array, bytes: number): Uint8Array {
+    const needed = this.#filled + bytes
+    if (needed <= partial.length) return partial
+    const frame = new Uint8Array(Math.min(this.#length, Math.max(partial.length * 2, needed)))
+    frame.set(partial)
+    this.#partial = frame
+    return frame
+  }
+
+  #advance(frame: Uint8Array, bytes: number): void {
+    this.#filled += bytes
+    if (this.#filled < this.#length) return
+    this.#partial = undefined
+    this.#events.frame(frame)
   }
 }
 

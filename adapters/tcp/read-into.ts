@@ -1,0 +1,38 @@
+/**
+ * Reading from an accepted socket straight into the frames that come.
+ *
+ * A server of Node hands out sockets that read into chunks of 64 KiB of their own: a batch of 256 KiB is then read in four
+ * pieces that are garbage as soon as they are copied together. `onread` of `net.Socket` reads into bytes that it is given, but
+ * no server can be told to use it; so the connection is taken over by a socket that can. What that takes of Node's inside is
+ * the connection's handle alone; where it cannot be had, as under TLS, the chunks are read as they come.
+ */
+import { Socket, type SocketConstructorOpts } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { StreamReader } from 'ratatoskr/ports'
+
+interface WithHandle {
+  _handle?: { useUserBuffer?: unknown } | null
+}
+
+/**
+ * @param taking called with each read; it runs what it is given to let the reader take what came
+ * @returns the socket to go on with: the accepted one is not to be used any more
+ */
+export function readInto(accepted: Socket, reader: StreamReader, taking: (take: () => void) => void): Socket {
+  const inside = accepted as WithHandle
+  const handle = inside._handle
+  if (accepted instanceof TLSSocket || typeof handle?.useUserBuffer !== 'function') {
+    return accepted.on('data', (chunk: Buffer) => taking(() => reader.push(chunk)))
+  }
+  inside._handle = null
+  accepted.destroy() // the server counts it no more; its handle lives on
+  const onread = {
+    buffer: () => reader.buffer(),
+    callback: (bytes: number) => {
+      taking(() => reader.filled(bytes))
+      return true
+    },
+  }
+  const options: object = { handle, onread }
+  return new Socket(options as SocketConstructorOpts)
+}
