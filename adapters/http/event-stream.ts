@@ -76,7 +76,7 @@ export async function streamEvents(
     },
   )
   repay()
-  context.streams.add(session, subscription, reply.raw, end)
+  context.streams.add(session, subscription, reply.raw, { end })
   reply.hijack()
   stream.begin(
     {

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply } from 'fastify'
 import {
+  type Credit,
   encodeDeliverHeader,
   errorToJson,
   type RatatoskrError,
@@ -19,13 +20,16 @@ import type { RouteContext } from './route-context.ts'
 /** Content type of the stream. */
 export const frameContentType = 'application/vnd.ratatoskr.frames'
 
-// What may be on its way in the broker beside the one write that is in the socket.
-const creditBytes = 4 * 1024 * 1024
+// For readers that grant none: what may be on its way in the broker beside the one write that is in the socket.
+const creditBytesDefault = 4 * 1024 * 1024
 
 /** Says only that the broker is there. */
 export const emptyFrame = new Uint8Array(4)
 
-/** Pushes batches until the reader leaves, the subscription ends, or the transport stops. */
+/**
+ * Pushes batches until the reader leaves, the subscription ends, or the transport stops: while there is credit, when some is
+ * given, or as fast as the connection takes them.
+ */
 export async function streamFrames(
   context: RouteContext,
   session: Session,
@@ -36,16 +40,17 @@ export async function streamFrames(
   const stream = new PushResponse(reply.raw, { clock, intervalMs: context.heartbeatMs, sign: emptyFrame })
   const end = (reason: RatatoskrError | undefined): void =>
     stream.end(eventFrame({ event: 'ended', ...(reason !== undefined && { error: errorToJson(reason) }) }))
+  const { credit } = options
   let subscription: Subscription | undefined
   let owed = 0
   const repay = (): void => {
-    if (subscription === undefined) return
+    if (subscription === undefined || credit !== undefined) return
     subscription.grant({ bytes: owed })
     owed = 0
   }
   subscription = await session.subscribe(
     topic,
-    { ...options, credit: { bytes: creditBytes } },
+    { ...options, credit: credit ?? { bytes: creditBytesDefault } },
     {
       assigned(partitions) {
         stream.send(eventFrame({ event: 'assigned', partitions }))
@@ -63,7 +68,9 @@ export async function streamFrames(
     },
   )
   repay()
-  context.streams.add(session, subscription, reply.raw, end)
+  const standing = subscription
+  const grant = credit === undefined ? undefined : (more: Credit) => standing.grant(more)
+  context.streams.add(session, subscription, reply.raw, { end, grant })
   reply.hijack()
   const { id, member } = subscription
   stream.begin(

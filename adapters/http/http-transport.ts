@@ -40,7 +40,7 @@ export interface HttpTransportOptions {
 const supports: TransportSupports = Object.freeze({
   batches: true,
   push: true,
-  credit: false,
+  credit: true,
   groups: true,
   administration: true,
   binary: true,

@@ -10,6 +10,7 @@ import {
   type ConsumeOptions,
   encodeLeasedHeader,
   errorToJson,
+  type LeasedSubscription,
   type RatatoskrError,
   type Session,
 } from 'ratatoskr/ports'
@@ -41,7 +42,8 @@ export async function streamLeases(
     },
     ended: end,
   })
-  context.streams.add(session, member, reply.raw, end, () => losses)
+  const grant: LeasedSubscription['grant'] = (credit) => member.grant(credit)
+  context.streams.add(session, member, reply.raw, { end, grant, losses: () => losses })
   reply.hijack()
   const { id, topic: named, group, member: name, config, memberTimeoutMs } = member
   const subscribed = { subscription: id, topic: named, group, member: name, config, memberTimeoutMs }

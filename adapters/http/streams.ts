@@ -5,22 +5,29 @@ import {
   type LeasedSubscription,
   type Principal,
   parseTopicRef,
+  type QueueCredit,
   RatatoskrError,
   type Session,
   type Subscription,
 } from 'ratatoskr/ports'
 
-interface OpenStream {
-  readonly principal: Principal
-  readonly subscription: Subscription | LeasedSubscription
+/** What can be done to a stream that stands. */
+interface StreamHandle {
   /** Tells the reader why the stream ends, and ends it. */
   readonly end: (reason: RatatoskrError) => void
-  /** How many `lost` events the stream holds by now. */
-  readonly losses: () => number
+  /** Undefined when the connection's own flow control is the credit. */
+  readonly grant?: ((credit: QueueCredit) => void) | undefined
+  /** How many `lost` events the stream of a member of a queue group holds by now. */
+  readonly losses?: () => number
+}
+
+interface OpenStream extends StreamHandle {
+  readonly principal: Principal
+  readonly subscription: Subscription | LeasedSubscription
 }
 
 /** A membership of a queue group, and what its stream holds. */
-interface OpenMember extends Pick<OpenStream, 'losses'> {
+interface OpenMember extends Required<Pick<StreamHandle, 'losses'>> {
   readonly member: LeasedSubscription
 }
 
@@ -37,16 +44,15 @@ export class Streams {
     session: Session,
     subscription: Subscription | LeasedSubscription,
     response: ServerResponse,
-    end: OpenStream['end'],
-    losses: OpenStream['losses'] = () => 0,
+    handle: StreamHandle,
   ): void {
     // Subscribing takes time: the reader may have left, or the transport have stopped, meanwhile.
-    if (this.#stopping !== undefined) end(this.#stopping)
+    if (this.#stopping !== undefined) handle.end(this.#stopping)
     if (response.destroyed || this.#stopping !== undefined) {
       void subscription.close()
       return
     }
-    this.#open.set(subscription.id, { principal: session.principal, subscription, end, losses })
+    this.#open.set(subscription.id, { ...handle, principal: session.principal, subscription })
     response.once('close', () => {
       this.#open.delete(subscription.id)
       void subscription.close()
@@ -70,6 +76,24 @@ export class Streams {
       'RTK_SUBSCRIPTION_NOT_FOUND',
       'no subscription of yours to a queue group has this id; it may have ended: consume again',
     )
+  }
+
+  /** Grants credit to a subscription of the caller's. @throws RTK_SUBSCRIPTION_NOT_FOUND, RTK_NOT_SUPPORTED, RTK_INVALID_ARGUMENT */
+  grant(session: Session, topic: string, id: string, credit: QueueCredit): void {
+    const stream = this.#find(session, topic, id)
+    if (stream === undefined) {
+      throw new RatatoskrError(
+        'RTK_SUBSCRIPTION_NOT_FOUND',
+        'no subscription of yours has this id; it may have ended: subscribe again',
+      )
+    }
+    if (stream.grant === undefined) {
+      throw new RatatoskrError(
+        'RTK_NOT_SUPPORTED',
+        'this subscription is sent as much as its connection takes: subscribe with creditBytes to grant credit',
+      )
+    }
+    stream.grant(credit)
   }
 
   #find({ principal }: Session, topic: string, id: string): OpenStream | undefined {

@@ -71,6 +71,16 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     return { id, partition, offset: receipt.baseOffset, durability: receipt.durability }
   }
 
+  /** Messages that the broker makes batches of: their size is seen when they are read again. */
+  const publishMeasured: TransportProbe['publish'] = async (topic, ...rest) => {
+    const receipt = await (messages?.publish ?? publish)(topic, ...rest)
+    if (messages === undefined || receipt.offset < 0) return receipt
+    const { partition, offset } = receipt
+    const stored = await link.fetch(topic, { partition, offset, bytesMax: 1 }).catch(() => undefined)
+    batchBytes = stored?.bytes.length || batchBytes
+    return receipt
+  }
+
   return {
     createTopic: (topic, config) => link.createTopic(topic, config),
     deleteTopic: (topic) => link.deleteTopic(topic),
@@ -79,7 +89,7 @@ export function probeOfLink({ link, platform, messages }: LinkProbeOptions): Tra
     topicExists: (topic) => link.topicExists(topic),
     listTopics: async () => (await link.listTopics()).map(formatTopicRef),
     topicStats: (topic) => link.topicStats(topic),
-    publish: messages?.publish ?? publish,
+    publish: publishMeasured,
     publishMany:
       messages?.publishMany ??
       ((topic, list, lease) =>

@@ -1,4 +1,6 @@
 /** Queue groups: leases, how they are settled, and what becomes of messages that are not. */
+
+import type { Settlement } from 'ratatoskr/ports'
 import { expect } from 'vitest'
 import { type ContractCase, expectCode } from '../suite.ts'
 import type { TransportContext } from './context.ts'
@@ -109,6 +111,54 @@ export const queueLeaseCases: readonly ContractCase<TransportContext>[] = [
       await worker.has(5)
       await one.moment()
       expect(worker.offsets).toEqual([0, 1, 2, 3, 4])
+    },
+  },
+  {
+    name: 'never gives more bytes than it was granted',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      const payload = new Uint8Array(1_000)
+      for (let i = 0; i < 8; i++) await one.probe.publish('orders', { payload })
+      const worker = await one.join({ config: shared, credit: { messages: 1_000, bytes: 3_500 } })
+      const bytesGiven = (): number => worker.batches.reduce((sum, { bytes }) => sum + bytes.length, 0)
+      await worker.has(3)
+      await one.moment()
+      expect(worker.offsets).toEqual([0, 1, 2])
+      expect(bytesGiven()).toBeLessThanOrEqual(3_500)
+      worker.subscription.grant({ bytes: 2_500 })
+      await worker.has(5)
+      await one.moment()
+      expect(worker.offsets).toEqual([0, 1, 2, 3, 4])
+      expect(bytesGiven()).toBeLessThanOrEqual(6_000)
+    },
+  },
+  {
+    name: 'acknowledges all that a member holds below an offset, by the lease of the last of them',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(3)
+      const worker = await one.join({ config: shared, credit: { messages: 3, bytes: 1_000_000 } })
+      const [, , third] = await worker.has(3)
+      await one.publish(2)
+      worker.subscription.grant({ messages: 2 })
+      const fourth = (await worker.has(5))[3]
+      const upTo = (lease: number): Settlement => ({
+        ...settlementOf(third, 'ackUpTo', { from: 0 }),
+        lease,
+        to: fourth.offset + 1,
+      })
+      const [lost] = await worker.subscription.settle([upTo(fourth.lease + 1_000)])
+      expect(lost).toMatchObject({ code: 'RTK_LEASE_LOST' })
+      expect(await one.queues.describeQueue('orders', 'g')).toMatchObject({ lag: 5 })
+      const [done] = await worker.subscription.settle([upTo(fourth.lease)])
+      expect(done).toBeUndefined()
+      const described = await one.queues.describeQueue('orders', 'g')
+      expect(described).toMatchObject({ lag: 1, partitions: [{ ackedOffset: 4, inFlight: 1 }] })
+      expect(await worker.settle(third, 'ack')).toBeUndefined()
+      const taken = await one.queues.settle('orders', { group: 'g', settlements: [upTo(fourth.lease)] })
+      expect(taken).toEqual([undefined])
     },
   },
   {

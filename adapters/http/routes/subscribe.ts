@@ -1,7 +1,7 @@
 /**
  * Subscribing over HTTP: server-sent events for people and browsers, or the binary frames of the WebSocket protocol for
  * clients that want batches. The connection's own flow control is the credit: while the reader does not read, the
- * subscription stands still.
+ * subscription stands still. Who reads frames may count bytes instead, and grants them by requests beside.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
@@ -28,6 +28,7 @@ interface SubscribeQuery {
   readonly overflow?: OverflowPolicy
   readonly overflowMessagesMax?: number
   readonly overflowBytesMax?: number
+  readonly creditBytes?: number
 }
 interface SubscribeRoute {
   Params: { topic: string }
@@ -63,6 +64,12 @@ const subscribeSchema = {
     },
     overflowMessagesMax: { ...bound, description: 'messages of a partition that it may be behind' },
     overflowBytesMax: { ...bound, description: 'the same in bytes, by the mean size of a message' },
+    creditBytes: {
+      type: 'integer',
+      minimum: 0,
+      description:
+        'for frames: bytes of batches that may come until more are granted; else as the connection takes them',
+    },
   }),
   response: {
     200: {
@@ -81,7 +88,11 @@ export function subscribeRoutes(routes: FastifyInstance, context: RouteContext):
       const session = await sessionOf(context, request)
       const { topic } = request.params
       const options = subscribeOptionsOf(request)
-      if (accepts(request, frameContentType)) return streamFrames(context, session, { topic, options }, reply)
+      const { creditBytes } = request.query
+      if (accepts(request, frameContentType)) {
+        const credit = creditBytes === undefined ? undefined : { bytes: creditBytes }
+        return streamFrames(context, session, { topic, options: { ...options, credit } }, reply)
+      }
       return streamEvents(context, session, { topic, options, encoding: request.query.encoding }, reply)
     },
   )

@@ -1,7 +1,7 @@
 /**
  * A member of a queue group over HTTP: reads the frames of one response, and asks by requests beside it. HTTP requests take
  * several connections, where one overtakes another: settlements go one request after the other, and those that come
- * meanwhile share the next one. So does credit. An answer counts only when the losses that were told before it have been read:
+ * meanwhile share the next one. An answer counts only when the losses that were told before it have been read:
  * it says how many that are.
  */
 import {
@@ -14,7 +14,6 @@ import {
   type LeaseRange,
   type LeaseSink,
   type QueueConfig,
-  type QueueCredit,
   RatatoskrError,
   type Settlement,
   type SettleResult,
@@ -23,6 +22,7 @@ import {
 } from '../../ports/index.ts'
 import type { FrameReader } from './frame-reader.ts'
 import type { HttpCalls } from './http-calls.ts'
+import { HttpCredit } from './http-credit.ts'
 import { eventOf, nextFrame, openFrames } from './http-frames.ts'
 import { LeaseInbox } from './lease-inbox.ts'
 
@@ -78,9 +78,7 @@ class HttpLeases {
   readonly #abort: AbortController
   readonly #inbox: LeaseInbox
   readonly #forget: () => void
-  /** Credit to ask for with the next request; undefined when there is nothing to ask for. */
-  #owed: QueueCredit | undefined
-  #asking = false
+  readonly #credit: HttpCredit
   #settlements: Waiting[] = []
   #settling = false
   /** `lost` events that were read. */
@@ -96,6 +94,7 @@ class HttpLeases {
     this.#accepted = accepted
     this.#path = `${request.topicPath}/subscriptions/${accepted.subscription}`
     this.#abort = abort
+    this.#credit = new HttpCredit(http, this.#path, (error) => this.#fail(error))
     this.#inbox = new LeaseInbox(request.sink, http.clock, () => void this.#close())
     this.#forget = http.beforeClose(() => this.#close())
   }
@@ -113,9 +112,9 @@ class HttpLeases {
       member,
       config,
       memberTimeoutMs,
-      grant: (credit) => this.#grant(credit),
+      grant: (credit) => this.#credit.grant(credit),
       settle: (settlements) => this.#settle(settlements),
-      heartbeat: () => this.#grant({}),
+      heartbeat: () => this.#credit.grant({}),
       close: () => this.#close(),
     }
   }
@@ -157,33 +156,12 @@ class HttpLeases {
   #ended(reason: RatatoskrError | undefined): void {
     this.#forget()
     this.#abort.abort()
+    this.#credit.end()
     if (this.#over) return
     this.#over = true
     if (isRatatoskrError(reason, 'RTK_CLOSED')) this.#inbox.end(undefined)
     else this.#inbox.ended(reason)
     this.#tellAnswers()
-  }
-
-  #grant({ messages, bytes }: QueueCredit): void {
-    if (this.#over) return
-    const { messages: owedMessages, bytes: owedBytes } = this.#owed ?? {}
-    this.#owed = { messages: sum(owedMessages, messages), bytes: sum(owedBytes, bytes) }
-    if (!this.#asking) void this.#ask()
-  }
-
-  async #ask(): Promise<void> {
-    this.#asking = true
-    try {
-      for (let credit = this.#owed; credit !== undefined && !this.#over; credit = this.#owed) {
-        this.#owed = undefined
-        await this.#http.json('POST', `${this.#path}/credit`, credit)
-      }
-    } catch (error) {
-      // Without the credit nothing might ever come again. One that is over has its end to come, which says why.
-      if (!isRatatoskrError(error, 'RTK_SUBSCRIPTION_NOT_FOUND')) this.#fail(toRatatoskrError(error))
-    } finally {
-      this.#asking = false
-    }
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
@@ -247,6 +225,7 @@ class HttpLeases {
   async #closeNow(): Promise<void> {
     if (!this.#over) {
       this.#over = true
+      this.#credit.end()
       this.#inbox.end(undefined)
       this.#tellAnswers()
       // The broker must know before we say that it is over: what was leased comes again from here on.
@@ -258,7 +237,3 @@ class HttpLeases {
     await this.#running
   }
 }
-
-/** Of a kind of credit that is never granted there is no end: none and 0 are not the same. */
-const sum = (one: number | undefined, other: number | undefined): number | undefined =>
-  one === undefined ? other : one + (other ?? 0)

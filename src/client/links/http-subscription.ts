@@ -1,4 +1,4 @@
-/** A subscription over HTTP: reads the frames of one response, as fast as the sink takes them and credit lasts. */
+/** A subscription over HTTP: reads the frames of one response, as fast as the sink takes them. The broker sends while there is credit. */
 import { checkOverflow } from '../../domain/overflow.ts'
 import {
   type BatchSink,
@@ -14,6 +14,7 @@ import {
 } from '../../ports/index.ts'
 import type { FrameReader } from './frame-reader.ts'
 import type { HttpCalls } from './http-calls.ts'
+import { HttpCredit } from './http-credit.ts'
 import { eventOf, nextFrame, openFrames } from './http-frames.ts'
 
 const closePatienceMs = 2_000
@@ -53,9 +54,10 @@ class HttpSubscription implements Subscription {
   readonly #http: HttpCalls
   readonly #request: Request
   readonly #abort: AbortController
+  readonly #path: string
+  readonly #credit: HttpCredit
   readonly #forget: () => void
-  #creditBytes: number
-  #creditCame = () => {}
+  #failure: RatatoskrError | undefined
   #closing: Promise<void> | undefined
   #running: Promise<void> = Promise.resolve()
 
@@ -67,7 +69,8 @@ class HttpSubscription implements Subscription {
     this.#http = http
     this.#request = request
     this.#abort = abort
-    this.#creditBytes = request.options.credit?.bytes ?? 0
+    this.#path = `${request.topicPath}/subscriptions/${this.id}`
+    this.#credit = new HttpCredit(http, this.#path, (error) => this.#fail(error))
     this.#forget = http.beforeClose(() => this.close())
   }
 
@@ -77,14 +80,14 @@ class HttpSubscription implements Subscription {
       .catch((error: unknown) => toRatatoskrError(error, 'RTK_DISCONNECTED'))
       .then((reason) => {
         this.#forget()
+        this.#credit.end()
         this.#abort.abort()
-        this.#request.sink.ended(this.#closing === undefined ? reason : undefined)
+        this.#request.sink.ended(this.#closing === undefined ? (this.#failure ?? reason) : undefined)
       })
   }
 
   grant(credit: Credit): void {
-    this.#creditBytes += credit.bytes ?? 0
-    this.#creditCame()
+    this.#credit.grant({ bytes: credit.bytes })
   }
 
   commit(offsets: Parameters<Subscription['commit']>[0]): Promise<void> {
@@ -103,13 +106,11 @@ class HttpSubscription implements Subscription {
   }
 
   async #close(): Promise<void> {
-    this.#creditCame()
+    this.#credit.end()
     // The broker must know before we say that it is over: others may take the partitions from here on. One that does
     // not answer learns of it by the end of the stream.
     const patience = this.#http.clock.after(closePatienceMs, () => this.#abort.abort())
-    await this.#http
-      .json('DELETE', `${this.#request.topicPath}/subscriptions/${this.id}`, undefined, this.#abort.signal)
-      .catch(() => undefined)
+    await this.#http.json('DELETE', this.#path, undefined, this.#abort.signal).catch(() => undefined)
     patience[Symbol.dispose]()
     this.#abort.abort()
     await this.#running
@@ -132,26 +133,24 @@ class HttpSubscription implements Subscription {
     }
   }
 
-  /** Hands a delivery over once there is credit; until then nothing further is read, and the broker stands still. */
   async #deliver(bytes: Uint8Array): Promise<void> {
     const frame = decodeFrame(bytes)
     if (frame.kind !== 'deliver') {
       throw new RatatoskrError('RTK_FRAME_MALFORMED', `a frame of kind ${frame.kind} came on a subscription`)
     }
-    while (this.#creditBytes <= 0 && this.#closing === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#creditCame = resolve
-      })
-    }
-    if (this.#closing !== undefined) return
-    this.#creditBytes -= frame.bytes.length
     const { partition, fromOffset, nextOffset } = frame
     await this.#request.sink.deliver({ partition, bytes: frame.bytes, fromOffset, nextOffset })
   }
+
+  /** The broker does not hear of credit: the stream is given up, and its end says why. */
+  #fail(error: RatatoskrError): void {
+    this.#failure ??= error
+    this.#abort.abort()
+  }
 }
 
-function queryOf({ group, member, from, partitions, overflow }: SubscribeOptions): URLSearchParams {
-  const query = new URLSearchParams()
+function queryOf({ group, member, from, partitions, overflow, credit }: SubscribeOptions): URLSearchParams {
+  const query = new URLSearchParams({ creditBytes: String(credit?.bytes ?? 0) })
   if (group !== undefined) query.set('group', group)
   if (member !== undefined) query.set('member', member)
   if (from !== undefined) query.set('from', positionText(from))

@@ -204,6 +204,7 @@ describe('subscriptions of an HTTP link', () => {
     await link.topicStats('orders')
     expect(sink.deliveries).toHaveLength(1)
     subscription.grant({ bytes: 1 })
+    subscription.grant({ bytes: batch.length - 1 })
     await sink.count(2)
   })
 
