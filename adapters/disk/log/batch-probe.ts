@@ -1,4 +1,4 @@
-/** Looks for batches in bytes that may be anything: what segment-scan.ts asks of a damaged file. */
+/** Looks for batches in bytes that may be anything: what damaged-segment.ts and others ask of a damaged file. */
 import type { DiskFile } from 'ratatoskr/ports'
 import {
   baseOffsetOf,
@@ -10,13 +10,19 @@ import {
   crcStart,
   lastOffsetDeltaOf,
   leaderEpochOf,
+  lengthPrefixBytes,
   magicOf,
 } from 'ratatoskr/ports'
 import { allocate } from '../files/file-system.ts'
 import { leaderEpoch, nextCandidate, scanBatches, Window } from './batch-scan.ts'
+import type { Place } from './place.ts'
 
 /** A damaged length asks for any number of bytes in memory; a batch has not so many. */
 const probedBytesMax = 256 * 1024 * 1024
+/** No batch has such a length in practice: it is that of a header that is none. */
+export const likelyBytesMax = 64 * 1024 * 1024
+/** No batch has more records than its last offset delta can say. */
+export const recordsPerBatchMax = 2 ** 31
 
 /** What the header at a position says, true or not. */
 export interface BatchHead {
@@ -28,8 +34,6 @@ export interface BatchHead {
   readonly crc: number
   readonly hasMagic: boolean
   readonly hasEpoch: boolean
-  /** Zeros where its beginning or its end must be, as blocks leave them that were never written. */
-  readonly hasHole: boolean
 }
 
 export class BatchProbe {
@@ -37,7 +41,8 @@ export class BatchProbe {
   readonly #sizeBytes: number
   readonly #checksum: Checksum
   readonly #window: Window
-  /** Bytes that may still go through the checksum: hostile payloads could ask for no end of it. */
+  readonly #runWindow: Window
+  /** Bytes that may still go through the checksum in vain: hostile payloads could ask for no end of it. */
   #checksumBytesLeft: number
 
   constructor(file: DiskFile, sizeBytes: number, checksum: Checksum) {
@@ -45,6 +50,7 @@ export class BatchProbe {
     this.#sizeBytes = sizeBytes
     this.#checksum = checksum
     this.#window = new Window(file, sizeBytes)
+    this.#runWindow = new Window(file, sizeBytes)
     this.#checksumBytesLeft = 64 * 1024 * 1024 + 16 * sizeBytes
   }
 
@@ -62,7 +68,7 @@ export class BatchProbe {
     if (!hasMagic || size < batchHeaderBytes || endPosition > this.#sizeBytes || records < 1) {
       return false
     }
-    return (await this.#checksumOf(position + crcStart, endPosition)) === crc
+    return this.#isCrcOf(crc, position + crcStart, endPosition)
   }
 
   /**
@@ -93,20 +99,32 @@ export class BatchProbe {
     return undefined
   }
 
+  /** True when the CRC of a header is that of everything up to `end`: only the length is damaged then. */
+  async fits({ position, crc }: BatchHead, end: number): Promise<boolean> {
+    return this.#isCrcOf(crc, position + crcStart, end)
+  }
+
   /**
-   * Where a batch ends whose length is damaged: at the batch that continues its offsets, or with the file, when the CRC
-   * over everything up to there is the header's.
+   * Where valid batches in a row begin that begin at a place, and where they end; between the two where one begins with an
+   * offset that is expected or, when there is none, nothing.
    */
-  async endByChecksum(head: BatchHead): Promise<number | undefined> {
-    const start = head.position + crcStart
-    let from = head.position + batchHeaderBytes
-    for (;;) {
-      const found = await this.findBatch(from, ({ baseOffset }) => baseOffset === head.nextOffset)
-      const end = found?.position ?? this.#sizeBytes
-      if (end !== head.endPosition && (await this.#checksumOf(start, end)) === head.crc) return end
-      if (found === undefined) return undefined
-      from = found.position + 1
-    }
+  async runFrom(start: Place, expectedOffset: number): Promise<readonly Place[]> {
+    const places = [start]
+    const { endPosition: position, endOffset: offset } = await scanBatches(
+      this.#file,
+      start,
+      this.#sizeBytes,
+      this.#checksum,
+      (bytes, at, found) => {
+        const baseOffset = baseOffsetOf(bytes, at)
+        if (baseOffset === expectedOffset && found > start.position) {
+          places.push({ position: found, offset: baseOffset })
+        }
+      },
+      this.#runWindow,
+    )
+    places.push({ position, offset })
+    return places
   }
 
   /** True when the batch stands in the segment before, too. */
@@ -158,20 +176,29 @@ export class BatchProbe {
       crc: crcOf(bytes, at),
       hasMagic: magicOf(bytes, at) === batchMagic,
       hasEpoch: leaderEpochOf(bytes, at) === leaderEpoch,
-      hasHole: isZero(bytes, at, at + 8) || isZero(bytes, at + 16, at + batchHeaderBytes),
     }
   }
 
-  /** The CRC-32C of a part of the file; undefined when it is not there, or when too much was computed already. */
-  async #checksumOf(start: number, end: number): Promise<number | undefined> {
+  /** True when a part of the file has this CRC-32C; false as well when too much was computed in vain already. */
+  async #isCrcOf(crc: number, start: number, end: number): Promise<boolean> {
     const count = end - start
-    if (count > probedBytesMax) return undefined
-    this.#checksumBytesLeft -= count
-    if (this.#checksumBytesLeft < 0) return undefined
+    if (count <= 0 || count > probedBytesMax || count > this.#checksumBytesLeft) return false
     const bytes = allocate(count)
-    return (await this.#file.read(bytes, start)) === count ? this.#checksum(bytes) : undefined
+    const isRight = (await this.#file.read(bytes, start)) === count && this.#checksum(bytes) === crc
+    if (!isRight) this.#checksumBytesLeft -= count
+    return isRight
   }
 }
 
-const isZero = (bytes: Uint8Array, from: number, to: number): boolean =>
-  bytes.subarray(from, to).every((byte) => byte === 0)
+/** True when a header is what must be where a batch begins with this offset, as far as can be told without its checksum. */
+export const isPlausible = (head: BatchHead, offset: number): boolean =>
+  head.hasMagic &&
+  head.hasEpoch &&
+  head.baseOffset === offset &&
+  head.records >= 1 &&
+  head.endPosition - head.position >= batchHeaderBytes &&
+  head.endPosition - head.position < recordsPerBatchMax + lengthPrefixBytes
+
+/** False for a header that is none, by what it says of its size. */
+export const isLikely = ({ position, endPosition, records }: BatchHead): boolean =>
+  records >= 1 && endPosition - position >= batchHeaderBytes && endPosition - position <= likelyBytesMax

@@ -110,6 +110,7 @@ export class Window {
 /**
  * Checks batches from a position to the end of the file.
  * @param onBatch is called for each valid batch: the bytes, where in them it begins, and its position in the file
+ * @param window to read through, for whoever scans often
  */
 export async function scanBatches(
   file: DiskFile,
@@ -117,8 +118,8 @@ export async function scanBatches(
   sizeBytes: number,
   checksum: Checksum,
   onBatch: (bytes: Uint8Array, at: number, position: number) => void,
+  window = new Window(file, sizeBytes),
 ): Promise<ScanResult> {
-  const window = new Window(file, sizeBytes)
   let { position, offset } = from
   while (position < sizeBytes) {
     await window.hold(position, batchHeaderBytes)

@@ -11,8 +11,8 @@ import type { Durability } from 'ratatoskr/ports'
 import type { PooledFile } from '../files/file-pool.ts'
 import { isFull, writeAll } from '../files/file-system.ts'
 import type { HotChunk } from './hot-tail.ts'
+import type { Place } from './place.ts'
 import { checkpointBytes, type Segment } from './segment.ts'
-import type { Place } from './segment-reader.ts'
 import type { StoreContext } from './store-context.ts'
 
 // What one sync makes durable: half of what is pending, so that the other half is written meanwhile; but never so little

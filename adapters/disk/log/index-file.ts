@@ -23,7 +23,7 @@
 import type { DiskFile, FileSystem } from 'ratatoskr/ports'
 import { type Checksum, SparseIndex } from 'ratatoskr/ports'
 import { writeAll } from '../files/file-system.ts'
-import type { Gap } from './segment-scan.ts'
+import type { Gap } from './place.ts'
 
 const magic = 0x52544b49
 const version = 2

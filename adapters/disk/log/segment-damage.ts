@@ -1,7 +1,7 @@
 /** What is done about damage that a read finds in a segment: it is examined as a whole, once, and reported. */
 import { isDeclaredLost } from '../tools/repair-loss.ts'
+import type { Gap } from './place.ts'
 import type { Segment } from './segment.ts'
-import type { Gap } from './segment-scan.ts'
 import { corrupt, isCorrupt, type StoreContext } from './store-context.ts'
 
 // A segment that is sound by examination and still fails to be read is being changed by somebody else.

@@ -1,8 +1,7 @@
 /** The segments of one log in order, the last of which is written, and what they hold together. */
 import type { OffsetRange } from 'ratatoskr/ports'
+import type { Gap, Place } from './place.ts'
 import type { Segment } from './segment.ts'
-import type { Place } from './segment-reader.ts'
-import type { Gap } from './segment-scan.ts'
 import { corrupt } from './store-context.ts'
 
 export class SegmentList {

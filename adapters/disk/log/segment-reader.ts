@@ -16,16 +16,10 @@ import {
 } from 'ratatoskr/ports'
 import { allocate } from '../files/file-system.ts'
 import { leaderEpoch, problemOf } from './batch-scan.ts'
+import type { Place } from './place.ts'
 import { corrupt } from './store-context.ts'
 
 const windowBytesMax = 8 * 1024 * 1024
-
-/** A batch boundary in a segment's file. */
-export interface Place {
-  readonly position: number
-  /** Offset of the batch that begins there. */
-  readonly offset: number
-}
 
 /** What is read from: the file, and how much of it counts. */
 export interface SegmentBytes {

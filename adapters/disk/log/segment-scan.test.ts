@@ -4,7 +4,8 @@ import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { sampleBatch } from 'ratatoskr/contract-tests'
 import { BatchBuilder, baseOffsetOf, batchSizeOf, type DiskFile, stampBatch } from 'ratatoskr/ports'
 import { describe, expect, it } from 'vitest'
-import { type Gap, type SegmentScan, scanSegment } from './segment-scan.ts'
+import type { Gap } from './place.ts'
+import { type SegmentScan, scanSegment } from './segment-scan.ts'
 
 const { checksum } = nodePlatform({ logger: silentLogger })
 const base = 1_000
@@ -242,6 +243,52 @@ describe('bytes that are more or fewer', () => {
     const { scan, batches: found } = await scanned(new Uint8Array(3_000).fill(7), base + 50)
     expect(found.size).toBe(0)
     expect(scan.gaps).toEqual([{ position: 0, endPosition: 3_000, offset: base, endOffset: base + 50 }])
+  })
+})
+
+describe('several damaged places', () => {
+  const hexOf = (batches: readonly Uint8Array[]): string[] =>
+    batches.map((batch) => Buffer.from(batch).toString('hex'))
+
+  it('hide nothing behind them: a damaged count of records contradicts no batch that follows', async () => {
+    const batches = plain(12, 260)
+    const starts = startsOf(batches)
+    const bytes = joined(batches)
+    // The base offset of the first, the number of records of the fifth, and the base offset of the one behind it.
+    bytes[0] = 0xff
+    bytes[starts[4] + 24] = 0xff
+    bytes.fill(0xff, starts[5] - 47, starts[5] + 1)
+    const { batches: found } = await scanned(bytes, endOf(batches))
+    expect([...found.values()]).toEqual(hexOf(batches).filter((_, i) => ![0, 4, 5].includes(i)))
+  })
+
+  it('leave a batch alone between them when a neighbour confirms its offset, and give it up when one contradicts it', async () => {
+    const batches = plain(6)
+    const starts = startsOf(batches)
+    // What is before it has no header any more; the next one has another offset, which the one after that contradicts.
+    const bytes = joined(batches).fill(0xff, starts[1], starts[1] + 61)
+    bytes[starts[3] + 7] ^= 1
+    const confirmed = await scanned(bytes, endOf(batches))
+    expect([...confirmed.batches.values()]).toEqual(hexOf(batches).filter((_, i) => i !== 1 && i !== 3))
+    // The batch alone has another offset, and contradicts the next one.
+    const doubtful = joined(batches).fill(0xff, starts[3], starts[3] + 61)
+    doubtful[starts[4] + 7] ^= 1
+    const { batches: found } = await scanned(doubtful, endOf(batches))
+    expect([...found.values()]).toEqual(hexOf(batches).filter((_, i) => i !== 3 && i !== 4))
+  })
+
+  it('do not make a batch out of a payload to which a damaged length leads', async () => {
+    // It has the offset that must follow there; what really follows has it, too.
+    const inner = sampleBatch({ baseOffset: base + 3, payloadBytes: 40, seed: 1 })
+    const payload = joined([new Uint8Array(400).fill(0x5a), inner, new Uint8Array(400).fill(0x5a)])
+    const batches = segmentOf([new Uint8Array(50), payload, new Uint8Array(10), new Uint8Array(10)])
+    const bytes = joined(batches)
+    const [, start] = startsOf(batches)
+    new DataView(bytes.buffer).setInt32(start + 8, Buffer.from(bytes).indexOf(inner) - start - 12)
+    for (const limitOffset of [endOf(batches), undefined]) {
+      const { batches: found } = await scanned(bytes, limitOffset)
+      expect([...found.values()]).toEqual(hexOf(batches).filter((_, i) => i !== 1))
+    }
   })
 })
 

@@ -8,8 +8,9 @@ import type { DiskFile } from 'ratatoskr/ports'
 import { baseOffsetOf, maxTimestampOf, SparseIndex } from 'ratatoskr/ports'
 import { scanBatches } from './batch-scan.ts'
 import { encodeIndex, type IndexSummary, readIndexFile, writeIndexFile } from './index-file.ts'
-import { findPlace, findTime, type Place, type ReadBounds, readBatches } from './segment-reader.ts'
-import { type Gap, type SegmentScan, scanSegment } from './segment-scan.ts'
+import type { Gap, Place } from './place.ts'
+import { findPlace, findTime, type ReadBounds, readBatches } from './segment-reader.ts'
+import { type SegmentScan, scanSegment } from './segment-scan.ts'
 import { corrupt, type StoreContext } from './store-context.ts'
 
 const stem = (baseOffset: number): string => String(baseOffset).padStart(20, '0')

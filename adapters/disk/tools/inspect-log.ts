@@ -6,9 +6,10 @@ import { basename, dirname } from 'node:path'
 import { type Checksum, type DiskFile, type FileSystem, recordCountOf } from 'ratatoskr/ports'
 import { systemCodeOf } from '../files/file-system.ts'
 import { readIndexFile } from '../log/index-file.ts'
+import type { Gap } from '../log/place.ts'
 import { baseOffsetOfName } from '../log/segment.ts'
 import { beginningOf } from '../log/segment-name.ts'
-import { type Gap, type SegmentScan, scanSegment } from '../log/segment-scan.ts'
+import { type SegmentScan, scanSegment } from '../log/segment-scan.ts'
 import { isDeclaredLost } from './repair-loss.ts'
 
 /** What looking into files needs. */

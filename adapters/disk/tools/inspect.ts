@@ -15,9 +15,9 @@ import { systemCodeOf } from '../files/file-system.ts'
 import { nodeFileSystem } from '../files/node-file-system.ts'
 import { BatchProbe } from '../log/batch-probe.ts'
 import { Window } from '../log/batch-scan.ts'
+import type { Gap, Place } from '../log/place.ts'
 import { baseOffsetOfName } from '../log/segment.ts'
-import type { Place } from '../log/segment-reader.ts'
-import { type Gap, scanSegment } from '../log/segment-scan.ts'
+import { scanSegment } from '../log/segment-scan.ts'
 import { changesOf } from '../state/state-change.ts'
 
 /** One thing that a file of batches holds, in order of positions. */

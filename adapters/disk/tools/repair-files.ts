@@ -11,7 +11,8 @@ import {
 import { allocate, writeAll } from '../files/file-system.ts'
 import { type CleanNote, encodeClean, writeCleanFile } from '../log/clean-file.ts'
 import { encodeIndex, writeIndexFile } from '../log/index-file.ts'
-import { type Gap, scanSegment } from '../log/segment-scan.ts'
+import type { Gap } from '../log/place.ts'
+import { scanSegment } from '../log/segment-scan.ts'
 import type { SegmentReport } from './inspect-log.ts'
 import { lossBlocks, lossMark, lostSegmentBytes } from './repair-loss.ts'
 

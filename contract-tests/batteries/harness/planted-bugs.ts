@@ -213,24 +213,23 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a scan gives up after the first gap',
     batteries: ['corruption'],
     file: 'adapters/disk/log/segment-scan.ts',
-    find: 'const next = await nextPlace(probe, source, place, damage.position)',
-    replace:
-      'const next = gaps.length > 0 ? undefined : await nextPlace(probe, source, place, damage.position)',
+    find: 'for (const run of runs) {',
+    replace: 'for (const run of runs.slice(0, 1)) {',
   },
   {
     name: 'all damage is taken for a torn end',
     batteries: ['corruption'],
     file: 'adapters/disk/log/segment-scan.ts',
-    find: 'const next = await nextPlace(probe, source, place, damage.position)',
-    replace: 'const next: Next | undefined = undefined',
+    find: 'const runs = await findRuns(probe, source, end)',
+    replace: 'const runs: readonly Run[] = []',
   },
   {
     name: 'the batch after a damaged one is dropped',
     batteries: ['corruption'],
-    file: 'adapters/disk/log/segment-scan.ts',
-    find: 'if (follower !== undefined && isPlausible(follower, nextOffset)) return { position, offset: nextOffset }',
+    file: 'adapters/disk/log/damaged-segment.ts',
+    find: '      this.#boundary = boundary\n      return endPosition',
     replace:
-      'if (follower !== undefined && isPlausible(follower, nextOffset)) return { position: follower.endPosition, offset: follower.nextOffset }',
+      '      this.#boundary = { ...boundary, position: follower.endPosition }\n      return follower.endPosition',
   },
   {
     name: 'an index is believed whatever its checksum',
