@@ -1,6 +1,6 @@
 /** The bench itself: that a scenario runs, loses nothing, and reports in the promised form; not how fast it is. */
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -59,38 +59,67 @@ describe('npm run bench', () => {
   )
 
   it.each([
-    ['durable-append', 'batches of 256 KiB: store / bare file as the batches', '--seconds', '0.2'],
-    ['disk-write', '16 KiB, fsync: broker'],
-    ['single-acks', 'acknowledgements'],
-    ['recovery', '2,000 messages of 1 KiB, after SIGKILL: broker ready'],
-    ['disk-size', '100 B in batches of 100, after a clean stop: files / payload'],
-    ['memory-size', 'growth of array buffers / payload'],
-    ['many-topics', '20 topics, start after SIGKILL'],
-    // As many as its readers of old data need.
-    ['event-loop', 'fsync, 4 readers of old data: delay p99', '--messages', '70000'],
-    ['store-soak', 'slope of the heap'],
-    ['queue-embedded', 'delivered and acknowledged'],
-    ['queue-grpc', 'delivered and acknowledged'],
-    ['checksum', "the platform's"],
-  ])('%s reports figures', { timeout: 60_000 }, async (scenario, figure, ...more) => {
-    const flags = ['--seconds', '0.1', '--runs', '1', '--messages', '2000', '--topics', '20']
-    const { stdout, stderr } = await bench(scenario, ...flags, '--directory', directory, ...more)
+    ['stream-memory-tcp', 'ceiling', 10],
+    ['fanout-10', 'ceiling', 10],
+    ['messages-ws', 'ceiling', 10],
+    ['pingpong-tcp', 'ceiling', 10],
+    ['latency-10k-fsync', 'ceiling', 10],
+    ['unary-grpc', 'empty-handler', 10],
+  ])('%s runs beside %s and loses nothing', async (scenario, reference, messagesMin) => {
+    const flags = ['--seconds', '0.2', '--runs', '1', '--directory', directory]
+    const { stdout, stderr } = await bench(scenario, ...flags)
+    const harm = { lost: 0, duplicated: 0, disordered: 0, damaged: 0 }
     const report = JSON.parse(stdout)
-    expect(report).toMatchObject({ scenario, runs: expect.any(Number), machine: { node: process.version } })
-    const found = report.figures.find(({ name }: { name: string }) => name === figure)
-    expect(found).toMatchObject({ unit: expect.any(String), range: [expect.any(Number), expect.any(Number)] })
-    expect(found.median).toEqual(expect.any(Number))
-    expect(stderr).toContain(figure)
-    expect(await readdir(directory)).not.toContainEqual(expect.stringMatching(/^ratatoskr-bench-/))
+    expect(report).toMatchObject({ scenario, runs: 1, missing: [], ...harm, peers: [{ name: reference }] })
+    expect(report.messages).toBeGreaterThan(messagesMin)
+    expect(stderr).toContain(reference)
+  })
+
+  it('lists the scenarios, and compares two reports', async () => {
+    const file = join(directory, 'before.json')
+    await bench('checksum', '--runs', '1', '--json', file)
+    const report = JSON.parse(await readFile(file, 'utf8'))
+    for (const figure of report.figures) figure.range = [(figure.median /= 2), figure.median]
+    const worse = join(directory, 'after.json')
+    await writeFile(worse, JSON.stringify(report))
+    await expect(bench('compare', file, worse)).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/the platform's .* -50 % +WORSE/),
+    })
+    expect((await bench('compare', worse, file)).stdout).toMatch(/the platform's .* 100 % +BETTER/)
+    expect((await bench('list')).stdout).toMatch(/^ {2}stream-memory-tcp /)
   })
 
   it.each([
     [['no-such-scenario'], 'there is no scenario no-such-scenario'],
     [[], 'name one scenario'],
+    [['compare', 'one.json'], 'compare takes two reports'],
+    [['compare', 'one.json', 'two.json'], 'one.json is no report'],
     [['stream-memory-ws', '--runs', '0'], '--runs must be a whole number of at least 1, got 0'],
     [['stream-memory-ws', '--seconds', '0'], '--seconds must be a number above 0, got 0'],
     [['stream-memory-ws', '--fast'], "Unknown option '--fast'"],
   ])('refuses %j with the usage and exit code 2', async (args, message) => {
     await expect(bench(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(message) })
+  })
+})
+
+describe('npm run profile', () => {
+  it('leaves a CPU profile of the broker and names its hottest functions', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'ratatoskr-bench-test-'))
+    try {
+      const flags = ['--seconds', '0.2', '--profile', directory]
+      const { stdout } = await run(process.execPath, [
+        '--conditions=source',
+        fileURLToPath(new URL('profile.ts', import.meta.url)),
+        'stream-memory-tcp',
+        ...flags,
+      ])
+      const [file, ...functions] = stdout.trimEnd().split('\n')
+      expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ nodes: expect.any(Array) })
+      expect(functions).toHaveLength(10)
+      expect(functions[0]).toMatch(/^ +\d+(\.\d)? % {2}/)
+    } finally {
+      await rm(directory, { recursive: true, force: true })
+    }
   })
 })

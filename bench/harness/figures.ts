@@ -16,6 +16,8 @@ export type Unit =
   | 'acks/sync'
   | 'MB/min'
   | 'descriptors'
+  | 'messages'
+  | 'µs'
   | 'ns'
   | 'KiB'
 

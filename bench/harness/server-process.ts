@@ -67,6 +67,11 @@ export class ServerProcess implements PeerServer {
     })
   }
 
+  /** Starts it without waiting until it is ready. */
+  static spawned(command: ServerCommand): ServerProcess {
+    return new ServerProcess(command)
+  }
+
   static async start(command: ServerCommand): Promise<ServerProcess> {
     const server = new ServerProcess(command)
     try {
@@ -91,6 +96,13 @@ export class ServerProcess implements PeerServer {
     return { cpuSeconds: cpuSeconds - this.#cpuAtBegin, rssMegabytes }
   }
 
+  /** @throws Error with what it said last, when it has ended */
+  assertRunning(): void {
+    const { pid, exitCode, signalCode, spawnfile } = this.#child
+    if (pid !== undefined && exitCode === null && signalCode === null) return
+    throw new Error(`${spawnfile} has ended; it said: ${this.#output}`)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const { pid, exitCode, signalCode } = this.#child
     if (pid === undefined || exitCode !== null || signalCode !== null) return
@@ -103,7 +115,7 @@ export class ServerProcess implements PeerServer {
 
   async #ready({ command, port }: ServerCommand): Promise<void> {
     for (const beginMs = performance.now(); performance.now() - beginMs < readyMsMax; await sleep(50)) {
-      if (this.#child.exitCode !== null || this.#child.signalCode !== null) break
+      this.assertRunning()
       if (await answers(port)) return
     }
     throw new Error(`${command} takes no connections on port ${port}; it said: ${this.#output}`)
@@ -132,7 +144,7 @@ async function usageOf(root: number): Promise<Usage> {
     for (const one of all) if (one !== undefined && family.has(one.parent)) family.add(one.pid)
   }
   const members = all.filter((one) => one !== undefined).filter(({ pid }) => family.has(pid))
-  const resident = await Promise.all(members.map(({ pid }) => residentMegabytes(pid)))
+  const resident = await Promise.all(members.map(({ pid }) => residentMegabytes(pid, 'VmHWM')))
   return {
     cpuSeconds: members.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0) / ticksPerSecond,
     rssMegabytes: resident.reduce((sum, one) => sum + one, 0),
@@ -150,10 +162,11 @@ async function statOf(pid: string) {
   }
 }
 
-async function residentMegabytes(pid: number): Promise<number> {
+/** What a process has resident now, or had at most; 0 when it has ended. */
+export async function residentMegabytes(pid: number, which: 'VmRSS' | 'VmHWM'): Promise<number> {
   try {
     const status = await readFile(`/proc/${pid}/status`, 'utf8')
-    return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
+    return Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1024
   } catch {
     return 0
   }

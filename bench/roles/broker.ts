@@ -1,5 +1,7 @@
 /** The broker under test, with one transport, one storage and one topic. */
-import { createBroker } from 'ratatoskr'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createBroker, type EmbeddedBroker } from 'ratatoskr'
 import type { Durability, Storage, Transport } from 'ratatoskr/ports'
 import { serveRole } from '../harness/child.ts'
 
@@ -7,20 +9,25 @@ export interface BrokerSetup {
   readonly transport: TransportName
   readonly storage: StorageName
   readonly durability: Durability
-  /** Where the disk storage keeps its data. */
+  /** Where the disk storage keeps its data, and the Unix socket is. */
   readonly directory: string
   readonly topic: string
   readonly moreTopics?: readonly string[]
   /** What the topic keeps: more than any consumer may lag, so that retention never takes what is not read yet. */
   readonly retentionBytes: number
   readonly verifyRecords: boolean
+  /** Asks for this token, and decides about each call; without one everybody may do everything. */
+  readonly token?: string
 }
 
-export type TransportName = 'ws' | 'grpc' | 'http'
+export type TransportName = 'tcp' | 'unix' | 'ws' | 'grpc' | 'http'
 export type StorageName = 'memory' | 'disk'
 
 // Only what runs is loaded, so that the memory of the process is that of a deployment like it.
-const transports: Readonly<Record<TransportName, () => Promise<Transport>>> = {
+const transports: Readonly<Record<TransportName, (directory: string) => Promise<Transport>>> = {
+  tcp: async () => (await import('ratatoskr/adapters/tcp')).tcpTransport({ port: 0 }),
+  unix: async (directory) =>
+    (await import('ratatoskr/adapters/tcp')).tcpTransport({ path: join(directory, 'socket') }),
   ws: async () => (await import('ratatoskr/adapters/websocket')).webSocketTransport({ port: 0 }),
   grpc: async () => (await import('ratatoskr/adapters/grpc')).grpcTransport({ port: 0 }),
   http: async () => (await import('ratatoskr/adapters/http')).httpTransport({ port: 0 }),
@@ -31,13 +38,23 @@ const storages: Readonly<Record<StorageName, (directory: string) => Promise<Stor
   disk: async (directory) => (await import('ratatoskr/adapters/disk')).diskStorage({ directory }),
 }
 
+export interface BrokerMemory {
+  readonly rssBytes: number
+  /** Of the heap, and of buffers beside it, after garbage was collected when Node allows that. */
+  readonly usedBytes: number
+  readonly descriptors: number
+}
+
+let broker: EmbeddedBroker
+
 serveRole({
   start: async (setup: BrokerSetup): Promise<string> => {
-    const broker = await createBroker({
+    broker = await createBroker({
       storage: await storages[setup.storage](setup.directory),
-      transports: [await transports[setup.transport]()],
+      transports: [await transports[setup.transport](setup.directory)],
       verifyRecords: setup.verifyRecords,
       retentionIntervalMs: 50,
+      ...(setup.token === undefined ? {} : { security: await securityOf(setup.token) }),
     })
     await broker.start()
     const { retentionBytes, durability, topic, moreTopics = [] } = setup
@@ -51,4 +68,17 @@ serveRole({
     }
     return broker.addresses[0].url
   },
+  endOffset: async (topic: string): Promise<number> => (await broker.offsets(topic, 'latest'))[0].offset,
+  memory: async (): Promise<BrokerMemory> => {
+    globalThis.gc?.()
+    const { rss, heapUsed, external } = process.memoryUsage()
+    const descriptors = (await readdir('/proc/self/fd')).length
+    return { rssBytes: rss, usedBytes: heapUsed + external, descriptors }
+  },
 })
+
+async function securityOf(token: string) {
+  const { staticTokens } = await import('ratatoskr/adapters/static-auth')
+  const rules = [{ actions: ['topic:publish', 'topic:consume'], topics: 'bench' }]
+  return staticTokens({ tokens: { [token]: { name: 'bench', allow: rules } } })
+}

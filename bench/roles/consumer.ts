@@ -1,16 +1,19 @@
 /** Reads batches through the public client, and checks every message. */
 import { type BatchSubscription, type ClientBatch, connect } from 'ratatoskr/client'
 import { serveBatchConsumer } from '../harness/consumer-role.ts'
+import { credentialsOf } from '../harness/credentials.ts'
 
 export interface ConsumerSetup {
   readonly url: string
+  /** Shown to a broker that asks for one. */
+  readonly token?: string | undefined
   readonly topic: string
   readonly payloadBytes: number
   readonly subscribers: number
 }
 
-serveBatchConsumer(async ({ url, topic }: ConsumerSetup, take) => {
-  const client = await connect(url)
+serveBatchConsumer(async ({ url, topic, token }: ConsumerSetup, take) => {
+  const client = await connect(url, credentialsOf(token))
   const reading = readAll(await client.batches(topic, { from: 'earliest' }), take)
   return {
     failed: reading.then(

@@ -1,10 +1,13 @@
 /** Publishes through the public client as fast as it is taken, but never too far ahead of the consumer. */
 import { type Client, connect } from 'ratatoskr/client'
 import { serveRole } from '../harness/child.ts'
+import { credentialsOf } from '../harness/credentials.ts'
 import { MessageMaker } from '../harness/messages.ts'
 
 export interface ProducerSetup {
   readonly url: string
+  /** Shown to a broker that asks for one. */
+  readonly token?: string | undefined
   readonly topic: string
   readonly payloadBytes: number
   readonly batchBytes: number
@@ -18,7 +21,7 @@ let running: Promise<number> | undefined
 
 serveRole({
   start: async (setup: ProducerSetup) => {
-    const client = await connect(setup.url)
+    const client = await connect(setup.url, credentialsOf(setup.token))
     running = produce(client, setup)
     running.catch(() => {}) // told to whoever asks for the result
   },

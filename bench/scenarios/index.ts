@@ -1,32 +1,50 @@
 /** The scenarios that `npm run bench` knows. A new one is a file here and a line below. */
 import type { Scenario } from '../harness/scenario.ts'
+import { authorize } from './authorize.ts'
 import { checksumScenario } from './checksum.ts'
 import { diskSize } from './disk-size.ts'
 import { diskWrite } from './disk-write.ts'
 import { durableAppend } from './durable-append.ts'
+import { embedded } from './embedded.ts'
 import { eventLoop } from './event-loop.ts'
+import { footprint } from './footprint.ts'
 import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
 import { latencyScenario, messagesScenario, pingPongScenario } from './messages.ts'
+import { overload } from './overload.ts'
 import { queueScenario } from './queue.ts'
 import { queueTable } from './queue-table.ts'
 import { recovery } from './recovery.ts'
 import { scheduled } from './scheduled.ts'
 import { singleAcks } from './single-acks.ts'
+import { soak } from './soak.ts'
 import { storeSoak } from './store-soak.ts'
 import { fanOut, streamScenario } from './stream.ts'
+import { subscribers } from './subscribers.ts'
+import { unaryGrpc } from './unary.ts'
 
 export const scenarios: readonly Scenario[] = [
+  streamScenario('memory', 'tcp'),
+  streamScenario('memory', 'unix'),
   streamScenario('memory', 'ws'),
   streamScenario('memory', 'grpc'),
   streamScenario('memory', 'http'),
+  streamScenario('fsync', 'tcp'),
   streamScenario('fsync', 'ws'),
   streamScenario('fsync', 'grpc'),
-  fanOut('ws'),
+  fanOut('tcp'),
   messagesScenario('ws'),
+  unaryGrpc,
+  embedded,
+  authorize,
+  subscribers,
+  overload,
+  soak,
+  footprint,
+  pingPongScenario('tcp', 1),
   pingPongScenario('ws', 1.2),
-  latencyScenario('memory', 'ws'),
-  latencyScenario('fsync', 'ws'),
+  latencyScenario('memory', 'tcp'),
+  latencyScenario('fsync', 'tcp'),
   durableAppend,
   diskWrite,
   singleAcks,

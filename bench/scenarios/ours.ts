@@ -1,7 +1,6 @@
 /** Our broker in a process of its own, for one run. */
 import type { Through } from '../harness/flows.ts'
 import { BenchProcess } from '../harness/process.ts'
-import type { Run } from '../harness/report.ts'
 import type { ScenarioOptions } from '../harness/scenario.ts'
 import type { BrokerSetup, TransportName } from '../roles/broker.ts'
 
@@ -25,18 +24,23 @@ export interface OurBroker {
   readonly topics: readonly string[]
   /** A folder for the disk storage. */
   readonly directory: string
+  /** The broker asks for it; nobody is asked without. */
+  readonly token?: string
+  /** More flags for Node. */
+  readonly nodeFlags?: readonly string[]
 }
 
 /** Starts a broker, runs with it, and ends it. */
-export async function withBroker(
-  { kept, transport, topics, directory }: OurBroker,
+export async function withBroker<Result>(
+  { kept, transport, topics, directory, token, nodeFlags = [] }: OurBroker,
   { profileDirectory, verifyRecords }: ScenarioOptions,
-  run: (through: Through & { readonly server: BenchProcess }) => Promise<Run>,
-): Promise<Run> {
-  await using broker = new BenchProcess('broker', { profileDirectory })
+  run: (through: Through & { readonly server: BenchProcess }) => Promise<Result>,
+): Promise<Result> {
+  await using broker = new BenchProcess('broker', { profileDirectory, nodeFlags })
   const [first, ...moreTopics] = topics
   const common = { ...kept, transport, directory, retentionBytes, verifyRecords }
-  const setup: BrokerSetup = { ...common, topic: first, moreTopics }
+  const secured = token === undefined ? {} : { token }
+  const setup: BrokerSetup = { ...common, topic: first, moreTopics, ...secured }
   const address = (await broker.ask('start', setup)) as string
   return await run({ client: 'ratatoskr', address, server: broker })
 }

@@ -16,7 +16,7 @@ import { batchCeiling, type Fan } from './ceiling.ts'
 import { type KeptName, kinds, lagBytesMax, type OurBroker, topic, withBroker } from './ours.ts'
 import { peerLagMax } from './peer-lag.ts'
 
-const single: Fan = { receivers: 1, subscribers: 1 }
+export const single: Fan = { receivers: 1, subscribers: 1 }
 const ten: Fan = { receivers: 2, subscribers: 5 }
 
 /** Those whose acknowledgement promises as much, or, marked in the report, less. */
@@ -78,14 +78,16 @@ function batches(
   }
 }
 
-const runBatches = (broker: OurBroker, fan: Fan, options: ScenarioOptions): Promise<Run> =>
+/** Producer and consumers of ours at full load; the broker's token is theirs too. */
+export const runBatches = (broker: OurBroker, fan: Fan, options: ScenarioOptions): Promise<Run> =>
   withBroker(broker, options, async ({ address: url, server }) => {
     const { payloadBytes, batchBytes, seconds } = options
     await using stack = new AsyncDisposableStack()
     const producer = stack.use(new BenchProcess('producer'))
     const lagMax = Math.ceil(lagBytesMax / payloadBytes)
-    const setup: ProducerSetup = { url, topic, payloadBytes, batchBytes, lagMax }
-    const consumerSetup: ConsumerSetup = { url, topic, payloadBytes, subscribers: fan.subscribers }
+    const { token } = broker
+    const setup: ProducerSetup = { url, token, topic, payloadBytes, batchBytes, lagMax }
+    const consumerSetup: ConsumerSetup = { url, token, topic, payloadBytes, subscribers: fan.subscribers }
     const consumers = Array.from({ length: fan.receivers }, () => ({
       process: stack.use(new BenchProcess('consumer')),
       setup: consumerSetup,

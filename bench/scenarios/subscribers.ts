@@ -1,0 +1,83 @@
+/** `subscribers`: 50, 1,000 and 10,000 on one topic over WebSocket: what an idle one costs, and that each gets everything. */
+import { connect } from 'ratatoskr/client'
+import { Figures } from '../harness/figures.ts'
+import { inFolder } from '../harness/folder.ts'
+import { BenchProcess } from '../harness/process.ts'
+import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
+import { sleep } from '../harness/stream.ts'
+import type { BrokerMemory } from '../roles/broker.ts'
+import type { SwarmCount, SwarmSetup } from '../roles/swarm.ts'
+import { kinds, topic, withBroker } from './ours.ts'
+
+/** Those above `--messages` are left out, for a quick try. */
+const sizes = [50, 1_000, 10_000]
+const swarms = 2
+/** Fewer say nothing of the memory of one. */
+const measuredMin = 1_000
+const messages = 100
+const bytesPerKib = 1024
+const deliveredMsMax = 60_000
+
+export const subscribers: Scenario = {
+  name: 'subscribers',
+  about:
+    '50, 1,000 and 10,000 subscribers of one topic over WebSocket: memory of an idle one, loss, deliveries',
+  async run(options) {
+    const figures = new Figures()
+    for (let run = 1; run <= options.runs; run++) {
+      for (const size of sizes.filter((one) => one <= options.messages)) {
+        await inFolder(options.directory, (directory) => measure(figures, size, options, directory))
+        options.progress(`run ${run} of ${options.runs}: ${size} subscribers done`)
+      }
+    }
+    return figures.report(this.name, 'memory')
+  },
+}
+
+function measure(figures: Figures, size: number, options: ScenarioOptions, directory: string): Promise<void> {
+  const setup = {
+    kept: kinds.memory,
+    transport: 'ws',
+    topics: [topic],
+    directory,
+    nodeFlags: ['--expose-gc'],
+  } as const
+  return withBroker(setup, options, async ({ address: url, server }) => {
+    const memory = async () => (await server.ask('memory')) as BrokerMemory
+    await memory() // the first collection frees what starting left
+    const before = await memory()
+    await using stack = new AsyncDisposableStack()
+    const processes = Array.from({ length: swarms }, () => stack.use(new BenchProcess('swarm')))
+    const each: SwarmSetup = { url, topic, subscribers: size / swarms, stalled: false }
+    await Promise.all(processes.map((process) => process.ask('start', each)))
+    await sleep(1_000)
+    const after = await memory()
+    if (size >= measuredMin) {
+      const perSubscriber = (part: 'rssBytes' | 'usedBytes') =>
+        (after[part] - before[part]) / size / bytesPerKib
+      figures.add(`${size} idle subscribers: resident, each`, 'KiB', perSubscriber('rssBytes'), { atMost: 8 })
+      figures.add(`${size} idle subscribers: in use, each`, 'KiB', perSubscriber('usedBytes'))
+    }
+    const seconds = await deliver(url, processes, options.payloadBytes)
+    figures.add(`${size} subscribers: deliveries`, '/s', (size * messages) / seconds)
+  })
+}
+
+/** Publishes some messages and waits until each subscriber has all. @returns seconds @throws Error when one is missing */
+async function deliver(
+  url: string,
+  processes: readonly BenchProcess[],
+  payloadBytes: number,
+): Promise<number> {
+  await using client = await connect(url)
+  const payload = new Uint8Array(payloadBytes)
+  const beginMs = performance.now()
+  for (let message = 0; message < messages; message++) await client.publish(topic, payload)
+  for (;;) {
+    const counts = (await Promise.all(processes.map((process) => process.ask('counted')))) as SwarmCount[]
+    const elapsedMs = performance.now() - beginMs
+    if (counts.every(({ least, missing }) => least === messages && missing === 0)) return elapsedMs / 1_000
+    if (elapsedMs > deliveredMsMax) throw new Error(`not all was delivered: ${JSON.stringify(counts)}`)
+    await sleep(5)
+  }
+}
