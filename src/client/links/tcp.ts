@@ -94,11 +94,13 @@ class StreamSocket implements WireSocket {
     this.#write(frame)
   }
 
-  sendBinary(frame: Uint8Array): void {
-    const prefix = Buffer.allocUnsafe(framePrefixBytes)
-    prefix.writeUInt32BE(frame.length)
-    this.#write(prefix)
-    this.#write(frame)
+  /** A body, which may be large, goes out as it is behind its head. */
+  sendBinary(head: Uint8Array, body?: Uint8Array): void {
+    const start = Buffer.allocUnsafe(framePrefixBytes + head.length)
+    start.writeUInt32BE(head.length + (body?.length ?? 0))
+    start.set(head, framePrefixBytes)
+    this.#write(start)
+    if (body !== undefined) this.#write(body)
   }
 
   giveSignOfLife(): void {

@@ -7,7 +7,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { WebSocket } from 'ws'
-import { binarySubprotocol, errorFromJson, parseJson, RatatoskrError } from '../../ports/index.ts'
+import { binarySubprotocol, errorFromJson, joinFrame, parseJson, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { OpenLink } from '../link.ts'
 import { wireLinkOpener } from './wire-link.ts'
@@ -36,7 +36,7 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
       signal?.removeEventListener('abort', abort)
       resolve({
         sendText: (text) => ws.send(text),
-        sendBinary: (frame) => ws.send(frame),
+        sendBinary: (head, body) => ws.send(body === undefined ? head : joinFrame(head, body)),
         close: () => ws.close(1000),
       })
     })

@@ -1,7 +1,7 @@
 /**
  * WebSocket links for browsers, and for any platform with the global `WebSocket`: no node module is imported.
  */
-import { binarySubprotocol, RatatoskrError } from '../../ports/index.ts'
+import { binarySubprotocol, joinFrame, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { OpenLink } from '../link.ts'
 import { wireLinkOpener } from './wire-link.ts'
@@ -37,7 +37,7 @@ const openSocket: OpenWireSocket = (url, { events, signal }) =>
       signal?.removeEventListener('abort', abort)
       resolve({
         sendText: (text) => socket.send(text),
-        sendBinary: (frame) => socket.send(frame),
+        sendBinary: (head, body) => socket.send(body === undefined ? head : joinFrame(head, body)),
         close: () => socket.close(),
       })
     })

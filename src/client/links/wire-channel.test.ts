@@ -4,7 +4,13 @@ import { ManualClock } from 'ratatoskr/contract-tests'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { WebSocketServer } from 'ws'
 import { startRig } from '../../../adapters/websocket/testing/rig.ts'
-import { binarySubprotocol, compressionOf, encodeProduced, RatatoskrError } from '../../ports/index.ts'
+import {
+  binarySubprotocol,
+  compressionOf,
+  encodeProduced,
+  joinFrame,
+  RatatoskrError,
+} from '../../ports/index.ts'
 import { batchOf, Kept, openLink, platform, rigWithOrders, text } from './testing/link-kit.ts'
 import { openWebSocketLink as openGlobal } from './websocket.ts'
 import { openWebSocketLink as openNode } from './websocket-node.ts'
@@ -136,7 +142,7 @@ async function linkOnDouble(clock = new ManualClock()) {
         const { op, id } = JSON.parse(frame)
         if (op === 'hello') queueMicrotask(() => events?.text(JSON.stringify({ id, ok: {} })))
       },
-      sendBinary: (frame) => void sent.push(frame),
+      sendBinary: (head, body = new Uint8Array(0)) => void sent.push(joinFrame(head, body)),
       close: () => void closes++,
     }
   })

@@ -7,7 +7,7 @@ import {
   type DeliverFrame,
   decodeFrame,
   encodeCredit,
-  encodeProduce,
+  encodeProduceHeader,
   errorFromJson,
   type LeasedFrame,
   parseJson,
@@ -109,8 +109,8 @@ export class WireChannel implements WireSocketEvents {
       )
     }
     const id = this.takeId()
-    const frame = encodeProduce(id, topic, partition, durability, batch, lease)
-    return this.#ask(id, (socket) => socket.sendBinary(frame)) as Promise<BatchReceipt>
+    const head = encodeProduceHeader(id, topic, partition, durability, lease)
+    return this.#ask(id, (socket) => socket.sendBinary(head, batch)) as Promise<BatchReceipt>
   }
 
   /** Says what needs no reply. */

@@ -2,8 +2,10 @@
 
 export interface WireSocket {
   sendText(text: string): void
-  /** Sends one binary frame. The socket may keep the bytes until they are sent: they must not change. */
-  sendBinary(frame: Uint8Array): void
+  /**
+   * Sends one binary frame, of one part or of two. The socket may keep the bytes until they are sent: they must not change.
+   */
+  sendBinary(head: Uint8Array, body?: Uint8Array): void
   /** Closes behind what was sent. Idempotent. */
   close(): void
 }

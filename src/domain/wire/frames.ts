@@ -143,16 +143,35 @@ export interface LeasedFrame {
 /** Any frame, told apart by `kind`. */
 export type Frame = ProduceFrame | ProducedFrame | DeliverFrame | FetchedFrame | CreditFrame | LeasedFrame
 
-/**
- * A produce frame with room for its batch copied in: clients send one buffer.
- * @throws RTK_INVALID_ARGUMENT for a level that does not exist: its number would say that none is asked for
- */
+/** The whole of a produce frame, with its batch copied in. @throws as `encodeProduceHeader` */
 export function encodeProduce(
   id: number,
   topic: string,
   partition: number,
   durability: Durability | undefined,
   batch: Uint8Array,
+  lease?: object,
+): Uint8Array {
+  return joinFrame(encodeProduceHeader(id, topic, partition, durability, lease), batch)
+}
+
+/** A frame of two parts as one, for what cannot send them one after the other. */
+export function joinFrame(head: Uint8Array, body: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(head.length + body.length)
+  frame.set(head)
+  frame.set(body, head.length)
+  return frame
+}
+
+/**
+ * Header, topic and lease of a produce frame; the batches follow as they are.
+ * @throws RTK_INVALID_ARGUMENT for a level that does not exist: its number would say that none is asked for
+ */
+export function encodeProduceHeader(
+  id: number,
+  topic: string,
+  partition: number,
+  durability: Durability | undefined,
   lease?: object,
 ): Uint8Array {
   if (durability !== undefined && !isDurability(durability)) {
@@ -164,13 +183,12 @@ export function encodeProduce(
   const name = utf8(topic)
   const proof = lease === undefined ? noBytes : utf8(JSON.stringify(lease))
   const batchStart = frameHeaderBytes + name.length + proof.length
-  const frame = new Uint8Array(batchStart + batch.length)
+  const frame = new Uint8Array(batchStart)
   const level = durability === undefined ? noDurability : durabilityNumber(durability)
   writeHeader(frame, frameKinds.produce, level, id, partition, name.length)
   writeInt64(frame, 16, proof.length)
   frame.set(name, frameHeaderBytes)
   frame.set(proof, batchStart - proof.length)
-  frame.set(batch, batchStart)
   return frame
 }
 
