@@ -1,0 +1,77 @@
+/** Streams of `Consume` that end before their subscription stands. */
+import { EventEmitter } from 'node:events'
+import { setImmediate as soon } from 'node:timers/promises'
+import type { BatchSink, BrokerFacade, LeaseSink, MaybePromise, Session } from 'ratatoskr/ports'
+import { expect, it } from 'vitest'
+import type { CallHost, OpenStream } from './calls.ts'
+import { consume } from './consume.ts'
+import { consumeLeases } from './consume-leases.ts'
+import { platform } from './testing/harness.ts'
+
+/** The broker's half of a call, whose other half is a test. */
+class Call extends EventEmitter {
+  readonly cancelled = false
+  readonly written: Buffer[] = []
+  pause(): void {}
+  resume(): void {}
+  end(): void {}
+  write(bytes: Buffer): boolean {
+    this.written.push(bytes)
+    return true
+  }
+}
+
+const never = new Promise<never>(() => {})
+const given = { partition: 0, fromOffset: 0, nextOffset: 1, bytes: new Uint8Array(70) }
+const leased = {
+  partition: 0,
+  lease: 1,
+  bytes: given.bytes,
+  recordCount: 1,
+  firstOffset: 0,
+  lastOffset: 0,
+  attempt: 1,
+  redelivered: false,
+  leaseMs: 1,
+}
+
+it.each(['topic', 'queue group'] as const)(
+  'what came from a %s meanwhile is dropped, and nobody waits',
+  async (kind) => {
+    let delivering: MaybePromise<void>
+    const session = {
+      subscribe: (_topic: string, _options: object, sink: BatchSink) => {
+        delivering = sink.deliver(given)
+        return never
+      },
+      consume: (_topic: string, _options: object, sink: LeaseSink) => {
+        delivering = sink.deliver(leased)
+        return never
+      },
+    } as unknown as Session
+    const streams = new Set<OpenStream>()
+    const host = { connections: { session: async () => session }, streams, logger: platform.logger }
+    const call = new Call()
+    call.on('error', () => undefined)
+    const start =
+      kind === 'topic'
+        ? consume(host as unknown as CallHost)
+        : consumeLeases(host as unknown as CallHost, {} as BrokerFacade)
+    start(call as never)
+    await soon()
+    call.emit('data', {
+      open: { topic: 'orders', group: 'g', member: '', partitions: [], format: 1, autoAck: false },
+    })
+    await soon()
+    for (const stream of streams) stream.drain()
+    const outcome = await Promise.race([
+      Promise.resolve(delivering).then(
+        () => 'dropped',
+        (error) => error.code,
+      ),
+      soon(undefined).then(() => soon('hangs')),
+    ])
+    expect(outcome).toBe(kind === 'topic' ? 'RTK_DISCONNECTED' : 'dropped')
+    expect(call.written).toEqual([])
+  },
+)
