@@ -1,9 +1,10 @@
 /** Scenarios in which we run beside others: what is ours, the ceiling and each peer are given, the rest is here. */
 import { loadPeer, type PeerName } from '../peers/index.ts'
 import { type Contestant, holdContest } from './contest.ts'
+import type { Missing } from './figures.ts'
 import type { Through } from './flows.ts'
 import { inFolder } from './folder.ts'
-import { type Claim, type Missing, type Report, type Run, reportOf, type Setting } from './report.ts'
+import { type Claim, type Report, type Run, reportOf, type Setting } from './report.ts'
 import type { Scenario, ScenarioOptions } from './scenario.ts'
 
 export interface Comparison {

@@ -34,11 +34,19 @@ interface Figure {
   readonly met?: boolean
 }
 
+/** A peer that could not take part, and why. */
+export interface Missing {
+  readonly name: string
+  readonly why: string
+}
+
 export interface FigureReport {
   readonly scenario: string
   readonly storage: string
   readonly runs: number
   readonly figures: readonly Figure[]
+  /** Peers that were asked for and are not installed. */
+  readonly missing: readonly Missing[]
   readonly machine: Machine
 }
 
@@ -51,6 +59,7 @@ interface Series {
 /** Collects values by name over the runs. */
 export class Figures {
   readonly #series = new Map<string, Series>()
+  readonly #missing: Missing[] = []
 
   /** Adds one run's value. Unit and bound are those of the first. */
   add(name: string, unit: Unit, value: number, asked?: Asked): void {
@@ -59,10 +68,15 @@ export class Figures {
     this.#series.set(name, series)
   }
 
+  /** A peer that could not take part. */
+  missing(name: string, why: string): void {
+    if (!this.#missing.some((one) => one.name === name)) this.#missing.push({ name, why })
+  }
+
   report(scenario: string, storage: string): FigureReport {
     const figures = Array.from(this.#series, ([name, series]) => figureOf(name, series))
     const runs = Math.max(0, ...Array.from(this.#series.values(), ({ values }) => values.length))
-    return { scenario, storage, runs, figures, machine: machine() }
+    return { scenario, storage, runs, figures, missing: this.#missing, machine: machine() }
   }
 }
 

@@ -32,6 +32,8 @@ export interface PeerServer extends Measured, AsyncDisposable {
 }
 
 export interface Peer extends PeerClient {
+  /** How many messages the acknowledging consumers have not taken, or not acknowledged; where there are such consumers. */
+  readonly unsettled?: (address: string, topic: string) => Promise<number>
   readonly name: string
   /** What its acknowledgement promises, in our words: `none`, `memory`, `os`, `fsync` or `fsync every second`. */
   readonly durability: string

@@ -97,5 +97,9 @@ it('figures are medians with their range, held to what is asked', () => {
     { name: 'size', unit: '×', median: 2.5, range: [1, 4], asked: { atMost: 2.4 }, met: false },
     { name: 'other', unit: 'ms', median: 1.235, range: [1.235, 1.235] },
   ])
+  figures.missing('absent', 'not installed here')
+  figures.missing('absent', 'not installed here')
+  expect(figures.report('one', 'disk').missing).toEqual([{ name: 'absent', why: 'not installed here' }])
+  expect(tableOf(figures.report('one', 'disk'))).toMatch(/absent +not installed here/)
   expect(tableOf(figures.report('one', 'disk'))).toMatch(/size +2\.5 × +1 to 4 +≤ 2\.4 +MISSED/)
 })

@@ -1,5 +1,6 @@
 /** What a scenario that compares us with others reports: one JSON object. */
 import type { Contestant, Result } from './contest.ts'
+import type { Missing } from './figures.ts'
 import { type Machine, machine } from './machine.ts'
 import type { Latency } from './messages.ts'
 import { median, type Range, rangeOf, ratioByRound, rounded } from './statistics.ts'
@@ -58,12 +59,6 @@ interface Judged {
   /** Undefined when the contestant did not take part. */
   readonly value?: number
   readonly met?: boolean
-}
-
-/** A peer that could not take part, and why. */
-export interface Missing {
-  readonly name: string
-  readonly why: string
 }
 
 /** What all contestants were given. */

@@ -7,7 +7,7 @@ import type { Range } from './statistics.ts'
 export const tableOf = (report: Report | FigureReport): string =>
   'figures' in report ? figureTable(report) : comparisonTable(report)
 
-const figureTable = ({ scenario, figures }: FigureReport): string =>
+const figureTable = ({ scenario, figures, missing }: FigureReport): string =>
   titled(scenario, [
     ['figure', 'median', 'range', 'asked', ''],
     ...figures.map(({ name, unit, median, range, asked, met }) => [
@@ -17,6 +17,7 @@ const figureTable = ({ scenario, figures }: FigureReport): string =>
       asked === undefined ? '' : 'atLeast' in asked ? `≥ ${asked.atLeast}` : `≤ ${asked.atMost}`,
       verdict(met),
     ]),
+    ...missing.map(({ name, why }) => [name, why]),
   ])
 
 function comparisonTable(report: Report): string {

@@ -7,6 +7,7 @@ const peers = {
   'jetstream-file-tuned': async () => (await import('./jetstream.ts')).jetStreamFileTuned,
   'jetstream-memory': async () => (await import('./jetstream.ts')).jetStreamMemory,
   'jetstream-memory-tuned': async () => (await import('./jetstream.ts')).jetStreamMemoryTuned,
+  'redis-memory': async () => (await import('./redis.ts')).redisMemory,
   'redis-everysec': async () => (await import('./redis.ts')).redisEverySecond,
   'redis-always': async () => (await import('./redis.ts')).redisAlways,
   'rabbitmq-stream': async () => (await import('./rabbitmq.ts')).rabbitMq,

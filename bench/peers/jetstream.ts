@@ -27,6 +27,7 @@ const inFlightMax = 4_000
 const pullMessages = 10_000
 const streamBytesMax = 512 * 1024 * 1024
 const nanosecondsPerSecond = 1e9
+const consumerName = 'bench'
 
 async function documentedProducer(address: string, topic: string): Promise<PeerProducer> {
   const client = jetstream(await natsConnect(address), { timeout: 30_000 })
@@ -93,11 +94,18 @@ function jetStreamPeer(
       await connection.close()
     },
     producer,
+    unsettled: async (address, topic) => {
+      const connection = await natsConnect(address)
+      const manager = await jetstreamManager(connection)
+      const { num_pending, num_ack_pending } = await manager.consumers.info(topic, consumerName)
+      await connection.close()
+      return num_pending + num_ack_pending
+    },
     consumer: async (address, topic, delivery, take) => {
       const connection = await natsConnect(address)
       const manager = await jetstreamManager(connection)
       const { name: consumer } = await manager.consumers.add(topic, {
-        durable_name: 'bench',
+        durable_name: consumerName,
         ack_policy: delivery === 'acked' ? AckPolicy.Explicit : AckPolicy.None,
         deliver_policy: DeliverPolicy.All,
         max_ack_pending: delivery === 'acked' ? 2 * pullMessages : -1,

@@ -1,6 +1,6 @@
 /**
- * Redis Streams with an append-only file: `everysec` acknowledges what is in memory and synced within a second, `always` what
- * is synced. The client joins the commands of one turn into one write, and the server syncs once for all that it read.
+ * Redis Streams, in memory or with an append-only file: `everysec` acknowledges what is in memory and synced within a second,
+ * `always` what is synced. The client joins the commands of one turn into one write, and the server syncs once for all that it read.
  */
 import { createClient, RESP_TYPES } from '@redis/client'
 import type { Delivery, Peer, PeerProducer, Take } from '../harness/peer.ts'
@@ -90,16 +90,25 @@ async function readGroup(client: Client, acks: Client, topic: string, take: Take
   }
 }
 
-function redisPeer(appendFsync: 'everysec' | 'always'): Peer {
+/** Taken and not acknowledged: what is not taken yet, this server does not say. */
+async function unsettled(address: string, topic: string): Promise<number> {
+  const client = await open(address)
+  const [pending] = await client.sendCommand<readonly [number]>(['XPENDING', topic, group])
+  await client.close()
+  return pending
+}
+
+function redisPeer(name: string, durability: string, persistence: readonly string[]): Peer {
   return {
-    name: `redis-${appendFsync}`,
-    durability: appendFsync === 'always' ? 'fsync' : 'fsync every second',
+    name,
+    durability,
+    unsettled,
     version: () => versionOf('redis-server', ['--version'], /v=(\d+\.\d+\.\d+)/),
     start: async (directory) => {
       const port = await freePort()
       const address = `127.0.0.1:${port}`
-      const settings = ['--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'yes']
-      const args = ['--port', String(port), ...settings, '--appendfsync', appendFsync]
+      const settings = ['--bind', '127.0.0.1', '--dir', directory, '--save', '']
+      const args = ['--port', String(port), ...settings, ...persistence]
       return ServerProcess.start({ command: 'redis-server', args, port, address })
     },
     prepare: async () => {},
@@ -108,5 +117,8 @@ function redisPeer(appendFsync: 'everysec' | 'always'): Peer {
   }
 }
 
-export const redisEverySecond = redisPeer('everysec')
-export const redisAlways = redisPeer('always')
+const appendOnly = ['--appendonly', 'yes', '--appendfsync']
+
+export const redisMemory = redisPeer('redis-memory', 'memory', ['--appendonly', 'no'])
+export const redisEverySecond = redisPeer('redis-everysec', 'fsync every second', [...appendOnly, 'everysec'])
+export const redisAlways = redisPeer('redis-always', 'fsync', [...appendOnly, 'always'])

@@ -7,6 +7,7 @@ import { BenchProcess } from '../harness/process.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
 import type { BrokerSetup } from '../roles/broker.ts'
 import type { QueueDrain, QueueFill, QueueRate, QueueSetup } from '../roles/queue.ts'
+import { addQueuePeers } from './queue-peers.ts'
 
 const topic = 'bench'
 const payloadBytes = 1024
@@ -39,6 +40,8 @@ export function queueScenario(link: keyof typeof kinds): Scenario {
         const p99 = 'from ack() to its answer, p99'
         figures.add('from ack() to its answer, p50', 'ms', rate.ackMs.p50)
         figures.add(p99, 'ms', rate.ackMs.p99, ackMsP99 === undefined ? undefined : { atMost: ackMsP99 })
+        const drained = Math.min(options.messages, messagesMax)
+        await addQueuePeers(figures, rate.messagesPerSecond, drained, payloadBytes, options)
         options.progress(`run ${run} of ${options.runs}: ${Math.round(rate.messagesPerSecond)} messages/s`)
       }
       return figures.report(this.name, 'memory')

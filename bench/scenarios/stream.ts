@@ -21,7 +21,7 @@ const ten: Fan = { receivers: 2, subscribers: 5 }
 
 /** Those whose acknowledgement promises as much, or, marked in the report, less. */
 const streamPeers: Readonly<Record<KeptName, readonly PeerName[]>> = {
-  memory: ['nats-core', 'jetstream-memory', 'jetstream-memory-tuned', 'aedes'],
+  memory: ['nats-core', 'jetstream-memory', 'jetstream-memory-tuned', 'redis-memory', 'aedes'],
   fsync: ['redis-always', 'redis-everysec', 'jetstream-file', 'jetstream-file-tuned', 'rabbitmq-stream'],
 }
 
