@@ -182,17 +182,24 @@ export class NaiveQueue {
 
   /** No message of a key is leased behind one that is not. */
   #restoreOrder(): void {
-    for (const message of this.messages.values()) {
-      if (message.state !== 'leased') this.#takeBackAfter(message)
+    if (!this.#ordered) return
+    const held = new Set<number>()
+    for (const message of [...this.messages.values()].sort((one, other) => one.offset - other.offset)) {
+      if (message.key === 0) continue
+      if (message.state !== 'leased') held.add(message.key)
+      else if (held.has(message.key)) this.#takeBack(message)
     }
   }
 
   #takeBackAfter(message: NaiveMessage): void {
     for (const other of this.#sameKey(message)) {
-      if (other.offset <= message.offset || other.state !== 'leased') continue
-      this.#tell(other, 'order')
-      this.#giveBack(other, false)
+      if (other.offset > message.offset && other.state === 'leased') this.#takeBack(other)
     }
+  }
+
+  #takeBack(message: NaiveMessage): void {
+    this.#tell(message, 'order')
+    this.#giveBack(message, false)
   }
 
   #tell({ member, lease, offset }: NaiveMessage, reason: Loss['reason']): void {
