@@ -38,14 +38,14 @@ const leased = {
 it.each(['topic', 'queue group'] as const)(
   'what came from a %s meanwhile is dropped, and nobody waits',
   async (kind) => {
-    let delivering: MaybePromise<void>
+    const delivering: MaybePromise<void>[] = []
     const session = {
       subscribe: (_topic: string, _options: object, sink: BatchSink) => {
-        delivering = sink.deliver(given)
+        delivering.push(sink.deliver(given))
         return never
       },
       consume: (_topic: string, _options: object, sink: LeaseSink) => {
-        delivering = sink.deliver(leased)
+        delivering.push(sink.deliver(leased))
         return never
       },
     } as unknown as Session
@@ -65,12 +65,13 @@ it.each(['topic', 'queue group'] as const)(
     await soon()
     for (const stream of streams) stream.drain()
     const outcome = await Promise.race([
-      Promise.resolve(delivering).then(
+      Promise.all(delivering).then(
         () => 'dropped',
         (error) => error.code,
       ),
       soon(undefined).then(() => soon('hangs')),
     ])
+    expect(delivering).toHaveLength(1)
     expect(outcome).toBe(kind === 'topic' ? 'RTK_DISCONNECTED' : 'dropped')
     expect(call.written).toEqual([])
   },
