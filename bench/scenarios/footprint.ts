@@ -33,14 +33,7 @@ async function measure(figures: Figures, directory: string): Promise<void> {
   const ports = await Promise.all(transports.map(freePort))
   const http = ports[transports.indexOf('http')]
   const flags = transports.flatMap((transport, place) => [`--${transport}-port`, String(ports[place])])
-  const settings = [
-    '--directory',
-    join(directory, 'data'),
-    '--log-level',
-    'error',
-    '--set',
-    'autoCreateTopics=true',
-  ]
+  const settings = ['--directory', join(directory, 'data'), '--log-level', 'error']
   const beginMs = performance.now()
   await using server = ServerProcess.spawned({
     command: process.execPath,
