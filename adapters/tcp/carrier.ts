@@ -53,8 +53,8 @@ export function acceptStream(options: AcceptOptions): FrameConnection {
     },
     frame(frame) {
       reader.frameBytesMax = frameBytesMax
-      if (frame.length === 0) connection.heard()
-      else if (frame[0] !== textFrameByte) connection.binary(frame)
+      if (frame.length === 0) return // that it came is what it says
+      if (frame[0] !== textFrameByte) connection.binary(frame)
       else if (isUtf8(frame)) connection.text(frame)
       else connection.refuse(malformed('text is UTF-8'), 'invalidText')
       if (!carrier.open) reader.close()
@@ -62,6 +62,7 @@ export function acceptStream(options: AcceptOptions): FrameConnection {
   })
   const socket = readInto(accepted, reader, (take) => {
     if (!carrier.open) return
+    connection.heard() // a large frame over a slow line is no silence
     try {
       take()
     } catch (error) {

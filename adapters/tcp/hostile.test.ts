@@ -1,6 +1,7 @@
 /** Peers that are slow, silent, foreign or hostile: each is told why where that is possible, and costs little. */
+import fc from 'fast-check'
 import { ManualClock } from 'ratatoskr/contract-tests'
-import { type BoundAddress, encodeOpening } from 'ratatoskr/ports'
+import { type BoundAddress, encodeCredit, encodeOpening, encodeProduce, utf8 } from 'ratatoskr/ports'
 import { startTestBroker } from 'ratatoskr/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type TcpTransportOptions, tcpTransport } from './index.ts'
@@ -153,6 +154,21 @@ describe('a peer that takes its time', () => {
     expect(await alive.ask('ping')).toEqual({})
   })
 
+  it('over a large frame is kept, as long as something comes of it', async () => {
+    const clock = new ManualClock()
+    const { address, broker } = await started({ pingIntervalMs: 1_000 }, clock)
+    const [client, other] = [await RawClient.begun(address), await RawClient.begun(address)]
+    const text = Buffer.from(JSON.stringify({ op: 'createTopic', id: 3, topic: 'slow' }))
+    client.socket.write(Uint8Array.of(0, 0, 0, text.length))
+    for (const byte of text) {
+      client.socket.write(Uint8Array.of(byte))
+      for (let n = 0; n < 3; n++) await other.ask('ping') // by then the broker has read the byte
+      await clock.advance(999)
+    }
+    expect(await client.take(({ id }) => id === 3)).toHaveProperty('ok')
+    expect(broker.stats().topics).toBe(1)
+  })
+
   it('and never reads holds a bounded part of what it asked for, and keeps nobody waiting', async () => {
     const { address, broker } = await started({ outboundBytesMax: 64 * 1024 })
     await broker.createTopic('orders')
@@ -179,6 +195,41 @@ describe('a peer that takes its time', () => {
     while (client.received.length === 0) await turn()
     await clock.advance(2_000)
     await transport.stop(100)
+  })
+})
+
+describe('any bytes', () => {
+  it('do no harm to others, whatever of a conversation they damage', async () => {
+    const { address, broker } = await started({ handshakeTimeoutMs: 3_600_000 })
+    const other = await RawClient.begun(address)
+    await other.ask('createTopic', { topic: 'orders' })
+    const frames = [
+      { op: 'hello', id: 0 },
+      { op: 'subscribe', id: 1, topic: 'orders', credit: { bytes: 1_000 } },
+      { op: 'fetch', id: 2, topic: 'orders', partition: 0, offset: 0 },
+    ].map((frame) => utf8(JSON.stringify(frame)))
+    const binary = [encodeProduce(3, 'orders', 0, undefined, new Uint8Array(80)), encodeCredit(1, 50)]
+    const whole = Buffer.concat([
+      encodeOpening(1_000),
+      ...[...frames, ...binary].flatMap((frame) => [Uint8Array.of(0, 0, 0, frame.length), frame]),
+    ])
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 }),
+        fc.nat(whole.length),
+        async (damages, end) => {
+          const bytes = Buffer.from(whole)
+          for (const [place, byte] of damages) bytes[place] = byte
+          const client = await RawClient.open(address)
+          client.socket.end(bytes.subarray(0, end))
+          await client.closed
+          expect(await other.ask('ping')).toEqual({})
+        },
+      ),
+      { numRuns: 200 },
+    )
+    while (broker.stats().sessions > 2) await turn()
+    expect(broker.health().status).toBe('ok')
   })
 })
 
