@@ -25,6 +25,8 @@ interface Plan {
   readonly refusal: ErrorCode
   /** Before each publish. */
   readonly pausesMs: readonly number[]
+  /** When the broker starts again, by when the last start was. */
+  readonly restartsMs: readonly number[]
   readonly timeoutMs: number
 }
 
@@ -34,6 +36,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   refusal: fc.constantFrom<ErrorCode>('RTK_STORE_FULL', 'RTK_HOOK_ERROR'),
   pausesMs: fc.array(fc.nat(60), { minLength: 5, maxLength: 40 }),
   timeoutMs: fc.constantFrom(150, 400, 2_000),
+  restartsMs: fc.array(fc.integer({ min: 20, max: 600 }), { maxLength: 4 }),
 })
 
 interface Outcome {
@@ -42,7 +45,7 @@ interface Outcome {
   readonly copies: boolean
 }
 
-async function run({ fates, turnsMs, refusal, pausesMs, timeoutMs }: Plan): Promise<Outcome> {
+async function run({ fates, turnsMs, refusal, pausesMs, timeoutMs, restartsMs }: Plan): Promise<Outcome> {
   const clock = new ManualClock()
   const broker = new FakeBroker()
   broker.topic('orders', 1)
@@ -62,6 +65,14 @@ async function run({ fates, turnsMs, refusal, pausesMs, timeoutMs }: Plan): Prom
   clock.after(atMs + 1, () => {
     full = false
   })
+  let startMs = 0
+  for (const restartMs of restartsMs) {
+    startMs += restartMs
+    clock.after(startMs, () => {
+      broker.cut()
+      broker.find('orders').partitions[0].restart()
+    })
+  }
   const codes = new Map<number, string>()
   for (let number = 0; number < 40; number++) {
     producer.publish('orders', `${number}`).then(

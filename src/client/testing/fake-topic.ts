@@ -45,17 +45,16 @@ export class FakePartition {
     this.#producers = new ProducerTable({ producersMax: 100, expiryMs: Number.MAX_SAFE_INTEGER })
   }
 
+  /** Knows of its producers what the log says, as after a restart. */
+  restart(): void {
+    this.forgetProducers()
+    for (const { bytes, offset } of this.batches)
+      if (producerIdOf(bytes) !== -1) this.#producers.add(batchOf(bytes, offset), 0)
+  }
+
   /** Where the batch is already; undefined when it is the next one. */
   #sequenced(bytes: Uint8Array, baseOffset: number): number | undefined {
-    const batch = {
-      producerId: producerIdOf(bytes),
-      epoch: producerEpochOf(bytes),
-      baseSequence: baseSequenceOf(bytes),
-      recordCount: recordCountOf(bytes),
-      baseOffset,
-      durability: undefined,
-      settled: undefined,
-    }
+    const batch = batchOf(bytes, baseOffset)
     const known = this.#producers.check(batch, 0, isAfterGap(bytes))
     if (known === undefined) this.#producers.add(batch, 0)
     return known?.baseOffset
@@ -65,6 +64,16 @@ export class FakePartition {
     return this.batches.find((batch) => batch.nextOffset > offset)
   }
 }
+
+const batchOf = (bytes: Uint8Array, baseOffset: number) => ({
+  producerId: producerIdOf(bytes),
+  epoch: producerEpochOf(bytes),
+  baseSequence: baseSequenceOf(bytes),
+  recordCount: recordCountOf(bytes),
+  baseOffset,
+  durability: undefined,
+  settled: undefined,
+})
 
 export interface FakeTopic {
   readonly name: string
