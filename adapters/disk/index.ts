@@ -12,20 +12,21 @@ import { nodeFileSystem } from './files/node-file-system.ts'
 import { ReservedFileSystem } from './files/reserved-file-system.ts'
 import { SpaceReserve } from './files/space-reserve.ts'
 import { DiskLogStore } from './log/disk-log-store.ts'
-import { HotBudget } from './log/hot-tail.ts'
+import { HotBudget } from './log/hot-budget.ts'
 import { Quarantine } from './log/quarantine.ts'
 import { IndexCache } from './log/store-context.ts'
 import { DiskStateStore } from './state/disk-state-store.ts'
 import { StateLog } from './state/state-log.ts'
 
 export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
+export type { Finding } from './tools/finding.ts'
 export {
   batchFileNameOf,
   type DumpedPart,
   dumpBatches,
   dumpedChanges,
 } from './tools/inspect.ts'
-export { type Finding, verifyDataDirectory } from './tools/inspect-directory.ts'
+export { verifyDataDirectory } from './tools/inspect-directory.ts'
 export { type RepairOptions, type RepairStep, repairDataDirectory } from './tools/repair.ts'
 
 /** Where the disk storage keeps its files, and how much it holds open and in memory. */

@@ -18,7 +18,8 @@ import { adoptSegments, recoverSegments } from './recovery.ts'
 import { RecoveryReport } from './recovery-report.ts'
 import type { Segment } from './segment.ts'
 import { noteAccepted } from './segment-damage.ts'
-import { openFailed, type StoreContext, storeFailed } from './store-context.ts'
+import type { StoreContext } from './store-context.ts'
+import { openFailed, storeFailed } from './store-errors.ts'
 
 // One after the other, the listings of thousands of topics would be most of a start.
 const listingsMax = 64

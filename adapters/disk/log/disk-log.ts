@@ -24,7 +24,8 @@ import { Segment } from './segment.ts'
 import { readExamined, reportGaps } from './segment-damage.ts'
 import { SegmentList } from './segment-list.ts'
 import { markFailure } from './segment-tail.ts'
-import { type StoreContext, storeFailed, storeFull, unreadable } from './store-context.ts'
+import type { StoreContext } from './store-context.ts'
+import { storeFailed, storeFull, unreadable } from './store-errors.ts'
 
 const noBytes = new Uint8Array(0)
 

@@ -2,14 +2,13 @@
  * The recent end of a log in memory. Appends are copied here once; the writer writes from these buffers and readers at the
  * tail read from them, so that neither waits for the disk. All logs of a store share one budget of bytes.
  */
-import { BatchBuffer, type LogStoreTally } from 'ratatoskr/ports'
+import { BatchBuffer } from 'ratatoskr/ports'
+import type { HotBudget } from './hot-budget.ts'
 import type { Segment } from './segment.ts'
 
 // Ten thousand topics with a message each must not take the budget of one busy topic.
 const smallestChunkBytes = 4 * 1024
 const largestChunkBytes = 1024 * 1024
-// Where thousands of chunks wait for their write, looking at all of them at each append would cost more than it frees.
-const refusedMax = 64
 
 /** A buffer of consecutive batches that lie in one segment. */
 export class HotChunk {
@@ -30,47 +29,6 @@ export class HotChunk {
     this.segment = segment
     this.filePosition = filePosition
     this.buffer = new BatchBuffer(baseOffset, capacityBytes)
-  }
-}
-
-/** Bytes that the hot tails of all logs may take. Chunks go in the order in which they were made. */
-export class HotBudget {
-  readonly #bytesMax: number
-  readonly #tally: LogStoreTally
-  readonly #chunks = new Set<HotChunk>()
-  #bytes = 0
-
-  constructor(bytesMax: number, tally: LogStoreTally) {
-    this.#bytesMax = bytesMax
-    this.#tally = tally
-  }
-
-  add(chunk: HotChunk): void {
-    this.#chunks.add(chunk)
-    this.#bytes += chunk.buffer.capacityBytes
-    this.trim()
-  }
-
-  /** Drops the oldest chunks while there are too many bytes. What is not on file yet stays, until it settles and this is called. */
-  trim(): void {
-    if (this.#bytes <= this.#bytesMax) return
-    let refused = 0
-    for (const chunk of this.#chunks) {
-      if (chunk.tail.mayDrop(chunk)) chunk.tail.drop(chunk)
-      else if (++refused === refusedMax) return
-      if (this.#bytes <= this.#bytesMax) return
-    }
-  }
-
-  remove(chunk: HotChunk): void {
-    if (!this.#chunks.delete(chunk)) return
-    this.#bytes -= chunk.buffer.capacityBytes
-    this.count(-chunk.buffer.sizeBytes)
-  }
-
-  /** Counts batches that came or went; the budget itself is for the buffers, however full they are. */
-  count(batchBytes: number): void {
-    this.#tally.hotBytes += batchBytes
   }
 }
 

@@ -15,7 +15,8 @@ import { reportGaps } from './segment-damage.ts'
 import { beginningOf, offsetAt } from './segment-name.ts'
 import type { SegmentScan } from './segment-scan.ts'
 import { failureMark, finishTails, markFailure, moveTail, unfinishedEnding } from './segment-tail.ts'
-import { type StoreContext, storeFull } from './store-context.ts'
+import type { StoreContext } from './store-context.ts'
+import { storeFull } from './store-errors.ts'
 
 const pieceBytes = 1024 * 1024
 

@@ -2,7 +2,8 @@
 import { isDeclaredLost } from '../tools/repair-loss.ts'
 import type { Gap } from './place.ts'
 import type { Segment } from './segment.ts'
-import { corrupt, isCorrupt, type StoreContext } from './store-context.ts'
+import type { StoreContext } from './store-context.ts'
+import { corrupt, isCorrupt } from './store-errors.ts'
 
 // A segment that is sound by examination and still fails to be read is being changed by somebody else.
 const attemptsMax = 3

@@ -2,7 +2,7 @@
 import type { OffsetRange } from 'ratatoskr/ports'
 import type { Gap, Place } from './place.ts'
 import type { Segment } from './segment.ts'
-import { corrupt } from './store-context.ts'
+import { corrupt } from './store-errors.ts'
 
 export class SegmentList {
   /** Never empty. */

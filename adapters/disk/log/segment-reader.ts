@@ -17,7 +17,7 @@ import {
 import { allocate } from '../files/file-system.ts'
 import { leaderEpoch, problemOf } from './batch-scan.ts'
 import type { Place } from './place.ts'
-import { corrupt } from './store-context.ts'
+import { corrupt } from './store-errors.ts'
 
 const windowBytesMax = 8 * 1024 * 1024
 

@@ -11,7 +11,8 @@ import { encodeIndex, type IndexSummary, readIndexFile, writeIndexFile } from '.
 import type { Gap, Place } from './place.ts'
 import { findPlace, findTime, type ReadBounds, readBatches } from './segment-reader.ts'
 import { type SegmentScan, scanSegment } from './segment-scan.ts'
-import { corrupt, type StoreContext } from './store-context.ts'
+import type { StoreContext } from './store-context.ts'
+import { corrupt } from './store-errors.ts'
 
 const stem = (baseOffset: number): string => String(baseOffset).padStart(20, '0')
 

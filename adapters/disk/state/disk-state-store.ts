@@ -21,7 +21,7 @@ import {
 import type { DataDirectory } from '../files/data-directory.ts'
 import { isFull } from '../files/file-system.ts'
 import type { SpaceReserve } from '../files/space-reserve.ts'
-import { storeFailed, storeFull } from '../log/store-context.ts'
+import { storeFailed, storeFull } from '../log/store-errors.ts'
 import type { CopyFindings } from './state-copies.ts'
 import type { StateFindings, StateLog } from './state-log.ts'
 

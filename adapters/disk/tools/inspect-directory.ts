@@ -17,6 +17,7 @@ import { coded, misplacedIn, tolerantFileSystem, unreadableSegment } from '../lo
 import { baseOffsetOfName } from '../log/segment.ts'
 import { failureMark } from '../log/segment-tail.ts'
 import { generationOf } from '../state/state-copies.ts'
+import type { Finding } from './finding.ts'
 import {
   type Inspection,
   inspectLog,
@@ -27,25 +28,6 @@ import {
 import { missingOf, notedLogs, readNote, withoutHoles } from './inspect-missing.ts'
 import { inspectState, stateFindings } from './inspect-state.ts'
 import { lostLogFindings, orphanFindings, reachedFindings } from './inspect-topics.ts'
-
-/** One thing that was found, as a row. */
-export interface Finding {
-  /** `error`: something is lost, or the broker would refuse it. Everything else costs nothing. */
-  readonly severity: 'ok' | 'info' | 'warning' | 'error'
-  /** Path below the data directory. */
-  readonly file: string
-  readonly state: string
-  readonly sizeBytes?: number
-  readonly batches?: number
-  readonly records?: number
-  /** Offsets that it is about: `offset` up to, not including, `nextOffset`. */
-  readonly offset?: number
-  readonly nextOffset?: number
-  readonly position?: number
-  readonly problem?: string
-  /** What to do. */
-  readonly advice?: string
-}
 
 /** How far a check is, in bytes of segments and state. */
 export type OnProgress = (doneBytes: number, totalBytes: number) => void

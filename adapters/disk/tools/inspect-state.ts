@@ -8,7 +8,7 @@ import {
   isNewOfEarlierVersion,
   readGenerations,
 } from '../state/state-generations.ts'
-import type { Finding } from './inspect-directory.ts'
+import type { Finding } from './finding.ts'
 import type { Inspection } from './inspect-log.ts'
 
 /** What is in the state, as far as a check of files is concerned. */

@@ -1,6 +1,6 @@
 /** Checks the logs of a data directory against what its state says of topics and groups. Only reads. */
 import type { OffsetRange } from 'ratatoskr/ports'
-import type { Finding } from './inspect-directory.ts'
+import type { Finding } from './finding.ts'
 import type { LogReport } from './inspect-log.ts'
 import type { InspectedState } from './inspect-state.ts'
 

@@ -389,7 +389,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'what is on disk stays in memory as well',
     batteries: ['backlog'],
-    file: 'adapters/disk/log/hot-tail.ts',
+    file: 'adapters/disk/log/hot-budget.ts',
     find: 'if (this.#bytes <= this.#bytesMax) return\n    let refused',
     replace: 'if (this.#bytes >= 0) return\n    let refused',
   },
