@@ -75,6 +75,17 @@ describe('npm run bench', () => {
     expect(stderr).toContain(reference)
   })
 
+  it('names a peer that is not installed, and runs the others', async () => {
+    const flags = ['--peers', '--seconds', '0.2', '--runs', '1', '--directory', directory]
+    const args = ['--conditions=source', main, 'pingpong-tcp', ...flags]
+    const { stdout } = await run(process.execPath, args, { env: { PATH: directory } })
+    expect(JSON.parse(stdout)).toMatchObject({
+      missing: [{ name: 'nats-core', why: 'not installed here' }],
+      peers: [{ name: 'ceiling' }, { name: 'aedes', lost: 0, duplicated: 0, version: expect.any(String) }],
+      judged: [{ asked: 'p50 ≤ 1 × nats-core' }, { asked: 'p99 ≤ 1 × nats-core' }],
+    })
+  })
+
   it('lists the scenarios, and compares two reports', async () => {
     const file = join(directory, 'before.json')
     await bench('checksum', '--runs', '1', '--json', file)

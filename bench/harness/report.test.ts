@@ -52,6 +52,7 @@ it('medians and ranges are of all runs, sums of what went wrong too', () => {
     latencyMs: { p50: 1, p99: 2, max: 9 },
     latencyMsRange: { p99: [1, 9] },
     cpuSeconds: 3,
+    brokerMicroseconds: 10_000,
     rssMegabytes: 50,
     messages: 30,
     lost: 0,
@@ -82,7 +83,7 @@ it('claims are judged where the one that they are about took part', () => {
 
 it('the table names those who are missing, and what was not judged', () => {
   const table = tableOf(report)
-  expect(table).toMatch(/other 1\.2 +none +300 +50 to 600 +2 × +4 +0\.25 × +8 +0\.25 ×/)
+  expect(table).toMatch(/other 1\.2 +none +300 +50 to 600 +10000 +2 × +4 +0\.25 × +8 +0\.25 ×/)
   expect(table).toMatch(/absent +not installed here/)
   expect(table).toMatch(/p99 ≤ 1 × absent +took no part/)
 })

@@ -33,6 +33,8 @@ interface Performance {
   readonly latencyMsRange: { readonly p50: Range; readonly p99: Range }
   /** Those of the median run, by role. */
   readonly processes: Readonly<Record<string, ProcessUse>>
+  /** CPU time of the broker for a message, in the median run. */
+  readonly brokerMicroseconds: number
 }
 
 export interface PeerReport extends Performance {
@@ -99,9 +101,11 @@ export function reportOf(
   missing: readonly Missing[],
   claims: readonly Claim[],
 ): Report {
-  const performance = performanceOf(ours.runs)
+  const performance = performanceOf(ours.runs, setting.secondsPerRun)
   const { messagesPerSecond, processes, ...rest } = performance
-  const peers = others.map(({ contestant, runs }) => peerOf(contestant, runs, ours.runs))
+  const peers = others.map(({ contestant, runs }) =>
+    peerOf(contestant, runs, ours.runs, setting.secondsPerRun),
+  )
   return {
     ...setting,
     runs: ours.runs.length,
@@ -128,9 +132,11 @@ export function medianRun(runs: readonly Run[]): Run {
   return sorted[sorted.length >> 1]
 }
 
-function performanceOf(runs: readonly Run[]): Performance {
+function performanceOf(runs: readonly Run[], seconds: number): Performance {
   const each = (value: (run: Run) => number): number[] => runs.map(value)
   const latency = (part: keyof Latency): number[] => each(({ latencyMs }) => latencyMs[part])
+  const middle = medianRun(runs)
+  const brokerSeconds = middle.processes.broker?.cpuSeconds ?? 0
   const rates = each(({ messagesPerSecond }) => messagesPerSecond)
   return {
     messagesPerSecond: Math.round(median(rates)),
@@ -142,18 +148,24 @@ function performanceOf(runs: readonly Run[]): Performance {
       max: Math.max(...latency('max')),
     },
     latencyMsRange: { p50: rangeOf(latency('p50')), p99: rangeOf(latency('p99')) },
-    processes: medianRun(runs).processes,
+    processes: middle.processes,
+    brokerMicroseconds: rounded((brokerSeconds * 1e6) / (middle.messagesPerSecond * seconds)),
   }
 }
 
-function peerOf({ name, version, durability }: Contestant, runs: readonly Run[], ours: readonly Run[]) {
+function peerOf(
+  { name, version, durability }: Contestant,
+  runs: readonly Run[],
+  ours: readonly Run[],
+  seconds: number,
+): PeerReport {
   const ratio = (value: (run: Run) => number): number =>
     rounded(ratioByRound(ours.map(value), runs.map(value)))
   return {
     name,
     version,
     durability,
-    ...performanceOf(runs),
+    ...performanceOf(runs, seconds),
     ratio: ratio(({ messagesPerSecond }) => messagesPerSecond),
     latencyRatio: {
       p50: ratio(({ latencyMs }) => latencyMs.p50),

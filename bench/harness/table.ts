@@ -2,7 +2,6 @@
 import type { Change } from './compare.ts'
 import type { FigureReport } from './figures.ts'
 import type { PeerReport, Report } from './report.ts'
-import type { Range } from './statistics.ts'
 
 export const tableOf = (report: Report | FigureReport): string =>
   'figures' in report ? figureTable(report) : comparisonTable(report)
@@ -23,7 +22,18 @@ const figureTable = ({ scenario, figures, missing }: FigureReport): string =>
 function comparisonTable(report: Report): string {
   const { scenario, durability, peers, missing, judged } = report
   const contestants = titled(scenario, [
-    ['contestant', 'acknowledged', 'a second', 'range', 'we are', 'p50 ms', 'we are', 'p99 ms', 'we are'],
+    [
+      'contestant',
+      'acknowledged',
+      'a second',
+      'range',
+      'broker µs',
+      'we are',
+      'p50 ms',
+      'we are',
+      'p99 ms',
+      'we are',
+    ],
     ['ratatoskr', durability, ...performanceCells(report)],
     ...peers.map((peer) => [
       `${peer.name} ${peer.version}`,
@@ -55,19 +65,14 @@ export const changeTable = (scenario: string, changes: readonly Change[]): strin
   ])
 
 function performanceCells(
-  {
-    messagesPerSecond,
-    messagesPerSecondRange,
-    latencyMs,
-  }: Pick<Report, 'messagesPerSecond' | 'latencyMs'> & {
-    readonly messagesPerSecondRange: Range
-  },
+  { messagesPerSecond, messagesPerSecondRange, latencyMs, brokerMicroseconds }: Report | PeerReport,
   peer?: PeerReport,
 ): readonly string[] {
   const times = (ratio: number | undefined): string => (ratio === undefined ? '' : `${ratio} ×`)
   return [
     messagesPerSecond.toLocaleString('en'),
     messagesPerSecondRange.map((one) => one.toLocaleString('en')).join(' to '),
+    String(brokerMicroseconds),
     times(peer?.ratio),
     String(latencyMs.p50),
     times(peer?.latencyRatio.p50),
