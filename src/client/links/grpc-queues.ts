@@ -26,10 +26,11 @@ import {
   settlementsToProto,
   settleResultsFromProto,
 } from './grpc-queue-convert.ts'
+import type { QueueOperations } from './link-with-queues.ts'
 
 const queues = proto.QueueServiceService
 
-export class GrpcQueues {
+export class GrpcQueues implements QueueOperations {
   readonly #channel: GrpcChannel
   readonly #clock: Clock
 
@@ -60,15 +61,15 @@ export class GrpcQueues {
     await this.#channel.unary(queues.heartbeat, { topic, group, member })
   }
 
-  async leave(topic: string, group: string, member: string): Promise<void> {
+  async leaveQueue(topic: string, group: string, member: string): Promise<void> {
     await this.#channel.unary(queues.leaveQueue, { topic, group, member })
   }
 
-  async create(
+  async createQueue(
     topic: string,
     group: string,
-    config: Partial<QueueConfig> | undefined,
-    from: StartPosition | undefined,
+    config?: Partial<QueueConfig>,
+    from?: StartPosition,
   ): Promise<QueueDescription> {
     const response = await this.#channel.unary(queues.createQueue, {
       topic,
@@ -79,7 +80,7 @@ export class GrpcQueues {
     return queueFromProto(response.queue)
   }
 
-  async alter(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
+  async alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
     const unset = Object.entries(changes).filter(([, value]) => value === null)
     const set = Object.entries(changes).filter(([, value]) => value !== null)
     const request = {
@@ -91,11 +92,11 @@ export class GrpcQueues {
     return queueFromProto((await this.#channel.unary(queues.alterQueue, request)).queue)
   }
 
-  async describe(topic: string, group: string): Promise<QueueDescription> {
+  async describeQueue(topic: string, group: string): Promise<QueueDescription> {
     return queueFromProto((await this.#channel.unary(queues.getQueue, { topic, group })).queue)
   }
 
-  async pause(
+  async pauseQueue(
     topic: string,
     group: string,
     paused: boolean,

@@ -7,30 +7,20 @@ import type {
   BrokerStats,
   CallOptions,
   CommitRequest,
-  ConsumeOptions,
   FetchRequest,
   GroupDescription,
-  LeasedSubscription,
-  LeaseSink,
   OutgoingMessage,
   PartitionOffset,
   ProducerIdentity,
   PublishOptions,
   PublishResult,
-  QueueChanges,
-  QueueConfig,
-  QueueDescription,
   RatatoskrError,
   ScheduledPage,
   ScheduledRequest,
   SeekRequest,
-  SettleRequest,
-  SettleResult,
   StartPosition,
   SubscribeOptions,
   Subscription,
-  Taken,
-  TakeRequest,
   TopicChanges,
   TopicConfig,
   TopicCreated,
@@ -58,6 +48,7 @@ import { GrpcProducer } from './grpc-producer.ts'
 import { outgoingToProto, publishResultFromProto } from './grpc-publish.ts'
 import { GrpcQueues } from './grpc-queues.ts'
 import { GrpcSubscription } from './grpc-subscription.ts'
+import { LinkWithQueues } from './link-with-queues.ts'
 
 const topics = proto.TopicServiceService
 const messages = proto.MessageServiceService
@@ -84,16 +75,17 @@ export const openGrpcLink: OpenLink = async (url: URL, options: LinkOptions): Pr
   }
 }
 
-class GrpcLink implements Link {
+class GrpcLink extends LinkWithQueues implements Link {
   readonly brokerNow: BrokerNow
   readonly #channel: GrpcChannel
   readonly #producer: GrpcProducer
-  readonly #queues: GrpcQueues
+  protected readonly queues: GrpcQueues
 
   constructor(channel: GrpcChannel, producer: GrpcProducer, queues: GrpcQueues, brokerNow: BrokerNow) {
+    super()
     this.#channel = channel
     this.#producer = producer
-    this.#queues = queues
+    this.queues = queues
     this.brokerNow = brokerNow
   }
 
@@ -213,47 +205,6 @@ class GrpcLink implements Link {
 
   async deleteGroup(topic: string, group: string): Promise<void> {
     await this.#call(groups.deleteGroup, { topic, group })
-  }
-
-  async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
-    return this.#queues.consume(topic, options, sink)
-  }
-
-  take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
-    return this.#queues.take(topic, request, call)
-  }
-
-  settle(topic: string, request: SettleRequest): Promise<readonly SettleResult[]> {
-    return this.#queues.settle(topic, request)
-  }
-
-  heartbeat(topic: string, group: string, member: string): Promise<void> {
-    return this.#queues.heartbeat(topic, group, member)
-  }
-
-  leaveQueue(topic: string, group: string, member: string): Promise<void> {
-    return this.#queues.leave(topic, group, member)
-  }
-
-  createQueue(
-    topic: string,
-    group: string,
-    config?: Partial<QueueConfig>,
-    from?: StartPosition,
-  ): Promise<QueueDescription> {
-    return this.#queues.create(topic, group, config, from)
-  }
-
-  alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
-    return this.#queues.alter(topic, group, changes)
-  }
-
-  describeQueue(topic: string, group: string): Promise<QueueDescription> {
-    return this.#queues.describe(topic, group)
-  }
-
-  pauseQueue(topic: string, group: string, paused: boolean, partitions?: readonly number[]): Promise<void> {
-    return this.#queues.pause(topic, group, paused, partitions)
   }
 
   async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {

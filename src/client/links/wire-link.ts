@@ -9,14 +9,11 @@ import type {
   BrokerStats,
   CallOptions,
   CommitRequest,
-  ConsumeOptions,
   DeliverFrame,
   DroppedMessages,
   FetchRequest,
   GroupDescription,
   LeasedFrame,
-  LeasedSubscription,
-  LeaseSink,
   MaybePromise,
   OutgoingMessage,
   PartitionOffset,
@@ -24,20 +21,13 @@ import type {
   ProducerIdentity,
   PublishOptions,
   PublishResult,
-  QueueChanges,
-  QueueConfig,
-  QueueDescription,
   RatatoskrError,
   ScheduledPage,
   ScheduledRequest,
   SeekRequest,
-  SettleRequest,
-  SettleResult,
   StartPosition,
   SubscribeOptions,
   Subscription,
-  Taken,
-  TakeRequest,
   TopicChanges,
   TopicConfig,
   TopicCreated,
@@ -47,6 +37,7 @@ import type {
 import { errorFromJson, outgoingToJson, publishResultFromJson, toRatatoskrError } from '../../ports/index.ts'
 import { abortError, unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
+import { LinkWithQueues } from './link-with-queues.ts'
 import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
 import { WireDeadLetters } from './wire-dead-letters.ts'
 import { WireQueues } from './wire-queues.ts'
@@ -69,18 +60,19 @@ export const wireLinkOpener =
     }
   }
 
-class WireLink implements Link, WireChannelEvents {
+class WireLink extends LinkWithQueues implements Link, WireChannelEvents {
   readonly channel: WireChannel
   /** Platforms without codecs, such as browsers, ask for batches without compression. */
   readonly #expand: true | undefined
   readonly #subscriptions = new Map<number, WireSubscription>()
-  readonly #queues: WireQueues
+  protected readonly queues: WireQueues
   readonly #deadLetters: WireDeadLetters
   readonly #closed = Promise.withResolvers<RatatoskrError | undefined>()
 
   constructor(platform: Platform) {
+    super()
     this.channel = new WireChannel(platform, this)
-    this.#queues = new WireQueues(this.channel, platform)
+    this.queues = new WireQueues(this.channel, platform, () => this.#freeId())
     this.#deadLetters = new WireDeadLetters(this.channel)
     this.#expand = platform.compression.size === 0 ? true : undefined
   }
@@ -223,47 +215,6 @@ class WireLink implements Link, WireChannelEvents {
     await this.channel.request('deleteGroup', { topic, group })
   }
 
-  async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
-    return this.#queues.consume(this.#freeId(), topic, options, sink)
-  }
-
-  take(topic: string, request: TakeRequest, call?: CallOptions): Promise<Taken> {
-    return this.#queues.take(this.#freeId(), topic, request, call)
-  }
-
-  settle(topic: string, request: SettleRequest): Promise<readonly SettleResult[]> {
-    return this.#queues.settle(topic, request)
-  }
-
-  heartbeat(topic: string, group: string, member: string): Promise<void> {
-    return this.#queues.heartbeat(topic, group, member)
-  }
-
-  leaveQueue(topic: string, group: string, member: string): Promise<void> {
-    return this.#queues.leave(topic, group, member)
-  }
-
-  createQueue(
-    topic: string,
-    group: string,
-    config?: Partial<QueueConfig>,
-    from?: StartPosition,
-  ): Promise<QueueDescription> {
-    return this.#queues.create(topic, group, config, from)
-  }
-
-  alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
-    return this.#queues.alter(topic, group, changes)
-  }
-
-  describeQueue(topic: string, group: string): Promise<QueueDescription> {
-    return this.#queues.describe(topic, group)
-  }
-
-  pauseQueue(topic: string, group: string, paused: boolean, partitions?: readonly number[]): Promise<void> {
-    return this.#queues.pause(topic, group, paused, partitions)
-  }
-
   async offsets(topic: string, position: StartPosition): Promise<readonly PartitionOffset[]> {
     const reply = await this.channel.request('offsets', { topic, position })
     return (reply as { offsets: PartitionOffset[] }).offsets
@@ -286,11 +237,11 @@ class WireLink implements Link, WireChannelEvents {
   }
 
   leased(frame: LeasedFrame): void {
-    this.#queues.leased(frame)
+    this.queues.leased(frame)
   }
 
   event(event: Readonly<Record<string, unknown>>): void {
-    if (this.#queues.event(event.subscription as number, event)) return
+    if (this.queues.event(event.subscription as number, event)) return
     const subscription = this.#subscriptions.get(event.subscription as number)
     if (event.event === 'assigned') subscription?.assigned(event.partitions as readonly PartitionOffset[])
     if (event.event === 'dropped') subscription?.dropped(event as unknown as DroppedMessages)
@@ -302,14 +253,14 @@ class WireLink implements Link, WireChannelEvents {
   over(reason: RatatoskrError | undefined): void {
     for (const subscription of this.#subscriptions.values()) subscription.lost(reason)
     this.#subscriptions.clear()
-    this.#queues.over(reason)
+    this.queues.over(reason)
     this.#closed.resolve(reason)
   }
 
   /** An id that no subscription has: they live longer than requests. */
   #freeId(): number {
     let id = this.channel.takeId()
-    while (this.#subscriptions.has(id) || this.#queues.has(id)) id = this.channel.takeId()
+    while (this.#subscriptions.has(id) || this.queues.has(id)) id = this.channel.takeId()
     return id
   }
 }

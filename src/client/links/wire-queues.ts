@@ -19,20 +19,24 @@ import type {
 } from '../../ports/index.ts'
 import { errorFromJson, settleResultsFromJson } from '../../ports/index.ts'
 import { abortError, unlessAborted } from '../call.ts'
+import type { QueueOperations } from './link-with-queues.ts'
 import type { WireChannel } from './wire-channel.ts'
 import { type ConsumingReply, WireLeases } from './wire-leases.ts'
 
-export class WireQueues {
+export class WireQueues implements QueueOperations {
   readonly #channel: WireChannel
   readonly #platform: Platform
+  readonly #freeId: () => number
   /** Platforms without codecs, such as browsers, ask for batches without compression. */
   readonly #expand: true | undefined
   readonly #members = new Map<number, WireLeases>()
   /** What came for each `take` before its reply. */
   readonly #taking = new Map<number, LeasedBatch[]>()
 
-  constructor(channel: WireChannel, platform: Platform) {
+  /** @param freeId gives an id that no subscription or request of the link goes by */
+  constructor(channel: WireChannel, platform: Platform, freeId: () => number) {
     this.#channel = channel
+    this.#freeId = freeId
     this.#platform = platform
     this.#expand = platform.compression.size === 0 ? true : undefined
   }
@@ -42,12 +46,8 @@ export class WireQueues {
     return this.#members.has(id)
   }
 
-  async consume(
-    id: number,
-    topic: string,
-    options: ConsumeOptions,
-    sink: LeaseSink,
-  ): Promise<LeasedSubscription> {
+  async consume(topic: string, options: ConsumeOptions, sink: LeaseSink): Promise<LeasedSubscription> {
+    const id = this.#freeId()
     const forget = (): void => void this.#members.delete(id)
     const member = new WireLeases(id, sink, this.#channel, this.#platform.clock, forget)
     this.#members.set(id, member)
@@ -60,9 +60,10 @@ export class WireQueues {
     }
   }
 
-  async take(id: number, topic: string, request: TakeRequest, call: CallOptions = {}): Promise<Taken> {
+  async take(topic: string, request: TakeRequest, call: CallOptions = {}): Promise<Taken> {
     const { signal } = call
     if (signal?.aborted) throw abortError(signal, 'take')
+    const id = this.#freeId()
     const batches: LeasedBatch[] = []
     this.#taking.set(id, batches)
     const cancel = (): void => this.#channel.notify('cancel', { request: id })
@@ -87,32 +88,32 @@ export class WireQueues {
     await this.#channel.request('heartbeat', { topic, group, member })
   }
 
-  async leave(topic: string, group: string, member: string): Promise<void> {
+  async leaveQueue(topic: string, group: string, member: string): Promise<void> {
     await this.#channel.request('leaveQueue', { topic, group, member })
   }
 
-  async create(
+  async createQueue(
     topic: string,
     group: string,
-    config: Partial<QueueConfig> | undefined,
-    from: StartPosition | undefined,
+    config?: Partial<QueueConfig>,
+    from?: StartPosition,
   ): Promise<QueueDescription> {
     return (await this.#channel.request('createQueue', { topic, group, config, from })) as QueueDescription
   }
 
-  async alter(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
+  async alterQueue(topic: string, group: string, changes: QueueChanges): Promise<QueueDescription> {
     return (await this.#channel.request('alterQueue', { topic, group, changes })) as QueueDescription
   }
 
-  async describe(topic: string, group: string): Promise<QueueDescription> {
+  async describeQueue(topic: string, group: string): Promise<QueueDescription> {
     return (await this.#channel.request('describeQueue', { topic, group })) as QueueDescription
   }
 
-  async pause(
+  async pauseQueue(
     topic: string,
     group: string,
     paused: boolean,
-    partitions: readonly number[] | undefined,
+    partitions?: readonly number[],
   ): Promise<void> {
     await this.#channel.request('pauseQueue', { topic, group, paused, partitions })
   }
