@@ -1,10 +1,10 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import { expect, it } from 'vitest'
 import type { RouteContext } from './route-context.ts'
-import { lazyCompilers } from './schema-compilers.ts'
+import { lazyCompilers, validation } from './schema-compilers.ts'
 import { addRoutes } from './server.ts'
 
-const strict = { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } } as const
+const strict = { customOptions: validation }
 const noContext = {} as RouteContext
 
 /** A server whose schemas are compiled while it is made, which is fastify's way. */

@@ -4,7 +4,6 @@
  * the compilers themselves are loaded then.
  */
 import { createRequire } from 'node:module'
-import type { BuildCompilerFromPool } from '@fastify/ajv-compiler'
 import type { FastifyServerOptions } from 'fastify'
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
@@ -19,13 +18,23 @@ interface Validator {
   errors?: unknown
 }
 
-const buildValidator = (...given: Parameters<BuildCompilerFromPool>) => {
+/** How values are checked: nothing is converted or left out, and the first mistake is told. */
+export const validation = {
+  removeAdditional: false,
+  coerceTypes: false,
+  allErrors: false,
+  useDefaults: true,
+  addUsedSchema: false,
+} as const
+
+function buildValidator() {
   const compiler = once(() => {
-    const { AjvCompiler } = require('@fastify/ajv-compiler') as typeof import('@fastify/ajv-compiler')
-    return AjvCompiler()(...given)
+    const { Ajv } = require('ajv') as typeof import('ajv')
+    // Compiling the schema of schemas takes longer than all of ours: the tests hold ours against it instead.
+    return new Ajv({ ...validation, meta: false, validateSchema: false })
   })
-  return (part: Parameters<ReturnType<BuildCompilerFromPool>>[0]) => {
-    const compiled = once(() => compiler()(part) as unknown as Validator)
+  return ({ schema }: { readonly schema: object }) => {
+    const compiled = once((): Validator => compiler().compile(schema))
     const validator: Validator = (value) => {
       const validate = compiled()
       const isValid = validate(value)
@@ -36,22 +45,20 @@ const buildValidator = (...given: Parameters<BuildCompilerFromPool>) => {
   }
 }
 
-const buildSerializer: BuildSerializer = (...given) => {
-  const compiler = once(() => {
-    const { SerializerSelector } =
-      require('@fastify/fast-json-stringify-compiler') as typeof import('@fastify/fast-json-stringify-compiler')
-    return SerializerSelector()(...given)
-  })
-  return (part) => {
-    const compiled = once(() => compiler()(part))
+const buildSerializer: BuildSerializer =
+  () =>
+  ({ schema }) => {
+    const compiled = once(() => {
+      const serializerOf = require('fast-json-stringify') as typeof import('fast-json-stringify').default
+      return serializerOf(schema as Parameters<typeof serializerOf>[0])
+    })
     return (value: unknown) => compiled()(value)
   }
-}
 
 /** Compiles each schema at its first use. A wrong one fails the first request to its route: the tests compile them all. */
 export const lazyCompilers: Compilers = {
-  // Typed as what ajv makes, of which fastify calls the function and reads the errors.
-  buildValidator: buildValidator as unknown as BuildCompilerFromPool,
+  // Typed as all that ajv makes, of which fastify calls the function and reads the errors.
+  buildValidator: buildValidator as unknown as NonNullable<Compilers['buildValidator']>,
   buildSerializer,
 }
 

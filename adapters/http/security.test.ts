@@ -70,7 +70,7 @@ describe('requests that can be read in two ways', () => {
 
   it('lets answers take longer than requests may', async () => {
     const { call, broker, events } = await startRig({
-      transport: { headersTimeoutMs: 50, requestTimeoutMs: 50, heartbeatMs: 20 },
+      transport: { headersTimeoutMs: 150, requestTimeoutMs: 150, heartbeatMs: 20 },
     })
     await broker.createTopic('orders')
     const stream = await events('/v1/topics/orders/subscribe?from=earliest')

@@ -103,7 +103,6 @@ function makeServer({ context, tls, headersTimeoutMs, requestTimeoutMs }: Server
     return503OnClosing: false,
     routerOptions: { maxParamLength: 512 },
     schemaController: { compilersFactory: lazyCompilers },
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
     frameworkErrors: (error, _request, reply) => {
       sendProblem(reply, problemOf(errorOfThrown(error)))
     },
