@@ -82,6 +82,26 @@ describe('a batch that fails', () => {
     expect(broker.texts('orders')).toEqual(['known', 'a', 'b'])
   })
 
+  it('does not pass off as one after a gap what may be stored by a broker that has forgotten it', async () => {
+    const { client, broker, clock } = await setup()
+    const producer = client.producer({ batchBytesMax: 1 })
+    await producer.publish('orders', 'known')
+    broker.holding = true
+    const lost = [500, 5_000].map((timeoutMs) => producer.publish('orders', `${timeoutMs}`, { timeoutMs }))
+    const outcomes = Promise.allSettled(lost)
+    await Promise.resolve()
+    broker.openFailures = 4 // the first one runs out of time meanwhile
+    broker.cut()
+    broker.holding = false
+    broker.find('orders').partitions[0].forgetProducers()
+    await clock.advance(5_000)
+    expect(await outcomes).toMatchObject([
+      { reason: { code: 'RTK_TIMEOUT' } },
+      { reason: { code: 'RTK_DISCONNECTED' } },
+    ])
+    expect(broker.texts('orders')).toEqual(['known', '500', '5000'])
+  })
+
   it('takes a new id when its own is fenced off, and loses nothing', async () => {
     const { client, broker, clock } = await setup()
     const producer = client.producer()
