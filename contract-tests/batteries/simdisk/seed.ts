@@ -48,8 +48,10 @@ interface Crash {
   readonly call: number
   readonly models: readonly LogModel[]
   readonly state: StateModel
-  /** See `Workload.cacheMayLie`; a power cut ends that. */
+  /** See `Weather.cacheMayLie`; a power cut ends that. */
   readonly cacheMayLie: boolean
+  /** See `Workload.noted`. */
+  readonly noted: ReadonlySet<string>
 }
 
 /** What a recovery found, and the storage that found it. */
@@ -159,8 +161,10 @@ class SeedRun {
       for (let outcome = 0; outcome < 2; outcome++) {
         const kind: CrashKind = outcome === 0 && this.#dice.chance(0.5) ? 'kill' : 'power'
         const disk = this.#crashed(again.disk, kind)
-        const cacheMayLie = again.cacheMayLie && kind === 'kill'
-        const crash = { disk, facts: { kind, nowMs, syncIntervalMs }, call, models, state, cacheMayLie }
+        const cacheMayLie = again.weather.cacheMayLie && kind === 'kill'
+        const facts = { kind, nowMs, syncIntervalMs }
+        const noted = new Set(again.noted)
+        const crash = { disk, facts, call, models, state, cacheMayLie, noted }
         crashes.push({ crash, lines: again.lines.length })
       }
     }
@@ -183,14 +187,14 @@ class SeedRun {
     const recovered = await this.#recover(disk, where)
     assertAllowed(crash, recovered, where)
     const second = interrupted?.()
-    if (this.#dice.chance(0.5)) await this.#goOn(recovered, where, crash.cacheMayLie)
+    if (this.#dice.chance(0.5)) await this.#goOn(recovered, where, crash)
     if (second === undefined) return
     this.crashes['in recovery']++
     const then = `${where}, and again in recovery before its call ${second.call}`
     const again = await this.#recover(second.disk, then)
     assertAllowed({ ...crash, facts: { ...facts, kind: second.kind } }, again, then)
     const cacheMayLie = crash.cacheMayLie && second.kind === 'kill'
-    if (this.#dice.chance(0.3)) await this.#goOn(again, then, cacheMayLie)
+    if (this.#dice.chance(0.3)) await this.#goOn(again, then, { ...crash, cacheMayLie })
   }
 
   /** Takes a copy of a disk some calls later. @returns what gives it, when there were as many */
@@ -242,7 +246,7 @@ class SeedRun {
   }
 
   /** The recovered storage takes more, and what it has shown and taken survives the next power cut. */
-  async #goOn(recovered: Recovered, where: string, cacheMayLie: boolean): Promise<void> {
+  async #goOn(recovered: Recovered, where: string, { cacheMayLie, noted }: Crash): Promise<void> {
     const { disk, stores, clock, logs, marked } = recovered
     const wanted = new Map<string, FoundLog>()
     const lacking = new Set<string>()
@@ -253,7 +257,7 @@ class SeedRun {
     for (const [key, { log, found }] of logs) {
       const all = this.#dice.chance(0.5) ? found : await settled(this.#appendTo(log, found), clock)
       // Only what this process wrote is sure to be there, when the one before was killed before it could note the failure.
-      const mayLack = cacheMayLie && (wasFull || !marked.has(key))
+      const mayLack = cacheMayLie && (wasFull || !(marked.has(key) || noted.has(key)))
       if (mayLack) lacking.add(key)
       wanted.set(key, mayLack ? { ...all, batches: all.batches.slice(found.batches.length) } : all)
     }

@@ -2,7 +2,7 @@
  * A random life of a storage, every step of which follows from a seed: several logs of mixed durability, appends in flight
  * together, small segments, truncates, deletes, state, full and failing disks, clean stops. Models note what was promised.
  */
-import { type DiskFault, ManualClock, type SimulatedDisk, simulatedDisk } from 'ratatoskr/contract-tests'
+import { ManualClock, type SimulatedDisk, simulatedDisk } from 'ratatoskr/contract-tests'
 import {
   type Durability,
   isRatatoskrError,
@@ -23,6 +23,7 @@ import {
   settled,
   stateValue,
 } from './storage.ts'
+import { Weather, type WeatherKind } from './weather.ts'
 
 const logIds: readonly LogId[] = [
   { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 0 },
@@ -32,26 +33,6 @@ const logIds: readonly LogId[] = [
 const stateKeys = ['a', 'b', 'c/d']
 const levels: readonly Durability[] = ['fsync', 'fsync', 'fsync', 'interval', 'os']
 
-const faultsAtHand: readonly DiskFault[] = [
-  { call: 'sync', code: 'EIO' },
-  { call: 'sync', code: 'ENOSPC' },
-  { call: 'write', code: 'EIO' },
-  { call: 'write', code: 'ENOSPC' },
-  { call: 'write', effect: 'short' },
-  { call: 'open', code: 'EMFILE' },
-  { call: 'open', code: 'ENOSPC' },
-  { call: 'open', code: 'EIO' },
-  { call: 'syncDirectory', code: 'EIO' },
-  { call: 'rename', code: 'EIO' },
-  { call: 'remove', code: 'EROFS' },
-  { call: 'truncate', code: 'EIO' },
-  { call: 'read', code: 'EIO' },
-  { call: 'close', code: 'EIO' },
-]
-
-/** How rough a seed's life is. */
-export type Weather = 'calm' | 'full' | 'failing'
-
 export class Workload {
   readonly disk: SimulatedDisk
   readonly clock = new ManualClock()
@@ -59,16 +40,15 @@ export class Workload {
   readonly weather: Weather
   readonly models: ReadonlyMap<string, LogModel>
   readonly state = new StateModel()
-  /**
-   * True once a sync may have failed and dropped what it did not write: what a killed process leaves in the cache then looks
-   * whole, and a later sync of it reports success without writing. A store in a new process cannot tell.
-   */
-  cacheMayLie = false
+  /** Logs that failed and were closed since: that is noted for a new process, so that it can tell. */
+  readonly noted = new Set<string>()
   /** What was done, for a person to read when the seed fails. */
   readonly lines: string[] = []
   readonly #dice: Dice
   readonly #open = new Map<string, PartitionLog>()
   readonly #failedLogs = new Set<string>()
+  /** Those whose appends were refused for a failure since they were opened. */
+  readonly #brokenLogs = new Set<string>()
   readonly #inFlight = new Set<Promise<unknown>>()
   #stores: Stores
   #started = false
@@ -89,7 +69,8 @@ export class Workload {
       openFilesMax: dice.pick([2, 4, 100]),
       hotBytesMax: dice.pick([1, 40_000, 1_000_000]),
     }
-    this.weather = dice.pick(['calm', 'full', 'failing'])
+    const kind: WeatherKind = dice.pick(['calm', 'full', 'failing'])
+    this.weather = new Weather(kind, this.disk, dice, (line) => this.#say(line))
     this.models = new Map(logIds.map((id) => [keyOf(id), new LogModel(keyOf(id))]))
     this.#stores = openStores(this.disk, this.clock, this.shape)
   }
@@ -99,12 +80,12 @@ export class Workload {
     await this.#start()
     const steps = this.#dice.between(8, 18)
     for (let step = 0; step < steps; step++) {
-      if (this.weather !== 'calm') this.#stir()
+      if (this.weather.kind !== 'calm') this.#stir()
       await this.#step()
       if (this.#dice.chance(0.4)) await this.#arrive()
     }
     await this.#arrive()
-    this.#clear()
+    this.weather.clear()
     await this.#stop()
   }
 
@@ -127,36 +108,15 @@ export class Workload {
 
   /** Makes the disk better or worse. */
   #stir(): void {
-    if (this.#dice.chance(0.4)) this.#clear()
-    if (!this.#dice.chance(0.4)) return
-    if (this.weather === 'full' && this.#dice.chance(0.7)) {
-      const room = this.#dice.between(0, 700)
-      this.disk.capacityBytes = this.disk.usedBytes + room
-      this.#say(`room for ${room} bytes`)
-      return
-    }
-    const full = this.weather === 'full'
-    const fault = this.#dice.pick(
-      faultsAtHand.filter(({ code, effect }) => (full ? code === 'ENOSPC' || effect !== undefined : true)),
-    )
-    const nth = this.#dice.between(1, 4)
+    if (this.weather.stir() !== 'fault') return
     // A sync that nobody waits for may meet it, and then nobody is told: see to it that no deadline is held against that.
     for (const model of this.models.values()) model.excusedUntil = Number.POSITIVE_INFINITY
-    this.disk.inject({ ...fault, nth, times: 1 })
-    if (fault.call === 'sync') this.cacheMayLie = true
-    this.#say(`${String(fault.call)} number ${nth} from here: ${fault.code ?? fault.effect}`)
-  }
-
-  #clear(): void {
-    this.disk.heal()
-    this.disk.capacityBytes = Number.POSITIVE_INFINITY
-    this.#say('the disk is well')
   }
 
   async #start(): Promise<void> {
     this.#say('start')
     for (let tries = 0; !this.#started; tries++) {
-      if (tries > 0) this.#clear()
+      if (tries > 0) this.weather.clear()
       if (tries > 2) throw new Error('the storage does not start on a disk that is well')
       try {
         await settled(this.#stores.state.start(), this.clock)
@@ -177,7 +137,10 @@ export class Workload {
     await this.#arrive()
     await settled(this.#stores.logs.stop(), this.clock)
     await settled(this.#stores.state.stop(), this.clock)
-    for (const key of this.#open.keys()) this.#failedLogs.add(key)
+    for (const key of this.#open.keys()) {
+      this.#failedLogs.add(key)
+      this.#note(key)
+    }
     this.#open.clear()
     this.#started = false
     this.#stores = openStores(this.disk, this.clock, this.shape)
@@ -196,6 +159,8 @@ export class Workload {
     try {
       const log = await settled(this.#stores.logs.openLog(id, this.shape), this.clock)
       this.#open.set(key, log)
+      this.noted.delete(key)
+      this.#brokenLogs.delete(key)
       this.#say(`open ${this.#short(key)}: ${log.startOffset} to ${log.endOffset}`)
       if (wasThere) await this.#resync(key, log)
     } catch (error) {
@@ -212,7 +177,7 @@ export class Workload {
       found = await settled(readLog(log), this.clock)
     } catch (error) {
       if (codeOf(error) === 'RTK_STORE_CORRUPT') throw error
-      this.#clear()
+      this.weather.clear()
       found = await settled(readLog(log), this.clock)
     }
     const problem = model.check(found, { kind: 'kill', nowMs: this.clock.now(), syncIntervalMs: 0 })
@@ -266,6 +231,7 @@ export class Workload {
       return
     }
     model.settled(attempt, codeOf(error) === 'RTK_STORE_FULL' ? 'full' : 'failed', 0)
+    if (codeOf(error) === 'RTK_STORE_FAILED') this.#brokenLogs.add(key)
     this.#refusal(key, error)
   }
 
@@ -321,13 +287,21 @@ export class Workload {
     if (log === undefined) return
     this.#say(`close ${this.#short(key)}`)
     await settled(log.close(), this.clock)
+    this.#note(key)
     this.#open.delete(key)
     const id = logIds.find((one) => keyOf(one) === key)
     if (id !== undefined && this.#dice.chance(0.8)) await this.#openLog(id)
   }
 
+  /** A log that was closed. */
+  #note(key: string): void {
+    if (this.#brokenLogs.has(key) && !this.weather.filesMayFail) this.noted.add(key)
+  }
+
   async #deleteOne(key: string): Promise<void> {
     await this.#arrive()
+    this.noted.delete(key)
+    this.#brokenLogs.delete(key)
     const model = this.#modelOf(key)
     const id = logIds.find((one) => keyOf(one) === key) as LogId
     model.deleting = true
@@ -339,7 +313,7 @@ export class Workload {
       } catch (error) {
         this.#say(`delete failed: ${codeOf(error)}`)
         if (tries > 1) throw error
-        this.#clear()
+        this.weather.clear()
       }
     }
     this.#open.delete(key)
