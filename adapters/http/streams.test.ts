@@ -61,4 +61,19 @@ describe('Streams', () => {
     for (const { reasons, closes } of [before, after])
       expect([reasons.map(({ code }) => code), closes()]).toEqual([['RTK_UNAVAILABLE'], 1])
   })
+
+  it('grants credit to its owner, where credit is what counts', () => {
+    const streams = new Streams()
+    const granted: object[] = []
+    const [counted, flowing] = [stream('a'), stream('b')]
+    const { subscription, response, end } = counted
+    streams.add(session('anna'), subscription, response, { end, grant: (credit) => granted.push(credit) })
+    streams.add(session('anna'), flowing.subscription, flowing.response, flowing)
+    const grant = (name: string, id: string) => () => streams.grant(session(name), 'orders', id, { bytes: 5 })
+    grant('anna', 'a')()
+    expect(granted).toEqual([{ bytes: 5 }])
+    expect(grant('bert', 'a')).toThrow(expect.objectContaining({ code: 'RTK_SUBSCRIPTION_NOT_FOUND' }))
+    expect(grant('anna', 'b')).toThrow(expect.objectContaining({ code: 'RTK_NOT_SUPPORTED' }))
+    expect(granted).toHaveLength(1)
+  })
 })
