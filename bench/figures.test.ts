@@ -29,6 +29,7 @@ describe('npm run bench', () => {
     // As many as its readers of old data need.
     ['event-loop', 'fsync, 4 readers of old data: delay p99', '--messages', '70000'],
     ['store-soak', 'slope of the heap'],
+    ['queue-soak', 'dead letters redriven', '--seconds', '1'],
     ['queue-embedded', 'delivered and acknowledged'],
     ['queue-grpc', 'delivered and acknowledged'],
     ['embedded', 'at 100,000/s: p99'],

@@ -13,6 +13,7 @@ import { memorySize } from './memory-size.ts'
 import { latencyScenario, messagesScenario, pingPongScenario } from './messages.ts'
 import { overload } from './overload.ts'
 import { queueScenario } from './queue.ts'
+import { queueSoak } from './queue-soak.ts'
 import { queueTable } from './queue-table.ts'
 import { recovery } from './recovery.ts'
 import { scheduled } from './scheduled.ts'
@@ -54,6 +55,7 @@ export const scenarios: readonly Scenario[] = [
   manyTopics,
   eventLoop,
   storeSoak,
+  queueSoak,
   queueTable,
   queueScenario('embedded'),
   queueScenario('grpc'),

@@ -7,7 +7,8 @@
  *     at 12  int32  partition leader epoch  /
  *     at 16  int8   magic, 2
  *     at 17  uint32 CRC-32C of everything from 21 to the end
- *     at 21  int16  attributes: 0-2 compression, 3 log-append time, 4 transactional, 5 control; ours, 14 after a gap
+ *     at 21  int16  attributes: 0-2 compression, 3 log-append time, 4 transactional, 5 control; ours, 13 for one
+ *                   queue group only, 14 after a gap
  *     at 23  int32  last offset delta
  *     at 27  int64  base timestamp, Unix ms
  *     at 35  int64  maximum timestamp, Unix ms
