@@ -47,15 +47,20 @@ const common: Handlers = {
 export function serveRole(handlers: Handlers): void {
   process.on('message', ({ id, op, argument }: RequestMessage) => {
     void answer(handlers, op, argument).then(
-      (result) => process.send?.({ id, result } satisfies ReplyMessage),
-      (error) => process.send?.({ id, error: String(error?.stack ?? error) } satisfies ReplyMessage),
+      (result) => tell({ id, result }),
+      (error) => tell({ id, error: String(error?.stack ?? error) }),
     )
   })
   process.on('disconnect', () => process.exit())
 }
 
 export function notifyParent(notice: string, value: number): void {
-  process.send?.({ notice, value } satisfies NoticeMessage)
+  tell({ notice, value })
+}
+
+/** What the parent does not hear because it has gone need not be said: its going ends this process. */
+function tell(message: ReplyMessage | NoticeMessage): void {
+  process.send?.(message, undefined, undefined, () => {})
 }
 
 async function answer(handlers: Handlers, op: string, argument: unknown): Promise<unknown> {
