@@ -63,3 +63,20 @@ it('the watcher would have seen a transport', async () => {
   const loaded = await packagesLoadedBy(`await import('ratatoskr/adapters/websocket')`)
   expect(loaded).toContain('ws')
 })
+
+it('a broker with all transports loads what only some requests need when they come', async () => {
+  const loaded = await packagesLoadedBy(`
+    import { createBroker } from 'ratatoskr'
+    import { grpcTransport } from 'ratatoskr/adapters/grpc'
+    import { httpTransport } from 'ratatoskr/adapters/http'
+    import { memoryStorage } from 'ratatoskr/adapters/memory'
+    import { webSocketTransport } from 'ratatoskr/adapters/websocket'
+    const transports = [grpcTransport, httpTransport, webSocketTransport].map((make) => make({ port: 0 }))
+    const broker = await createBroker({ storage: memoryStorage(), transports })
+    await broker.start()
+    await broker.stop()
+  `)
+  expect(loaded).toContain('fastify')
+  const late = /^(ajv|yaml|protobufjs|grpc-health-check|@fastify\/swagger|@grpc\/(reflection|proto-loader))$/
+  expect(loaded.filter((name) => late.test(name))).toEqual([])
+})
