@@ -4,11 +4,13 @@ import {
   type BatchSink,
   type Clock,
   type ConsumeOptions,
+  type LeasedBatch,
   type LeasedSubscription,
   type LeaseRange,
   type LeaseSink,
   type MaybePromise,
   producerIdOf,
+  type QueueCredit,
   RatatoskrError,
   type Session,
   type SubscribeOptions,
@@ -24,6 +26,8 @@ export interface LinkHost {
   /** How long the next loss goes unnoticed. */
   noticeMs(): number
   event(text: string): void
+  /** Numbers the streams of all links of one end. */
+  nextStream(): number
 }
 
 export interface LinkEnds {
@@ -78,7 +82,6 @@ export class SimulatedLink implements Link {
   #left = false
   /** Nothing gets through any more. */
   #broken = false
-  #streams = 0
 
   constructor(session: Session, ends: LinkEnds) {
     this.#session = session
@@ -130,7 +133,13 @@ export class SimulatedLink implements Link {
   fetch: Link['fetch'] = (topic, request, call) =>
     this.#call({ name: 'fetch', stream: '', signal: call?.signal }, (s) => s.fetch(topic, request))
   take: Link['take'] = (topic, request, call) =>
-    this.#call({ name: 'take', stream: '', signal: call?.signal }, (s) => s.take(topic, request))
+    this.#call({ name: 'take', stream: '', signal: call?.signal }, async (s) => {
+      const taken = await s.take(topic, request)
+      for (const batch of this.#ends.serverIsUp() ? taken.batches : []) {
+        this.#ends.host.event(`taking of ${request.group} is sent ${batchText(batch)}`)
+      }
+      return taken
+    })
 
   publishBatch: Link['publishBatch'] = (topic, partition, batch, { signal, ...options } = {}) => {
     const sent = batch.slice() // the sender has its bytes back, as after a write to a socket
@@ -175,28 +184,34 @@ export class SimulatedLink implements Link {
     const ended = this.#opened(sink)
     const tell = this.#telling(stream, ended)
     const { group } = options
-    const { event } = this.#ends.host
+    const { host, serverIsUp } = this.#ends
+    /** A broker that was killed may go on for a moment: nobody is to hear of that. */
+    const event = (text: string): void => {
+      if (serverIsUp()) host.event(text)
+    }
     /** Losses and ends are told of twice: whoever judges may ask whether a word was under way. */
     const say = (word: string, arrive: () => void): void => {
       event(`${stream} of ${group} is told ${word}`)
       tell(() => {
-        event(`${stream} of ${group} hears ${word}`)
+        host.event(`${stream} of ${group} hears ${word}`)
         arrive()
       })
     }
-    const remote = await this.#call({ name: `consume ${topic} ${group}`, stream }, (session) =>
-      session.consume(topic, options, {
+    const granted = ({ messages, bytes }: QueueCredit): void =>
+      event(`${stream} of ${group} is granted ${messages} messages, ${bytes} bytes`)
+    const remote = await this.#call({ name: `consume ${topic} ${group}`, stream }, (session) => {
+      if (options.credit !== undefined) granted(options.credit)
+      return session.consume(topic, options, {
         deliver: (batch) => {
-          const range = rangeText({ ...batch, from: batch.firstOffset, to: batch.lastOffset + 1 })
-          event(`${stream} of ${group} is sent ${range}`)
+          event(`${stream} of ${group} is sent ${batchText(batch)}`)
           tell(() => void sink.deliver(batch))
         },
         lost: (ranges, reason) =>
           say(`${reason} ${ranges.map(rangeText).join(' ')}`, () => sink.lost(ranges, reason)),
         assigned: (partitions) => tell(() => sink.assigned?.(partitions)),
         ended: (reason) => say('the end', () => ended(reason)),
-      }),
-    )
+      })
+    })
     return {
       id: remote.id,
       topic: remote.topic,
@@ -205,8 +220,11 @@ export class SimulatedLink implements Link {
       config: remote.config,
       memberTimeoutMs: remote.memberTimeoutMs,
       grant: (credit) => {
-        this.#ends.host.event(`grant ${credit.messages} messages, ${credit.bytes} bytes`)
-        this.#post(stream, () => remote.grant(credit))
+        event(`grant ${credit.messages} messages, ${credit.bytes} bytes`)
+        this.#post(stream, () => {
+          granted(credit)
+          remote.grant(credit)
+        })
       },
       heartbeat: () => this.#post(stream, () => remote.heartbeat()),
       settle: (settlements) => {
@@ -243,7 +261,7 @@ export class SimulatedLink implements Link {
   }
 
   #newStream(): string {
-    return `subscription ${++this.#streams}`
+    return `subscription ${this.#ends.host.nextStream()}`
   }
 
   /** Ends the client's side: everything that waits is told `error`. */
@@ -377,6 +395,9 @@ export class SimulatedLink implements Link {
 
 const rangeText = ({ partition, from, to, lease }: LeaseRange): string =>
   `${partition}:${from}-${to} l${lease}`
+
+const batchText = ({ partition, firstOffset: from, lastOffset, lease, recordCount, bytes }: LeasedBatch) =>
+  `${rangeText({ partition, from, to: lastOffset + 1, lease })}, ${recordCount} messages, ${bytes.length} bytes`
 
 function abortError({ reason }: AbortSignal): RatatoskrError {
   const late = reason instanceof Error && reason.name === 'TimeoutError'

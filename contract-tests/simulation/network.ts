@@ -86,6 +86,7 @@ export class SimulatedNetwork {
 
   #host(name: string): LinkHost {
     const { clock, slowMs = 1_000, noticeMs = 1_000, onEvent, delayMs = [1, 20] } = this.#options
+    let streams = 0
     const between = (from: number, to: number): number => from + Math.floor(this.#next() * (to - from + 1))
     return {
       clock,
@@ -97,6 +98,7 @@ export class SimulatedNetwork {
       },
       noticeMs: () => between(1, noticeMs),
       event: (text) => onEvent?.(`${name} ${text}`),
+      nextStream: () => ++streams,
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Planted bugs of queue groups, for the battery that holds them against a model. */
+/** Planted bugs of queue groups, for the batteries that hold them against a model and that live the whole broker. */
 import type { PlantedBug } from './planted.ts'
 
 export const plantedQueueBugs: readonly PlantedBug[] = [
@@ -102,14 +102,14 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
   },
   {
     name: 'credit in messages is not used up',
-    batteries: ['model'],
+    batteries: ['model', 'simbroker'],
     file: 'src/application/queues/member-credit.ts',
     find: 'if (this.#messages !== undefined) this.#messages -= messages',
     replace: 'if (this.#messages !== undefined) this.#messages -= 0',
   },
   {
     name: 'credit in bytes is not used up',
-    batteries: ['model'],
+    batteries: ['model', 'simbroker'],
     file: 'src/application/queues/member-credit.ts',
     find: 'if (this.#bytes !== undefined) this.#bytes -= bytes',
     replace: 'if (this.#bytes !== undefined) this.#bytes -= 0',
@@ -139,8 +139,8 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
     name: 'a paused group goes on',
     batteries: ['model'],
     file: 'src/application/queues/queue-partition.ts',
-    find: 'if (!this.stored.mayLease || this.paused || this.#trouble.pausing) return false',
-    replace: 'if (!this.stored.mayLease || this.#trouble.pausing) return false',
+    find: 'if (!this.stored.mayLease || this.paused || this.#reading.isPausing) return false',
+    replace: 'if (!this.stored.mayLease || this.#reading.isPausing) return false',
   },
   {
     name: 'a checkpoint forgets how far the group has come',
@@ -148,5 +148,75 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
     file: 'src/domain/queue/lease-table.ts',
     find: 'floor: walk.floor,',
     replace: 'floor: 0,',
+  },
+  {
+    name: 'what is handed over for good comes again',
+    batteries: ['simbroker'],
+    file: 'src/application/queues/giving.ts',
+    find: "table.settle('ack', lease, from, lastOffset + 1, this.#parts.host.nowMs())",
+    replace: 'void lease',
+  },
+  {
+    name: 'who polls gets more than was asked for',
+    batteries: ['model', 'simbroker'],
+    file: 'src/application/queues/taking-member.ts',
+    find: 'call.messagesLeft -= batch.recordCount',
+    replace: 'call.messagesLeft -= 0',
+  },
+  {
+    name: 'who polls and is gone is never missed',
+    batteries: ['simbroker'],
+    file: 'src/application/queues/taking-member.ts',
+    find: 'return this.#calls > 0 ? Number.POSITIVE_INFINITY : this.#seenMs',
+    replace: 'return Number.POSITIVE_INFINITY',
+  },
+  {
+    name: 'what was redriven is not noted',
+    batteries: ['simbroker'],
+    file: 'src/application/dead-letters/redrive-step.ts',
+    find: '    published.flatMap(({ letters: offsets }) => offsets),\n    unclear,',
+    replace: '    [],\n    unclear,',
+  },
+  {
+    name: 'nobody looks into a redrive that was interrupted',
+    batteries: ['simbroker'],
+    file: 'src/application/dead-letters/redrive-step.ts',
+    find: 'if (done.intent.length === 0) return',
+    replace: 'if (done.intent.length >= 0) return',
+  },
+  {
+    name: 'a message that was redriven to a group comes to all',
+    batteries: ['simbroker'],
+    file: 'src/application/dead-letters/redrive-step.ts',
+    find: 'if (addressed) markAddressed(batch, platform.checksum)',
+    replace: '',
+  },
+  {
+    name: 'scheduled messages come late',
+    batteries: ['simbroker'],
+    file: 'src/application/schedule/scheduler.ts',
+    find: 'this.#timer = clock.after(Math.max(0, Math.min(delayMs, boundMs)), () => {',
+    replace: 'this.#timer = clock.after(Math.max(0, Math.min(delayMs, boundMs)) + 400, () => {',
+  },
+  {
+    name: 'a member that stood still goes on with what it had',
+    batteries: ['simbroker'],
+    file: 'src/client/queue/queue-consumer.ts',
+    find: 'return this.#live?.isMember !== true || this.#keeper.isUnsure(nowMs)',
+    replace: 'return this.#live?.isMember !== true && nowMs < 0',
+  },
+  {
+    name: 'a change of settings waits for the next start',
+    batteries: ['model'],
+    file: 'src/application/queues/queue-group.ts',
+    find: 'await this.#change({ own })\n    this.topicChanged()',
+    replace: 'await this.#change({ own })',
+  },
+  {
+    name: 'a change of settings is not stored',
+    batteries: ['model'],
+    file: 'src/application/queues/queue-group.ts',
+    find: 'await this.#change({ own })\n    this.topicChanged()',
+    replace: 'this.#record = { ...this.#record, own }\n    this.topicChanged()',
   },
 ]

@@ -9,8 +9,9 @@ import {
   type SettlementAction,
   utf8,
 } from 'ratatoskr/ports'
+import { broken } from './broken.ts'
 import { Member } from './member.ts'
-import { broken } from './partition.ts'
+import { Poller } from './poller.ts'
 import { topicName, type World } from './world.ts'
 
 type Run = (world: World) => Promise<void>
@@ -127,6 +128,73 @@ const settle = kind(
     const delayMs = action === 'nack' ? ms : undefined
     const extendMs = action === 'extend' && ms !== 0 ? ms : undefined
     await member.settle([{ ...rangeOf(batch, from, count), action, delayMs, extendMs }])
+  },
+)
+
+const take = kind(
+  'take',
+  fc.record({
+    group: index,
+    messagesMax: fc.integer({ min: 1, max: 12 }),
+    bytesMax: fc.option(fc.constantFrom(1, 200, 10_000), { nil: undefined }),
+  }),
+  async (world, { group: number, ...options }) => {
+    const group = at(world.groups, number)
+    // Where members own partitions, all calls without a name are one member.
+    if (group === undefined || group.config.sharing === 'partitioned' || world.holding || world.failing)
+      return
+    world.pollers.push(await Poller.take(world, group, options))
+  },
+)
+
+const settleTaken = kind(
+  'settleTaken',
+  fc.record({
+    poller: index,
+    batch: index,
+    action: fc.constantFrom(...actions, 'ack' as const, 'nack' as const),
+    from: fc.oneof(fc.constant(0), index),
+    count: fc.integer({ min: 1, max: 6 }),
+    ms: fc.option(fc.constantFrom(0, 700), { freq: 2, nil: undefined }),
+  }),
+  async (world, { poller: back, batch: number, action, from, count, ms }) => {
+    const poller = at(world.pollers.toReversed(), back)
+    const batch = at(poller?.batches ?? [], number)
+    if (poller === undefined || batch === undefined) return
+    const delayMs = action === 'nack' ? ms : undefined
+    await poller.settle([{ ...rangeOf(batch, from, count), action, delayMs }])
+  },
+)
+
+const alter = kind(
+  'alter',
+  fc.record({
+    group: index,
+    changes: fc.record(
+      {
+        ackTimeoutMs: fc.constantFrom(1_000, 30_000),
+        retriesMax: fc.constantFrom(-1, 0, 1, 3),
+        retry: fc.constantFrom(
+          { kind: 'fixed' as const, delayMs: 0 },
+          { kind: 'fixed' as const, delayMs: 700 },
+        ),
+        inFlightMax: fc.constantFrom(4, 100_000),
+      },
+      { requiredKeys: [] },
+    ),
+  }),
+  async (world, { group: number, changes }) => {
+    const group = at(world.groups, number)
+    // Whether a change that could not be stored holds is left open.
+    if (group === undefined || !world.calm) return
+    const altering = world.session.alterQueue(topicName, group.name, changes)
+    group.config = { ...group.config, ...changes }
+    const { config } = await world.done(altering)
+    for (const [name, value] of Object.entries(changes)) {
+      const now = config[name as keyof typeof changes]
+      if (JSON.stringify(now) !== JSON.stringify(value))
+        throw broken(`${name} was set to ${value} and is ${now}`)
+    }
   },
 )
 
@@ -293,6 +361,9 @@ export const commands = (most: number): fc.Arbitrary<Iterable<fc.AsyncCommand<Wo
       settle,
       ackAll,
       ackUpTo,
+      take,
+      settleTaken,
+      alter,
       makeRoom,
       leave,
       silence,

@@ -1,6 +1,7 @@
 /** A queue group and its members, as a model: who may be given what, and what it must be described as. */
 import type { LeasedBatch, QueueConfig, QueueCredit, QueueDescription } from 'ratatoskr/ports'
-import { broken, PartitionModel } from './partition.ts'
+import { broken } from './broken.ts'
+import { PartitionModel } from './partition.ts'
 import type { StoredRecord } from './stored-log.ts'
 
 /** Credit of a kind that was never granted has no end, as long as there was any grant. */
@@ -41,6 +42,8 @@ export interface MemberModel {
   readonly number: number
   readonly name: string
   readonly autoAck: boolean
+  /** It asks for each delivery, and is told nothing else. */
+  readonly polls: boolean
   readonly credit: CreditModel
   /** Its own partitions, in a partitioned group. */
   assigned: ReadonlySet<number>
@@ -53,7 +56,8 @@ export interface MemberModel {
 
 export class GroupModel {
   readonly name: string
-  readonly config: QueueConfig
+  /** As it is now. */
+  config: QueueConfig
   readonly partitions: PartitionModel[] = []
   readonly members = new Map<number, MemberModel>()
   paused = false
@@ -70,12 +74,13 @@ export class GroupModel {
 
   partition(index: number): PartitionModel {
     while (this.partitions.length <= index) {
-      this.partitions.push(new PartitionModel(this.partitions.length, this.config))
+      this.partitions.push(new PartitionModel(this.partitions.length, () => this.config))
     }
     return this.partitions[index]
   }
 
-  delivered(member: MemberModel, batch: LeasedBatch, nowMs: number): void {
+  /** @param sinceLease see `PartitionModel.deliver` */
+  delivered(member: MemberModel, batch: LeasedBatch, nowMs: number, sinceLease?: number): void {
     const { partition, recordCount, bytes, leaseMs } = batch
     const model = this.partition(partition)
     if (member.over) throw broken(`a delivery came to ${member.name} after its end`)
@@ -94,7 +99,7 @@ export class GroupModel {
       throw broken(`${recordCount} more in flight than ${inFlight}, of ${this.config.inFlightMax}`)
     }
     const handsOver = [...this.members.values()].some(({ autoAck }) => autoAck)
-    model.deliver(member.number, batch, member.autoAck, nowMs, handsOver)
+    model.deliver(member, batch, nowMs, handsOver, sinceLease)
   }
 
   left(member: MemberModel, nowMs: number): void {
@@ -147,15 +152,18 @@ export class GroupModel {
 
   /** Called when nothing goes on: nobody who could have a message waits for it. @throws Error */
   assertNobodyStarves(nowMs: number): void {
+    for (const member of this.members.values()) this.assertNothingFor(member, nowMs)
+  }
+
+  /** @throws Error when there is a message that the member could have */
+  assertNothingFor(member: MemberModel, nowMs: number): void {
     if (this.pauseUnsure || this.#inFlight(nowMs) >= this.config.inFlightMax) return
+    if (member.full || !member.credit.suffices) return
     for (const model of this.partitions) {
-      if (this.#isPaused(model.index)) continue
-      for (const member of this.members.values()) {
-        if (member.full || !member.credit.suffices || !this.#mayHave(member, model)) continue
-        const owed = model.owedTo(member.number, nowMs)
-        if (owed === undefined) continue
-        throw broken(`${member.name} could have message ${model.index}/${owed.offset}, and does not get it`)
-      }
+      if (this.#isPaused(model.index) || !this.#mayHave(member, model)) continue
+      const owed = model.owedTo(member.number, nowMs)
+      if (owed === undefined) continue
+      throw broken(`${member.name} could have message ${model.index}/${owed.offset}, and does not get it`)
     }
   }
 

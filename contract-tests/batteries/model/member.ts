@@ -1,17 +1,17 @@
 /** A member of a queue group: what it is told goes to the model, and it does as the commands of a run say. */
-import {
-  isRatatoskrError,
-  type LeasedBatch,
-  type LeasedSubscription,
-  type LeaseRange,
-  type LeaseSink,
-  type QueueCredit,
-  type RatatoskrError,
-  type Session,
-  type Settlement,
+import type {
+  LeasedBatch,
+  LeasedSubscription,
+  LeaseRange,
+  LeaseSink,
+  QueueCredit,
+  RatatoskrError,
+  Session,
+  Settlement,
 } from 'ratatoskr/ports'
+import { broken } from './broken.ts'
 import { CreditModel, type GroupModel, type MemberModel } from './group.ts'
-import { broken } from './partition.ts'
+import { settleAsExpected } from './poller.ts'
 import { memberTimeoutMs, topicName, type World } from './world.ts'
 
 export interface MemberOptions {
@@ -45,6 +45,7 @@ export class Member implements LeaseSink {
       number: ++world.membersMade,
       name: options.name,
       autoAck: options.autoAck,
+      polls: false,
       credit: new CreditModel(),
       assigned: new Set(),
       full: false,
@@ -127,23 +128,7 @@ export class Member implements LeaseSink {
     const subscription = this.#subscription
     if (subscription === undefined) return
     this.model.seenMs = this.#world.nowMs
-    // The model first: what follows from it is told within the call.
-    const expected = settlements.map((one) =>
-      this.group.partition(one.partition).settle(one, this.#world.nowMs),
-    )
-    const results = subscription.settle(settlements)
-    for (const [i, result] of (await results).entries()) {
-      const { settled, lost, unsure } = expected[i]
-      const told = `settlement ${JSON.stringify(settlements[i])} was answered ${result?.message ?? 'done'}`
-      if (result === undefined ? lost > 0 : lost + unsure === 0) {
-        throw broken(`${told}, and ${lost} messages are lost to the model`)
-      }
-      if (result === undefined) continue
-      if (!isRatatoskrError(result, 'RTK_LEASE_LOST')) throw result
-      if (result.details?.settled !== settled) {
-        throw broken(`${told} with ${String(result.details?.settled)} settled instead of ${settled}`)
-      }
-    }
+    await settleAsExpected(this.group, settlements, this.#world.nowMs, () => subscription.settle(settlements))
   }
 
   /** Acknowledges everything that it was ever given. */

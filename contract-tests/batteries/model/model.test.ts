@@ -32,10 +32,12 @@ function batchAt(offset: number, lease: number, attempt = 1, redelivered = false
 }
 
 function partition(): PartitionModel {
-  const made = new PartitionModel(0, config)
+  const made = new PartitionModel(0, () => config)
   for (const offset of [0, 1]) made.stored(recordsOf(batchAt(offset, 1).bytes))
   return made
 }
+
+const member = (number: number, polls = false) => ({ number, autoAck: false, polls })
 
 describe('the model', () => {
   it.each([
@@ -44,36 +46,49 @@ describe('the model', () => {
     ['flagged without a reason', batchAt(0, 1, 1, true), /flagged as redelivered/],
     ['with an old lease', batchAt(0, 0), /lease 0 came after lease 0/],
   ])('refuses a message %s', (_, batch, problem) => {
-    expect(() => partition().deliver(1, batch, false, 0, false)).toThrow(problem)
+    expect(() => partition().deliver(member(1), batch, 0, false)).toThrow(problem)
   })
 
   it('knows when a message comes again, and as what', () => {
     const model = partition()
-    model.deliver(1, batchAt(0, 1), false, 0, false)
-    expect(() => model.deliver(2, batchAt(0, 2, 2, true), false, 999, false)).toThrow(/while it was leased/)
+    model.deliver(member(1), batchAt(0, 1), 0, false)
+    expect(() => model.deliver(member(2), batchAt(0, 2, 2, true), 999, false)).toThrow(/while it was leased/)
     expect(model.untold).toEqual([])
     model.tick(1_000)
     expect(model.untold).toEqual(['1 1 0 timeout'])
-    model.deliver(2, batchAt(0, 2, 2, true), false, 1_000, false)
+    model.deliver(member(2), batchAt(0, 2, 2, true), 1_000, false)
     expect(model.settle({ ...batchAt(0, 1), from: 0, to: 1, action: 'ack' }, 1_000).lost).toBe(1)
     expect(model.settle({ ...batchAt(0, 2), from: 0, to: 1, action: 'nack' }, 1_000).settled).toBe(1)
     expect(model.counts(1_000)).toEqual({ lag: [2, 2], inFlight: 0, delayed: [0, 0] })
-    expect(() => model.deliver(2, batchAt(0, 3, 3, true), false, 9_000, false)).toThrow(
+    expect(() => model.deliver(member(2), batchAt(0, 3, 3, true), 9_000, false)).toThrow(
       /while it was failing/,
     )
   })
 
+  it('knows that who polls is told of no loss, and hears of a delivery after later ones', () => {
+    const model = partition()
+    model.deliver(member(1), batchAt(0, 2), 0, false)
+    const before = model.lastLease
+    expect(() => model.deliver(member(2, true), batchAt(0, 2), 0, false, 0)).toThrow(/lease 2 came after/)
+    model.tick(1_000)
+    model.deliver(member(1), batchAt(0, 4, 2, true), 1_000, false)
+    expect(() => model.deliver(member(1, true), batchAt(1, 3), 1_000, false)).toThrow(/lease 3 came after/)
+    model.deliver(member(1, true), batchAt(1, 3), 1_000, false, before)
+    model.tick(2_000)
+    expect(model.untold).toEqual(['1 2 0 timeout'])
+  })
+
   it('leaves open what a crash leaves open, and nothing else', () => {
     const model = partition()
-    model.deliver(1, batchAt(0, 1), false, 0, false)
+    model.deliver(member(1), batchAt(0, 1), 0, false)
     model.settle({ ...batchAt(0, 1), from: 0, to: 1, action: 'ack' }, 50)
     model.restart(40, 60)
     expect(model.counts(60).lag).toEqual([1, 2])
-    expect(() => model.deliver(1, batchAt(0, 2, 1), false, 60, false)).toThrow(/attempt 1 instead of 2/)
-    model.deliver(1, batchAt(0, 3, 2, true), false, 60, false)
+    expect(() => model.deliver(member(1), batchAt(0, 2, 1), 60, false)).toThrow(/attempt 1 instead of 2/)
+    model.deliver(member(1), batchAt(0, 3, 2, true), 60, false)
     model.settle({ ...batchAt(0, 3), from: 0, to: 1, action: 'ack' }, 70)
     model.restart(80, 90)
-    expect(() => model.deliver(1, batchAt(0, 4, 3, true), false, 90, false)).toThrow(/while it was settled/)
+    expect(() => model.deliver(member(1), batchAt(0, 4, 3, true), 90, false)).toThrow(/while it was settled/)
   })
 })
 

@@ -3,7 +3,11 @@
  * broker's own rules but what its ports promise. Whatever the broker does is told here, and refused when it may not be.
  */
 import type { LeasedBatch, QueueConfig, Settlement, SettlementAction } from 'ratatoskr/ports'
+import { broken } from './broken.ts'
+import { type Counts, type ExpectedResult, retryDelayMs } from './expected.ts'
+import type { MemberModel } from './group.ts'
 import { blockerOf, mayBeBlocked, overtakerOf } from './key-order.ts'
+import { assertMayBeBuried, assertSaysWhy, saidBy } from './letter.ts'
 import { MessageModel, type Status } from './message.ts'
 import { recordsOf, type StoredRecord } from './stored-log.ts'
 
@@ -16,30 +20,17 @@ interface LeaseModel {
   old: boolean
 }
 
-/** What a settlement must be answered with. */
-export interface ExpectedResult {
-  readonly settled: number
-  readonly lost: number
-  /** Messages that it has settled before, which may be forgotten: then they are lost. */
-  readonly unsure: number
-}
-
-/** How many messages are what; from, to where a crash left doubts. */
-export interface Counts {
-  readonly lag: readonly [number, number]
-  readonly inFlight: number
-  readonly delayed: readonly [number, number]
-}
-
 export class PartitionModel {
   readonly index: number
   readonly messages: MessageModel[] = []
-  readonly #config: QueueConfig
+  readonly #configNow: () => QueueConfig
   readonly #ordered: boolean
   readonly #leases = new Map<number, LeaseModel>()
   /** Losses that live members have yet to be told of, with their reasons. */
   readonly #untold = new Map<string, string>()
-  #lastLease = 0
+  /** Members that poll: they learn of losses when they settle. */
+  readonly #pollers = new Set<number>()
+  lastLease = 0
   /** Goes up with each restart and seek. */
   #generation = 0
   /** Where the group began the last time. */
@@ -48,10 +39,15 @@ export class PartitionModel {
   /** When messages last became free one after the other, and not all at once: letters that are stored together, and hand-overs. */
   #freedMs = -1
 
-  constructor(index: number, config: QueueConfig) {
+  /** @param configNow the settings of its group, which may change */
+  constructor(index: number, configNow: () => QueueConfig) {
     this.index = index
-    this.#config = config
-    this.#ordered = config.sharing !== 'shared'
+    this.#configNow = configNow
+    this.#ordered = configNow().sharing !== 'shared'
+  }
+
+  get #config(): QueueConfig {
+    return this.#configNow()
   }
 
   /** These stand in the log now. */
@@ -93,11 +89,19 @@ export class PartitionModel {
   }
 
   /**
-   * A delivery. @param handsOver somebody takes what he is given for good: what he will be given next is on its way for a while
+   * A delivery. @param sinceLease for members that poll, whose deliveries are told with the answer: the last lease before they asked
+   * @param handsOver somebody takes what he is given for good: what he will be given next is on its way for a while
    * @throws Error with the promise that it breaks
    */
-  deliver(member: number, batch: LeasedBatch, autoAck: boolean, nowMs: number, handsOver: boolean): void {
+  deliver(
+    { number: member, autoAck, polls }: Pick<MemberModel, 'number' | 'autoAck' | 'polls'>,
+    batch: LeasedBatch,
+    nowMs: number,
+    handsOver: boolean,
+    sinceLease = this.lastLease,
+  ): void {
     this.tick(nowMs)
+    if (polls) this.#pollers.add(member)
     const { lease, attempt, firstOffset, lastOffset, recordCount } = batch
     const records = recordsOf(batch.bytes)
     if (records.length !== recordCount) throw broken(`${records.length} records came as ${recordCount}`)
@@ -106,13 +110,13 @@ export class PartitionModel {
         `records ${records[0]?.offset} to ${records.at(-1)?.offset} came as ${firstOffset} to ${lastOffset}`,
       )
     }
-    if (autoAck ? lease !== 0 : lease <= this.#lastLease) {
-      throw broken(`lease ${lease} came after lease ${this.#lastLease}`)
+    if (autoAck ? lease !== 0 : lease <= sinceLease || this.#leases.has(lease)) {
+      throw broken(`lease ${lease} came after lease ${this.lastLease}`)
     }
     if (handsOver) this.#freedMs = nowMs
     for (const record of records) this.#assertMayCome(record, member, batch, nowMs)
     if (!autoAck) {
-      this.#lastLease = lease
+      this.lastLease = Math.max(this.lastLease, lease)
       this.#leases.set(lease, { member, from: firstOffset, to: lastOffset + 1, lost: new Set(), old: false })
     }
     for (const { offset } of records) {
@@ -209,15 +213,10 @@ export class PartitionModel {
   /** A dead letter was stored. @throws Error when it may not be there, or does not say what is true */
   buried(letter: StoredRecord, stopping: boolean, nowMs: number): void {
     this.tick(nowMs)
-    const said = (name: string): string => letter.headers.get(`rtk-dead-letter-${name}`) ?? ''
-    const offset = Number(said('offset'))
+    const offset = Number(saidBy(letter, 'offset'))
     const message = this.messages[offset]
     const at = `the dead letter of ${this.#at(offset)}`
-    if (message?.name !== letter.name || message.key !== letter.key) throw broken(`${at} is not that message`)
-    const expired = this.#config.deadLetterExpired && message.hasExpired(nowMs)
-    if (!message.mayBe('failing') && message.buriedAgainMax === 0 && !expired) {
-      throw broken(`${at} came while it was ${message.status} after ${message.attempts} attempts`)
-    }
+    assertMayBeBuried(letter, message, at, this.#config.deadLetterExpired && message?.hasExpired(nowMs))
     if (++message.buried > 1 + message.buriedAgainMax) throw broken(`${at} came ${message.buried} times`)
     if (message.status !== 'failing') {
       this.#freedMs = nowMs
@@ -225,12 +224,7 @@ export class PartitionModel {
       if (message.mayBe('failing') || message.buriedAgainMax === 0) this.#settleNow(message, nowMs)
       return
     }
-    if (message.failure !== '' && said('reason') !== message.failure) {
-      throw broken(`${at} gives the reason ${said('reason')}, and it was ${message.failure}`)
-    }
-    if (Number(said('attempts')) !== message.attempts) {
-      throw broken(`${at} speaks of ${said('attempts')} attempts, and there were ${message.attempts}`)
-    }
+    assertSaysWhy(letter, message, at)
     this.#freedMs = nowMs
     if (!stopping) this.#settleNow(message, nowMs) // otherwise its source may not come to know of it
   }
@@ -349,15 +343,13 @@ export class PartitionModel {
         this.#wait(message, nowMs)
         return
       case 'nack':
-        this.#fail(message, 'retries', nowMs, settlement.delayMs ?? this.#delayMs(message.attempts))
+        this.#fail(
+          message,
+          'retries',
+          nowMs,
+          settlement.delayMs ?? retryDelayMs(this.#config.retry, message.attempts),
+        )
     }
-  }
-
-  #delayMs(attempt: number): number {
-    const { retry } = this.#config
-    if (retry.kind === 'fixed') return retry.delayMs
-    if (retry.kind === 'list') return retry.delaysMs[Math.min(attempt, retry.delaysMs.length) - 1]
-    throw new TypeError(`the model knows no retries of kind ${retry.kind}`)
   }
 
   /** An attempt failed: the message comes again, or is given up. */
@@ -404,7 +396,8 @@ export class PartitionModel {
 
   #lost(message: MessageModel, reason: string): void {
     this.#leases.get(message.lease)?.lost.add(message.offset)
-    this.#untold.set(`${message.member} ${message.lease} ${message.offset}`, reason)
+    if (!this.#pollers.has(message.member))
+      this.#untold.set(`${message.member} ${message.lease} ${message.offset}`, reason)
   }
 
   #begin(): void {
@@ -422,5 +415,3 @@ export class PartitionModel {
     return `message ${this.index}/${offset}${message === undefined || message.key === '' ? '' : ` of key ${message.key}`}`
   }
 }
-
-export const broken = (promise: string): Error => new Error(promise)

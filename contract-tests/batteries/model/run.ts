@@ -1,9 +1,9 @@
 /** One run: a broker and its groups are drawn, commands are carried out, and at the end everything must come to its end. */
 import fc from 'fast-check'
 import type { QueueConfig } from 'ratatoskr/ports'
+import { broken } from './broken.ts'
 import { commands } from './commands.ts'
 import { Member } from './member.ts'
-import { broken } from './partition.ts'
 import { World, type WorldOptions } from './world.ts'
 
 const commandsMax = 50

@@ -15,10 +15,11 @@ import {
   type Session,
   utf8,
 } from 'ratatoskr/ports'
+import { broken } from './broken.ts'
 import { type Gate, gatedStores } from './gated-storage.ts'
 import { GroupModel } from './group.ts'
 import type { Member } from './member.ts'
-import { broken } from './partition.ts'
+import type { Poller } from './poller.ts'
 import type { StoredRecord } from './stored-log.ts'
 import { type Crash, type LastingStorage, lastingStorage } from './stores.ts'
 
@@ -42,6 +43,8 @@ export class World {
   readonly options: WorldOptions
   readonly groups: readonly GroupModel[]
   readonly members: Member[] = []
+  /** Calls that took something, also before a restart. */
+  readonly pollers: Poller[] = []
   /** What was published and acknowledged, by name: where it stands. */
   readonly acked = new Map<string, { readonly partition: number; readonly offset: number }>()
   readonly failures: unknown[] = []

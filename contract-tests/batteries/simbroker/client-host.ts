@@ -1,24 +1,21 @@
 /** One client's process: publishes what the plan says, handles what it is given, vanishes and comes back. */
-import { type ClientMessage, connect, isRatatoskrError, type Subscription } from 'ratatoskr/client'
+import { type ClientMessage, connect, type Subscription } from 'ratatoskr/client'
 import {
   type ManualClock,
   type NetworkEnd,
   ProcessClock,
   type SimulatedNetwork,
 } from 'ratatoskr/contract-tests'
-import { type ErrorCode, utf8Text } from 'ratatoskr/ports'
+import { utf8Text } from 'ratatoskr/ports'
 import { platformOf } from './broker-host.ts'
-import type { DeliveryFact, Ledger, PublishFact } from './ledger.ts'
-import type { Behaviour, MemberPlan, MessagePlan, Plan } from './plan.ts'
+import { codeOf, Handling, sleep } from './handling.ts'
+import type { Ledger, PublishFact } from './ledger.ts'
+import { streamGroup, workTopic } from './names.ts'
+import type { MemberPlan, MessagePlan, Plan, RedrivePlan } from './plan.ts'
+import { Poller } from './poller.ts'
 
 type Client = Awaited<ReturnType<typeof connect>>
 type Producer = ReturnType<Client['producer']>
-
-export const workTopic = 'work'
-export const outTopic = 'out'
-export const streamGroup = 'stream'
-
-const codeOf = (error: unknown): ErrorCode => (isRatatoskrError(error) ? error.code : 'RTK_INTERNAL')
 
 export class ClientHost {
   readonly index: number
@@ -31,12 +28,15 @@ export class ClientHost {
   #end: NetworkEnd
   #client: Client | undefined
   #producer: Producer | undefined
+  #handling: Handling
   #opened: Promise<void> = Promise.resolve()
   readonly #open = new Map<MemberPlan, { close(): Promise<void> }>()
   /** Members of this life that are in, or on their way. */
   #joining = new Set<MemberPlan>()
   /** Messages that this life publishes, or will publish once more. */
   #publishing = new Set<MessagePlan>()
+  /** Redrives of this life that are under way. */
+  #redriving = 0
 
   constructor(index: number, plan: Plan, world: ManualClock, network: SimulatedNetwork, ledger: Ledger) {
     this.index = index
@@ -46,6 +46,7 @@ export class ClientHost {
     this.#ledger = ledger
     this.#process = new ProcessClock(world)
     this.#end = network.end(this.#name)
+    this.#handling = this.#newHandling()
   }
 
   get end(): NetworkEnd {
@@ -58,7 +59,7 @@ export class ClientHost {
 
   /** True while it has something to publish, now or later. */
   get publishes(): boolean {
-    return this.#publishing.size > 0
+    return this.#publishing.size > 0 || this.#redriving > 0
   }
 
   get #name(): string {
@@ -70,6 +71,7 @@ export class ClientHost {
     this.#life++
     this.#process = new ProcessClock(this.#world)
     this.#end = this.#network.end(this.#name)
+    this.#handling = this.#newHandling()
     this.#opened = this.#connect()
     for (const member of this.#plan.members) {
       if (member.client === this.index && member.joinMs <= this.#ledger.nowMs) this.join(member)
@@ -81,11 +83,14 @@ export class ClientHost {
     if (!this.alive) return
     this.#ledger.trouble(this.index, 'vanishes')
     this.#ledger.gone.set(this.#name, this.#ledger.nowMs)
+    if (this.#redriving > 0)
+      for (const { name } of this.#plan.groups) this.#ledger.interruptedRedrives.add(name)
     this.#process.kill()
     this.#end.vanish()
     this.#open.clear()
     this.#joining = new Set()
     this.#publishing = new Set()
+    this.#redriving = 0
     this.#client = undefined
     this.#producer = undefined
     this.#world.after(forMs, () => this.start())
@@ -146,9 +151,39 @@ export class ClientHost {
     }
   }
 
+  /** Publishes the dead letters of a group again. */
+  async redrive({ group, everyGroup }: RedrivePlan): Promise<void> {
+    const client = this.#client
+    const life = this.#life
+    if (client === undefined || !this.alive) return
+    const { name } = this.#plan.groups[group]
+    this.#redriving++
+    this.#ledger.note(`${this.#name} redrives ${name}`)
+    try {
+      const { redriven } = await client.redriveDeadLetters(workTopic, { group: name, everyGroup })
+      this.#ledger.redriven += redriven
+      this.#ledger.note(`redriven ${name} ${redriven}`)
+    } catch (error) {
+      this.#ledger.interruptedRedrives.add(name)
+      this.#ledger.note(`redrive ${name} ${codeOf(error)}`)
+    }
+    if (life === this.#life) this.#redriving--
+  }
+
   async addPartition(): Promise<void> {
     this.#ledger.note('one more partition')
     await this.#client?.alterTopic(workTopic, { partitions: this.#plan.partitions + 1 }).catch(() => {})
+  }
+
+  #newHandling(): Handling {
+    return new Handling({
+      plan: this.#plan,
+      ledger: this.#ledger,
+      client: this.index,
+      process: this.#process,
+      // Handlers of a life that is over never get there: its clock stands still.
+      publish: (topic, text, options) => (this.#producer as Producer).publish(topic, text, options),
+    })
   }
 
   async #connect(): Promise<void> {
@@ -164,15 +199,9 @@ export class ClientHost {
         this.#ledger.note(`${this.#name} connected`)
         return
       } catch {
-        await this.#sleep(process, 200)
+        await sleep(process, 200)
       }
     }
-  }
-
-  #sleep(process: ProcessClock, ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      process.after(ms, resolve)
-    })
   }
 
   async #publish(message: MessagePlan): Promise<void> {
@@ -212,7 +241,7 @@ export class ClientHost {
     }
     await publish()
     if (againMs !== undefined) {
-      await this.#sleep(process, againMs)
+      await sleep(process, againMs)
       await publish()
     }
     publishing.delete(message)
@@ -245,7 +274,7 @@ export class ClientHost {
         this.#ledger.note(`${this.#name} cannot join ${member.group}: ${codeOf(error)}`)
       }
       this.#open.delete(member)
-      await this.#sleep(process, 300)
+      await sleep(process, 300)
     }
   }
 
@@ -256,146 +285,50 @@ export class ClientHost {
   /** @returns why it ended; undefined when it was closed */
   async #consume(member: MemberPlan): Promise<string | undefined> {
     const client = this.#client as Client
-    const { name } = this.#plan.groups[member.group]
-    const { concurrency, maxInFlight } = member
-    const memberName = member.named ? `member${this.#plan.members.indexOf(member)}` : undefined
-    const options = { group: name, member: memberName, maxInFlight }
+    const { name, sharing } = this.#plan.groups[member.group]
+    const { by, concurrency, maxInFlight, prefetchBytes } = member
+    // Without names, all who poll would be one member where members own partitions.
+    const isNamed = member.named || (by === 'polling' && sharing === 'partitioned')
+    const memberName = isNamed ? `member${this.#plan.members.indexOf(member)}` : undefined
     const who = `${this.#name}/${this.#plan.members.indexOf(member)}`
-    const handle = (message: ClientMessage): Promise<void> => this.#handle(message, member, who)
-    const subscription = member.iterates
-      ? await client.subscribe(workTopic, options)
-      : await client.subscribe(workTopic, handle, { ...options, concurrency })
+    const handling = this.#handling
+    if (by === 'polling') {
+      const poller = new Poller({
+        client,
+        process: this.#process,
+        handling,
+        member,
+        group: name,
+        who,
+        name: memberName,
+      })
+      this.#open.set(member, poller)
+      return await poller.run(this.#plan.memberTimeoutMs, this.#ledger)
+    }
+    const delivery = by === 'once' ? ('at-most-once' as const) : undefined
+    const options = { group: name, member: memberName, maxInFlight, prefetchBytes, delivery }
+    const handle = (message: ClientMessage): Promise<void> => handling.handle(message, member, who)
+    const subscription =
+      by === 'loop'
+        ? await client.subscribe(workTopic, options)
+        : await client.subscribe(workTopic, handle, { ...options, concurrency })
     this.#open.set(member, subscription)
     this.#ledger.note(`${who} joined ${name}`)
-    if (member.iterates) void this.#iterate(subscription, member, who)
+    if (by === 'loop') void this.#iterate(subscription, member, who)
     const reason = await subscription.closed
     return reason?.code
   }
 
   async #iterate(subscription: Subscription, member: MemberPlan, who: string): Promise<void> {
+    const handling = this.#handling
     try {
       for await (const message of subscription) {
         // What a loop does not settle itself is acknowledged when it asks for the next.
-        await this.#handle(message, member, who).catch((reason: unknown) => void message.nack({ reason }))
+        await handling.handle(message, member, who).catch((reason: unknown) => void message.nack({ reason }))
       }
     } catch (error) {
       this.#ledger.note(`${who} loop ended: ${codeOf(error)}`)
     }
-  }
-
-  async #handle(message: ClientMessage, { group }: MemberPlan, member: string): Promise<void> {
-    const ledger = this.#ledger
-    const n = Number(message.text())
-    const behaviour = this.#behaviourOf(n, group)
-    const { partition, offset, lease, attempt, redelivered } = message
-    const at = ledger.note(
-      `${member} handles ${group} ${partition}:${offset} #${n} l${lease} a${attempt} ${redelivered}`,
-    )
-    const fact: DeliveryFact = {
-      group,
-      n,
-      partition,
-      offset,
-      key: message.keyText(),
-      lease,
-      attempt,
-      redelivered,
-      client: this.index,
-      member,
-      startMs: ledger.nowMs,
-      at,
-    }
-    ledger.deliveries.push(fact)
-    message.signal.addEventListener('abort', () => {
-      fact.lostMs ??= ledger.nowMs
-      ledger.note(`${member} lost ${group} ${partition}:${offset}`)
-    })
-    await this.#sleep(this.#process, behaviour.takesMs)
-    if (behaviour.publishes) await this.#output(message, fact)
-    this.#finish(message, fact, behaviour)
-  }
-
-  #behaviourOf(n: number, group: number): Behaviour {
-    return this.#plan.messages[n]?.behaviours[group] ?? easy
-  }
-
-  /** The work of a handler is a publish that counts only while the lease is held. */
-  async #output(message: ClientMessage, of: DeliveryFact): Promise<void> {
-    const output: Ledger['outputs'][number] = { of }
-    this.#ledger.outputs.push(output)
-    const text = `${of.group} ${of.partition} ${of.offset} ${of.lease}`
-    try {
-      const receipt = await this.#producer?.publish(outTopic, text, { lease: message.leaseProof })
-      output.outcome = 'stored'
-      output.offset = receipt?.offset
-    } catch (error) {
-      output.outcome = codeOf(error)
-    }
-    this.#ledger.note(`output ${text} ${output.outcome}`)
-  }
-
-  #finish(message: ClientMessage, fact: DeliveryFact, behaviour: Behaviour): void {
-    const { fails, how, nackDelayMs, asks } = behaviour
-    const failing = message.attempt <= fails
-    const releases = how === 'release' && fact.attempt === 1 && !this.#released(fact)
-    fact.end = !failing
-      ? 'ack'
-      : how === 'throw'
-        ? 'nack'
-        : how === 'release'
-          ? releases
-            ? 'release'
-            : 'ack'
-          : how
-    fact.endMs = this.#ledger.nowMs
-    fact.endAt = this.#ledger.note(
-      `${fact.member} ${fact.end} ${fact.group} ${fact.partition}:${fact.offset}`,
-    )
-    if (fact.end === 'nack') {
-      fact.againMs = fact.endMs + (how === 'nack' ? nackDelayMs : this.#retryMs(fact))
-    }
-    if (fact.end === 'nack' && how === 'throw') {
-      if (asks) this.#ask(message.nack({ reason: 'failed' }), fact)
-      throw new Error('failed')
-    }
-    if (fact.end === 'ack' && !asks) return
-    const answer =
-      fact.end === 'ack'
-        ? message.ack()
-        : fact.end === 'nack'
-          ? message.nack({ delayMs: nackDelayMs, reason: 'later' })
-          : fact.end === 'terminate'
-            ? message.terminate('hopeless')
-            : message.release()
-    this.#ask(answer, fact)
-  }
-
-  /** A message is given back once: otherwise it would come and go without end. */
-  #released(fact: DeliveryFact): boolean {
-    return this.#ledger.deliveries.some(
-      ({ group, partition, offset, end }) =>
-        end === 'release' && group === fact.group && partition === fact.partition && offset === fact.offset,
-    )
-  }
-
-  #retryMs({ group, attempt }: DeliveryFact): number {
-    const { retry } = this.#plan.groups[group]
-    return retry.kind === 'fixed'
-      ? retry.delayMs
-      : retry.delaysMs[Math.min(attempt, retry.delaysMs.length) - 1]
-  }
-
-  #ask(answer: Promise<void>, fact: DeliveryFact): void {
-    const answered = (outcome: DeliveryFact['answer']): void => {
-      if (this.#ledger.gone.has(fact.member.slice(0, fact.member.indexOf('/')))) return
-      fact.answer = outcome
-      fact.answerMs = this.#ledger.nowMs
-      this.#ledger.note(`${fact.member} answer ${fact.group} ${fact.partition}:${fact.offset} ${outcome}`)
-    }
-    answer.then(
-      () => answered('done'),
-      (error: unknown) => answered(codeOf(error)),
-    )
   }
 
   /** @returns why it ended; undefined when it was closed */
@@ -414,7 +347,7 @@ export class ClientHost {
           this.#ledger.note(`${who} reads ${partition}:${offset} #${n}`)
           this.#ledger.streamed.push({ partition, offset, n, atMs: this.#ledger.nowMs, member: who })
         }
-        if (batch.nextOffset % 3 === 0) await this.#sleep(this.#process, 30)
+        if (batch.nextOffset % 3 === 0) await sleep(this.#process, 30)
         batch.ack()
       }
       return undefined
@@ -422,13 +355,4 @@ export class ClientHost {
       return codeOf(error)
     }
   }
-}
-
-const easy: Behaviour = {
-  takesMs: 1,
-  fails: 0,
-  how: 'throw',
-  nackDelayMs: 0,
-  asks: true,
-  publishes: false,
 }

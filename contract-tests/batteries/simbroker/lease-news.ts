@@ -2,6 +2,7 @@
  * What the network carried of leases: when each was sent, and when the word that it is over was said and heard. So a judge
  * can tell who could not know yet that his lease was gone.
  */
+import { Credit } from './credit.ts'
 
 interface LinkNews {
   /** Places among all events; none when it did not happen. */
@@ -38,23 +39,44 @@ interface Word {
 
 const never = Number.POSITIVE_INFINITY
 
+interface Sending {
+  readonly life: string
+  readonly lease: number
+  readonly atMs: number
+}
+
 export class LeaseNews {
+  /** What was seen to be wrong while it happened. */
+  readonly wrong: string[] = []
+  /** What each member may be sent, by link and stream. */
+  readonly #credits = new Map<LinkNews, Map<string, Credit>>()
+  /** All that was sent of each message, by group and place. */
+  readonly #sendings = new Map<string, Sending[]>()
   readonly #links = new Map<string, LinkNews>()
+  /** Which link each subscription came by. */
+  readonly #streams = new Map<string, LinkNews>()
   readonly #sent = new Map<string, Sent>()
   readonly #words: Word[] = []
 
   /** Takes an event of the network. @param at its place among all events */
   note(life: string, text: string, at: number, atMs: number): void {
     if (text === 'connected') this.#links.set(life, { lostAt: never, lostMs: never, overAt: never })
-    const link = this.#links.get(life)
-    if (link === undefined) return
-    if (text === 'link lost') Object.assign(link, { lostAt: at, lostMs: atMs })
-    if (text.startsWith('link over')) link.overAt = at
-    const [, stream, group, what, rest] = /^(\S+ \d+) of (\S+) (is sent|is told|hears) (.+)$/.exec(text) ?? []
-    if (what === 'is sent') {
+    const current = this.#links.get(life)
+    if (current === undefined) return
+    if (text === 'link lost') Object.assign(current, { lostAt: at, lostMs: atMs })
+    if (text.startsWith('link over')) current.overAt = at
+    const [, stream, group, what, rest] =
+      /^(\S+(?: \d+)?) of (\S+) (is sent|is told|is granted|hears) (.+)$/.exec(text) ?? []
+    // What the broker says on an older link comes from there.
+    const link = this.#linkOf(life, stream, current)
+    if (what === 'is granted') this.#creditOf(link, stream).grant(rest)
+    else if (what === 'is sent') {
       const [range] = rangesOf(rest)
       const key = keyOf({ life, group, ...range })
       if (!this.#sent.has(key)) this.#sent.set(key, { link, stream, atMs })
+      this.#handOver(life, group, range, atMs)
+      const problem = stream === 'taking' ? undefined : this.#creditOf(link, stream).spend(rest)
+      if (problem !== undefined) this.wrong.push(`${life} ${stream} of ${group} is sent ${rest}: ${problem}`)
     } else if (what === 'is told') {
       const ranges = rangesOf(rest)
       const ends = (one: LeaseOf): boolean =>
@@ -70,6 +92,11 @@ export class LeaseNews {
       )
       if (next !== undefined) next.heardAt = at
     }
+  }
+
+  /** When each message was sent to a member of a group, and with which lease: 0 is for at most once. */
+  sendings(group: string, { partition, offset }: Pick<LeaseOf, 'partition' | 'offset'>): readonly Sending[] {
+    return this.#sendings.get(`${group} ${partition}:${offset}`) ?? []
   }
 
   /** When the lease was sent; undefined when that is not known. */
@@ -90,6 +117,35 @@ export class LeaseNews {
       word.link === link && word.stream === stream && word.saidAt < at && word.ends(lease)
     const word = this.#words.find(isOf)
     return word !== undefined && at < word.heardAt ? word.saidMs : undefined
+  }
+
+  #linkOf(life: string, stream: string, current: LinkNews): LinkNews {
+    if (stream === 'taking') return current
+    const key = `${life} ${stream}`
+    const link = this.#streams.get(key) ?? current
+    this.#streams.set(key, link)
+    return link
+  }
+
+  #creditOf(link: LinkNews, stream: string): Credit {
+    const ofLink = this.#credits.get(link) ?? new Map<string, Credit>()
+    const credit = ofLink.get(stream) ?? new Credit()
+    this.#credits.set(link, ofLink.set(stream, credit))
+    return credit
+  }
+
+  #handOver(
+    life: string,
+    group: string,
+    { partition, from, to, lease }: ReturnType<typeof rangesOf>[0],
+    atMs: number,
+  ): void {
+    for (let offset = from; offset < to; offset++) {
+      const key = `${group} ${partition}:${offset}`
+      const sendings = this.#sendings.get(key)
+      if (sendings === undefined) this.#sendings.set(key, [{ life, lease, atMs }])
+      else sendings.push({ life, lease, atMs })
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /** What happened in a run, as those saw it who took part: what the oracle judges, and what the hash of a run is made of. */
-import type { ErrorCode, Header } from 'ratatoskr/ports'
+import { type ErrorCode, type Header, utf8Text } from 'ratatoskr/ports'
 import { LeaseNews } from './lease-news.ts'
 
 /** One publish of a message. A message may be published twice, under one id. */
@@ -29,6 +29,7 @@ export interface DeliveryFact {
   readonly redelivered: boolean
   readonly client: number
   readonly member: string
+  readonly polled: boolean
   readonly startMs: number
   /** Place among all events. */
   readonly at: number
@@ -60,6 +61,7 @@ export interface StreamFact {
 }
 
 export interface StoredRecord {
+  readonly topicId: string
   readonly partition: number
   readonly offset: number
   readonly n: number
@@ -91,6 +93,16 @@ export interface SeekFact {
   toMs?: number
 }
 
+/** The text of a header; undefined when there is none of that name. */
+export function headerOf({ headers }: Pick<StoredRecord, 'headers'>, name: string): string | undefined {
+  const found = headers.find(([each]) => each === name)
+  return found === undefined ? undefined : utf8Text(found[1])
+}
+
+/** Which dead letter a record is the copy of; undefined for what was published in the first place. */
+export const letterOf = (record: Pick<StoredRecord, 'headers'>): string | undefined =>
+  headerOf(record, 'rtk-redrive-letter')
+
 export class Ledger {
   readonly publishes: PublishFact[] = []
   readonly deliveries: DeliveryFact[] = []
@@ -102,6 +114,9 @@ export class Ledger {
   /** Since when each client that is gone is gone, by name. */
   readonly gone = new Map<string, number>()
   readonly seeks: SeekFact[] = []
+  /** Groups of which a redrive may have been interrupted, and how many letters were published again. */
+  readonly interruptedRedrives = new Set<string>()
+  redriven = 0
   readonly lines: string[] = []
   /** What was seen to be wrong while it happened. */
   readonly wrong: string[] = []

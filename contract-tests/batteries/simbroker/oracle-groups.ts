@@ -1,8 +1,8 @@
 /** What a queue group promises, judged by what its members saw and what is stored at the end. */
-import { utf8Text } from 'ratatoskr/ports'
-import { workTopic } from './client-host.ts'
+
 import type { LeaseOf } from './lease-news.ts'
-import type { DeliveryFact, Ledger, StoredRecord } from './ledger.ts'
+import { type DeliveryFact, headerOf, type Ledger, letterOf, type StoredRecord } from './ledger.ts'
+import { workTopic } from './names.ts'
 import type { GroupPlan, Plan } from './plan.ts'
 import type { Outcome } from './run.ts'
 
@@ -38,13 +38,19 @@ class GroupJudge {
   readonly #wrong: string[] = []
   /** From here on a seek makes everything come again. */
   readonly #soughtMs: number
+  /** Messages that nobody was given. */
+  #passedOver = 0
 
   constructor({ plan, ledger, records }: Outcome, index: number) {
     this.#plan = plan
     this.#ledger = ledger
     this.#index = index
     this.#group = plan.groups[index]
-    this.#records = records.get(workTopic) ?? []
+    const isForUs = (record: StoredRecord): boolean =>
+      letterOf(record) === undefined ||
+      plan.redrives.some(({ everyGroup }) => everyGroup) ||
+      headerOf(record, 'rtk-redrive-group') === this.#group.name
+    this.#records = (records.get(workTopic) ?? []).filter(isForUs)
     const seeks = ledger.seeks.filter(({ group }) => group === index)
     this.#soughtMs = Math.min(Number.POSITIVE_INFINITY, ...seeks.map(({ fromMs }) => fromMs))
     const letters = lettersOf(records, this.#group.name)
@@ -63,7 +69,7 @@ class GroupJudge {
     }
     for (const place of deliveries.keys()) {
       if (!this.#messages.has(place))
-        this.#wrong.push(`${this.#group.name} was given ${place}, which is not stored`)
+        this.#wrong.push(`${this.#group.name} was given ${place}, which is not stored, or not for it`)
     }
     for (const place of letters.keys()) {
       if (!this.#messages.has(place))
@@ -76,8 +82,10 @@ class GroupJudge {
       this.#ends(message)
       this.#buriedRight(message)
       this.#startsInTime(message)
-      for (let i = 1; i < message.deliveries.length; i++) {
-        const [before, delivery] = [message.deliveries.slice(0, i), message.deliveries[i]]
+      this.#comesOnceAtMost(message)
+      const leased = message.deliveries.filter(({ lease }) => lease > 0)
+      for (let i = 1; i < leased.length; i++) {
+        const [before, delivery] = [leased.slice(0, i), leased[i]]
         if (delivery.lease === before[i - 1].lease)
           this.#say(delivery, `has the lease ${delivery.lease} twice`)
         if (delivery.startMs >= this.#soughtMs) continue
@@ -92,9 +100,11 @@ class GroupJudge {
     return this.#wrong
   }
 
-  /** What a crash interrupts comes once more: nobody has failed. */
+  /** What a crash interrupts comes once more: nobody has failed. Nor has a member that polls when the broker starts anew. */
   get #attemptsMax(): number {
-    return this.#group.retriesMax + 1 + this.#ledger.crashes.length
+    const polled = this.#plan.members.some(({ by, group }) => by === 'polling' && group === this.#index)
+    const restarts = this.#ledger.troubles.filter(({ what }) => polled && what === 'restart')
+    return this.#group.retriesMax + 1 + this.#ledger.crashes.length + restarts.length
   }
 
   #say(
@@ -109,14 +119,16 @@ class GroupJudge {
     const where = `${this.#group.name} ${placeOf(record)} #${record.n}`
     if (letters.length > 0) return
     // What was acknowledged before a crash may be done, though the answer that came after it was that the lease is lost.
-    const acked = deliveries.some(
-      ({ end, answer, startMs, answerMs = 0 }) =>
-        end === 'ack' &&
-        (answer !== 'RTK_LEASE_LOST' ||
-          this.#crashedIn(startMs, answerMs) ||
-          this.#restartedIn(startMs, answerMs)),
-    )
-    if (!acked && !(expires && !this.#group.deadLetterExpired)) {
+    const acked =
+      this.#isHandedOver(record) ||
+      deliveries.some(
+        ({ end, answer, startMs, answerMs = 0 }) =>
+          end === 'ack' &&
+          (answer !== 'RTK_LEASE_LOST' ||
+            this.#crashedIn(startMs, answerMs) ||
+            this.#restartedIn(startMs, answerMs)),
+      )
+    if (!acked && !(expires && !this.#group.deadLetterExpired) && !this.#mayBePassedOver()) {
       this.#wrong.push(`${where} was neither acknowledged nor buried`)
     }
     for (const { end, answer, attempt, startMs } of deliveries) {
@@ -147,6 +159,32 @@ class GroupJudge {
     }
   }
 
+  /** What was handed over for good never comes again. */
+  #comesOnceAtMost({ record }: Message): void {
+    const sendings = this.#ledger.news.sendings(this.#group.name, record)
+    const first = sendings.findIndex(({ lease }) => lease === 0)
+    const again = first === -1 ? undefined : sendings[first + 1]
+    if (again === undefined || again.atMs >= this.#soughtMs) return
+    this.#wrong.push(
+      `${this.#group.name} ${placeOf(record)} was handed over for good at ${sendings[first].atMs} and sent again at ${again.atMs}`,
+    )
+  }
+
+  /** True when the message was sent to somebody who takes at most once. */
+  #isHandedOver(record: StoredRecord, fromMs = 0): boolean {
+    return this.#ledger.news
+      .sendings(this.#group.name, record)
+      .some(({ lease, atMs }) => lease === 0 && atMs >= fromMs)
+  }
+
+  /** A crash passes over what was about to be handed over: one delivery of each member that takes at most once. */
+  #mayBePassedOver(): boolean {
+    this.#passedOver++
+    const members = this.#plan.members.filter(({ by, group }) => by === 'once' && group === this.#index)
+    const most = members.reduce((sum, { maxInFlight }) => sum + maxInFlight, 0)
+    return this.#passedOver <= most * this.#ledger.crashes.length
+  }
+
   #startsInTime({ record, deliveries }: Message): void {
     const due = this.#ledger.publishes.find(
       ({ n, scheduledForMs }) => n === record.n && scheduledForMs !== undefined,
@@ -171,7 +209,8 @@ class GroupJudge {
       }
       const crashed = this.#crashedIn(one.startMs, delivery.startMs)
       if (end === 'nack' && answer === 'done' && !crashed) counted++
-      const quiet = answer === undefined && this.#isQuiet(one, delivery.startMs)
+      const late = one.polled && endMs >= this.#leasedUntilMs(one)
+      const quiet = answer === undefined && !late && this.#isQuiet(one, delivery.startMs)
       const told = answer === 'done' || quiet
       if (
         end === 'nack' &&
@@ -190,6 +229,7 @@ class GroupJudge {
 
   /** True when one is at work on its message when the other begins, and nothing has happened that could take it from him. */
   #holds(one: DeliveryFact, other: DeliveryFact): boolean {
+    if (one.polled && other.startMs >= this.#leasedUntilMs(one)) return false
     if (one.at >= other.at || (one.endAt !== undefined && one.endAt < other.at)) return false
     return other.startMs < this.#soughtMs && this.#isQuiet(one, other.startMs)
   }
@@ -234,7 +274,7 @@ class GroupJudge {
   #comesBackAfterSeeks({ record, deliveries, letters, expires }: Message): void {
     for (const { group, fromMs, toMs } of this.#ledger.seeks) {
       if (group !== this.#index || toMs === undefined || expires) continue
-      const given = deliveries.some(({ startMs }) => startMs >= fromMs)
+      const given = deliveries.some(({ startMs }) => startMs >= fromMs) || this.#isHandedOver(record, fromMs)
       // What is never handled in time is buried without anybody having seen it.
       if (!given && !letters.some(({ timestampMs }) => timestampMs >= fromMs)) {
         this.#wrong.push(
@@ -250,9 +290,11 @@ class GroupJudge {
     for (const messages of grouped(keyed, ({ record }) => `${record.partition} ${record.key}`).values()) {
       for (const [i, message] of messages.entries()) {
         for (const delivery of message.deliveries) {
+          // What is handed over for good is done before anybody has it.
+          if (delivery.lease === 0) continue
           if (delivery.startMs >= this.#soughtMs || this.#couldNotKnow(delivery)) continue
           for (const earlier of messages.slice(0, i)) {
-            if (!this.#isDone(earlier, delivery)) {
+            if (!this.#isDone(earlier, delivery) && !this.#hasMissed(earlier, delivery)) {
               this.#say(delivery, `is handled before ${placeOf(earlier.record)} of its key`)
             }
           }
@@ -273,12 +315,21 @@ class GroupJudge {
     return { life: member.slice(0, member.indexOf('/')), group: this.#group.name, partition, offset, lease }
   }
 
+  /** When the lease of a polled message ends, which nobody keeps up. */
+  #leasedUntilMs(delivery: DeliveryFact): number {
+    return (this.#ledger.news.sentMs(this.#leaseOf(delivery)) ?? 0) + this.#group.ackTimeoutMs
+  }
+
   /**
    * True when a handler began under a lease that was over, and its client could not know: the word of it was on its way, or the link
    * was lost and that had not been noticed. A client that stood still for long enough to see it has to ask before it goes on:
-   * for its own doing nobody else is to blame.
+   * for its own doing nobody else is to blame. Who polls is told nothing.
    */
   #couldNotKnow(delivery: DeliveryFact): boolean {
+    if (delivery.polled) {
+      const { startMs } = delivery
+      return startMs >= this.#leasedUntilMs(delivery) || !this.#isQuiet(delivery, startMs)
+    }
     const sinceMs = this.#ledger.news.unknownSinceMs(this.#leaseOf(delivery), delivery.at)
     if (sinceMs === undefined) return false
     const seenMs = (2 / 3) * Math.min(this.#plan.memberTimeoutMs, this.#group.ackTimeoutMs)
@@ -288,9 +339,23 @@ class GroupJudge {
     )
   }
 
-  #isDone({ deliveries, letters, expires }: Message, { at, startMs }: DeliveryFact): boolean {
+  /**
+   * True when a member that polls may hold an earlier message without knowing: the answer that it was in got lost, or came to an
+   * earlier life of its process, as whose member it goes on by its name.
+   */
+  #hasMissed({ record }: Message, delivery: DeliveryFact): boolean {
+    if (!delivery.polled) return false
+    const isOurs = (life: string): boolean => life.startsWith(`c${delivery.client}.`)
+    const sinceMs = delivery.startMs - this.#group.ackTimeoutMs
+    return this.#ledger.news
+      .sendings(this.#group.name, record)
+      .some(({ life, atMs }) => isOurs(life) && atMs >= sinceMs && atMs <= delivery.startMs)
+  }
+
+  #isDone({ record, deliveries, letters, expires }: Message, { at, startMs }: DeliveryFact): boolean {
     return (
       expires ||
+      this.#isHandedOver(record) ||
       deliveries.some(({ end, endAt = Number.POSITIVE_INFINITY }) => end === 'ack' && endAt < at) ||
       letters.some(({ timestampMs }) => timestampMs <= startMs)
     )
@@ -315,10 +380,7 @@ function lettersOf(records: Outcome['records'], group: string): Map<string, Lett
   const letters: { readonly place: string; readonly letter: Letter }[] = []
   for (const list of records.values()) {
     for (const record of list) {
-      const header = (name: string): string | undefined => {
-        const found = record.headers.find(([each]) => each === `rtk-dead-letter-${name}`)
-        return found === undefined ? undefined : utf8Text(found[1])
-      }
+      const header = (name: string): string | undefined => headerOf(record, `rtk-dead-letter-${name}`)
       if (header('group') !== group) continue
       letters.push({
         place: `${header('partition')}:${header('offset')}`,

@@ -2,22 +2,30 @@
  * The judge of a run: knows what was planned, what those who took part saw, and what is stored at the end, and holds that to
  * what the broker promises. It shares no code with the broker.
  */
-import { outTopic, workTopic } from './client-host.ts'
-import type { PublishFact, StoredRecord } from './ledger.ts'
+
+import { headerOf, letterOf, type PublishFact, type StoredRecord, type TroubleFact } from './ledger.ts'
+import { outTopic, workTopic } from './names.ts'
 import { judgeGroup } from './oracle-groups.ts'
 import type { Outcome } from './run.ts'
+
+/** How late a message may be that was scheduled, when nothing is in its way, and how long trouble may go on to show. */
+const latenessMsMax = 200
+const aftermathMs = 8_000
 
 /** @returns what is wrong, in a sentence each */
 export function judge(outcome: Outcome): string[] {
   const { plan, ledger, deliveriesDrained } = outcome
   const wrong = [
     ...ledger.wrong,
+    ...ledger.news.wrong,
     ...judgePublishes(outcome),
+    ...judgeRedrives(outcome),
     ...judgeOutputs(outcome),
     ...judgeStreams(outcome),
   ]
   for (let group = 0; group < plan.groups.length; group++) wrong.push(...judgeGroup(outcome, group))
-  const late = ledger.deliveries[deliveriesDrained]
+  // What was handed over for good was done before its handler began.
+  const late = ledger.deliveries.slice(deliveriesDrained).find(({ lease }) => lease > 0)
   if (late !== undefined) {
     wrong.push(
       `${late.partition}:${late.offset} came to group ${late.group} again after all was done and stored`,
@@ -30,6 +38,7 @@ function judgePublishes({ plan, ledger, records, beganMs }: Outcome): string[] {
   const wrong: string[] = []
   const stored = new Map<number, StoredRecord[]>()
   for (const record of records.get(workTopic) ?? []) {
+    if (letterOf(record) !== undefined) continue
     const message = plan.messages[record.n]
     if (message === undefined) wrong.push(`${record.partition}:${record.offset} was never published`)
     else if (record.key !== message.key || (message.id !== undefined && record.id !== message.id)) {
@@ -43,7 +52,9 @@ function judgePublishes({ plan, ledger, records, beganMs }: Outcome): string[] {
   for (const fact of ledger.publishes) {
     const found = stored.get(fact.n) ?? []
     const problem =
-      fact.scheduledForMs === undefined ? judgePublish(fact, found) : judgeScheduled(fact, found, beganMs)
+      fact.scheduledForMs === undefined
+        ? judgePublish(fact, found)
+        : (judgeScheduled(fact, found, beganMs) ?? judgePunctuality(fact, found, ledger.troubles, beganMs))
     if (problem !== undefined) wrong.push(`#${fact.n} ${problem}`)
   }
   return [...wrong, ...judgeOrder(ledger.publishes)]
@@ -69,6 +80,55 @@ function judgeScheduled(
   if (early !== undefined) return `was delivered at ${early.timestampMs}, before its time`
   const certain = outcome === 'stored' && (cancel === undefined || cancel === 'not there')
   return certain && found.length === 0 ? 'was scheduled and never delivered' : undefined
+}
+
+/** While nothing troubles the broker, what is due is there at once. */
+function judgePunctuality(
+  { scheduledForMs = 0, atMs }: PublishFact,
+  found: readonly StoredRecord[],
+  troubles: readonly TroubleFact[],
+  beganMs: number,
+): string | undefined {
+  const dueMs = Math.max(scheduledForMs - beganMs, atMs)
+  const late = found.find(({ timestampMs }) => timestampMs > dueMs + latenessMsMax)
+  if (late === undefined) return undefined
+  const isTroubled = troubles.some((one) => one.atMs >= dueMs - aftermathMs && one.atMs <= late.timestampMs)
+  return isTroubled ? undefined : `was due at ${dueMs} and came at ${late.timestampMs}`
+}
+
+/** Each dead letter that is not left was published again once, and each that is left was not, unless the call was interrupted. */
+function judgeRedrives({ plan, ledger, records, lettersLeft }: Outcome): string[] {
+  const wrong: string[] = []
+  const copies = new Map<string, StoredRecord[]>()
+  for (const record of records.get(workTopic) ?? []) {
+    const letter = letterOf(record)
+    if (letter !== undefined) copies.set(letter, [...(copies.get(letter) ?? []), record])
+  }
+  const names = new Set<string>()
+  for (const list of records.values()) {
+    for (const letter of list) {
+      const group = headerOf(letter, 'rtk-dead-letter-group')
+      if (group === undefined) continue
+      const name = `${letter.topicId}:${letter.offset}`
+      const found = copies.get(name) ?? []
+      const mayBe = ledger.interruptedRedrives.has(group) ? [0, 1] : [0]
+      if (!(lettersLeft.has(name) ? mayBe : [1]).includes(found.length)) {
+        const where = lettersLeft.has(name) ? 'is left' : 'is done'
+        wrong.push(
+          `the dead letter ${name} of ${group} ${where} and was published again ${found.length} times`,
+        )
+      }
+      for (const { n, key, id, text } of found) {
+        if (n !== letter.n || key !== letter.key || id !== letter.id || text !== letter.text)
+          wrong.push(`the dead letter ${name} was published again as something else`)
+      }
+      names.add(name)
+    }
+  }
+  for (const name of copies.keys())
+    if (!names.has(name)) wrong.push(`a copy names the letter ${name}: there is none`)
+  if (plan.redrives.length === 0 && copies.size > 0) wrong.push('dead letters were published again by nobody')
+  return wrong
 }
 
 /** What one producer has stored in one partition stands there in the order in which it was published. */

@@ -56,8 +56,9 @@ export interface MemberPlan {
   readonly leaveMs: number | undefined
   readonly concurrency: number
   readonly maxInFlight: number
-  /** Reads in a loop instead of being called. */
-  readonly iterates: boolean
+  /** How it comes to its messages: is called, reads in a loop, takes them by polling, or is called with each at most once. */
+  readonly by: 'handler' | 'loop' | 'polling' | 'once'
+  readonly prefetchBytes: number | undefined
   readonly named: boolean
 }
 
@@ -87,6 +88,14 @@ export interface FaultPlan {
   readonly calls: number
 }
 
+/** Dead letters of a group are published again. */
+export interface RedrivePlan {
+  readonly atMs: number
+  readonly client: number
+  readonly group: number
+  readonly everyGroup: boolean
+}
+
 export interface Plan {
   readonly seed: number
   readonly onDisk: boolean
@@ -101,6 +110,7 @@ export interface Plan {
   readonly members: readonly MemberPlan[]
   readonly messages: readonly MessagePlan[]
   readonly faults: readonly FaultPlan[]
+  readonly redrives: readonly RedrivePlan[]
   /** How likely the network's faults are while it is faulty. */
   readonly unrest: number
   /** When faults stop. */
@@ -117,6 +127,8 @@ export function planOf(seed: number): Plan {
   const groups = Array.from({ length: dice.pick([1, 1, 2]) }, (_, i) => groupOf(dice, i))
   const dedupWindowMs = dice.chance(0.4) ? 3_600_000 : 0
   const streams = dice.chance(0.35)
+  // What came later draws from a seed of its own: old seeds live on.
+  const more = new Dice(Math.imul(seed, 0x85ebca6b) ^ 0x7feb352d)
   return {
     seed,
     onDisk,
@@ -132,10 +144,16 @@ export function planOf(seed: number): Plan {
     idempotent: Array.from({ length: clients }, () => dice.chance(0.85)),
     groups,
     streams,
-    members: membersOf(dice, clients, groups.length, streams, quietMs),
+    members: membersOf(dice, clients, groups.length, streams, quietMs).map((member) =>
+      otherWays(more, member),
+    ),
     messages: messagesOf(dice, clients, groups, dedupWindowMs > 0, quietMs),
-    faults: faultsOf(dice, crash, onDisk, clients, groups.length, quietMs),
+    faults: [
+      ...faultsOf(dice, crash, onDisk, clients, groups.length, quietMs),
+      ...stallsOf(more, clients, quietMs),
+    ],
     unrest: dice.pick([0, 0.005, 0.02, 0.05]),
+    redrives: redrivesOf(more, clients, groups.length, quietMs),
     quietMs,
   }
 }
@@ -174,12 +192,45 @@ function membersOf(
         leaveMs: dice.chance(0.35) ? dice.between(joinMs + 100, quietMs) : undefined,
         concurrency: dice.between(1, 4),
         maxInFlight: dice.pick([1, 3, 10, 1_000]),
-        iterates: dice.chance(0.15),
+        by: dice.chance(0.15) ? 'loop' : 'handler',
+        prefetchBytes: undefined,
         named: dice.chance(0.3),
       })
     }
   }
   return members
+}
+
+/** Some members poll, take at most once, or have little credit. */
+function otherWays(dice: Dice, member: MemberPlan): MemberPlan {
+  const fate = dice.next()
+  const prefetchBytes = dice.pick([undefined, undefined, 120, 400])
+  if (member.group === -1) return member
+  return { ...member, by: fate < 0.15 ? 'polling' : fate < 0.22 ? 'once' : member.by, prefetchBytes }
+}
+
+/** Clients that stand still for long enough to be evicted, while others have their messages. */
+function stallsOf(dice: Dice, clients: number, quietMs: number): FaultPlan[] {
+  if (dice.chance(0.7)) return []
+  return Array.from({ length: dice.between(1, 3) }, () => ({
+    kind: 'stall' as const,
+    atMs: dice.between(200, quietMs - 200),
+    forMs: dice.between(1_000, 4_500),
+    client: dice.between(0, clients - 1),
+    group: 0,
+    calls: 0,
+  }))
+}
+
+function redrivesOf(dice: Dice, clients: number, groups: number, quietMs: number): RedrivePlan[] {
+  if (dice.chance(0.5)) return []
+  const everyGroup = dice.chance(0.5)
+  return Array.from({ length: dice.between(1, 4) }, () => ({
+    atMs: dice.between(Math.floor(quietMs / 3), quietMs + 3_000),
+    client: dice.between(0, clients - 1),
+    group: dice.between(0, groups - 1),
+    everyGroup,
+  }))
 }
 
 function messagesOf(

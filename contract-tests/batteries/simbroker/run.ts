@@ -2,8 +2,9 @@
 import { ManualClock, SimulatedNetwork } from 'ratatoskr/contract-tests'
 import { messagesOf, type Session, utf8Text } from 'ratatoskr/ports'
 import { BrokerHost } from './broker-host.ts'
-import { ClientHost, outTopic, streamGroup, workTopic } from './client-host.ts'
+import { ClientHost } from './client-host.ts'
 import { Ledger, type StoredRecord } from './ledger.ts'
+import { outTopic, streamGroup, workTopic } from './names.ts'
 import type { FaultPlan, MemberPlan, Plan } from './plan.ts'
 
 /** How long draining may take once nothing goes wrong any more. */
@@ -18,6 +19,8 @@ export interface Outcome {
   readonly ledger: Ledger
   /** Of every topic, in the order of its partitions. */
   readonly records: ReadonlyMap<string, readonly StoredRecord[]>
+  /** Dead letters that were not published again, as copies of them would name them. */
+  readonly lettersLeft: ReadonlySet<string>
   readonly beganMs: number
   /** How many deliveries there were when everything was drained. */
   readonly deliveriesDrained: number
@@ -47,7 +50,7 @@ export class Run {
 
   /** @throws Error when it does not drain */
   async run(): Promise<Outcome> {
-    const { groups, messages, members, faults, quietMs, clients } = this.#plan
+    const { groups, messages, members, faults, redrives, quietMs, clients } = this.#plan
     await this.#settled(this.#broker.start())
     await this.#settled(this.#prepare())
     const plan: Plan = { ...this.#plan, members: [...members, ...this.#closers(clients)] }
@@ -65,8 +68,12 @@ export class Run {
       this.#at(message.atMs, () => this.#clients[message.client].publish(message))
     this.#network.faults = this.#unrest(0.2)
     for (const fault of faults) this.#at(fault.atMs, () => this.#strike(fault))
+    for (const redrive of redrives) {
+      this.#at(redrive.atMs, () => void this.#clients[redrive.client].redrive(redrive))
+    }
     this.#at(quietMs, () => this.#calm())
-    const drainedBy = await this.#drain(Math.max(quietMs, ...faults.map(({ atMs, forMs }) => atMs + forMs)))
+    const overMs = [...faults.map(({ atMs, forMs }) => atMs + forMs), ...redrives.map(({ atMs }) => atMs)]
+    const drainedBy = await this.#drain(Math.max(quietMs, ...overMs))
     this.ledger.note(`drained with ${groups.length} groups`)
     if (this.#plan.onDisk && this.#plan.durability !== 'memory' && drainedBy % 2 === 0) {
       // Longer than the longest pause after which what could not be stored is tried again.
@@ -76,17 +83,29 @@ export class Run {
     await this.#clock.advance(stillMs)
     for (const client of this.#clients) await this.#settled(client.close())
     const records = await this.#settled(this.#readAll())
+    const lettersLeft = await this.#settled(this.#lettersLeft())
     await this.#settled(this.#broker.stop())
-    return { plan, ledger: this.ledger, records, beganMs: this.#beganMs, deliveriesDrained: drainedBy }
+    const { ledger } = this
+    return { plan, ledger, records, lettersLeft, beganMs: this.#beganMs, deliveriesDrained: drainedBy }
   }
 
   /** Members of a healthy client that see to it that everything ends. */
   #closers(client: number): MemberPlan[] {
     const { groups, streams, quietMs } = this.#plan
     const joinMs = quietMs + 500
-    const common = { client, joinMs, leaveMs: undefined, concurrency: 4, maxInFlight: 100 }
-    const closers = groups.map((_, group) => ({ ...common, group, iterates: false, named: false }))
-    return streams ? [...closers, { ...common, group: -1, iterates: false, named: false }] : closers
+    const closer = (group: number): MemberPlan => ({
+      client,
+      group,
+      joinMs,
+      leaveMs: undefined,
+      concurrency: 4,
+      maxInFlight: 100,
+      by: 'handler',
+      prefetchBytes: undefined,
+      named: false,
+    })
+    const closers = groups.map((_, group) => closer(group))
+    return streams ? [...closers, closer(-1)] : closers
   }
 
   async #prepare(): Promise<void> {
@@ -247,6 +266,7 @@ export class Run {
             const { id: messageId, key, payload, headers, timestampMs } = message
             const text = utf8Text(payload)
             found.push({
+              topicId: id,
               partition,
               offset: message.offset,
               n: Number(text),
@@ -265,6 +285,22 @@ export class Run {
     }
     await session.close()
     return records
+  }
+
+  async #lettersLeft(): Promise<ReadonlySet<string>> {
+    const session = (await this.#broker.session()) as Session
+    const left = new Set<string>()
+    const ids = new Map((await session.listTopics()).map(({ name, id }) => [name, id]))
+    for (const { name: group } of this.#plan.groups) {
+      let after: number | undefined
+      do {
+        const page = await session.deadLetters(workTopic, { group, after })
+        for (const { offset } of page.letters) left.add(`${ids.get(page.deadLetterTopic)}:${offset}`)
+        after = page.next
+      } while (after !== undefined)
+    }
+    await session.close()
+    return left
   }
 
   /** Waits for what depends on microtasks and the manual clock only. */

@@ -1,6 +1,7 @@
 /** The simulation's own rules: that a seed is a run, and that its judge sees what is wrong. */
 import { describe, expect, it } from 'vitest'
-import { workTopic } from './client-host.ts'
+import { Credit } from './credit.ts'
+import { workTopic } from './names.ts'
 import { judge } from './oracle.ts'
 import { planOf } from './plan.ts'
 import { type Outcome, Run } from './run.ts'
@@ -51,5 +52,39 @@ describe('the judge', () => {
     const later = await outcomeOf()
     later.ledger.deliveries.push({ ...delivery, lease: 2 ** 50, startMs: 60_000, redelivered: false })
     expect(judge(later).join()).toMatch('does not say so')
+  })
+
+  it('finds a dead letter that was published again twice, or by nobody', async () => {
+    const outcome = await outcomeOf()
+    const [first] = outcome.records.get(workTopic) ?? []
+    const value = (text: string): Uint8Array => new TextEncoder().encode(text)
+    const letter = { ...first, topicId: 'graves', offset: 7 }
+    const graves = [{ ...letter, headers: [['rtk-dead-letter-group', value('group0')] as const] }]
+    const copy = { ...first, headers: [['rtk-redrive-letter', value('graves:7')] as const] }
+    const told = (copies: number): string =>
+      withRecords(outcome, (all) => {
+        const work = [...(all.get(workTopic) ?? []), ...Array.from({ length: copies }, () => copy)]
+        return new Map([...all, [workTopic, work], ['graves', graves]])
+      }).join()
+    expect(told(2)).toMatch('the dead letter graves:7 of group0 is done and was published again 2 times')
+    expect(told(0)).toMatch('published again 0 times')
+    expect(told(1)).not.toMatch('the dead letter graves:7')
+  })
+
+  it('knows credit: what is left of it, and that a message larger than all of it comes alone', () => {
+    const credit = new Credit()
+    expect(credit.spend('1 messages, 10 bytes')).toBe('nothing was granted')
+    credit.grant('3 messages, 100 bytes')
+    expect(credit.spend('1 messages, 60 bytes')).toBeUndefined()
+    expect(credit.spend('1 messages, 60 bytes')).toBe('credit is 40 bytes')
+    credit.grant('undefined messages, 80 bytes')
+    expect(credit.spend('1 messages, 10 bytes')).toBeUndefined()
+    expect(credit.spend('1 messages, 10 bytes')).toBe('credit is 0 messages')
+    const alone = new Credit()
+    alone.grant('undefined messages, 100 bytes')
+    expect(alone.spend('2 messages, 120 bytes')).toBe('credit is 100 bytes')
+    const large = new Credit()
+    large.grant('undefined messages, 100 bytes')
+    expect(large.spend('1 messages, 120 bytes')).toBeUndefined()
   })
 })
