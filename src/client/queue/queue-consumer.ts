@@ -142,7 +142,7 @@ export class QueueConsumer implements MessageSource {
     const inTurn = by === 'handler' || (by === 'iterator' && this.settlesItself)
     const { clock } = this.#context.platform
     while (this.#live !== undefined && !this.stopped) {
-      const nowMs = clock.monotonic()
+      const nowMs = this.#atMostOnce ? 0 : clock.monotonic()
       if (!this.#atMostOnce && this.#isUnsure(nowMs)) return undefined
       const message = this.#nextMessage()
       if (message === undefined) return undefined
