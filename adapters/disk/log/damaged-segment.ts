@@ -53,6 +53,8 @@ interface Boundary extends Place {
 interface DamagedBatch {
   readonly head: BatchHead
   readonly isDoubtful: boolean
+  /** How many places were tried for its end. */
+  tries: number
 }
 
 /** A run that counts, or does unless what was sealed was cut. */
@@ -63,6 +65,8 @@ interface Joined extends WeighedRun {
 const relativeOffsetMax = 0xffff_ffff
 /** So many batches are tried for one that reaches to the end of the file when its length is right. */
 const lastBatchesMax = 16
+/** Only a hostile payload has more batches with the offset that follows it. */
+const endsTriedMax = 16
 
 /**
  * The runs that are served behind a damaged place, in order.
@@ -86,9 +90,10 @@ class Survey {
   #boundary: Boundary | undefined
   /** A header that is damaged may look like one when it is read a few bytes off. */
   #headersFrom: number
-  /** By the offset that follows. */
+  /** By the offset that follows, and in order. */
   readonly #damaged = new Map<number, DamagedBatch>()
-  #joined: Joined[] = []
+  readonly #damagedInOrder: DamagedBatch[] = []
+  readonly #joined: Joined[] = []
 
   constructor(probe: BatchProbe, source: ScanSource, from: Place) {
     this.#probe = probe
@@ -146,7 +151,11 @@ class Survey {
     this.#headersFrom = head.position + batchHeaderBytes
     if (!isPlausible(head, offset) && !isPlausible(head, leastOffset)) return head.position + 1
     const { endPosition, nextOffset } = head
-    if (!this.#damaged.has(nextOffset)) this.#damaged.set(nextOffset, { head, isDoubtful })
+    if (!this.#damaged.has(nextOffset)) {
+      const damaged = { head, isDoubtful, tries: 0 }
+      this.#damaged.set(nextOffset, damaged)
+      this.#damagedInOrder.push(damaged)
+    }
     const boundary = { ...endOf(head), leastOffset: nextOffset, isCertain: false, isDoubtful }
     const follower = await this.#probe.headAt(endPosition)
     if (follower !== undefined && isPlausible(follower, nextOffset)) {
@@ -194,7 +203,8 @@ class Survey {
   async #tryLength(follower: BatchHead): Promise<void> {
     const { position, baseOffset: offset } = follower
     const damaged = this.#damaged.get(offset)
-    if (damaged === undefined || !(await this.#probe.fits(damaged.head, position))) return
+    if (damaged === undefined || damaged.head.endPosition === position) return
+    if (++damaged.tries > endsTriedMax || !(await this.#probe.fits(damaged.head, position))) return
     this.#dropFrom(damaged)
     this.#boundary = {
       position,
@@ -208,20 +218,22 @@ class Survey {
   /** Looks for a damaged batch that ends with the file. */
   async #tryLast(): Promise<void> {
     const { limitOffset, sizeBytes } = this.#source
-    const all = [...this.#damaged.values()].filter(
+    const all = this.#damagedInOrder.filter(
       ({ head }) => limitOffset === undefined || head.nextOffset === limitOffset,
     )
     for (const one of all.slice(-lastBatchesMax)) {
-      const hides = this.#joined.some(({ run }) => run.start.position > one.head.position)
+      const hides = (this.#joined.at(-1)?.run.start.position ?? -1) > one.head.position
       if (hides && (await this.#probe.fits(one.head, sizeBytes))) this.#dropFrom(one)
     }
   }
 
   /** A batch is whole but for its length: what was taken for others behind its header is its payload. */
   #dropFrom({ head: { position }, isDoubtful }: DamagedBatch): void {
-    this.#joined = this.#joined.filter(({ run }) => run.start.position < position)
-    for (const [offset, { head }] of this.#damaged) {
-      if (head.position >= position) this.#damaged.delete(offset)
+    while ((this.#joined.at(-1)?.run.start.position ?? -1) >= position) this.#joined.pop()
+    for (let last = this.#damagedInOrder.at(-1); last !== undefined; last = this.#damagedInOrder.at(-1)) {
+      if (last.head.position < position) break
+      this.#damagedInOrder.pop()
+      this.#damaged.delete(last.head.nextOffset)
     }
     this.#coveredTo = { position: 0, offset: 0 }
     this.#leadsOut = isDoubtful
