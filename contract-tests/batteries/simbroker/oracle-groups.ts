@@ -340,16 +340,17 @@ class GroupJudge {
   }
 
   /**
-   * True when a member that polls may hold an earlier message without knowing: the answer that it was in got lost, or came to an
-   * earlier life of its process, as whose member it goes on by its name.
+   * True when a member that polls held an earlier message when it was given this one: the answer that it was in got lost, or came
+   * to an earlier life of its process, as whose member it goes on by its name, or there was no time left to handle it.
    */
   #hasMissed({ record }: Message, delivery: DeliveryFact): boolean {
     if (!delivery.polled) return false
     const isOurs = (life: string): boolean => life.startsWith(`c${delivery.client}.`)
-    const sinceMs = delivery.startMs - this.#group.ackTimeoutMs
+    const givenMs = this.#ledger.news.sentMs(this.#leaseOf(delivery)) ?? delivery.startMs
+    const sinceMs = givenMs - this.#group.ackTimeoutMs
     return this.#ledger.news
       .sendings(this.#group.name, record)
-      .some(({ life, atMs }) => isOurs(life) && atMs >= sinceMs && atMs <= delivery.startMs)
+      .some(({ life, atMs }) => isOurs(life) && atMs >= sinceMs && atMs <= givenMs)
   }
 
   #isDone({ record, deliveries, letters, expires }: Message, { at, startMs }: DeliveryFact): boolean {
