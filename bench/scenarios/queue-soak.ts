@@ -8,6 +8,8 @@ import type { Scenario } from '../harness/scenario.ts'
 import type { QueueSoakLoad, QueueSoakResult } from '../roles/queue-soak.ts'
 
 const perSecond = 5_000
+/** How many segments retention has left at a moment differs by a few; all other descriptors stay. */
+const segmentsMore = 8
 
 export const queueSoak: Scenario = {
   name: 'queue-soak',
@@ -26,7 +28,7 @@ export const queueSoak: Scenario = {
       figures.add('slope of array buffers', 'MB/min', result.arrayBufferSlope, { atMost: 2 })
       figures.add('slope of resident memory', 'MB/min', result.rssSlope, { atMost: 10 })
       figures.add('open descriptors, second half - first half', 'descriptors', result.descriptorsGrown, {
-        atMost: 0,
+        atMost: segmentsMore,
       })
       figures.add('resident memory at the end', 'MB', result.rssMegabytes)
       progress(`run ${run} of ${runs} done`)
