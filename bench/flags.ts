@@ -15,6 +15,7 @@ const flags = {
   directory: { type: 'string', default: tmpdir() },
   profile: { type: 'string' },
   peers: { type: 'boolean', default: false },
+  'loop-delay': { type: 'string' },
   'trust-records': { type: 'boolean', default: false },
   check: { type: 'boolean', default: false },
   json: { type: 'string' },
@@ -41,6 +42,7 @@ flags:
   --topics N         how many topics many-topics has (${flags.topics.default})
   --directory DIR    where data folders are made, for the disk storage (${flags.directory.default})
   --profile DIR      write CPU profiles of the broker there
+  --loop-delay MS    the broker's limit loopDelayMsMax: on a busy machine the default refuses publishes for what others do
   --trust-records    the broker checks a batch's header and checksum, not its records
   --check            end with 1 when a figure misses what is asked of it
   --json FILE        write the report to a file, too
@@ -75,6 +77,8 @@ export function parseFlags(args: readonly string[]): Asked {
       directory: values.directory,
       profileDirectory: values.profile,
       peers: values.peers,
+      loopDelayMsMax:
+        values['loop-delay'] === undefined ? undefined : wholeNumber('--loop-delay', values['loop-delay'], 1),
       verifyRecords: !values['trust-records'],
       progress: (line) => console.error(line),
     },

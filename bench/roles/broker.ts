@@ -16,6 +16,8 @@ export interface BrokerSetup {
   /** What the topic keeps: more than any consumer may lag, so that retention never takes what is not read yet. */
   readonly retentionBytes: number
   readonly verifyRecords: boolean
+  /** The limit of that name; the default otherwise. */
+  readonly loopDelayMsMax?: number
   /** Asks for this token, and decides about each call; without one everybody may do everything. */
   readonly token?: string
 }
@@ -54,6 +56,7 @@ serveRole({
       transports: [await transports[setup.transport](setup.directory)],
       verifyRecords: setup.verifyRecords,
       retentionIntervalMs: 50,
+      limits: setup.loopDelayMsMax === undefined ? {} : { loopDelayMsMax: setup.loopDelayMsMax },
       ...(setup.token === undefined ? {} : { security: await securityOf(setup.token) }),
     })
     await broker.start()

@@ -33,14 +33,17 @@ export interface OurBroker {
 /** Starts a broker, runs with it, and ends it. */
 export async function withBroker<Result>(
   { kept, transport, topics, directory, token, nodeFlags = [] }: OurBroker,
-  { profileDirectory, verifyRecords }: ScenarioOptions,
+  { profileDirectory, verifyRecords, loopDelayMsMax }: ScenarioOptions,
   run: (through: Through & { readonly server: BenchProcess }) => Promise<Result>,
 ): Promise<Result> {
   await using broker = new BenchProcess('broker', { profileDirectory, nodeFlags })
   const [first, ...moreTopics] = topics
   const common = { ...kept, transport, directory, retentionBytes, verifyRecords }
-  const secured = token === undefined ? {} : { token }
-  const setup: BrokerSetup = { ...common, topic: first, moreTopics, ...secured }
+  const more = {
+    ...(token === undefined ? {} : { token }),
+    ...(loopDelayMsMax === undefined ? {} : { loopDelayMsMax }),
+  }
+  const setup: BrokerSetup = { ...common, topic: first, moreTopics, ...more }
   const address = (await broker.ask('start', setup)) as string
   return await run({ client: 'ratatoskr', address, server: broker })
 }
