@@ -209,8 +209,8 @@ class GroupJudge {
       }
       const crashed = this.#crashedIn(one.startMs, delivery.startMs)
       if (end === 'nack' && answer === 'done' && !crashed) counted++
-      const late = one.polled && endMs >= this.#leasedUntilMs(one)
-      const quiet = answer === undefined && !late && this.#isQuiet(one, delivery.startMs)
+      // Who polls and has no answer was too late.
+      const quiet = answer === undefined && !one.polled && this.#isQuiet(one, delivery.startMs)
       const told = answer === 'done' || quiet
       if (
         end === 'nack' &&
@@ -353,9 +353,18 @@ class GroupJudge {
       .some(({ life, atMs }) => isOurs(life) && atMs >= sinceMs && atMs <= givenMs)
   }
 
-  #isDone({ record, deliveries, letters, expires }: Message, { at, startMs }: DeliveryFact): boolean {
+  /** True when nobody was ever given it: a crash came while it was being handed over for good. */
+  #isPassedOver({ record, deliveries }: Message): boolean {
+    const takesForGood = this.#plan.members.some(({ by, group }) => by === 'once' && group === this.#index)
+    const given = deliveries.length + this.#ledger.news.sendings(this.#group.name, record).length
+    return takesForGood && given === 0 && this.#ledger.crashes.length > 0
+  }
+
+  #isDone(message: Message, { at, startMs }: DeliveryFact): boolean {
+    const { record, deliveries, letters, expires } = message
     return (
       expires ||
+      this.#isPassedOver(message) ||
       this.#isHandedOver(record) ||
       deliveries.some(({ end, endAt = Number.POSITIVE_INFINITY }) => end === 'ack' && endAt < at) ||
       letters.some(({ timestampMs }) => timestampMs <= startMs)

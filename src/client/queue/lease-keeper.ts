@@ -39,6 +39,8 @@ const lateMsMax = 1_000
 const extendAt = 1 / 3
 /** How long after an extension that failed the next one is tried, at least. */
 const retryAfterMsMin = 100
+/** A call of more would hold up the broker's event loop, if they had to be refused one by one. */
+const settlementsPerCall = 1_000
 /** Signs of life are three within the shorter of member timeout and lease, but not for a lease that is shorter than this. */
 const leaseMsMin = 300
 
@@ -140,7 +142,7 @@ export class LeaseKeeper {
     })
   }
 
-  /** Extends what ends soon, or all of it when the broker has to be asked, in one call. */
+  /** Extends what ends soon, or all of it when the broker has to be asked, in as few calls as may be. */
   #look(): void {
     const nowMs = this.#options.clock.monotonic()
     const asks = this.#stalls !== this.#askedAfter
@@ -174,9 +176,13 @@ export class LeaseKeeper {
     const stalls = this.#stalls
     this.#askedAfter = stalls
     try {
-      const results = this.#options.send(settlements)
-      // An answer that is there at once is known at once: nothing waits for it.
-      if (results instanceof Promise) await results
+      const calls: Promise<unknown>[] = []
+      for (let at = 0; at < settlements.length; at += settlementsPerCall) {
+        const results = this.#options.send(settlements.slice(at, at + settlementsPerCall))
+        // An answer that is there at once is known at once: nothing waits for it.
+        if (results instanceof Promise) calls.push(results)
+      }
+      if (calls.length > 0) await Promise.all(calls)
       this.#answered(stalls)
       for (const batch of kept) {
         batch.endsAtMs = Math.max(batch.endsAtMs, nowMs + extendMs)

@@ -174,6 +174,13 @@ describe('a lease', () => {
     expect((await subscription.take(2)).map((message) => message.text())).toEqual(['a'])
   })
 
+  it('is extended in calls of a thousand when there are many', async () => {
+    const { member, clock } = await joined(undefined, { maxInFlight: 2_000 })
+    for (let offset = 0; offset < 1_001; offset++) member.deliver(0, offset, batchOf('a'))
+    await clock.advance(20_000)
+    expect(member.calls.map(({ length }) => length)).toEqual([1_000, 1])
+  })
+
   it('is asked for again when the broker was too busy', async () => {
     const held = heldHandler()
     const { member, clock } = await joined(held.handler)
