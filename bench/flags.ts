@@ -99,6 +99,9 @@ function secondsOf(text: string): number {
 
 /** Runs a command, and makes of what it throws an exit code: 2 when it was asked wrongly. */
 export async function exitCodeOf(run: () => Promise<number>): Promise<number> {
+  // By the usual numbers; what was started ends with this process.
+  process.once('SIGINT', () => process.exit(130))
+  process.once('SIGTERM', () => process.exit(143))
   try {
     return await run()
   } catch (error) {

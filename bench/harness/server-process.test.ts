@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { freePort, ServerProcess, versionOf } from './server-process.ts'
 
@@ -39,3 +43,30 @@ it('finds the version of what is installed', async () => {
   expect(await versionOf(process.execPath, ['--version'], /v(\d+)/)).toBe(process.versions.node.split('.')[0])
   expect(await versionOf('no-such-server', ['--version'], /(.*)/)).toBeUndefined()
 })
+
+it('takes a server with it when the process ends in between', async () => {
+  const port = await freePort()
+  const script = `
+    import { ServerProcess } from ${JSON.stringify(new URL('server-process.ts', import.meta.url).href)}
+    const listen = 'require("node:net").createServer().listen(${port}, "127.0.0.1")'
+    await ServerProcess.start({ command: process.execPath, args: ['-e', listen], port: ${port}, address: '' })
+    process.exit(3)
+  `
+  const args = ['--conditions=source', '--input-type=module', '-e', script]
+  await expect(promisify(execFile)(process.execPath, args)).rejects.toMatchObject({ code: 3 })
+  await expect.poll(() => isFree(port)).toBe(true)
+})
+
+/** Nobody listens here, and so we can. */
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  try {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    return true
+  } catch {
+    return false
+  } finally {
+    server.close()
+  }
+}

@@ -45,6 +45,12 @@ export async function versionOf(
   }
 }
 
+/** Those that run now: a bench that is interrupted takes them with it. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 export class ServerProcess implements PeerServer {
   readonly address: string
   readonly #child: ChildProcess
@@ -57,6 +63,8 @@ export class ServerProcess implements PeerServer {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    running.add(this.#child)
+    this.#child.once('exit', () => running.delete(this.#child))
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (data: Buffer) => {
         this.#output = `${this.#output}${data}`.slice(-4_000)
