@@ -35,7 +35,7 @@ export interface Limits {
   readonly partitionQueueBytesMax: number
   /** Publishes waiting for the store in all partitions together, in bytes. */
   readonly publishBytesWaitingMax: number
-  /** How late the event loop may be, turn after turn, before publishes that come from outside are refused. */
+  /** How late each turn of the event loop may be for half a second before publishes that come from outside are refused. */
   readonly loopDelayMsMax: number
   /** What one delivery to one subscriber may carry: whole batches, at least one. */
   readonly deliveryBytesMax: number
@@ -99,7 +99,7 @@ export const defaultLimits: Limits = Object.freeze({
   partitionQueueMessagesMax: 100_000,
   partitionQueueBytesMax: 64 * MIB,
   publishBytesWaitingMax: 256 * MIB,
-  loopDelayMsMax: 50,
+  loopDelayMsMax: 100,
   deliveryBytesMax: MIB,
   creditBytesMax: 64 * MIB,
   creditMessagesMax: 1_000_000,

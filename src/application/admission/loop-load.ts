@@ -1,16 +1,16 @@
 /**
  * Tells whether the event loop has more to do than it can: a timer that is always due soon, and how late it comes.
  *
- * One late turn says nothing (a collection of garbage, a start); several in a row say that work comes faster than it goes, as
- * in CoDel, whose rule this follows (RFC 8289, section 4: the least delay of an interval, not the mean). The loop is measured
- * only while somebody asks: an idle broker sets no timers.
+ * One late turn says nothing (a collection of garbage, a start, a processor that others use); none in time for a while says
+ * that work comes faster than it goes, as in CoDel, whose rule this follows (RFC 8289, section 4: the least delay of an
+ * interval, not the mean). The loop is measured only while somebody asks: an idle broker sets no timers.
  */
 import type { Clock } from '../../ports/index.ts'
 
 const lookMs = 10
-/** Late turns in a row that make an overload. */
-const lateTurnsMin = 3
-/** So long after an overload a single late turn begins the next: otherwise each pause would let three turns' work in. */
+/** Nothing but late turns for so long is an overload. */
+const lateMsMin = 500
+/** So long after an overload a single late turn begins the next: otherwise each pause would let half a second's work in. */
 const memoryMs = 1_000
 /** Turns without a question, after which nothing is measured any more. */
 const idleTurnsMax = 10
@@ -21,7 +21,8 @@ export class LoopLoad {
   #timer: Disposable | undefined
   #dueMs = 0
   #idleTurns = 0
-  #lateTurns = 0
+  /** When the first of the late turns in a row was due; undefined while the loop keeps up. */
+  #lateSinceMs: number | undefined
   #delayMs = 0
   #overloadedMs = Number.NEGATIVE_INFINITY
   #overloaded = false
@@ -47,7 +48,8 @@ export class LoopLoad {
   stop(): void {
     this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
-    this.#lateTurns = this.#delayMs = 0
+    this.#delayMs = 0
+    this.#lateSinceMs = undefined
     this.#overloaded = false
   }
 
@@ -59,9 +61,10 @@ export class LoopLoad {
   #look(): void {
     const nowMs = this.#clock.monotonic()
     this.#delayMs = Math.max(0, nowMs - this.#dueMs)
-    this.#lateTurns = this.#delayMs > this.#delayMsMax ? this.#lateTurns + 1 : 0
-    const turnsMin = nowMs - this.#overloadedMs < memoryMs ? 1 : lateTurnsMin
-    this.#overloaded = this.#lateTurns >= turnsMin
+    if (this.#delayMs <= this.#delayMsMax) this.#lateSinceMs = undefined
+    else this.#lateSinceMs ??= this.#dueMs
+    const again = nowMs - this.#overloadedMs < memoryMs
+    this.#overloaded = this.#lateSinceMs !== undefined && (again || nowMs - this.#lateSinceMs >= lateMsMin)
     if (this.#overloaded) this.#overloadedMs = nowMs
     if (++this.#idleTurns > idleTurnsMax) this.stop()
     else this.#lookSoon()
