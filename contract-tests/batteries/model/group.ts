@@ -60,6 +60,8 @@ export class GroupModel {
   config: QueueConfig
   readonly partitions: PartitionModel[] = []
   readonly members = new Map<number, MemberModel>()
+  /** A call that polls is under way: what it is given is told with its answer. */
+  taking = false
   paused = false
   readonly pausedPartitions = new Set<number>()
   /** Pausing is not certain to have been done, or undone. */
@@ -98,7 +100,7 @@ export class GroupModel {
     if (inFlight + recordCount > this.config.inFlightMax) {
       throw broken(`${recordCount} more in flight than ${inFlight}, of ${this.config.inFlightMax}`)
     }
-    const handsOver = [...this.members.values()].some(({ autoAck }) => autoAck)
+    const handsOver = this.taking || [...this.members.values()].some(({ autoAck }) => autoAck)
     model.deliver(member, batch, nowMs, handsOver, sinceLease)
   }
 

@@ -21,11 +21,20 @@ export class Poller {
     this.batches = batches
   }
 
-  /** Takes once, without waiting. @throws Error when what comes breaks a promise, or nothing comes and something should */
-  static async take(
+  /**
+   * Takes, without waiting. Who finds nothing asks again, for what is just being buried may have been in the way.
+   * @throws Error when what comes breaks a promise, or nothing comes and something should
+   */
+  static async take(world: World, group: GroupModel, options: TakeOptions): Promise<Poller> {
+    const first = await Poller.#takeOnce(world, group, options, false)
+    return first.batches.length > 0 ? first : await Poller.#takeOnce(world, group, options, true)
+  }
+
+  static async #takeOnce(
     world: World,
     group: GroupModel,
     { messagesMax, bytesMax }: TakeOptions,
+    mustFind: boolean,
   ): Promise<Poller> {
     const model: MemberModel = {
       number: ++world.membersMade,
@@ -41,9 +50,11 @@ export class Poller {
     model.credit.grant({ messages: messagesMax, bytes: bytesMax })
     const sinceLeases = group.partitions.map(({ lastLease }) => lastLease)
     const request = { group: group.name, messagesMax, bytesMax, waitMs: 0 }
+    group.taking = true
     const { batches } = await world.done(world.session.take(topicName, request))
+    group.taking = false
     for (const batch of batches) group.delivered(model, batch, world.nowMs, sinceLeases[batch.partition])
-    if (batches.length === 0 && world.calm) group.assertNothingFor(model, world.nowMs)
+    if (batches.length === 0 && mustFind && world.calm) group.assertNothingFor(model, world.nowMs)
     return new Poller(world, group, batches)
   }
 
