@@ -116,7 +116,7 @@ export const defaultLimits: Limits = Object.freeze({
   producerExpiryMs: 7 * 24 * 60 * 60 * 1_000,
   dedupIdsPerTopicMax: 1_000_000,
   queueMembersMax: 10_000,
-  settlementsPerCallMax: 100_000,
+  settlementsPerCallMax: 10_000,
   settleReasonBytesMax: 1_024,
   scheduledMessagesMax: 1_000_000,
   observerFailuresMax: 10,

@@ -93,7 +93,7 @@ export interface Settlement extends LeaseRange {
 /**
  * What became of one settlement: undefined when all of it was done. Otherwise why not: RTK_LEASE_LOST when messages of the
  * range are not held with this lease any more; what of the range was held is settled all the same, and
- * `details.settled` says how many messages.
+ * `details.settled` says how many messages, in the first 100 such results of a call (the others share one error without details).
  */
 export type SettleResult = RatatoskrError | undefined
 

@@ -24,6 +24,7 @@ import { beginAt } from './positions.ts'
 import type { QueueMember } from './queue-member.ts'
 import { QueuePartition } from './queue-partition.ts'
 import type { QueueRecord } from './queue-store.ts'
+import { settleAll } from './settle-results.ts'
 import { TakingMember } from './taking-member.ts'
 
 /** How often it is stored that members without a name were there. */
@@ -181,15 +182,7 @@ export class QueueGroup {
   }
 
   settle(settlements: readonly Settlement[]): readonly SettleResult[] {
-    return settlements.map((one) => {
-      const { settled, lost } = this.partitions[one.partition].settle(one)
-      if (lost === 0) return undefined
-      return new RatatoskrError(
-        'RTK_LEASE_LOST',
-        `${lost} of ${settled + lost} messages of partition ${one.partition} are not held with lease ${one.lease} any more`,
-        { details: { partition: one.partition, from: one.from, to: one.to, lease: one.lease, settled } },
-      )
-    })
+    return settleAll(settlements, (one) => this.partitions[one.partition].settle(one))
   }
 
   holds({ partition, lease, offset }: LeaseProof): boolean {

@@ -29,14 +29,15 @@ export class Settling {
     const nowMs = host.nowMs()
     if (action === 'extend') {
       const counts = table.extend(lease, from, to, nowMs + (settlement.extendMs ?? host.config.ackTimeoutMs))
-      afterwards()
+      if (counts.settled > 0) afterwards()
       return counts
     }
     if (action === 'ackUpTo') return this.#ackUpTo(table, settlement, nowMs)
     const attempt = action === 'nack' ? table.attemptOf(lease) : 0
     const delayMs = action === 'nack' ? this.#retryDelayMs(settlement, attempt) : undefined
     const counts = table.settle(action, lease, from, to, nowMs, delayMs)
-    if (counts.settled > 0) host.settled(this.#parts.index, settlement, attempt)
+    if (counts.settled === 0) return counts
+    host.settled(this.#parts.index, settlement, attempt)
     afterwards(settlement.reason)
     this.#parts.schedule()
     return counts

@@ -117,6 +117,11 @@ export class Deliveries {
     this.#reduce(slot, to - from)
   }
 
+  /** True when each message of the whole delivery was settled with its lease. */
+  isSettled(slot: number): boolean {
+    return this.left[slot] === 0 && this.#parts[slot] === 0 && !this.#losses.has(slot)
+  }
+
   /** True when a message of the whole delivery, which it does not hold any more, was lost. */
   wasLost(slot: number, offset: number): boolean {
     const lost = this.#losses.get(slot)

@@ -29,9 +29,11 @@ export class MessageWalks {
     const first = Math.max(from, deliveries.froms[whole])
     const end = Math.min(to, deliveries.tos[whole])
     const inside = Math.max(0, end - first)
+    const outside = from === 0 ? 0 : Math.max(0, to - from) - inside
+    if (deliveries.isSettled(whole)) return { settled: 0, repeated: inside, lost: outside }
     let held = 0
     let repeated = 0
-    let lost = from === 0 ? 0 : Math.max(0, to - from) - inside
+    let lost = outside
     for (let at = first; at < end; ) {
       const page = this.#states.pages.at(at)
       const slot =
