@@ -10,6 +10,9 @@ export interface TakeOptions {
   readonly bytesMax: number | undefined
 }
 
+/** How often one who finds nothing asks: letters of one key are stored one after the other. */
+const callsMax = 12
+
 export class Poller {
   readonly group: GroupModel
   readonly batches: readonly LeasedBatch[]
@@ -26,8 +29,10 @@ export class Poller {
    * @throws Error when what comes breaks a promise, or nothing comes and something should
    */
   static async take(world: World, group: GroupModel, options: TakeOptions): Promise<Poller> {
-    const first = await Poller.#takeOnce(world, group, options, false)
-    return first.batches.length > 0 ? first : await Poller.#takeOnce(world, group, options, true)
+    for (let asked = 1; ; asked++) {
+      const poller = await Poller.#takeOnce(world, group, options, asked === callsMax)
+      if (poller.batches.length > 0 || asked === callsMax) return poller
+    }
   }
 
   static async #takeOnce(
