@@ -100,7 +100,8 @@ export class Giving {
   ): void {
     const { autoAck } = member
     const leaseMs = autoAck ? Number.POSITIVE_INFINITY : this.#parts.host.config.ackTimeoutMs
-    const lease = table.lease(cut.from, cut.to, member.number, nowMs, leaseMs)
+    const since = member.knowsLeasesFrom(this.#parts.index)
+    const lease = table.lease(cut.from, cut.to, member.number, nowMs, leaseMs, since)
     if (lease === 0)
       throw new TypeError(`the lease table refused ${cut.from} to ${cut.to}, which it had offered`)
     const batch: LeasedBatch = {

@@ -195,4 +195,47 @@ describe('take', () => {
     expect(result?.batches).toMatchObject([{ lease: 0 }])
     expect(await bench.describe()).toMatchObject({ lag: 1 })
   })
+
+  it.each(['keyShared', 'partitioned'] as const)(
+    'a key is held by what an earlier call was given, for its answer may be lost: %s',
+    async (sharing) => {
+      const bench = await QueueBench.start()
+      const request = { config: { sharing }, member: 'w' }
+      await bench.publishKeys('a', 'b', 'a', 'a', 'b', 'c')
+      const first = await take(bench, { ...request, messagesMax: 1 })
+      const second = await take(bench, { ...request, messagesMax: 5 })
+      // What follows in a key comes with it, when it is the same call.
+      expect([first, second].map(taken)).toEqual([[0], [1, 4, 5]])
+      const ack = ({ result }: Call) => {
+        const settlements = (result?.batches ?? []).map(({ partition, lease, firstOffset, lastOffset }) => {
+          return { partition, lease, from: firstOffset, to: lastOffset + 1, action: 'ack' as const }
+        })
+        return bench.session.settle('orders', { group: 'g', settlements })
+      }
+      ack(second)
+      const waiting = await take(bench, { ...request, waitMs: 60_000 })
+      await bench.pass(29_000)
+      expect(waiting.result).toBeUndefined()
+      ack(first)
+      await bench.pass(0)
+      expect(taken(waiting)).toEqual([2, 3])
+      // The answer came to nobody: later ones of the key come after the earlier ones have come again.
+      await bench.publishKeys('a')
+      const third = await take(bench, { ...request, waitMs: 60_000, messagesMax: 5 })
+      await bench.pass(29_000)
+      expect(third.result).toBeUndefined()
+      await bench.pass(1_000)
+      expect(taken(third)).toEqual([2, 3, 6])
+    },
+  )
+
+  it('a member that polls and comes back under its name has nothing out of order', async () => {
+    const bench = await QueueBench.start()
+    const request = { config: { sharing: 'keyShared' as const }, member: 'w', messagesMax: 1 }
+    await bench.publishKeys('a', 'a')
+    expect(taken(await take(bench, request))).toEqual([0])
+    expect(taken(await take(bench, request))).toEqual([])
+    await bench.pass(30_000)
+    expect(taken(await take(bench, request))).toEqual([0])
+  })
 })

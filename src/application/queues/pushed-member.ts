@@ -106,6 +106,10 @@ export class PushedMember implements QueueMember, LeasedSubscription {
     return this.#credit.mayOverdraw
   }
 
+  knowsLeasesFrom(): number {
+    return 0
+  }
+
   needsBytes(size: number): void {
     this.#credit.needs(size)
   }

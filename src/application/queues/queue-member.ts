@@ -19,6 +19,11 @@ export interface QueueMember {
   readonly bytesLeft: number
   /** True when nothing is outstanding: then one message that is larger than `bytesLeft` may come. */
   readonly mayOverdraw: boolean
+  /**
+   * With leases before this one it counts as another member in the order of keys: it may not know of them. Who polls gets the answer
+   * to a call or does not, and may begin anew under its name: it gets a later message of a key only in the same call.
+   */
+  knowsLeasesFrom(partition: number): number
   /** When it gave its last sign of life, by the monotonic clock; Infinity while one of its calls waits here. */
   readonly seenMs: number
   /** Nothing smaller than this can be had for now: it is not ready before it has as much credit. */

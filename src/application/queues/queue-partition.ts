@@ -282,7 +282,8 @@ export class QueuePartition implements Steppable, HostedPartition {
       const share = Math.min(room, this.#share(table))
       for (const member of this.#host.takers(this)) {
         taker = true
-        const run = table.next(member.number, Math.min(member.messagesLeft, share), nowMs)
+        const since = member.knowsLeasesFrom(this.index)
+        const run = table.next(member.number, Math.min(member.messagesLeft, share), nowMs, since)
         if (run === undefined) continue
         return this.#giving.give(table, member, run, nowMs)
       }

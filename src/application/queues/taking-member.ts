@@ -39,6 +39,8 @@ interface TakingIdentity extends Omit<MemberIdentity, 'autoAck'> {
 
 interface Call {
   readonly batches: LeasedBatch[]
+  /** The first lease of the call, by partition. */
+  readonly firstLeases: Map<number, number>
   readonly autoAck: boolean
   messagesLeft: number
   bytesLeft: number
@@ -107,6 +109,10 @@ export class TakingMember implements QueueMember, Steppable {
     return this.#calls > 0 ? Number.POSITIVE_INFINITY : this.#seenMs
   }
 
+  knowsLeasesFrom(partition: number): number {
+    return this.#call?.firstLeases.get(partition) ?? Number.POSITIVE_INFINITY
+  }
+
   /** What comes next is too large for the rest of the call. */
   needsBytes(_size: number): void {
     if (this.#call !== undefined) this.#call.messagesLeft = 0
@@ -138,6 +144,8 @@ export class TakingMember implements QueueMember, Steppable {
     this.#host.delivered(this, batch)
     if (call === undefined) return // unreachable while only ready members are given something
     call.batches.push(batch)
+    const { partition, lease } = batch
+    if (lease > 0 && !call.firstLeases.has(partition)) call.firstLeases.set(partition, lease)
     call.messagesLeft -= batch.recordCount
     call.bytesLeft -= batch.bytes.length
     if (this.ready) this.review()
@@ -184,6 +192,7 @@ export class TakingMember implements QueueMember, Steppable {
       })
       const call: Call = {
         batches: [],
+        firstLeases: new Map(),
         autoAck: bounds.autoAck,
         messagesLeft: bounds.messagesMax,
         bytesLeft: bounds.bytesMax,

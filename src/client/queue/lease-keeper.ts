@@ -180,7 +180,9 @@ export class LeaseKeeper {
       for (let at = 0; at < settlements.length; at += settlementsPerCall) {
         const results = this.#options.send(settlements.slice(at, at + settlementsPerCall))
         // An answer that is there at once is known at once: nothing waits for it.
-        if (results instanceof Promise) calls.push(results)
+        if (!(results instanceof Promise)) continue
+        results.catch(() => {}) // known below, unless a later call fails at once
+        calls.push(results)
       }
       if (calls.length > 0) await Promise.all(calls)
       this.#answered(stalls)

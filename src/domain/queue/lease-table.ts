@@ -153,14 +153,14 @@ export class LeaseTable implements LeaseTableApi {
     this.#ends.changes++
   }
 
-  next(member: number, countMax: number, nowMs: number): ReadyRun | undefined {
+  next(member: number, countMax: number, nowMs: number, since = 0): ReadyRun | undefined {
     if (this.#delays.topKey <= nowMs) this.#ends.endDelays(nowMs)
     const limit = Math.min(this.#states.nextOffset, this.#deliveryBound)
-    const from = this.#ready.first(member, this.runs < settledRunsMax ? limit : 0)
+    const from = this.#ready.first(member, this.runs < settledRunsMax ? limit : 0, since)
     if (from === none || countMax < 1) return undefined
     let end = Math.min(limit, from + countMax)
     if (from < this.#doubtBound) end = Math.min(end, this.#doubtBound)
-    const to = this.#ready.endOfRun(from, end, member)
+    const to = this.#ready.endOfRun(from, end, member, since)
     const tries = this.#states.pages.of(from).attempts[from & placeMask]
     return {
       from,
@@ -170,10 +170,10 @@ export class LeaseTable implements LeaseTableApi {
     }
   }
 
-  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number): number {
+  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number, since = 0): number {
     const states = this.#states
     if (from >= to || from < states.floor || to > states.nextOffset || to > this.#deliveryBound) return 0
-    if (this.#ready.endOfRun(from, to, member) !== to) return 0
+    if (this.#ready.endOfRun(from, to, member, since) !== to) return 0
     const lease = this.#nextLease()
     const tries = states.pages.of(from).attempts[from & placeMask] & attemptsMask
     const attempt = Math.min(tries + 1, attemptsMask)

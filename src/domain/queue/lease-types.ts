@@ -109,15 +109,18 @@ export interface LeaseTableApi {
    */
   admit(to: number, keyHashes?: Int32Array, settled?: readonly number[]): void
 
-  /** What the member may have next: retries that are due and what its key no longer holds back before what is fresh, lower
-   * offsets first. Changes nothing that others see: until `lease` it may be given to others. Undefined: nothing for now. */
-  next(member: number, countMax: number, nowMs: number): ReadyRun | undefined
+  /**
+   * What the member may have next: retries that are due and what its key no longer holds back before what is fresh, lower
+   * offsets first. Changes nothing that others see: until `lease` it may be given to others. Undefined: nothing for now.
+   * @param since a key that the member holds with an earlier lease counts as held by another; 0 by default
+   */
+  next(member: number, countMax: number, nowMs: number, since?: number): ReadyRun | undefined
 
   /**
    * Leases what `next` told, or a part of it, as one delivery.
    * @returns the lease; 0, and nothing is changed, when not all of it may be had by this member any more
    */
-  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number): number
+  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number, since?: number): number
 
   /** The attempt of a delivery that is not settled or lost as a whole: for the retry policy. 0: not known any more. */
   attemptOf(lease: number): number

@@ -33,18 +33,19 @@ export class ReadyQueue {
   /**
    * The first message that the member may have: of those in the heaps the least offset, then what is fresh.
    * @param freshLimit fresh ones from here on are not given
+   * @param since the first lease of the member that lets later messages of its keys go to it
    * @returns -1 when there is none
    */
-  first(member: number, freshLimit: number): number {
-    const forAll = this.#topOf(this.#forAll, member)
+  first(member: number, freshLimit: number, since: number): number {
+    const forAll = this.#topOf(this.#forAll, member, since)
     const own = this.#forMembers.get(member)
-    const forMember = own === undefined ? none : this.#topOf(own, member)
+    const forMember = own === undefined ? none : this.#topOf(own, member, since)
     if (forAll !== none && (forMember === none || forAll < forMember)) return forAll
-    return forMember === none ? this.#fresh(member, freshLimit) : forMember
+    return forMember === none ? this.#fresh(member, freshLimit, since) : forMember
   }
 
   /** The end of the run of messages from `from` on, before `limit`, that the member may have and that were tried equally often. */
-  endOfRun(from: number, limit: number, member: number): number {
+  endOfRun(from: number, limit: number, member: number, since: number): number {
     let at = from
     let tries = -1
     while (at < limit) {
@@ -55,7 +56,7 @@ export class ReadyQueue {
       let place = at - base
       if (tries === -1) tries = attempts[place]
       while (place < end && states[place] === waiting && attempts[place] === tries) {
-        if (this.#ordered && !this.#allows(page, place, member, from)) break
+        if (this.#ordered && !this.#allows(page, place, member, since, from)) break
         place++
       }
       at = base + place
@@ -111,20 +112,22 @@ export class ReadyQueue {
   }
 
   /** Whether the order of keys lets the member have the message, when he gets all from `runFrom` up to it as well. */
-  #allows(page: Page, place: number, member: number, runFrom: number): boolean {
+  #allows(page: Page, place: number, member: number, since: number, runFrom: number): boolean {
     const before = page.previous[place]
     if (before === none || before >= runFrom) return true
     const holding = this.#states.pages.of(before)
     const at = before & placeMask
-    return holding.states[at] === leased && this.#deliveries.members[holding.slots[at]] === member
+    const slot = holding.slots[at]
+    const { members, leases } = this.#deliveries
+    return holding.states[at] === leased && members[slot] === member && leases[slot] >= since
   }
 
-  #topOf(heap: RangeHeap, member: number): number {
+  #topOf(heap: RangeHeap, member: number, since: number): number {
     while (heap.size > 0) {
       const from = heap.topFrom
       const to = heap.topTo
       let at = from
-      while (at < to && !this.#mayHave(at, member)) at++
+      while (at < to && !this.#mayHave(at, member, since)) at++
       if (at === to) heap.pop()
       else {
         if (at > from) heap.trimTop(at)
@@ -134,19 +137,19 @@ export class ReadyQueue {
     return none
   }
 
-  #mayHave(offset: number, member: number): boolean {
+  #mayHave(offset: number, member: number, since: number): boolean {
     const page = this.#states.pages.at(offset)
     if (page === undefined || page.states[offset & placeMask] !== waiting) return false
-    return !this.#ordered || this.#allows(page, offset & placeMask, member, offset)
+    return !this.#ordered || this.#allows(page, offset & placeMask, member, since, offset)
   }
 
-  #fresh(member: number, limit: number): number {
+  #fresh(member: number, limit: number, since: number): number {
     while (this.freshAt < limit) {
       const at = this.freshAt
       if (this.#states.pages.at(at) === undefined) {
         this.freshAt = Math.min(limit, at - (at % pageOffsets) + pageOffsets)
       } else {
-        if (this.#mayHave(at, member)) return at
+        if (this.#mayHave(at, member, since)) return at
         this.freshAt++
         this.offer(at) // another member may hold its key
       }

@@ -59,21 +59,22 @@ export class NaiveQueue {
     }
   }
 
-  mayHave(offset: number, member: number): boolean {
+  /** @param since earlier leases of the member hold a key back as those of others do */
+  mayHave(offset: number, member: number, since = 0): boolean {
     const message = this.messages.get(offset)
     if (message?.state !== 'waiting') return false
     return this.#sameKey(message)
       .filter((other) => other.offset < offset)
-      .every((other) => other.state === 'leased' && other.member === member)
+      .every((other) => isHeldBy(other, member, since))
   }
 
   /** As `mayHave` of each, when he gets those before it as well. */
-  mayHaveAll(from: number, to: number, member: number): boolean {
+  mayHaveAll(from: number, to: number, member: number, since = 0): boolean {
     for (let offset = from; offset < to; offset++) {
       const message = this.messages.get(offset)
       if (message?.state !== 'waiting' || message.attempts !== this.messages.get(from)?.attempts) return false
       const before = this.#sameKey(message).filter((other) => other.offset < from)
-      if (!before.every((other) => other.state === 'leased' && other.member === member)) return false
+      if (!before.every((other) => isHeldBy(other, member, since))) return false
     }
     return true
   }
@@ -215,3 +216,6 @@ export class NaiveQueue {
     return [...this.messages.values()].filter(({ offset }) => offset >= from && offset < to)
   }
 }
+
+const isHeldBy = (message: NaiveMessage, member: number, since: number): boolean =>
+  message.state === 'leased' && message.member === member && message.lease >= since
