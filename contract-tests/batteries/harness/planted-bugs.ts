@@ -312,15 +312,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a retry does not hold up its key',
     batteries: ['simbroker'],
     file: 'src/domain/queue/ready-queue.ts',
-    find: 'return holding.states[at] === leased && this.#deliveries.members[holding.slots[at]] === member',
+    find: 'return holding.states[at] === leased && members[slot] === member && leases[slot] >= since',
     replace:
-      'return holding.states[at] !== waiting && (holding.states[at] !== leased || this.#deliveries.members[holding.slots[at]] === member)',
+      'return holding.states[at] !== waiting && (holding.states[at] !== leased || (members[slot] === member && leases[slot] >= since))',
   },
   {
     name: 'a key is shared by members',
     batteries: ['simbroker'],
     file: 'src/domain/queue/ready-queue.ts',
-    find: 'return holding.states[at] === leased && this.#deliveries.members[holding.slots[at]] === member',
+    find: 'return holding.states[at] === leased && members[slot] === member && leases[slot] >= since',
     replace: 'return holding.states[at] === leased && member > 0',
   },
   {

@@ -6,7 +6,7 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
     name: 'keys are in no order',
     batteries: ['model'],
     file: 'src/domain/queue/ready-queue.ts',
-    find: 'return holding.states[at] === leased && this.#deliveries.members[holding.slots[at]] === member',
+    find: 'return holding.states[at] === leased && members[slot] === member && leases[slot] >= since',
     replace: 'return true',
   },
   {

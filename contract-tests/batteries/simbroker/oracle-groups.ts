@@ -294,7 +294,7 @@ class GroupJudge {
           if (delivery.lease === 0) continue
           if (delivery.startMs >= this.#soughtMs || this.#couldNotKnow(delivery)) continue
           for (const earlier of messages.slice(0, i)) {
-            if (!this.#isDone(earlier, delivery) && !this.#hasMissed(earlier, delivery)) {
+            if (!this.#isDone(earlier, delivery)) {
               this.#say(delivery, `is handled before ${placeOf(earlier.record)} of its key`)
             }
           }
@@ -337,20 +337,6 @@ class GroupJudge {
       ({ client, fromMs, toMs }) =>
         client === delivery.client && toMs - fromMs > seenMs && toMs >= sinceMs && fromMs <= delivery.startMs,
     )
-  }
-
-  /**
-   * True when a member that polls held an earlier message when it was given this one: the answer that it was in got lost, or came
-   * to an earlier life of its process, as whose member it goes on by its name, or there was no time left to handle it.
-   */
-  #hasMissed({ record }: Message, delivery: DeliveryFact): boolean {
-    if (!delivery.polled) return false
-    const isOurs = (life: string): boolean => life.startsWith(`c${delivery.client}.`)
-    const givenMs = this.#ledger.news.sentMs(this.#leaseOf(delivery)) ?? delivery.startMs
-    const sinceMs = givenMs - this.#group.ackTimeoutMs
-    return this.#ledger.news
-      .sendings(this.#group.name, record)
-      .some(({ life, atMs }) => isOurs(life) && atMs >= sinceMs && atMs <= givenMs)
   }
 
   /** True when nobody was ever given it: a crash came while it was being handed over for good. */
