@@ -191,7 +191,7 @@ export class Connection {
     let last = reason
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       try {
-        await delay(clock, this.#backoff.next(), signal, 'reconnecting')
+        await delay(clock, this.#backoff.next(last), signal, 'reconnecting')
         this.#adopt(await this.#openLink(signal))
         return
       } catch (error) {

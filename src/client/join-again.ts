@@ -23,14 +23,16 @@ export async function joinAgain(
   { doing, pauseFirst, join, mayPass }: JoinAgainOptions,
 ): Promise<boolean> {
   const backoff = new Backoff({ baseMs: 100, maxMs: 5_000 }, platform.random)
+  let refusal: RatatoskrError | undefined
   for (let pause = pauseFirst; !signal.aborted; pause = true) {
     try {
-      if (pause) await delay(platform.clock, backoff.next(), signal, doing)
+      if (pause) await delay(platform.clock, backoff.next(refusal), signal, doing)
       await connection.use(join, signal)
       return true
     } catch (error) {
       const failure = toRatatoskrError(error)
       if (!signal.aborted && !mayPass(failure)) throw failure
+      refusal = failure
     }
   }
   return false

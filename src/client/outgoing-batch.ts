@@ -190,6 +190,11 @@ export class OutgoingBatch {
     stampProducer(this.bytes, stamp, checksum)
   }
 
+  /** By the monotonic clock. */
+  get deadlineMs(): number {
+    return this.#deadlineMs
+  }
+
   /** Moves the deadline to `deadlineMs` of the monotonic clock when that is later. */
   extendTo(deadlineMs: number): void {
     if (deadlineMs <= this.#deadlineMs) return

@@ -243,7 +243,7 @@ export class PartitionSender {
     this.#renewing = true
     numbers
       .renew(this.#ready)
-      .catch(() => this.#rest()) // tried again, until the batches run out of time
+      .catch((error) => this.#rest(this.#backoff.next(toRatatoskrError(error)))) // tried again, until the batches run out of time
       .finally(() => {
         this.#renewing = false
         this.#pump()
@@ -331,12 +331,21 @@ export class PartitionSender {
     if (again.length === 0) return
     this.#ready.unshift(...again)
     this.#oneAtATime = true
-    this.#rest()
+    this.#restFor(again)
+  }
+
+  /** Rests before refused batches go again: as long as the broker asks for, but no longer than one of them has time. */
+  #restFor(refused: readonly OutgoingBatch[]): void {
+    if (this.#pause !== undefined) return
+    const asked = (error: RatatoskrError | undefined): number => Number(error?.details.retryAfterMs ?? 0)
+    const [refusal] = refused.map((batch) => batch.refusal).sort((a, b) => asked(b) - asked(a))
+    const leftMs = Math.max(...refused.map(({ deadlineMs }) => deadlineMs)) - this.#context.clock.monotonic()
+    this.#rest(Math.min(this.#backoff.next(refusal), Math.max(0, leftMs)))
   }
 
   /** Sends nothing for a while. */
-  #rest(): void {
-    this.#pause ??= this.#context.clock.after(this.#backoff.next(), () => {
+  #rest(pauseMs: number): void {
+    this.#pause ??= this.#context.clock.after(pauseMs, () => {
       this.#pause = undefined
       this.#pump()
     })

@@ -18,6 +18,42 @@ describe('a batch that fails', () => {
     },
   )
 
+  it('leaves a broker alone for as long as it asks for, and up to a half longer', async () => {
+    const { client, broker, clock } = await setup(2)
+    const attempts: number[] = []
+    broker.refuse = (partition) => {
+      if (partition === 1) return undefined
+      attempts.push(clock.monotonic())
+      return attempts.length <= 3 ? error('RTK_OVERLOADED', { retryAfterMs: 400 }) : undefined
+    }
+    const publishes = ['a', 'b', 'c'].map((text) => client.publish('orders', text, { partition: 0 }))
+    await clock.advance(0)
+    // Nothing that is published meanwhile goes before; another partition goes on.
+    const later = client.publish('orders', 'd', { partition: 0 })
+    expect((await client.publish('orders', 'e', { partition: 1 })).offset).toBe(0)
+    await clock.advance(2_000)
+    await Promise.all([...publishes, later])
+    const pauses = attempts.slice(1, 4).map((at, i) => at - attempts[i])
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(400)
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(600)
+    expect(new Set(pauses).size).toBeGreaterThan(1)
+    expect(broker.texts('orders', 0).join('')).toBe('abcd')
+  })
+
+  it('rests no longer than what was refused has time, whatever the broker asks for', async () => {
+    const { client, broker, clock } = await setup()
+    broker.refuse = () => error('RTK_OVERLOADED', { retryAfterMs: 1e12 })
+    const publish = client.publish('orders', 'early', { timeoutMs: 300 })
+    const outcome = expect(publish).rejects.toMatchObject({ code: 'RTK_OVERLOADED' })
+    await clock.advance(100)
+    const later = client.publish('orders', 'later')
+    await clock.advance(199)
+    broker.refuse = () => undefined
+    await clock.advance(1)
+    await outcome
+    expect((await later).offset).toBe(0)
+  })
+
   it('gives up at the deadline with the refusal it got', async () => {
     const { client, broker, clock } = await setup()
     broker.refuse = () => error('RTK_STORE_FULL')

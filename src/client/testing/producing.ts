@@ -12,6 +12,8 @@ export async function setup(partitions = 1) {
   return { clock, broker, client }
 }
 
-export const error = (code: ConstructorParameters<typeof RatatoskrError>[0]) =>
-  new RatatoskrError(code, 'from the test')
+export const error = (
+  code: ConstructorParameters<typeof RatatoskrError>[0],
+  details?: RatatoskrError['details'],
+) => new RatatoskrError(code, 'from the test', { details })
 export const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
