@@ -168,6 +168,32 @@ export const appendCases: readonly LogStoreCase[] = [
     },
   },
   {
+    name: 'copies a large batch that lies in a larger buffer too',
+    async run(context) {
+      const { log, level } = await openFirst(context)
+      const batch = sampleBatch({ baseOffset: 0, payloadBytes: 200_000 })
+      const larger = new Uint8Array(batch.length * 2)
+      larger.set(batch, 50)
+      const appended = later(log.append(larger.subarray(50, 50 + batch.length), 0, 1, level))
+      larger.fill(0xee)
+      await appended
+      await expectLog(log, [batch])
+    },
+  },
+  {
+    name: 'takes batches that fill a large buffer between small ones',
+    async run(context) {
+      const { log, level } = await openFirst(context)
+      const sizes = [100, 300_000, 100, 100, 70_000, 140_000, 100]
+      const batches = sizes.map((payloadBytes, baseOffset) => sampleBatch({ baseOffset, payloadBytes }))
+      for (const [offset, batch] of batches.entries()) await log.append(batch.slice(), offset, 1, level)
+      await expectLog(log, batches)
+      for (const [offset, batch] of batches.entries()) {
+        expect((await log.read(offset, 1)).length).toBe(batch.length)
+      }
+    },
+  },
+  {
     name: 'takes a view into a larger buffer',
     async run(context) {
       const { log, level } = await openFirst(context)

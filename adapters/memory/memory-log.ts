@@ -1,6 +1,7 @@
 /**
- * One partition in memory: a list of buffers that batches are copied into once and read from without a copy.
- * Buffers begin small and double, so that an idle topic costs nothing and a busy one few allocations.
+ * One partition in memory: a list of buffers that are read from without a copy. Large batches stay in the buffers in which
+ * they came; others are copied, once, into buffers of the log's own, which begin small and double, so that an idle topic
+ * costs nothing and a busy one few allocations.
  */
 import {
   assertAppendsAtEnd,
@@ -11,6 +12,7 @@ import {
   baseOffsetOf,
   closedError,
   type Durability,
+  isKeepable,
   type LogStoreTally,
   type OffsetRange,
   type PartitionLog,
@@ -39,6 +41,9 @@ export class MemoryLog implements PartitionLog {
   readonly #segmentBytes: number
   readonly #onClose: () => void
   #buffers: BatchBuffer[] = []
+  /** What is left of the buffer that was made last, when a batch that is kept has come behind it. */
+  #room: Uint8Array = noBytes
+  #madeBytes = 0
   #startOffset = 0
   #endOffset = 0
   #sizeBytes = 0
@@ -79,9 +84,8 @@ export class MemoryLog implements PartitionLog {
     assertAppendsAtEnd(baseOffset, this.#endOffset)
     assertDurability(durability, 'memory')
     this.#take(batch.length, recordCount)
-    let buffer = this.#buffers[this.#buffers.length - 1]
-    if (buffer === undefined || !buffer.hasRoom(batch.length)) buffer = this.#roll(batch.length)
-    buffer.append(batch, recordCount)
+    if (isKeepable(batch)) this.#keep(batch, recordCount)
+    else this.#copy(batch, recordCount)
     this.#endOffset += recordCount
     const { counters } = this.#budget
     counters.appends++
@@ -147,6 +151,8 @@ export class MemoryLog implements PartitionLog {
   handOver(segmentBytes: number, onClose: () => void): MemoryLog {
     const log = new MemoryLog(this.#budget, segmentBytes, onClose)
     log.#buffers = this.#buffers
+    log.#room = this.#room
+    log.#madeBytes = this.#madeBytes
     log.#startOffset = this.#startOffset
     log.#endOffset = this.#endOffset
     log.#sizeBytes = this.#sizeBytes
@@ -158,6 +164,7 @@ export class MemoryLog implements PartitionLog {
     this.#closed = true
     this.#release(this.#buffers)
     this.#buffers = []
+    this.#room = noBytes
   }
 
   #bufferOf(offset: number): BatchBuffer {
@@ -173,17 +180,31 @@ export class MemoryLog implements PartitionLog {
     return buffers[low]
   }
 
+  #keep(batch: BatchBytes, recordCount: number): void {
+    const room = this.#buffers.at(-1)?.seal()
+    if (room !== undefined && room.length > 0) this.#room = room
+    this.#buffers.push(BatchBuffer.of(batch, this.#endOffset, recordCount))
+  }
+
+  #copy(batch: BatchBytes, recordCount: number): void {
+    let buffer = this.#buffers[this.#buffers.length - 1]
+    if (buffer === undefined || !buffer.hasRoom(batch.length)) buffer = this.#roll(batch.length)
+    buffer.append(batch, recordCount)
+  }
+
   #roll(batchBytes: number): BatchBuffer {
-    const last = this.#buffers[this.#buffers.length - 1]
-    last?.seal()
-    const grown = Math.min(
-      last === undefined ? smallestBufferBytes : last.capacityBytes * 2,
-      largestBufferBytes,
-    )
-    const capacity = Math.max(batchBytes, Math.min(grown, this.#segmentBytes))
-    const buffer = new BatchBuffer(this.#endOffset, capacity)
+    this.#buffers.at(-1)?.seal()
+    const room = this.#room.length >= batchBytes ? this.#room : this.#newRoom(batchBytes)
+    this.#room = noBytes
+    const buffer = new BatchBuffer(this.#endOffset, room)
     this.#buffers.push(buffer)
     return buffer
+  }
+
+  #newRoom(batchBytes: number): Uint8Array {
+    const grown = Math.min(Math.max(this.#madeBytes * 2, smallestBufferBytes), largestBufferBytes)
+    this.#madeBytes = Math.max(batchBytes, Math.min(grown, this.#segmentBytes))
+    return new Uint8Array(this.#madeBytes)
   }
 
   #take(bytes: number, messages: number): void {

@@ -19,6 +19,7 @@ import {
   errorToJson,
   framePrefixBytes,
   RatatoskrError,
+  type StreamEvents,
   type StreamOpening,
   StreamReader,
   streamProtocolVersion,
@@ -45,7 +46,7 @@ export interface AcceptOptions extends Pick<FrameConnectionOptions, 'peer' | 'br
 export function acceptStream(options: AcceptOptions): FrameConnection {
   const { accepted, frameBytesMax, keep, ...served } = options
   const { clock, logger } = served.broker.platform
-  const reader = new StreamReader(Math.min(firstFrameBytesMax, frameBytesMax), {
+  const events: StreamEvents = {
     opening(opening) {
       carrier.begin()
       admit(opening)
@@ -59,7 +60,8 @@ export function acceptStream(options: AcceptOptions): FrameConnection {
       else connection.refuse(malformed('text is UTF-8'), 'invalidText')
       if (!carrier.open) reader.close()
     },
-  })
+  }
+  const reader = new StreamReader(Math.min(firstFrameBytesMax, frameBytesMax), events, unfilled)
   const socket = readInto(accepted, reader, (take) => {
     if (!carrier.open) return
     connection.heard() // a large frame over a slow line is no silence
@@ -190,6 +192,9 @@ class StreamCarrier implements FrameCarrier, ByteSink {
     this.#deadline?.[Symbol.dispose]()
   }
 }
+
+/** Bytes for what is read. Zeroing them would cost as much as copying them. */
+const unfilled = (bytes: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
 
 const signOfLife = new Uint8Array(framePrefixBytes)
 

@@ -1,6 +1,6 @@
 /** Batches made ahead, so that what is measured is storing them and not making them. */
 import { nodePlatform } from 'ratatoskr/adapters/node'
-import { BatchBuilder } from 'ratatoskr/ports'
+import { BatchBuilder, isKeepable } from 'ratatoskr/ports'
 
 export interface BatchShape {
   readonly payloadBytes: number
@@ -14,7 +14,10 @@ const recordOverheadBytes = 16
 export const recordsFor = (batchBytes: number, payloadBytes: number): number =>
   Math.max(1, Math.floor((batchBytes - 61) / (payloadBytes + recordOverheadBytes)))
 
-/** Batches that take turns. One comes again when `count` others went out: keep fewer in flight. */
+/**
+ * Batches that take turns. One comes again when `count` others went out: keep fewer in flight. Those that a store would keep
+ * come as copies, for what it has must not change.
+ */
 export class BatchRing {
   readonly recordsPerBatch: number
   readonly batchBytes: number
@@ -37,6 +40,6 @@ export class BatchRing {
   next(): Uint8Array {
     const batch = this.#batches[this.#next]
     this.#next = (this.#next + 1) % this.#batches.length
-    return batch
+    return isKeepable(batch) ? batch.slice() : batch
   }
 }

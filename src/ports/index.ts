@@ -4,7 +4,7 @@
  */
 
 export * from '../domain/backoff.ts'
-export { BatchBuffer } from '../domain/batch/batch-buffer.ts'
+export { BatchBuffer, isKeepable } from '../domain/batch/batch-buffer.ts'
 export {
   BatchBuilder,
   type BatchBuilderOptions,

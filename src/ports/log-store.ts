@@ -97,9 +97,10 @@ export interface PartitionLog {
   readonly wasMissing?: boolean
   /**
    * Appends whole batches whose first record has `baseOffset`. Settles when everything up to and including them has
-   * reached at least `durability`; calls settle in order. The store copies what it needs before it returns: the caller
-   * may reuse `batch` at once.
-   * @param batch one batch, its base offset already stamped
+   * reached at least `durability`; calls settle in order.
+   * @param batch one batch, its base offset already stamped. One of which `isKeepable` is true, because it is large and fills
+   *   its buffer, is the store's from here on: it may keep it instead of copying it, and nobody changes it unless the append
+   *   fails. Of any other the store copies what it needs before it returns: the caller may reuse it at once.
    * @param baseOffset must be `endOffset`
    * @param recordCount offsets that the batch takes, at least 1
    * @throws RTK_OFFSET_CONFLICT when `baseOffset` is not `endOffset` (nothing is written), RTK_STORE_FULL when there is

@@ -8,6 +8,7 @@ import {
   encodeOpening,
   framePrefixBytes,
   RatatoskrError,
+  type StreamEvents,
   type StreamOpening,
   StreamReader,
   streamProtocolVersion,
@@ -26,14 +27,15 @@ const defaultPort = 7_282
 const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
   new Promise((resolve, reject) => {
     if (signal?.aborted) throw abortError(signal, 'connecting')
-    const reader = new StreamReader(frameBytesMax, {
+    const frames: StreamEvents = {
       opening: assertVersion,
       frame(frame) {
         if (frame.length === 0) stream.giveSignOfLife()
         else if (frame[0] === textFrameByte) events.text(utf8Text(frame))
         else events.binary(frame)
       },
-    })
+    }
+    const reader = new StreamReader(frameBytesMax, frames, unfilled)
     let failure: Error | undefined
     /** Takes what came; a peer that cannot be read is given up. */
     const taking = (take: () => void): void => {
@@ -147,6 +149,9 @@ function connected(url: URL, reader: StreamReader, taking: (take: () => void) =>
     ? connectTcp({ path: decodeURIComponent(url.pathname), onread })
     : connectTcp({ ...address, onread })
 }
+
+/** Bytes for what is read. Zeroing them would cost as much as copying them. */
+const unfilled = (bytes: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
 
 const closedSilently = 'it was closed without a word, as by a broker that expects TLS (tcps://)'
 

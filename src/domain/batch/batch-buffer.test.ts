@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { BatchBuffer } from './batch-buffer.ts'
+import { BatchBuffer, isKeepable } from './batch-buffer.ts'
 import { BatchBuilder } from './builder.ts'
 import { baseOffsetOf, batchSizeOf, nextOffsetOf, stampBatch } from './header.ts'
 import { SparseIndex } from './sparse-index.ts'
@@ -120,4 +120,38 @@ it('an index has an entry about every 4 KiB and finds the entry below any offset
 it('sizes that a batch tells of itself are what the buffer counts', () => {
   const { buffer, batches } = filled([{ count: 2, payloadBytes: 5, timestampMs: 1 }])
   expect(buffer.sizeBytes).toBe(batchSizeOf(batches[0]))
+})
+
+it('keeps what is large and fills its buffer, but for the frame around it', () => {
+  expect(isKeepable(new Uint8Array(64 * 1024))).toBe(true)
+  expect(isKeepable(new Uint8Array(64 * 1024 - 1))).toBe(false)
+  expect(isKeepable(new Uint8Array(100_050).subarray(50))).toBe(true)
+  expect(isKeepable(new Uint8Array(200_000).subarray(100_000))).toBe(false)
+})
+
+it('holds a batch where it lies, and takes no more', () => {
+  const batch = batchAt(7, 3, 40_000, 5)
+  const run = BatchBuffer.of(Buffer.from(batch.buffer), 7, 3)
+  expect(run).toMatchObject({ baseOffset: 7, endOffset: 10, sizeBytes: batch.length, maxTimestampMs: 5 })
+  expect(run.hasRoom(0)).toBe(false)
+  expect(run.seal()).toHaveLength(0)
+  for (const offset of [7, 8, 9]) {
+    const read = run.read(offset, 10, 1)
+    expect(read.constructor).toBe(Uint8Array)
+    expect(read.buffer).toBe(batch.buffer)
+    expect(read).toEqual(batch)
+  }
+  expect(run.read(7, 9, 1_000_000)).toHaveLength(0)
+})
+
+it('gives the room that nobody has seen to the next run', () => {
+  const { buffer, batches } = filled([{ count: 2, payloadBytes: 100, timestampMs: 1 }])
+  const room = buffer.seal()
+  expect(room).toHaveLength((1 << 20) - batches[0].length)
+  const next = new BatchBuffer(buffer.endOffset, room)
+  next.append(batchAt(buffer.endOffset, 1, 10, 2), 1)
+  expect(Buffer.from(batches[0]).equals(buffer.read(buffer.baseOffset, buffer.endOffset, 1))).toBe(true)
+  const cut = filled([{ count: 1, payloadBytes: 10, timestampMs: 1 }]).buffer
+  cut.cut(0, cut.baseOffset)
+  expect(cut.seal()).toHaveLength(0)
 })

@@ -1,5 +1,6 @@
 /**
- * A run of batches in memory: one preallocated buffer that batches are copied into once, and read from without a copy.
+ * A run of batches in memory: one preallocated buffer that batches are copied into once, and read from without a copy; or
+ * one large batch in the buffer in which it came, for copying it would cost more than all that is done with it beside.
  *
  * Bytes below `sizeBytes` never change again, so that what `read` gives stays as it is for as long as it is held: after
  * `cut` the buffer takes no more batches, for they would overwrite what a reader may still look at.
@@ -8,6 +9,16 @@ import { batchSizeOf, maxTimestampOf, nextOffsetOf } from './header.ts'
 import { SparseIndex } from './sparse-index.ts'
 
 const none = new Uint8Array(0)
+
+/** From here on keeping a batch is cheaper than to copy it: smaller ones are better read many at once, out of one buffer. */
+const keptBytesMin = 64 * 1024
+
+/**
+ * True for a batch that is kept where it lies instead of being copied: a large one that fills its buffer. A view of a buffer
+ * with more in it than the batch and, say, the frame in which it came, would keep all of that in memory.
+ */
+export const isKeepable = (batch: Uint8Array): boolean =>
+  batch.length >= keptBytesMin && batch.buffer.byteLength - batch.length <= batch.length >>> 3
 
 /** Batches of consecutive offsets in one buffer: appended at its end, read as views. */
 export class BatchBuffer {
@@ -21,11 +32,21 @@ export class BatchBuffer {
   #maxTimestampMs = -1
   #sealed = false
 
-  constructor(baseOffset: number, capacityBytes: number) {
+  /** @param room bytes to fill, or how many to make */
+  constructor(baseOffset: number, room: number | Uint8Array) {
     this.baseOffset = baseOffset
-    this.capacityBytes = capacityBytes
-    this.#bytes = new Uint8Array(capacityBytes)
+    this.#bytes = typeof room === 'number' ? new Uint8Array(room) : room
+    this.capacityBytes = this.#bytes.length
     this.#endOffset = baseOffset
+  }
+
+  /** A run of one batch, which nobody may change from here on: see `isKeepable`. It takes no more. */
+  static of(batch: Uint8Array, baseOffset: number, recordCount: number): BatchBuffer {
+    // What came may be a Buffer of Node; what is read is a plain array.
+    const run = new BatchBuffer(baseOffset, new Uint8Array(batch.buffer, batch.byteOffset, batch.length))
+    run.#count(batch, recordCount)
+    run.#sealed = true
+    return run
   }
 
   /** One past the last offset of the run. */
@@ -48,12 +69,8 @@ export class BatchBuffer {
 
   /** Copies a batch to the end. Ask `hasRoom` first. */
   append(batch: Uint8Array, recordCount: number): void {
-    const timestampMs = maxTimestampOf(batch)
-    this.#index.add(this.#endOffset - this.baseOffset, this.#sizeBytes, timestampMs)
-    if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs
     this.#bytes.set(batch, this.#sizeBytes)
-    this.#sizeBytes += batch.length
-    this.#endOffset += recordCount
+    this.#count(batch, recordCount)
   }
 
   /** The bytes between two positions: a view. */
@@ -104,9 +121,11 @@ export class BatchBuffer {
     return -1
   }
 
-  /** Takes no more batches. */
-  seal(): void {
+  /** Takes no more batches. @returns the room at the end that nobody has seen, for another run to fill */
+  seal(): Uint8Array {
+    if (this.#sealed) return none
     this.#sealed = true
+    return this.#bytes.subarray(this.#sizeBytes)
   }
 
   /** Forgets the batches from `position` on, whose first offset is `offset`, and takes no more. */
@@ -115,5 +134,13 @@ export class BatchBuffer {
     this.#sizeBytes = position
     this.#endOffset = offset
     this.#sealed = true
+  }
+
+  #count(batch: Uint8Array, recordCount: number): void {
+    const timestampMs = maxTimestampOf(batch)
+    this.#index.add(this.#endOffset - this.baseOffset, this.#sizeBytes, timestampMs)
+    if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs
+    this.#sizeBytes += batch.length
+    this.#endOffset += recordCount
   }
 }

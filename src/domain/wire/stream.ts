@@ -69,6 +69,7 @@ export interface StreamEvents {
  */
 export class StreamReader {
   readonly #events: StreamEvents
+  readonly #allocate: (bytes: number) => Uint8Array
   readonly #opening = new Uint8Array(openingBytes)
   readonly #prefix = new Uint8Array(framePrefixBytes)
   /** The largest frame to take, in bytes; may be changed between frames. */
@@ -87,9 +88,15 @@ export class StreamReader {
   #large = false
   #closed = false
 
-  constructor(frameBytesMax: number, events: StreamEvents) {
+  /** @param allocate makes room for large frames; it may hold anything, for nobody sees a frame that is not filled */
+  constructor(
+    frameBytesMax: number,
+    events: StreamEvents,
+    allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
+  ) {
     this.frameBytesMax = frameBytesMax
     this.#events = events
+    this.#allocate = allocate
   }
 
   /** The first bytes that came, as many as an opening has at most: they tell what a peer speaks that is none of ours. */
@@ -182,7 +189,7 @@ export class StreamReader {
       return end
     }
     this.#filled = 0
-    this.#partial = new Uint8Array(Math.min(length, trustedBytesMax))
+    this.#partial = this.#allocate(Math.min(length, trustedBytesMax))
     return this.#fill(this.#partial, chunk, at)
   }
 
@@ -198,7 +205,7 @@ export class StreamReader {
   #roomIn(partial: Uint8Array, bytes: number): Uint8Array {
     const needed = this.#filled + bytes
     if (needed <= partial.length) return partial
-    const frame = new Uint8Array(Math.min(this.#length, Math.max(partial.length * 2, needed)))
+    const frame = this.#allocate(Math.min(this.#length, Math.max(partial.length * 2, needed)))
     frame.set(partial)
     this.#partial = frame
     return frame
