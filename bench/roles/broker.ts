@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBroker, type EmbeddedBroker } from 'ratatoskr'
+import { paceCollector } from 'ratatoskr/adapters/node'
 import type { Durability, Storage, Transport } from 'ratatoskr/ports'
 import { serveRole } from '../harness/child.ts'
 
@@ -51,6 +52,7 @@ let broker: EmbeddedBroker
 
 serveRole({
   start: async (setup: BrokerSetup): Promise<string> => {
+    paceCollector() // as 'ratatoskr serve' does
     broker = await createBroker({
       storage: await storages[setup.storage](setup.directory),
       transports: [await transports[setup.transport](setup.directory)],

@@ -12,6 +12,8 @@ const stopGraceMs = 500
 
 export async function serve(flags: ConfigFlags): Promise<void> {
   const { config } = await loadConfigOf(flags)
+  const { paceCollector } = await import('ratatoskr/adapters/node')
+  paceCollector()
   const broker = await brokerOfConfig(config)
   const { logger } = broker.platform
   let started = false
