@@ -12,6 +12,7 @@ export const systemClock: Clock = Object.freeze({
   monotonic: () => performance.now(),
   after(delayMs: number, run: () => void): Disposable {
     if (Number.isNaN(delayMs)) throw new TypeError('delayMs must be a number, got NaN')
+    if (delayMs <= 0) return inNextTurn(run)
     const dueMs = performance.now() + Math.max(0, delayMs)
     let timeout: NodeJS.Timeout
     // Node may fire a fraction of a millisecond early and cannot wait for more than 24.8 days: both times, wait for the rest.
@@ -29,3 +30,9 @@ export const systemClock: Clock = Object.freeze({
     return { [Symbol.dispose]: () => clearTimeout(timeout) }
   },
 })
+
+/** A timer would take a millisecond at least. What is ready of sockets has its turn before, and so have timers that are due. */
+function inNextTurn(run: () => void): Disposable {
+  const immediate = setImmediate(run)
+  return { [Symbol.dispose]: () => clearImmediate(immediate) }
+}

@@ -75,6 +75,19 @@ describe('the browser platform', () => {
     expect(Math.abs(clock.now() - Date.now())).toBeLessThan(1_000)
   })
 
+  it('lets others have a turn without waiting for a timer', async () => {
+    const order: string[] = []
+    const timer = new Promise<void>((resolve) => setTimeout(resolve, 50)).then(() => order.push('timer'))
+    for (let turn = 0; turn < 3; turn++) {
+      const next = new Promise<void>((resolve) => clock.after(0, resolve))
+      order.push('asked')
+      await next
+      order.push('turn')
+    }
+    await timer
+    expect(order).toEqual(['asked', 'turn', 'asked', 'turn', 'asked', 'turn', 'timer'])
+  })
+
   it('makes valid batches and has no codec', () => {
     const builder = new BatchBuilder({ checksum })
     builder.add({ payload: utf8('x'), timestampMs: 1 })
