@@ -15,7 +15,10 @@ import { quoteForMessage } from './names.ts'
 
 const TWO_32 = 4_294_967_296
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
-const hexOf: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const hyphenCode = 45
+/** Character codes of the two hexadecimal digits of a byte: in tables, for ids are written by the million. */
+const high = Uint8Array.from({ length: 256 }, (_, byte) => (byte >> 4).toString(16).charCodeAt(0))
+const low = Uint8Array.from({ length: 256 }, (_, byte) => (byte & 0x0f).toString(16).charCodeAt(0))
 
 /** True for a UUID's text, of any version, in either case. */
 export const isUuid = (text: unknown): text is string => typeof text === 'string' && uuidPattern.test(text)
@@ -28,14 +31,20 @@ export interface MessageAddress {
   readonly offset: number
 }
 
-/** The canonical text of 16 bytes. */
+/**
+ * The canonical text of 16 bytes. All of it is made at once: a text put together piece by piece keeps its pieces until somebody
+ * reads it, twenty times as much to collect where ids are kept by the thousand.
+ */
 export function formatUuid(bytes: Uint8Array, at = 0): string {
-  let text = ''
-  for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) text += '-'
-    text += hexOf[bytes[at + i]]
-  }
-  return text
+  // biome-ignore format: the groups of the text line by line
+  return String.fromCharCode(
+    high[bytes[at]], low[bytes[at]], high[bytes[at + 1]], low[bytes[at + 1]], high[bytes[at + 2]], low[bytes[at + 2]], high[bytes[at + 3]], low[bytes[at + 3]], hyphenCode,
+    high[bytes[at + 4]], low[bytes[at + 4]], high[bytes[at + 5]], low[bytes[at + 5]], hyphenCode,
+    high[bytes[at + 6]], low[bytes[at + 6]], high[bytes[at + 7]], low[bytes[at + 7]], hyphenCode,
+    high[bytes[at + 8]], low[bytes[at + 8]], high[bytes[at + 9]], low[bytes[at + 9]], hyphenCode,
+    high[bytes[at + 10]], low[bytes[at + 10]], high[bytes[at + 11]], low[bytes[at + 11]], high[bytes[at + 12]], low[bytes[at + 12]],
+    high[bytes[at + 13]], low[bytes[at + 13]], high[bytes[at + 14]], low[bytes[at + 14]], high[bytes[at + 15]], low[bytes[at + 15]],
+  )
 }
 
 /**
