@@ -81,9 +81,15 @@ export class RecordCursor {
     return expiryAt(this.bytes, expiryHeaderStart(this.bytes, this.headersStart, this.headerCount, this.end))
   }
 
-  /** True when the bytes of all records were used up exactly. */
-  get exhausted(): boolean {
-    return this.#left === 0 && this.end === this.#limit
+  /** The place after the last record. */
+  get limit(): number {
+    return this.#limit
+  }
+
+  /** Stands before the record at `at`, with so many left. */
+  moveTo(at: number, left: number): void {
+    this.end = at
+    this.#left = left
   }
 
   /**

@@ -71,7 +71,7 @@ function readByCursor(batch: Uint8Array, cursor: RecordCursor) {
       }),
     })
   }
-  expect(cursor.exhausted).toBe(true)
+  expect(cursor.end).toBe(cursor.limit)
   return records
 }
 

@@ -8,7 +8,8 @@ import { defaultLimits } from '../limits.ts'
 import type { Header } from '../message.ts'
 import { BatchBuilder, type RecordFields } from './builder.ts'
 import { utf8, writeInt16, writeInt32, writeInt64 } from './bytes.ts'
-import { batchHeaderBytes, crcStart } from './header.ts'
+import { RecordCursor } from './cursor.ts'
+import { batchHeaderBytes, crcStart, maxTimestampOf, recordCountOf } from './header.ts'
 import { messagesOf } from './messages.ts'
 import { type BatchRules, verifyBatch } from './verify.ts'
 
@@ -312,4 +313,65 @@ describe('whatever the bytes are', () => {
       ),
     )
   })
+})
+
+/** What a walk with a cursor alone says of records without headers; undefined when there are some. */
+function isRight(batch: Uint8Array, messageBytesMax: number): boolean | undefined {
+  const cursor = new RecordCursor().open(batch)
+  try {
+    for (let delta = 0; delta < recordCountOf(batch); delta++) {
+      cursor.next()
+      const { keyStart, keyEnd, valueStart, valueEnd, timestampMs } = cursor
+      const sizeBytes =
+        (keyStart === -1 ? 0 : keyEnd - keyStart) + (valueStart === -1 ? 0 : valueEnd - valueStart)
+      const inTime = timestampMs >= 0 && timestampMs <= maxTimestampOf(batch)
+      if (cursor.offsetDelta !== delta || !inTime || sizeBytes > messageBytesMax) return false
+      if (cursor.headerCount > 0) return undefined
+      if (cursor.headersStart !== cursor.end) return false
+    }
+    return cursor.end === cursor.limit
+  } catch {
+    return false
+  }
+}
+
+it('finds in plain records, whole or damaged, what a walk over all their fields finds', () => {
+  const bounds = {
+    batchBytesMax: 1 << 20,
+    messagesPerBatchMax: 20_000,
+    messageBytesMax: 20_000,
+    records: expansion,
+  }
+  const fields = fc.record({
+    payload: fc.oneof(
+      fc.uint8Array({ maxLength: 10 }),
+      fc.constantFrom(8_180, 8_192, 9_000).map((n) => new Uint8Array(n)),
+    ),
+    key: fc.option(fc.uint8Array({ maxLength: 100 }), { nil: undefined }),
+    timestampMs: fc.integer({ min: 1_000, max: 20_000 }),
+  })
+  const damage = fc.array(fc.record({ at: fc.nat(60), bits: fc.integer({ min: 1, max: 255 }) }), {
+    maxLength: 2,
+  })
+  let damaged = 0
+  fc.assert(
+    fc.property(fc.array(fields, { minLength: 1, maxLength: 8 }), damage, (records, flips) => {
+      const batch = batchOf(...records)
+      for (const { at, bits } of flips) {
+        batch[batchHeaderBytes + (at % (batch.length - batchHeaderBytes))] ^= bits
+      }
+      const right = isRight(batch, bounds.messageBytesMax)
+      fc.pre(right !== undefined)
+      if (!right) damaged++
+      expect(codeOf(sealed(batch), bounds).endsWith('records')).toBe(right)
+    }),
+    { numRuns: 500 },
+  )
+  expect(damaged).toBeGreaterThan(50)
+})
+
+it('takes as many records as need three bytes for their places', () => {
+  const records = Array.from({ length: 9_000 }, () => ({ payload: new Uint8Array(1) }))
+  const bounds = { batchBytesMax: 1 << 20, messagesPerBatchMax: 20_000 }
+  expect(codeOf(batchOf(...records), bounds)).toBe('9000 records')
 })
