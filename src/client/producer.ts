@@ -159,7 +159,16 @@ export class Producer implements AsyncDisposable {
       const durability = durabilityOf(options.durability) ?? this.#durability
       const bulk = new BulkPublish(this.#senders.clock)
       const sender = this.#topic(topic)
-      const stopped = (): boolean => bulk.failure !== undefined || aborted.aborted
+      // Asked for each message, a signal itself would cost more than the message.
+      let isAborted = aborted.aborted
+      aborted.addEventListener(
+        'abort',
+        () => {
+          isAborted = true
+        },
+        { once: true },
+      )
+      const stopped = (): boolean => bulk.failure !== undefined || isAborted
       try {
         await sender.resolved()
         if (Symbol.asyncIterator in messages) {
