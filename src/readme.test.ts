@@ -14,6 +14,7 @@ import { statusOf as httpStatusOf } from '../adapters/http/problem.ts'
 import { settingsOfEnvironment } from './cli/config/environment.ts'
 import { exitCodeOf } from './cli/exit-codes.ts'
 import { buildProgram } from './cli/program.ts'
+import { connect } from './client/index.ts'
 import { defaultLimits, durabilityLevels, type ErrorCode, errorCodes, RatatoskrError } from './ports/index.ts'
 import { type CodeBlock, printsAsShown, type Section, sectionsOf, tableOf } from './testing/document.ts'
 import { type Addresses, GuideProject, type Outcome } from './testing/guide-project.ts'
@@ -75,11 +76,24 @@ const isScript = ({ language }: CodeBlock): boolean => language === 'ts' || lang
 const hasCurl = spawnSync('curl', ['--version']).status === 0
 
 let project: GuideProject
+/** One broker for all guides: to start one for each section takes longer than most of them. */
+let broker: Promise<Addresses> | undefined
 beforeAll(async () => {
   project = await GuideProject.make(root)
 })
-afterEach(() => project.stop())
+afterEach(forgetTopics)
 afterAll(() => project.remove())
+
+/** The next section finds the broker as a reader does, without a topic. */
+async function forgetTopics(): Promise<void> {
+  if (broker === undefined) return
+  const client = await connect(`grpc://${(await broker)['127.0.0.1:50051']}`)
+  try {
+    for (const { name } of await client.listTopics()) await client.deleteTopic(name)
+  } finally {
+    await client.close()
+  }
+}
 
 async function runBlock(block: CodeBlock, folder: string, addresses: Addresses | undefined): Promise<void> {
   const name = fileOf(block)
@@ -139,7 +153,8 @@ describe.each(guides)('%s', (guide) => {
         return
       }
       await project.write(join(folder, '.keep'), '')
-      const addresses = needsBroker(section) ? await project.serve(folder) : undefined
+      if (needsBroker(section)) broker ??= project.serve('broker')
+      const addresses = needsBroker(section) ? await broker : undefined
       for (const block of section.blocks) await runBlock(block, folder, addresses)
     },
     60_000,
