@@ -27,6 +27,14 @@ export interface MessageOwner {
   failed(place: number, error: RatatoskrError): void
 }
 
+/**
+ * Is given the promise of a message's receipt: for those who publish one message and need to hear of nothing else.
+ */
+export class ReceiptSlot {
+  /** Set when the message was added to a batch. */
+  promise!: Promise<PublishReceipt>
+}
+
 /** Who is told of whole batches only. Its messages carry no ids but those that they were given. */
 export interface BatchOwner {
   /** For its messages that bring no time, in Unix milliseconds. */
@@ -62,6 +70,7 @@ export class IdPool {
 
 // The builder copies what it is given, so one record and one id serve all messages of the process in turn.
 const scratchId = new Uint8Array(16)
+const idBytesMin = 1_024
 const scratch = {
   payload: scratchId as Uint8Array,
   key: undefined as Uint8Array | undefined,
@@ -109,8 +118,14 @@ export class OutgoingBatch {
   /** True when others of its partition were under way as it was sent. */
   behindOthers = false
   readonly #options: OutgoingBatchOptions
-  #owners: (MessageOwner | undefined)[] = []
+  /** Of messages whose owners are told: who that is, his number for it, and the record. */
+  #owners: MessageOwner[] = []
   #places: number[] = []
+  #indexes: number[] = []
+  /** Resolves when the batch is stored, for messages with a promise; and their records, in the order of the promises. */
+  #stored: PromiseWithResolvers<BatchReceipt> | undefined
+  readonly #promised: number[] = []
+  #toldCount = 0
   #ids: Uint8Array = scratchId
   #batchOwner: BatchOwner[] = []
   #deadlineMs = 0
@@ -143,14 +158,19 @@ export class OutgoingBatch {
   }
 
   /** Adds a message whose owner wants to know its id and offset. @returns bytes by which the batch grew */
-  addMessage(message: OutgoingMessage, owner: MessageOwner, place: number): number {
+  addMessage(message: OutgoingMessage, owner: MessageOwner | ReceiptSlot, place: number): number {
     const index = this.recordCount
     if (message.id === undefined) this.#options.ids.next(scratchId)
     else scratchId.set(parseUuid(message.id))
+    const bytes = this.#write(message, scratchId, message.timestampMs ?? this.#options.clock.now())
     this.#keepId(index)
-    this.#owners[index] = owner
-    this.#places[index] = place
-    return this.#write(message, scratchId, message.timestampMs ?? this.#options.clock.now())
+    if (owner instanceof ReceiptSlot) owner.promise = this.#promise(index)
+    else {
+      this.#owners.push(owner)
+      this.#places.push(place)
+      this.#indexes.push(index)
+    }
+    return bytes
   }
 
   /** Adds a message of a bulk. @returns bytes by which the batch grew */
@@ -204,19 +224,9 @@ export class OutgoingBatch {
 
   store(receipt: BatchReceipt): void {
     if (this.settled) return
-    const { partition, baseOffset, durability, duplicates } = receipt
-    let passed = 0 // records before this one that were not stored
-    for (let index = 0; index < this.#owners.length; index++) {
-      const id = formatUuid(this.#ids, index * 16)
-      const repeat = duplicates?.[passed]
-      if (repeat?.index === index) {
-        passed++
-        const place = { partition: repeat.partition, offset: repeat.offset }
-        this.#owners[index]?.stored(this.#places[index], { id, ...place, durability, duplicate: true })
-      } else {
-        const offset = baseOffset + index - passed
-        this.#owners[index]?.stored(this.#places[index], { id, partition, offset, durability })
-      }
+    this.#stored?.resolve(receipt)
+    for (let i = 0; i < this.#owners.length; i++) {
+      this.#owners[i].stored(this.#places[i], this.#receiptOf(this.#indexes[i], receipt))
     }
     for (const owner of this.#batchOwner) owner.batchStored(receipt)
     this.#finish()
@@ -224,9 +234,8 @@ export class OutgoingBatch {
 
   fail(error: RatatoskrError): void {
     if (this.settled) return
-    for (let index = 0; index < this.#owners.length; index++) {
-      this.#owners[index]?.failed(this.#places[index], error)
-    }
+    this.#stored?.reject(error)
+    for (let i = 0; i < this.#owners.length; i++) this.#owners[i].failed(this.#places[i], error)
     for (const owner of this.#batchOwner) owner.batchFailed(error)
     this.#finish()
   }
@@ -241,9 +250,33 @@ export class OutgoingBatch {
     this.bytes = undefined
     this.#owners = []
     this.#places = []
+    this.#indexes = []
     this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
     this.#whenSettled?.resolve()
+  }
+
+  /**
+   * The promise of a record's receipt. All share one handler, which counts: handlers of a promise are called in the order in
+   * which they were added. A promise with functions of its own would be three times as large, and thousands wait at a time.
+   */
+  #promise(index: number): Promise<PublishReceipt> {
+    this.#promised.push(index)
+    this.#stored ??= Promise.withResolvers<BatchReceipt>()
+    return this.#stored.promise.then(this.#nextReceipt)
+  }
+
+  readonly #nextReceipt = (receipt: BatchReceipt): PublishReceipt =>
+    this.#receiptOf(this.#promised[this.#toldCount++], receipt)
+
+  #receiptOf(index: number, receipt: BatchReceipt): PublishReceipt {
+    const { partition, baseOffset, durability, duplicates } = receipt
+    const id = formatUuid(this.#ids, index * 16)
+    if (duplicates === undefined) return { id, partition, offset: baseOffset + index, durability }
+    const passed = countBefore(duplicates, index) // records before this one that were not stored
+    const repeat = duplicates[passed]
+    if (repeat?.index !== index) return { id, partition, offset: baseOffset + index - passed, durability }
+    return { id, partition: repeat.partition, offset: repeat.offset, durability, duplicate: true }
   }
 
   #arm(): void {
@@ -260,7 +293,8 @@ export class OutgoingBatch {
   #keepId(index: number): void {
     const end = (index + 1) * 16
     if (this.#ids === scratchId || this.#ids.length < end) {
-      const larger = new Uint8Array(Math.max(16, end * 2))
+      // A lone message needs no more; where there are two there are often hundreds.
+      const larger = new Uint8Array(index === 0 ? end : Math.max(idBytesMin, end * 2))
       if (this.#ids !== scratchId) larger.set(this.#ids)
       this.#ids = larger
     }
@@ -281,4 +315,16 @@ export class OutgoingBatch {
     this.bufferedBytes += grown
     return grown
   }
+}
+
+/** How many of them, in order, stand before `index`. */
+function countBefore(duplicates: readonly { readonly index: number }[], index: number): number {
+  let from = 0
+  let to = duplicates.length
+  while (from < to) {
+    const middle = (from + to) >>> 1
+    if (duplicates[middle].index < index) from = middle + 1
+    else to = middle
+  }
+  return from
 }

@@ -24,7 +24,13 @@ import {
 import { Backoff } from './backoff.ts'
 import { BatchNumbers } from './batch-numbers.ts'
 import type { Connection } from './connection.ts'
-import { type BatchOwner, type IdPool, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+import {
+  type BatchOwner,
+  type IdPool,
+  type MessageOwner,
+  OutgoingBatch,
+  type ReceiptSlot,
+} from './outgoing-batch.ts'
 import { isAnswerLost, isIndeterminate, isOutOfOrder, isPassing } from './publish-failures.ts'
 import type { SenderIdentity } from './sender-identity.ts'
 
@@ -105,7 +111,7 @@ export class PartitionSender {
 
   addMessage(
     message: OutgoingMessage,
-    owner: MessageOwner,
+    owner: MessageOwner | ReceiptSlot,
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,

@@ -19,7 +19,7 @@ import {
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { durabilityOf, leaseProofOf } from './checks.ts'
 import { asOutgoing, detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
-import type { MessageOwner } from './outgoing-batch.ts'
+import { type MessageOwner, ReceiptSlot } from './outgoing-batch.ts'
 import type { PartitionSender, SenderContext } from './partition-sender.ts'
 import {
   type ProducerOptions,
@@ -40,6 +40,7 @@ export interface ProducerContext extends ProducerParts {
 
 // Topics of one producer that are kept at hand; idle ones beyond make room.
 const topicsMax = 1_024
+const noOptions: PublishOptions = {}
 
 /** Gathers messages into batches and sends them; made by `client.producer()`. */
 export class Producer implements AsyncDisposable {
@@ -87,22 +88,32 @@ export class Producer implements AsyncDisposable {
    * @param payload bytes, or text that is stored as UTF-8
    * @throws RTK_TOPIC_NOT_FOUND, RTK_MESSAGE_TOO_LARGE, RTK_HEADER_INVALID, RTK_OVERLOADED, RTK_DISCONNECTED, RTK_TIMEOUT, …
    */
-  async publish(
+  publish(
     topic: string,
     payload: string | Uint8Array,
-    options: PublishOptions = {},
+    options: PublishOptions = noOptions,
   ): Promise<PublishReceipt> {
+    try {
+      return this.#publish(topic, payload, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Not an async function: its promise and what it remembers would be kept with each message that is under way. */
+  #publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<PublishReceipt> {
     const message = toOutgoing(payload, options)
     leaseProofOf(options.lease)
     if (isScheduled(message)) return this.#publishLater(topic, message, options)
     const { signal, timeoutMs } = options
-    const owner = new SinglePublish()
     if (signal === undefined) {
-      this.#accept(topic, message, owner, 0, options)
-      return owner.promise
+      const slot = new ReceiptSlot()
+      this.#accept(topic, message, slot, options)
+      return slot.promise
     }
+    const owner = new SinglePublish()
     return withDeadline(this.#senders.clock, 'publish', { signal, timeoutMs }, this.#timeoutMs, (aborted) => {
-      this.#accept(topic, message, owner, 0, options)
+      this.#accept(topic, message, owner, options)
       aborted.addEventListener('abort', () => owner.abandon(), { once: true })
       return owner.promise
     })
@@ -254,8 +265,7 @@ export class Producer implements AsyncDisposable {
   #accept(
     topic: string,
     message: OutgoingMessage,
-    owner: MessageOwner & { readonly abandoned: boolean },
-    place: number,
+    owner: SinglePublish | ReceiptSlot,
     options: PublishManyOptions,
   ): void {
     if (this.#closed !== undefined) throw this.#closed
@@ -265,13 +275,15 @@ export class Producer implements AsyncDisposable {
     sender.refresh(nowMs)
     const durability = durabilityOf(options.durability) ?? this.#durability
     if (sender.ready && this.#hasRoom) {
-      this.#added(sender.add(message, owner, place, durability, deadlineMs, options.lease))
+      this.#added(sender.add(message, owner, 0, durability, deadlineMs, options.lease))
       return
     }
     if (sender.ready && !this.#waits) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
     if (this.#waiting >= this.#waitingMax) throw this.#full('waitingMax', this.#waitingMax)
     this.#waiting++
-    sender.wait(message, owner, place, durability, deadlineMs, options.lease)
+    const waiter = owner instanceof ReceiptSlot ? new SinglePublish() : owner
+    if (owner instanceof ReceiptSlot) owner.promise = waiter.promise
+    sender.wait(message, waiter, 0, durability, deadlineMs, options.lease)
   }
 
   /** Adds all, at once when it can be; while there is no room they wait, copied, so that the caller has his bytes back. */

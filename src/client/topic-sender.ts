@@ -13,7 +13,7 @@ import {
 } from '../ports/index.ts'
 import { withDeadline } from './call.ts'
 import { detached } from './outgoing.ts'
-import type { BatchOwner, MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+import type { BatchOwner, MessageOwner, OutgoingBatch, ReceiptSlot } from './outgoing-batch.ts'
 import { PartitionSender, type SenderContext } from './partition-sender.ts'
 import { SenderIdentity } from './sender-identity.ts'
 
@@ -93,7 +93,7 @@ export class TopicSender {
   /** Adds a message to its partition's batch. @returns bytes it takes in the buffer */
   add(
     message: OutgoingMessage,
-    owner: MessageOwner,
+    owner: MessageOwner | ReceiptSlot,
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,
