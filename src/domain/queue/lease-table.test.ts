@@ -200,6 +200,19 @@ describe('delivery bound and checkpoints', () => {
     expect(table.next(1, 100, 0)).toMatchObject({ from: 60, to: 70 })
   })
 
+  it('takes few checkpoints to deliver very much', () => {
+    const table = tableOf()
+    let checkpoints = 1
+    for (let to = 10_000; to <= 1_000_000; to += 10_000) {
+      table.admit(to)
+      while (take(table, 1, 10_000, 0) !== undefined);
+      if (!table.needsBound) continue
+      table.stored(table.checkpoint())
+      checkpoints++
+    }
+    expect(checkpoints).toBeLessThan(40)
+  })
+
   it('flags what lies below the stored bound as perhaps delivered, after a restart', () => {
     const before = tableOf({ deliveryBoundStep: 10 })
     before.admit(30)

@@ -359,13 +359,15 @@ export class LeaseTable implements LeaseTableApi {
     walk.step(Number.POSITIVE_INFINITY)
     const { settled: runs, tried } = walk
     this.#restored.appendTo(runs, tried, this.#states.nextOffset)
+    // Each step costs a walk over what is not settled: the more that is, the longer they are.
+    const step = Math.max(this.#boundStep, Math.floor(this.unsettled / 8))
     return {
       floor: walk.floor,
       // The next epoch is taken when the counter is used up: it must be stored by then.
       epoch: this.#counter < TWO_31 ? this.#epoch : this.#epoch + 1,
       deliveryBound: last
         ? Math.max(this.#doubtBound, this.#ready.freshAt)
-        : Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + this.#boundStep),
+        : Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + step),
       settled: runs,
       tried,
     }

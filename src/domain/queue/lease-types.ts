@@ -23,7 +23,7 @@ export interface LeaseTableOptions {
   readonly retriesMax: number
   /** What was stored; `start` counts for nothing then. */
   readonly restored?: QueueCheckpoint | undefined
-  /** How far ahead of deliveries the stored delivery bound is raised; 10,000 by default. */
+  /** How far ahead of deliveries the stored delivery bound is raised, at least; 10,000 by default. Further while much is unsettled. */
   readonly deliveryBoundStep?: number | undefined
 }
 
