@@ -25,7 +25,6 @@ import { LetterDesk } from './dead-letters/letter-desk.ts'
 import { brokerHealth, type LifeState } from './health.ts'
 import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
 import { sharedBuilders } from './partitions/accumulator.ts'
-import { ProducerIds } from './producers/producer-ids.ts'
 import { ProducerStore } from './producers/producer-store.ts'
 import { Publisher } from './publish/publisher.ts'
 import { PublishTraffic } from './publish/traffic.ts'
@@ -59,7 +58,6 @@ export class Broker implements Component {
   readonly #admission: Admission
   readonly #sessions: SessionTable
   readonly #room: StorageRoom
-  readonly #producerIds: ProducerIds
   #runners: readonly TransportRunner[] = []
   #life: LifeState = 'stopped'
   #startedAtMs = 0
@@ -76,7 +74,6 @@ export class Broker implements Component {
       metrics.counter('ratatoskr.component.restarts', { kind: name.slice(0, name.indexOf(' ')) }).add(1),
     )
     this.#room = new StorageRoom(platform)
-    this.#producerIds = new ProducerIds(storage.state)
     const offer = new DurabilityOffer(storage.logs.supports.durability)
     const defaults = parseTopicConfig(
       this.#settings.topicDefaults,
@@ -152,7 +149,7 @@ export class Broker implements Component {
         limits,
         autoCreateTopics: this.#settings.autoCreateTopics,
         stats: () => this.stats(),
-        producerIds: this.#producerIds,
+        random: platform.random,
         admission: this.#admission,
       },
     })
@@ -232,7 +229,7 @@ export class Broker implements Component {
     const stopping = (): RatatoskrError =>
       new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; retry after a pause')
     return [
-      { name: 'state store', start: () => this.#startState(), stop: () => storage.state.stop() },
+      { name: 'state store', start: () => storage.state.start(), stop: () => storage.state.stop() },
       { name: 'log store', start: () => storage.logs.start(), stop: () => storage.logs.stop() },
       { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
       // Stops after delivery, whose last checkpoints say which letters cannot come again.
@@ -259,11 +256,6 @@ export class Broker implements Component {
         stop: (deadlineMs) => this.#stopTransports(deadlineMs),
       },
     ]
-  }
-
-  async #startState(): Promise<void> {
-    this.#producerIds.reset()
-    await this.#options.storage.state.start()
   }
 
   async #start(): Promise<void> {

@@ -39,6 +39,7 @@ import type {
   QueueChanges,
   QueueConfig,
   QueueDescription,
+  Random,
   RedriveRequest,
   RedriveResult,
   ScheduledPage,
@@ -55,7 +56,7 @@ import type {
   TopicCreated,
 } from '../ports/index.ts'
 import { throwIfAborted } from './calls.ts'
-import type { ProducerIds } from './producers/producer-ids.ts'
+import { drawProducerId } from './producers/producer-ids.ts'
 import type { Publisher } from './publish/publisher.ts'
 import type { Scheduler } from './schedule/scheduler.ts'
 import { cancelScheduled, listScheduled } from './schedule/session-calls.ts'
@@ -67,7 +68,7 @@ import { topicStats } from './stats.ts'
 /** What a session works with. */
 export interface SessionContext extends GateContext {
   readonly publisher: Publisher
-  readonly producerIds: ProducerIds
+  readonly random: Random
   readonly scheduler: Scheduler
   readonly limits: Limits
   stats(): BrokerStats
@@ -149,7 +150,7 @@ export class BrokerSession implements Session {
 
   async initProducer(): Promise<ProducerIdentity> {
     this.#gate.assertOpen()
-    return { producerId: await this.#context.producerIds.next(), epoch: 0 }
+    return { producerId: drawProducerId(this.#context.random), epoch: 0 }
   }
 
   publishBatch(

@@ -79,8 +79,8 @@ export interface Session extends QueueSession, DeadLetterSession {
   ): Promise<readonly PublishResult[]>
   /**
    * Allocates an id to number batches with, so that one which is sent again is not stored again: batches carry it with the
-   * epoch and, for each partition, the sequence of their first record, from 0 on. Needs no permission: publishing does.
-   * @throws RTK_STORE_FULL, RTK_STORE_FAILED
+   * epoch and, for each partition, the sequence of their first record, from 0 on. The id is drawn from 53 random bits.
+   * Needs no permission: publishing does.
    */
   initProducer(): Promise<ProducerIdentity>
   /**

@@ -1,60 +1,25 @@
 /**
- * The ids of idempotent producers. None is ever given twice: they are taken in blocks, and a block is on record in the
- * state store before the first of it is given. What a stop leaves of a block is never used.
+ * The ids of idempotent producers. They are drawn, not counted: a counter would have to be on record, and a record that goes
+ * back (an older `state/` that is put back, a state that lost its end with a disk) would give ids out again while the logs,
+ * and with them the partitions' memory of producers, have gone on. The batches of the new owner would then be taken for
+ * repeats of the old one's: acknowledged, and not stored.
+ *
+ * Of 2^53 numbers, one that is drawn is among the at most 10,000 that a partition remembers (`producersPerPartitionMax`)
+ * with a chance of about 1 in 10^12; two of a million producers draw the same with one of about 1 in 20,000, and that harms
+ * them only when both publish to the same partition within `producerExpiryMs`.
  */
-import { RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
-import { type StateStore, utf8, utf8Text } from '../../ports/index.ts'
+import type { Random } from '../../ports/index.ts'
 
-const key = 'producer-ids'
-const idsPerBlock = 1_000
-const firstId = 1
+const twoTo32 = 0x1_0000_0000
+/** 21 bits above the lower 32: a number that is exact in every language that has doubles. */
+const upperBits = 0x1f_ffff
 
-export class ProducerIds {
-  readonly #state: StateStore
-  #next = 0
-  /** The first id that is not ours. */
-  #end = 0
-  #taking: Promise<void> | undefined
-
-  constructor(state: StateStore) {
-    this.#state = state
+/** An id of a producer: from 1 to 2^53 - 1, for 0 is what programs begin to count with and less than 0 means none. */
+export function drawProducerId(random: Random): number {
+  const words = new DataView(new ArrayBuffer(8))
+  for (;;) {
+    random.fill(new Uint8Array(words.buffer))
+    const id = (words.getUint32(0) & upperBits) * twoTo32 + words.getUint32(4)
+    if (id > 0) return id
   }
-
-  /** @throws RTK_STORE_FULL, RTK_STORE_FAILED, RTK_STORE_CORRUPT */
-  async next(): Promise<number> {
-    while (this.#next === this.#end) {
-      this.#taking ??= this.#take().finally(() => {
-        this.#taking = undefined
-      })
-      await this.#taking
-    }
-    return this.#next++
-  }
-
-  /** Forgets the block: whoever starts again may find that the store has gone on without him. */
-  reset(): void {
-    this.#next = this.#end
-  }
-
-  async #take(): Promise<void> {
-    try {
-      const stored = await this.#state.get(key)
-      const from = stored === undefined ? firstId : idOf(stored.value)
-      await this.#state.put(key, utf8(String(from + idsPerBlock)), stored?.version ?? 0)
-      this.#next = from
-      this.#end = from + idsPerBlock
-    } catch (error) {
-      throw toRatatoskrError(error, 'RTK_STORE_FAILED')
-    }
-  }
-}
-
-function idOf(value: Uint8Array): number {
-  const text = utf8Text(value)
-  const id = Number(text)
-  if (/^\d+$/.test(text) && Number.isSafeInteger(id)) return id
-  throw new RatatoskrError(
-    'RTK_STORE_CORRUPT',
-    'the stored number of the next producer id cannot be read; restore the state of the broker from a backup',
-  )
 }

@@ -7,11 +7,13 @@ import {
   portableCrc32c,
   RatatoskrError,
   type Session,
+  type StateChange,
   utf8,
   utf8Text,
 } from '../../ports/index.ts'
 import { type BenchOptions, BrokerBench, codeOf, message, settled } from '../testing/broker-bench.ts'
 import { AppendGate } from '../testing/log-store-double.ts'
+import { drawProducerId } from './producer-ids.ts'
 
 async function started(options: BenchOptions = {}, dedupWindowMs = 0) {
   const bench = new BrokerBench(options)
@@ -71,7 +73,7 @@ async function restarted(bench: BrokerBench, crash: boolean): Promise<Session> {
 }
 
 describe('an id of a producer', () => {
-  it('is never given twice, also across restarts and crashes', async () => {
+  it('is drawn, so that a restart, a crash and a store without room have no part in it', async () => {
     const { bench, session } = await started()
     const ids: number[] = []
     const take = async (from: Session): Promise<void> => {
@@ -80,19 +82,50 @@ describe('an id of a producer', () => {
       expect(taken.every(({ epoch }) => epoch === 0)).toBe(true)
     }
     await take(session)
-    await take(session)
     for (const crash of [false, true]) await take(await restarted(bench, crash))
-    expect(new Set(ids).size).toBe(2_400)
+    expect(new Set(ids).size).toBe(1_800)
+    expect(ids.every((id) => Number.isSafeInteger(id) && id > 0)).toBe(true)
+    // 53 bits: about half of them have the topmost.
+    const large = ids.filter((id) => id >= 2 ** 52).length
+    expect(large).toBeGreaterThan(600)
+    expect(large).toBeLessThan(1_200)
   })
 
-  it('is not given when its block cannot be put on record', async () => {
-    const { bench, session } = await started()
-    bench.state.onChange = () => {
-      throw new RatatoskrError('RTK_STORE_FULL', 'no room')
+  it('is never 0: what the platform draws is drawn again then', () => {
+    const draws = [0, 0, 1]
+    const fill = (bytes: Uint8Array): Uint8Array => {
+      new DataView(bytes.buffer).setUint32(4, draws.shift() ?? 0)
+      return bytes
     }
-    expect(await codeOf(() => session.initProducer())).toBe('RTK_STORE_FULL')
-    bench.state.onChange = () => {}
-    expect(await session.initProducer()).toEqual({ producerId: 1, epoch: 0 })
+    expect(drawProducerId({ fill, uuid: () => '', next: () => 0 })).toBe(1)
+    expect(draws).toEqual([])
+    expect(drawProducerId({ fill: (bytes) => bytes.fill(255), uuid: () => '', next: () => 0 })).toBe(
+      Number.MAX_SAFE_INTEGER,
+    )
+  })
+
+  it('of before is not given again when an older state is put back: what is acknowledged is stored', async () => {
+    const { bench, session } = await started()
+    const backup: StateChange[] = []
+    for await (const { key, value } of bench.state.list('')) backup.push({ key, value })
+    const producers = async (from: Session, text: string): Promise<void> => {
+      for (let n = 0; n < 3; n++) {
+        const { producerId } = await from.initProducer()
+        const receipt = await publish(from, numbered(0, [text], { producerId }))
+        expect(receipt).not.toHaveProperty('duplicate')
+      }
+    }
+    await producers(session, 'old ')
+    await bench.broker.stop()
+    await bench.state.start()
+    const changes: StateChange[] = []
+    for await (const { key } of bench.state.list('')) changes.push({ key, value: undefined })
+    await bench.state.putMany(changes)
+    await bench.state.putMany(backup)
+    bench.broker = bench.makeBroker()
+    const again = await bench.start()
+    await producers(again, 'new ')
+    expect(await texts(again)).toBe('old old old new new new ')
   })
 })
 
