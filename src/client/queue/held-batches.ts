@@ -74,7 +74,7 @@ export class HeldBatches {
   /** A message of the batch is settled. */
   settledOne(batch: HeldBatch): void {
     this.#credit.returnMessages(1)
-    if (batch.openCount === 0) this.#held.delete(heldKey(batch))
+    if (batch.openCount === 0) this.#forget(batch)
   }
 
   /** Gives back everything that nobody has in hand. */
@@ -137,7 +137,7 @@ export class HeldBatches {
       if (offset >= range.from && offset < range.to) this.#turns.overtaken({ partition, lease, offset })
     }
     this.#credit.returnMessages(batch.lose(range.from, range.to, reason))
-    if (batch.openCount === 0) this.#held.delete(heldKey(batch))
+    if (batch.openCount === 0) this.#forget(batch)
   }
 
   /** All leases are lost. */
@@ -158,5 +158,18 @@ export class HeldBatches {
       const range = { partition, lease, from: batch.offsetOf(run.from), to: batch.offsetOf(run.to - 1) + 1 }
       this.lose(range, 'timeout')
     }
+  }
+  /**
+   * Nothing of the batch is held any more. If it waits here it must not wait for somebody who decodes it: nobody does while it is not
+   * known what is held, which a broker without credit has no occasion to say.
+   */
+  #forget(batch: HeldBatch): void {
+    this.#held.delete(heldKey(batch))
+    if (batch.undecodedCount === 0) return
+    const place = this.#queue.indexOf(batch)
+    if (place === -1) return
+    this.#queue.splice(place, 1)
+    this.#credit.returnBytes(batch.byteLength)
+    this.#settler.schedule()
   }
 }

@@ -174,6 +174,20 @@ describe('a lease', () => {
     expect((await subscription.take(2)).map((message) => message.text())).toEqual(['a'])
   })
 
+  it.each(['handler', 'pull'])(
+    'that ended while the process stood still gives its credit back: %s',
+    async (by) => {
+      const held = heldHandler()
+      const { member, clock } = await joined(by === 'handler' ? held.handler : undefined, { maxInFlight: 10 })
+      member.deliver(0, 0, batchOf('a'))
+      await clock.advance(0)
+      member.deliver(0, 1, batchOf('b'))
+      clock.stall(30_000)
+      await clock.advance(1_000)
+      expect(member.messages).toBe(10)
+    },
+  )
+
   it('is extended in calls of a thousand when there are many', async () => {
     const { member, clock } = await joined(undefined, { maxInFlight: 2_000 })
     for (let offset = 0; offset < 1_001; offset++) member.deliver(0, offset, batchOf('a'))
