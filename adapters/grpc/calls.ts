@@ -45,21 +45,34 @@ export function unary<Request, Response>(
   handle: (session: Session, request: Request, call: CallSignal) => MaybePromise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call: ServerUnaryCall<Incoming<Request>, Response>, callback: sendUnaryData<Response>) => {
+    const signal = new CallSignal(call)
     const answer = async (): Promise<Response> => {
       const request = readable(call.request)
-      return handle(await host.connections.session(call), request, new CallSignal(call))
+      const session = await host.connections.session(call)
+      if (call.cancelled) throw new RatatoskrError('RTK_CANCELLED', 'the caller is gone')
+      return handle(session, request, signal)
     }
     answer().then(
-      (response) => callback(null, response),
-      (error: unknown) => callback(failure(host, error)),
+      (response) => {
+        signal.settled()
+        callback(null, response)
+      },
+      (error: unknown) => {
+        signal.settled()
+        callback(failure(host, error))
+      },
     )
   }
 }
 
-/** Cancels what a call started: when the caller cancels or is gone, and when the call's deadline passes. */
+/**
+ * Cancels what waits for a call: when the caller cancels or is gone, and when the call's deadline passes. A publish is not
+ * to be cancelled once it has begun, and grpc-js answers for it in time: it needs none, which would cost more than the call.
+ */
 export class CallSignal {
   readonly #call: ServerUnaryCall<unknown, unknown>
   #controller: AbortController | undefined
+  #settled = false
 
   constructor(call: ServerUnaryCall<unknown, unknown>) {
     this.#call = call
@@ -71,9 +84,14 @@ export class CallSignal {
       this.#controller = controller
       // grpc-js answers DEADLINE_EXCEEDED by itself; whatever the reason, nobody waits for this call any more.
       if (this.#call.cancelled) controller.abort()
-      else this.#call.once('cancelled', () => controller.abort())
+      else this.#call.once('cancelled', () => this.#settled || controller.abort())
     }
     return this.#controller.signal
+  }
+
+  /** The call has its answer. grpc-js tells the end of every call as it tells that one is cancelled. */
+  settled(): void {
+    this.#settled = true
   }
 }
 

@@ -68,18 +68,18 @@ export const messageService = (
   host: CallHost,
   broker: BrokerFacade,
 ): Handlers<MessageServiceServer, 'produce' | 'consume'> => ({
-  publish: unary(host, async (session, request, call) => {
+  publish: unary(host, async (session, request) => {
     const { topic, lease } = request
     const durability = durabilityFromProto(request.durability)
     const message = outgoingFromProto(request.message)
-    const receipt = await session.publish(topic, message, { durability, lease, signal: call.signal })
+    const receipt = await session.publish(topic, message, { durability, lease })
     return { receipt: receiptToProto(receipt) }
   }),
-  publishBatch: unary(host, async (session, request, call) => {
+  publishBatch: unary(host, async (session, request) => {
     const { topic, lease } = request
     const durability = durabilityFromProto(request.durability)
     const messages = request.messages.map(outgoingFromProto)
-    const results = await session.publishMany(topic, messages, { durability, lease, signal: call.signal })
+    const results = await session.publishMany(topic, messages, { durability, lease })
     return {
       results: results.map((result) =>
         'error' in result ? { error: errorToProto(result.error) } : { receipt: receiptToProto(result) },
@@ -87,9 +87,9 @@ export const messageService = (
     }
   }),
   initProducer: unary(host, (session) => session.initProducer()),
-  publishRecordBatch: unary(host, async (session, { topic, partition, batches, ...request }, call) => {
+  publishRecordBatch: unary(host, async (session, { topic, partition, batches, ...request }) => {
     const { lease } = request
-    const options = { durability: durabilityFromProto(request.durability), lease, signal: call.signal }
+    const options = { durability: durabilityFromProto(request.durability), lease }
     const receipt = await session.publishBatch(topic, partition, batches, options)
     const { baseOffset, recordCount } = receipt
     const reached = durabilityToProto(receipt.durability)
