@@ -304,9 +304,10 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'the epoch of leases is not raised',
     batteries: ['simbroker'],
-    file: 'src/application/queues/stored-table.ts',
-    find: 'epoch: known.epoch + 1,',
-    replace: 'epoch: known.epoch,',
+    file: 'src/domain/queue/lease-numbers.ts',
+    find: 'if (clockEpoch > storedEpoch && clockEpoch <= clockEpochMax) {',
+    replace:
+      'if (storedEpoch > 0) return { epoch: storedEpoch, given: 0 }\n  if (clockEpoch <= clockEpochMax) {',
   },
   {
     name: 'a retry does not hold up its key',

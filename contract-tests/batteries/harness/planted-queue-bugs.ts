@@ -89,9 +89,9 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
   {
     name: 'a restart begins with the old epoch',
     batteries: ['model'],
-    file: 'src/application/queues/stored-table.ts',
-    find: 'epoch: known.epoch + 1,',
-    replace: 'epoch: Math.max(known.epoch, 1),',
+    file: 'src/domain/queue/lease-numbers.ts',
+    find: 'return { epoch: storedEpoch + 1, given: 0 }',
+    replace: 'return { epoch: Math.max(storedEpoch, 1), given: 0 }',
   },
   {
     name: 'a dead letter that finds no room is dropped',

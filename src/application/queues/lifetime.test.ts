@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { StateChange } from '../../ports/index.ts'
 import { QueueBench } from './testing/queue-bench.ts'
 
 const shared = { sharing: 'shared' } as const
@@ -268,6 +269,38 @@ describe('a group', () => {
     await bench.pass(600_000)
     expect(await bench.session.listGroups('orders')).toEqual(['kept'])
     expect(bench.bench.state.keys.filter((key) => key.includes('/g'))).toEqual([])
+  })
+
+  it('never gives a lease a smaller number than before, also when its state went back or it is made again', async () => {
+    const bench = await QueueBench.start()
+    const { state } = bench.bench
+    await bench.pass(3_600_000)
+    await bench.publish(1)
+    await bench.session.createQueue('orders', 'g', shared)
+    const leases: number[] = []
+    const lease = async (): Promise<void> => {
+      const sink = await bench.join({ config: shared })
+      await bench.pass(1_500)
+      leases.push(sink.batches[0].lease)
+      await sink.subscription.close()
+    }
+    const backup: StateChange[] = []
+    for await (const { key, value } of state.list('queues/')) backup.push({ key, value })
+    for (let life = 0; life < 3; life++) {
+      await lease()
+      await bench.crash()
+    }
+    await bench.bench.broker.stop()
+    await state.start()
+    await state.putMany(backup)
+    await bench.restart()
+    await lease()
+    await bench.session.deleteGroup('orders', 'g')
+    await bench.session.createQueue('orders', 'g', shared)
+    await bench.session.seekGroup('orders', 'g', { position: 'earliest' })
+    await lease()
+    expect(leases).toEqual([...new Set(leases)].sort((one, other) => one - other))
+    expect(leases).toHaveLength(5)
   })
 
   it('goes with its topic', async () => {

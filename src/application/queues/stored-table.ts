@@ -4,7 +4,9 @@
  */
 import type { QueueCheckpoint, StoredFailure } from '../../domain/queue/checkpoint.ts'
 import { encodeCheckpoint, encodingSteps } from '../../domain/queue/checkpoint-codec.ts'
+import { nextLeaseNumbers } from '../../domain/queue/lease-numbers.ts'
 import { LeaseTable } from '../../domain/queue/lease-table.ts'
+import type { Clock } from '../../ports/index.ts'
 import type { ReadablePartition } from '../seams.ts'
 import { type Handover, Handovers } from './handovers.ts'
 import { clippedCheckpoint, withSettled } from './positions.ts'
@@ -17,6 +19,7 @@ interface TableRules {
   readonly config: { readonly retriesMax: number }
   /** True when messages of a key come in order. */
   readonly ordered: boolean
+  readonly clock: Pick<Clock, 'now'>
 }
 
 /** What to store, and what to do when it is stored. */
@@ -120,7 +123,7 @@ export class StoredTable {
     this.#ordered = this.#host.ordered
     this.#table = new LeaseTable({
       ordered: this.#ordered,
-      epoch: known.epoch + 1,
+      ...nextLeaseNumbers(known.epoch, this.#host.clock.now()),
       start: restored.floor,
       retriesMax: this.#host.config.retriesMax,
       restored,

@@ -193,7 +193,7 @@ describe('delivery bound and checkpoints', () => {
     expect(table.next(1, 100, 0)).toBe(undefined)
     expect(table.needsBound).toBe(true)
     table.stored(table.checkpoint())
-    expect(take(table, 1, 100, 0)).toMatchObject({ from: 50, to: 60, lease: 4 * 2 ** 32 + 1 })
+    expect(take(table, 1, 100, 0)).toMatchObject({ from: 50, to: 60, lease: 4 * 2 ** 22 + 1 })
     expect(table.next(1, 100, 0)).toBe(undefined)
     expect(table.needsBound).toBe(true)
     table.stored(table.checkpoint())

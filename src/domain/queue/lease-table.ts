@@ -7,6 +7,7 @@ import { settledRunsMax } from './checkpoint.ts'
 import { CheckpointWalk } from './checkpoint-of-table.ts'
 import { Deliveries } from './deliveries.ts'
 import { KeyOrder } from './key-order.ts'
+import { leasesBeforeNext, leasesPerEpoch } from './lease-numbers.ts'
 import type {
   FailedMessage,
   LeaseTableApi,
@@ -25,8 +26,6 @@ import { ReadyQueue } from './ready-queue.ts'
 import { RestoredState } from './restored-state.ts'
 
 const placeMask = pageOffsets - 1
-const TWO_31 = 0x8000_0000
-const TWO_32 = 0x1_0000_0000
 const deliveryBoundStepDefault = 10_000
 
 /** The state of one partition of a queue group. */
@@ -42,15 +41,17 @@ export class LeaseTable implements LeaseTableApi {
   readonly #walks: MessageWalks
   #restored: RestoredState
   #epoch: number
-  #counter = 0
+  /** Leases of the epoch that count as given. */
+  #given: number
   #deliveryBound = 0
   /** Below it, messages may have been delivered without that being known. */
   #doubtBound: number
 
-  constructor({ ordered, epoch, start, retriesMax, restored, deliveryBoundStep }: LeaseTableOptions) {
+  constructor({ ordered, epoch, given, start, retriesMax, restored, deliveryBoundStep }: LeaseTableOptions) {
     this.#ordered = ordered
     this.#boundStep = deliveryBoundStep ?? deliveryBoundStepDefault
     this.#epoch = epoch
+    this.#given = given ?? 0
     this.#states = new MessageStates(ordered, restored?.floor ?? start)
     this.#order = new KeyOrder(this.#states.pages)
     this.#ready = new ReadyQueue(ordered, this.#states, this.#deliveries)
@@ -363,8 +364,8 @@ export class LeaseTable implements LeaseTableApi {
     const step = Math.max(this.#boundStep, Math.floor(this.unsettled / 8))
     return {
       floor: walk.floor,
-      // The next epoch is taken when the counter is used up: it must be stored by then.
-      epoch: this.#counter < TWO_31 ? this.#epoch : this.#epoch + 1,
+      // The next epoch is taken when the numbers of this one are used up: it must be stored by then.
+      epoch: this.#given < leasesBeforeNext ? this.#epoch : this.#epoch + 1,
       deliveryBound: last
         ? Math.max(this.#doubtBound, this.#ready.freshAt)
         : Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + step),
@@ -378,11 +379,11 @@ export class LeaseTable implements LeaseTableApi {
   }
 
   #nextLease(): number {
-    if (++this.#counter === TWO_32) {
+    if (++this.#given === leasesPerEpoch) {
       this.#epoch++
-      this.#counter = 1
+      this.#given = 1
     }
-    return this.#epoch * TWO_32 + this.#counter
+    return this.#epoch * leasesPerEpoch + this.#given
   }
 
   #isFailing(offset: number): boolean {

@@ -17,6 +17,8 @@ export interface LeaseTableOptions {
   readonly ordered: boolean
   /** Greater than that of every table of the partition before, and stored (in a checkpoint) before the first lease. From 1. */
   readonly epoch: number
+  /** Leases of the epoch that count as given: see lease-numbers.ts; 0 by default. */
+  readonly given?: number | undefined
   /** Where a group without a checkpoint begins. */
   readonly start: number
   /** Deliveries of a message before it fails, less one; -1 for no end. */
