@@ -198,19 +198,33 @@ describe('what is lost', () => {
     expect(await readdir(at.directory)).not.toContain('clean')
   })
 
-  it('the end of the last segment is one that there is no place to write down', async () => {
-    const path = (await at.segments())[3]
-    const [, , third] = batchStarts(await readFile(path))
-    await truncate(path, third)
-    await unlink(join(at.directory, 'clean'))
-    expect(await at.errors()).toMatchObject([{ state: 'damaged', offset: 22, nextOffset: 24 }])
-    const [step] = await at.repair({ acceptLoss: true })
-    expect(step).toMatchObject({ result: 'not done', reason: expect.stringContaining('there is no place') })
-    expect((await stat(path)).size).toBe(third)
-    expect(await at.withLog(async (log) => [log.damaged, log.endOffset])).toEqual([
-      [{ from: 22, to: 24 }],
-      24,
-    ])
+  it('the end of the last segment is one: an empty segment behind it says from then on where the log ends', async () => {
+    for (const damage of ['cut', 'flipped'] as const) {
+      await at.fresh()
+      const path = (await at.segments())[3]
+      const [, , third] = batchStarts(await readFile(path))
+      if (damage === 'cut') await truncate(path, third)
+      else await flip(path, third + 70)
+      await unlink(join(at.directory, 'clean'))
+      expect(await at.errors()).toMatchObject([{ state: 'damaged', offset: 22, nextOffset: 24 }])
+      const before = await at.everything()
+      expect(told(await at.repair({ acceptLoss: true, dryRun: true }))).toContain(
+        `would do: accept loss ${name(18)}`,
+      )
+      expect(await at.everything()).toEqual(before)
+      expect(told(await at.repair({ acceptLoss: true }))).toContain(`done: accept loss ${name(18)}`)
+      expect(await at.errors()).toEqual([])
+      expect(await at.readable()).toEqual(range(0, 22))
+      const next = sampleBatch({ baseOffset: 24, count: 2, payloadBytes: 30, seed: 7 })
+      await at.withLog(async (log) => {
+        const lost = [{ from: 22, to: 24 }]
+        expect([log.endOffset, log.damaged, log.acceptedLosses]).toEqual([24, lost, lost])
+        await log.append(next, 24, 2, 'fsync')
+      })
+      expect(await at.readable()).toEqual([...range(0, 22), ...range(24, 26)])
+      expect(await at.repair({ acceptLoss: true })).toEqual([])
+      expect(await at.errors()).toEqual([])
+    }
   })
 
   it('a segment that ends early, or is empty, is one too', async () => {

@@ -13,7 +13,13 @@ import type { IndexSummary } from '../log/index-file.ts'
 import { coded, misplacedIn, unreadableSegment } from '../log/misplaced.ts'
 import { StateLog } from '../state/state-log.ts'
 import { assertDataDirectory, formatProblem, logFolders, type OnProgress } from './inspect-directory.ts'
-import { type Inspection, inspectLog, type LogReport, type Misfit } from './inspect-log.ts'
+import {
+  type Inspection,
+  inspectLog,
+  type LogReport,
+  type Misfit,
+  type SegmentReport,
+} from './inspect-log.ts'
 import { doubtfulNotes, missingOf, notedLogs, readNote } from './inspect-missing.ts'
 import { type InspectedState, inspectState, shortText } from './inspect-state.ts'
 import { orphanFindings } from './inspect-topics.ts'
@@ -334,9 +340,14 @@ async function* acceptLosses(
       yield { ...step, result: 'not done', reason, ...acceptAdvice }
       continue
     }
-    const limitOffset = report.segments[i + 1]?.baseOffset
+    let limitOffset = report.segments[i + 1]?.baseOffset
     let isDeclared = true
     const outcome = await outcomeOf(options, async () => {
+      if (limitOffset === undefined && endsInGap(segment)) {
+        // Damaged bytes told where the log ends; the name of an empty segment behind them does from now on.
+        limitOffset = segment.endOffset
+        await files.addEmptySegments(report.folder, [limitOffset])
+      }
       isDeclared = await files.declareLost(segment, open, limitOffset)
     })
     if (outcome.result === 'not done') {
@@ -353,6 +364,12 @@ async function* acceptLosses(
       }
     }
   }
+}
+
+/** True when what is lost reaches to the end of the segment. */
+const endsInGap = ({ gaps, sizeBytes, endOffset }: SegmentReport): boolean => {
+  const last = gaps.at(-1)
+  return last !== undefined && last.endPosition === sizeBytes && last.endOffset === endOffset
 }
 
 function conflictStep(
