@@ -35,7 +35,7 @@ class StubLink {
   }
 }
 
-async function connected() {
+async function connected(reconnect: false | object = {}) {
   const links: StubLink[] = []
   const connection = await Connection.open(
     {
@@ -47,7 +47,7 @@ async function connected() {
       clock: new ManualClock(),
       random: systemRandom,
       logger: silentLogger,
-      reconnect: {},
+      reconnect,
       connectTimeoutMs: 1_000,
       waitingMax: 10,
     },
@@ -79,5 +79,19 @@ describe('calls of a connection', () => {
     expect(links[0].calls).toBe(1)
     await connection.close()
     await expect(late).rejects.toMatchObject({ code: 'RTK_CLOSED' })
+  })
+
+  it('fail with RTK_DISCONNECTED where a loss is the end, under way or on a link that is over already', async () => {
+    for (const over of [false, true]) {
+      const { links, use, connection } = await connected(false)
+      const first = use()
+      links[0].over = over
+      const second = use()
+      if (!over) links[0].loseOne()
+      await expect(second).rejects.toMatchObject({ code: 'RTK_DISCONNECTED' })
+      await expect(first).rejects.toMatchObject({ code: 'RTK_DISCONNECTED' })
+      await expect(use()).rejects.toMatchObject({ code: 'RTK_CLOSED', cause: { code: 'RTK_DISCONNECTED' } })
+      await connection.close()
+    }
   })
 })

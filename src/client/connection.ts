@@ -57,6 +57,8 @@ export class Connection {
   #next: PromiseWithResolvers<Link> | undefined
   #waiting = 0
   #end: RatatoskrError | undefined
+  /** True when it was closed, and not lost. */
+  #isClosed = false
 
   private constructor(options: ConnectionOptions) {
     this.#options = options
@@ -136,6 +138,7 @@ export class Connection {
   async close(): Promise<void> {
     const link = this.#link
     this.#link = undefined
+    this.#isClosed = true
     this.#finish(undefined)
     await link?.close().catch(() => {})
   }
@@ -152,15 +155,12 @@ export class Connection {
     // A link that we thought alive and that refuses the call did nothing with it. One that was given up meanwhile, because
     // another call noticed the loss first, was cut with this call under way: nobody knows what became of it.
     const untouched = closed && this.#link === link
-    this.lost(link, error)
+    const reason = closed ? lostError(untouched, error) : error
+    this.lost(link, reason)
     const again = this.#end === undefined && (repeat || untouched) && signal?.aborted !== true
     if (again) return this.#useNext(run, signal, repeat)
-    if (closed && this.#end === undefined) {
-      throw new RatatoskrError('RTK_DISCONNECTED', 'the connection was lost while the call was under way', {
-        cause: error,
-      })
-    }
-    throw error
+    // Only who has closed the client himself is told that it is closed.
+    throw this.#isClosed ? error : reason
   }
 
   async #useNext<T>(
@@ -260,6 +260,11 @@ export class Connection {
     this.#next = undefined
     this.#ended.resolve(reason)
   }
+}
+
+function lostError(untouched: boolean, cause: RatatoskrError): RatatoskrError {
+  const when = untouched ? 'before the call' : 'while the call was under way'
+  return new RatatoskrError('RTK_DISCONNECTED', `the connection was lost ${when}`, { cause })
 }
 
 /** A rejection that nobody waits for is no crash of the process. */
