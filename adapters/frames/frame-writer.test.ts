@@ -6,9 +6,12 @@ import { FrameWriter } from './frame-writer.ts'
 /** A socket whose kernel takes bytes when the test says so. */
 class StuckSocket extends Duplex {
   readonly taken: Buffer[] = []
+  /** System calls, were this a socket. */
+  calls = 0
   #release: (() => void) | undefined
 
   override _writev(chunks: { chunk: Buffer }[], callback: () => void): void {
+    this.calls++
     this.#release = () => {
       this.taken.push(...chunks.map(({ chunk }) => chunk))
       callback()
@@ -107,6 +110,28 @@ describe('what a connection sends', () => {
     expect(await settled(Promise.all([second, third, idle]))).toBe(true)
     await socket.release()
     expect(socket.frames).toEqual([1, 2, 5, 3, 4])
+  })
+
+  it('sends deliveries when the current work is done, and replies when the turn is over, each kind in one call', async () => {
+    const nextTick = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve))
+    const socket = new StuckSocket()
+    const { writer } = writerOn(socket)
+    writer.text('a')
+    writer.binary(bytes(1, 10))
+    await nextTick()
+    await nextTick()
+    expect(socket.calls).toBe(0)
+    await socket.release()
+    expect(socket.calls).toBe(1)
+    writer.binary(bytes(2, 10))
+    void writer.deliverBinary(bytes(3, 10), bytes(4, 10))
+    void writer.deliverBinary(bytes(5, 10), bytes(6, 100))
+    await nextTick()
+    await nextTick()
+    expect(socket.calls).toBe(2)
+    await socket.release()
+    expect(socket.calls).toBe(2)
+    expect(socket.frames.slice(1)).toEqual([1, 2, 3, 5])
   })
 
   it('tells when replies wait above the bound', async () => {

@@ -12,6 +12,9 @@ import type { ByteSink, Framing } from './carrier.ts'
 /** Below this, deliveries follow each other without waiting: small ones then share a system call. */
 const flowingBytesMax = 64 * 1024
 
+/** A smaller body is copied behind its head: that costs less than what the socket does for one more piece. */
+const copiedBodyBytesMax = 2 * 1024
+
 interface Waiting {
   readonly head: Uint8Array
   readonly body: Uint8Array | undefined
@@ -33,6 +36,8 @@ export class FrameWriter {
   /** The largest delivery that the peer takes, in bytes. */
   frameBytesMax = Number.POSITIVE_INFINITY
   #corked = false
+  /** True when what is gathered goes as soon as the current work is done. */
+  #releasing = false
   #closed = false
   /** Settles the delivery that the kernel has not taken yet. */
   #taken: (() => void) | undefined
@@ -68,11 +73,15 @@ export class FrameWriter {
   /** Sends a binary frame of two parts in turn, the second without a copy. @returns and throws as `deliverText` */
   deliverBinary(head: Uint8Array, body: Uint8Array): MaybePromise<void> {
     this.#assertTaken(head.length + body.length)
-    return this.#deliver(this.#withHeader(head, body.length), body)
+    return body.length <= copiedBodyBytesMax
+      ? this.#deliver(this.#whole(head, body), undefined)
+      : this.#deliver(this.#withHeader(head, body.length), body)
   }
 
   #reply(frame: Uint8Array): void {
-    this.#write(frame, undefined)
+    if (this.#closed) return
+    if (this.#gather()) setImmediate(this.#release)
+    this.#sink.write(frame)
     if (this.pendingBytes > this.#bound.pendingBytesMax) this.#bound.full()
   }
 
@@ -123,7 +132,11 @@ export class FrameWriter {
 
   #write(head: Uint8Array, body: Uint8Array | undefined, taken?: () => void): void {
     if (this.#closed) return
-    this.#cork()
+    this.#gather()
+    if (!this.#releasing) {
+      this.#releasing = true
+      process.nextTick(this.#release)
+    }
     if (body === undefined || body.length === 0) this.#sink.write(head, taken)
     else {
       this.#sink.write(head)
@@ -131,15 +144,22 @@ export class FrameWriter {
     }
   }
 
-  /** Gathers what is sent until the current work is done into one system call. */
-  #cork(): void {
-    if (this.#corked) return
+  /**
+   * Gathers what is sent into one system call: deliveries until the current work is done, for somebody waits for each; replies
+   * until the turn of the event loop is over, so that what others are given goes first. @returns true when it began to
+   */
+  #gather(): boolean {
+    if (this.#corked) return false
     this.#corked = true
     this.#sink.cork()
-    process.nextTick(() => {
-      this.#corked = false
-      this.#sink.uncork()
-    })
+    return true
+  }
+
+  readonly #release = (): void => {
+    this.#releasing = false
+    if (!this.#corked) return
+    this.#corked = false
+    this.#sink.uncork()
   }
 
   #assertTaken(length: number): void {
@@ -166,6 +186,16 @@ export class FrameWriter {
     const frame = Buffer.allocUnsafe(size + part.length)
     this.#framing.writeHeader(frame, false, length)
     frame.set(part, size)
+    return frame
+  }
+
+  #whole(head: Uint8Array, body: Uint8Array): Uint8Array {
+    const length = head.length + body.length
+    const size = this.#framing.headerBytes(length)
+    const frame = Buffer.allocUnsafe(size + length)
+    this.#framing.writeHeader(frame, false, length)
+    frame.set(head, size)
+    frame.set(body, size + head.length)
     return frame
   }
 }
