@@ -70,6 +70,7 @@ export class IdPool {
 
 // The builder copies what it is given, so one record and one id serve all messages of the process in turn.
 const scratchId = new Uint8Array(16)
+const noIds = new Uint8Array(0)
 const idBytesMin = 1_024
 const scratch = {
   payload: scratchId as Uint8Array,
@@ -126,7 +127,9 @@ export class OutgoingBatch {
   #stored: PromiseWithResolvers<BatchReceipt> | undefined
   readonly #promised: number[] = []
   #toldCount = 0
-  #ids: Uint8Array = scratchId
+  /** Ids of the records: of the first as text, since a lone message is worth no bytes of its own, of the others sixteen bytes each. */
+  #firstId = ''
+  #ids: Uint8Array = noIds
   #batchOwner: BatchOwner[] = []
   #deadlineMs = 0
   #timer: Disposable | undefined
@@ -271,7 +274,7 @@ export class OutgoingBatch {
 
   #receiptOf(index: number, receipt: BatchReceipt): PublishReceipt {
     const { partition, baseOffset, durability, duplicates } = receipt
-    const id = formatUuid(this.#ids, index * 16)
+    const id = index === 0 ? this.#firstId : formatUuid(this.#ids, (index - 1) * 16)
     if (duplicates === undefined) return { id, partition, offset: baseOffset + index, durability }
     const passed = countBefore(duplicates, index) // records before this one that were not stored
     const repeat = duplicates[passed]
@@ -291,14 +294,17 @@ export class OutgoingBatch {
   }
 
   #keepId(index: number): void {
-    const end = (index + 1) * 16
-    if (this.#ids === scratchId || this.#ids.length < end) {
-      // A lone message needs no more; where there are two there are often hundreds.
-      const larger = new Uint8Array(index === 0 ? end : Math.max(idBytesMin, end * 2))
-      if (this.#ids !== scratchId) larger.set(this.#ids)
+    if (index === 0) {
+      this.#firstId = formatUuid(scratchId)
+      return
+    }
+    const at = (index - 1) * 16
+    if (this.#ids.length < at + 16) {
+      const larger = new Uint8Array(Math.max(idBytesMin, this.#ids.length * 2, at + 16))
+      larger.set(this.#ids)
       this.#ids = larger
     }
-    this.#ids.set(scratchId, index * 16)
+    this.#ids.set(scratchId, at)
   }
 
   #write(message: OutgoingMessage, id: Uint8Array | undefined, timestampMs: number): number {
