@@ -19,16 +19,17 @@ export class InFlight {
     this.#wake()
   }
 
+  // One pair for all publishes: closures for each would live as long as it is under way.
+  readonly #stored = (): void => this.done()
+  readonly #refused = (error: unknown): void => {
+    this.#failed ??= error as Error
+    this.done()
+  }
+
   /** Counts until it settles. A failure is thrown by whoever waits next. */
   add(publish: Promise<unknown>): void {
     this.#count++
-    publish.then(
-      () => this.done(),
-      (error) => {
-        this.#failed ??= error as Error
-        this.done()
-      },
-    )
+    publish.then(this.#stored, this.#refused)
   }
 
   ready(): Promise<void> | undefined {

@@ -62,8 +62,8 @@ async function single({ payloadBytes, seconds }: EmbeddedLoad): Promise<Embedded
   await broker.subscribe('single', ({ payload }) => checker.take(payload))
   const publish = async (untilMs: number): Promise<void> => {
     while (performance.now() < untilMs) {
-      for (let i = 1; i < burst; i++) void broker.publish('single', maker.next().slice())
-      await broker.publish('single', maker.next().slice())
+      for (let i = 1; i < burst; i++) void broker.publish('single', maker.copyOfNext())
+      await broker.publish('single', maker.copyOfNext())
     }
   }
   await publish(performance.now() + seconds * 200)

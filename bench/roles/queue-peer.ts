@@ -27,7 +27,7 @@ serveRole({
     while (maker.count < messages) {
       const room = producer.ready()
       if (room !== undefined) await room
-      for (let i = 0; i < burst && maker.count < messages; i++) producer.publish(maker.next().slice())
+      for (let i = 0; i < burst && maker.count < messages; i++) producer.publish(maker.copyOfNext())
     }
     await producer.flush()
   },

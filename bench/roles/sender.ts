@@ -50,7 +50,7 @@ async function full(producer: PeerProducer, maker: MessageMaker, lagMax: number)
     if (room !== undefined) await room
     else if (maker.count - received >= lagMax) await turn()
     for (let i = 0; i < burst && maker.count - received < lagMax; i++) {
-      producer.publish(maker.next().slice())
+      producer.publish(maker.copyOfNext())
     }
   }
   await producer.flush()
