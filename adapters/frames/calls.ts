@@ -2,7 +2,6 @@
  * The requests of one connection whose session stands: each is admitted within the bounds, run, and answered by its id.
  */
 import type {
-  BatchReceipt,
   LeaseProof,
   Limits,
   MaybePromise,
@@ -27,6 +26,9 @@ import { FetchedBinary, type OperationContext, TakenBinary } from './operation.t
 import { operationOf } from './operations.ts'
 import { FrameRefused, type Request } from './request.ts'
 import { Subscriptions } from './subscriptions.ts'
+
+/** Who sends batches of this size keeps as many under way as it may: it waits for each acknowledgement. */
+const bulkBytesMin = 16 * 1024
 
 export interface CallBounds {
   /** Requests that wait for their answers. */
@@ -98,7 +100,7 @@ export class Calls implements OperationContext {
             ? undefined
             : { durability, lease: lease === undefined ? undefined : leaseOf(lease) },
         ),
-      (receipt) => this.#produced(id, receipt),
+      (receipt) => this.#writer.binary(encodeProduced(id, receipt), batch.length >= bulkBytesMin),
     )
   }
 
@@ -200,10 +202,6 @@ export class Calls implements OperationContext {
   #taken(id: number, { batches, ...taken }: Taken): MaybePromise<void> {
     for (const batch of batches) void this.#writer.deliverBinary(encodeLeasedHeader(id, batch), batch.bytes)
     return this.#writer.deliverText(JSON.stringify({ id, ok: taken }))
-  }
-
-  #produced(id: number, receipt: BatchReceipt): void {
-    this.#writer.binary(encodeProduced(id, receipt))
   }
 
   #fail(id: number | undefined, error: unknown): void {

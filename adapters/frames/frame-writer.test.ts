@@ -132,6 +132,10 @@ describe('what a connection sends', () => {
     await socket.release()
     expect(socket.calls).toBe(2)
     expect(socket.frames.slice(1)).toEqual([1, 2, 3, 5])
+    writer.binary(bytes(7, 10), true)
+    await nextTick()
+    await nextTick()
+    expect(socket.calls).toBe(3)
   })
 
   it('tells when replies wait above the bound', async () => {

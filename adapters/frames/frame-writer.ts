@@ -58,9 +58,13 @@ export class FrameWriter {
     this.#reply(this.#text(text))
   }
 
-  /** Sends a binary frame at once. */
-  binary(frame: Uint8Array): void {
+  /**
+   * Sends a binary frame at once.
+   * @param awaited true when its receiver can send nothing more before it comes: it goes before what others are given
+   */
+  binary(frame: Uint8Array, awaited = false): void {
     this.#reply(this.#withHeader(frame, 0))
+    if (awaited) this.#releaseSoon()
   }
 
   /** Sends a text frame in turn. @returns a promise while there is no room for more @throws RTK_BATCH_TOO_LARGE */
@@ -133,10 +137,7 @@ export class FrameWriter {
   #write(head: Uint8Array, body: Uint8Array | undefined, taken?: () => void): void {
     if (this.#closed) return
     this.#gather()
-    if (!this.#releasing) {
-      this.#releasing = true
-      process.nextTick(this.#release)
-    }
+    this.#releaseSoon()
     if (body === undefined || body.length === 0) this.#sink.write(head, taken)
     else {
       this.#sink.write(head)
@@ -153,6 +154,12 @@ export class FrameWriter {
     this.#corked = true
     this.#sink.cork()
     return true
+  }
+
+  #releaseSoon(): void {
+    if (this.#releasing || !this.#corked) return
+    this.#releasing = true
+    process.nextTick(this.#release)
   }
 
   readonly #release = (): void => {
