@@ -53,15 +53,31 @@ describe('the lock of a data directory', () => {
   it('is not taken from a process that lives, even one that has no socket', async () => {
     const { logs } = openDisk(directory)
     await logs.start()
-    const holder = await readFile(join(directory, lockFileName), 'utf8')
+    const holder = JSON.parse(await readFile(join(directory, lockFileName), 'utf8'))
     await logs.stop()
-    await writeFile(join(directory, lockFileName), holder)
+    await writeFile(join(directory, lockFileName), JSON.stringify({ ...holder, socket: false }))
     await expect(logs.start()).rejects.toMatchObject({
       code: 'RTK_STORE_LOCKED',
       details: { pid: process.pid },
     })
     await rm(join(directory, lockFileName))
     await logs.start()
+    await logs.stop()
+  })
+
+  it('is taken from a thread of this process that crashed, whose socket is gone', async () => {
+    const { logs } = openDisk(directory)
+    await logs.start()
+    const holder = await readFile(join(directory, lockFileName), 'utf8')
+    await logs.stop()
+    await writeFile(join(directory, lockFileName), holder)
+    const again = process.platform === 'linux' ? 'taken' : 'RTK_STORE_LOCKED'
+    expect(
+      await logs.start().then(
+        () => 'taken',
+        ({ code }) => code,
+      ),
+    ).toBe(again)
     await logs.stop()
   })
 

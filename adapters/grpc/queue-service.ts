@@ -45,12 +45,12 @@ export const queueService = (
     const request = { group, member: textOf(member), settlements: settlementsFromProto(settlements) }
     return { results: settleResultsToProto(await session.settle(topic, request)) }
   }),
-  heartbeat: unary(host, (session, { topic, group, member }) => {
-    session.heartbeat(topic, group, member)
+  heartbeat: unary(host, async (session, { topic, group, member }) => {
+    await session.heartbeat(topic, group, member)
     return {}
   }),
-  leaveQueue: unary(host, (session, { topic, group, member }) => {
-    session.leaveQueue(topic, group, member)
+  leaveQueue: unary(host, async (session, { topic, group, member }) => {
+    await session.leaveQueue(topic, group, member)
     return {}
   }),
   createQueue: unary(host, async (session, { topic, group, config, from }) => ({

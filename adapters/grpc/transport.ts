@@ -31,6 +31,8 @@ export interface GrpcTransportOptions {
   readonly host?: string
   /** 50051 by default; 0 for any free port. */
   readonly port?: number
+  /** Lets other event loops of this process listen on the same port; the system spreads connections over them. */
+  readonly reusePort?: boolean
   /** Listens beyond loopback without authentication. */
   readonly insecure?: boolean
   /** Listens with TLS; PEM texts. With `ca`, clients must show a certificate that it signed. */
@@ -83,7 +85,7 @@ class GrpcTransport implements Transport {
 
   async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
     if (this.#running !== undefined) return this.#running.address
-    const { host = '127.0.0.1', port = 50_051, insecure = false, tls } = this.#options
+    const { host = '127.0.0.1', port = 50_051, reusePort = false, insecure = false, tls } = this.#options
     const { keepaliveIntervalMs = 20_000, keepaliveTimeoutMs = 10_000 } = this.#options
     assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
     const server = makeServer(broker.limits, {
@@ -99,7 +101,7 @@ class GrpcTransport implements Transport {
       connections.add(socket)
       injector.injectConnection(socket)
     })
-    const address = await listen(listener, host, port, tls === undefined ? 'grpc' : 'grpcs')
+    const address = await listen(listener, { host, port, reusePort }, tls === undefined ? 'grpc' : 'grpcs')
     listener.on('error', (error) => {
       supervision.failed(
         new RatatoskrError('RTK_UNAVAILABLE', 'the gRPC listener failed and is being reopened', {
@@ -185,10 +187,14 @@ function credentialsOf(tls: GrpcTransportOptions['tls']): ServerCredentials {
 }
 
 /** @throws RTK_ADDRESS_IN_USE, RTK_CONFIG_INVALID when the address cannot be bound */
-function listen(listener: Listener, host: string, port: number, scheme: string): Promise<BoundAddress> {
+function listen(
+  listener: Listener,
+  { host, port, reusePort }: { readonly host: string; readonly port: number; readonly reusePort: boolean },
+  scheme: string,
+): Promise<BoundAddress> {
   return new Promise((resolve, reject) => {
     listener.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
-    listener.listen({ host, port }, () => {
+    listener.listen({ host, port, reusePort }, () => {
       listener.removeAllListeners('error')
       const bound = listener.address() as { port: number }
       const name = host.includes(':') ? `[${host}]` : host

@@ -24,6 +24,8 @@ export interface TcpTransportOptions extends FrameBoundsOptions {
   readonly host?: string | undefined
   /** Default 7282; 0 takes any free port. */
   readonly port?: number | undefined
+  /** Lets other event loops of this process listen on the same port; the system spreads connections over them. */
+  readonly reusePort?: boolean | undefined
   /** Listens on a Unix socket of this name, instead of host and port. */
   readonly path?: string | undefined
   /** Who may connect to the Unix socket, as a mode of its file. Default 0600: whoever the broker runs as. */
@@ -83,7 +85,8 @@ class TcpTransport implements Transport {
 
   async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
     if (this.#address !== undefined) return this.#address
-    const { host = '127.0.0.1', port = defaultPort, path, mode = 0o600, insecure, tls } = this.#options
+    const { host = '127.0.0.1', port = defaultPort, reusePort = false, path, mode = 0o600 } = this.#options
+    const { insecure, tls } = this.#options
     assertBindAllowed(path === undefined ? host : 'unix:', {
       insecure,
       authenticator: broker.authenticator,
@@ -99,7 +102,7 @@ class TcpTransport implements Transport {
     server.on('connection', keep)
     const tidy =
       path === undefined
-        ? await listening(server, host, port)
+        ? await listening(server, host, port, reusePort)
         : await listenOnPath(server, absolute(path), mode)
     const connections = new FrameConnections(broker, this.#options)
     server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) =>
@@ -166,7 +169,12 @@ function peerOf(socket: Socket, transport: string, encrypted: boolean): Peer {
 }
 
 /** Resolves when the server accepts connections, to what is left to tidy up. @throws RTK_ADDRESS_IN_USE, RTK_CONFIG_INVALID */
-async function listening(server: Server, host: string, port: number): Promise<() => Promise<void>> {
+async function listening(
+  server: Server,
+  host: string,
+  port: number,
+  reusePort: boolean,
+): Promise<() => Promise<void>> {
   await new Promise<void>((resolve, reject) => {
     const failed = (cause: NodeJS.ErrnoException): void => {
       const where = `${host}:${port}`
@@ -183,7 +191,7 @@ async function listening(server: Server, host: string, port: number): Promise<()
       reject(error)
     }
     server.once('error', failed)
-    server.listen({ host, port }, () => {
+    server.listen({ host, port, reusePort }, () => {
       server.off('error', failed)
       resolve()
     })

@@ -37,6 +37,8 @@ export interface WebSocketTransportOptions extends FrameBoundsOptions {
   readonly host?: string | undefined
   /** Default 8081; 0 takes any free port. */
   readonly port?: number | undefined
+  /** Lets other event loops of this process listen on the same port; the system spreads connections over them. */
+  readonly reusePort?: boolean | undefined
   /** Listens beyond loopback although nobody is asked for credentials. */
   readonly insecure?: boolean | undefined
   /** Certificate and key: then it listens for `wss:`. */
@@ -89,10 +91,10 @@ class WebSocketTransport implements Transport {
 
   async start(broker: BrokerFacade, supervision: TransportSupervision): Promise<BoundAddress> {
     if (this.#address !== undefined) return this.#address
-    const { host = '127.0.0.1', port = 8081, insecure } = this.#options
+    const { host = '127.0.0.1', port = 8081, reusePort = false, insecure } = this.#options
     assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
     const server = this.#createServer(this.#options.handshakeTimeoutMs ?? 10_000)
-    await listening(server, host, port)
+    await listening(server, host, port, reusePort)
     const running = this.#run(broker, server)
     server.on('upgrade', (request, socket, head) => this.#upgrade(running, request, socket, head))
     server.on('error', (cause) => {
@@ -164,7 +166,7 @@ class WebSocketTransport implements Transport {
 }
 
 /** Resolves when the server accepts connections. @throws RTK_ADDRESS_IN_USE, RTK_CONFIG_INVALID */
-async function listening(server: Server, host: string, port: number): Promise<void> {
+async function listening(server: Server, host: string, port: number, reusePort: boolean): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const failed = (cause: NodeJS.ErrnoException): void => {
       const where = `${host}:${port}`
@@ -178,7 +180,7 @@ async function listening(server: Server, host: string, port: number): Promise<vo
       }
     }
     server.once('error', failed)
-    server.listen({ host, port }, () => {
+    server.listen({ host, port, reusePort }, () => {
       server.off('error', failed)
       resolve()
     })

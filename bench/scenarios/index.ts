@@ -23,6 +23,7 @@ import { storeSoak } from './store-soak.ts'
 import { fanOut, streamScenario } from './stream.ts'
 import { subscribers } from './subscribers.ts'
 import { unaryGrpc } from './unary.ts'
+import { workersScenario } from './workers.ts'
 
 export const scenarios: readonly Scenario[] = [
   streamScenario('memory', 'tcp'),
@@ -61,4 +62,5 @@ export const scenarios: readonly Scenario[] = [
   queueScenario('grpc'),
   scheduled,
   checksumScenario,
+  workersScenario,
 ]

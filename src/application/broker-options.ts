@@ -12,6 +12,7 @@ import type {
 } from '../ports/index.ts'
 import type { Delivery, Hooks } from './seams.ts'
 import { defaultRestartPolicy, type RestartPolicy } from './supervision/supervisor.ts'
+import type { WorkerThreads } from './workers/worker-threads.ts'
 
 /** The plugins as the broker drives them. */
 export interface PluginRunner extends Hooks {
@@ -58,4 +59,6 @@ export interface BrokerOptions {
   readonly authenticator: Authenticator
   readonly authorizer: Authorizer
   readonly settings?: Partial<BrokerSettings> | undefined
+  /** Runs the other workers; undefined for a broker that is one event loop. */
+  readonly workers?: WorkerThreads | undefined
 }

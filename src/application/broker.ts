@@ -25,11 +25,14 @@ import { LetterDesk } from './dead-letters/letter-desk.ts'
 import { brokerHealth, type LifeState } from './health.ts'
 import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
 import { sharedBuilders } from './partitions/accumulator.ts'
+import { localPlacement } from './partitions/partition.ts'
 import { ProducerStore } from './producers/producer-store.ts'
 import { Publisher } from './publish/publisher.ts'
 import { PublishTraffic } from './publish/traffic.ts'
 import { Retention } from './retention.ts'
 import { Scheduler } from './schedule/scheduler.ts'
+import type { LiveTopic } from './seams.ts'
+import { BrokerSession } from './session.ts'
 import { SessionTable } from './session-table.ts'
 import { brokerStats } from './stats.ts'
 import { StorageRoom } from './storage-room.ts'
@@ -37,6 +40,8 @@ import { Supervision } from './supervision/supervisor.ts'
 import { TransportRunner } from './supervision/transport-runner.ts'
 import { DurabilityOffer } from './topics/durability-offer.ts'
 import { TopicRegistry } from './topics/topic-registry.ts'
+import { Controller } from './workers/controller.ts'
+import type { WorkerThreads } from './workers/worker-threads.ts'
 
 /** Of the time that a transport has to stop, what it may use to drain; the rest is for cutting what is left. */
 const drainShare = 0.9
@@ -58,6 +63,8 @@ export class Broker implements Component {
   readonly #admission: Admission
   readonly #sessions: SessionTable
   readonly #room: StorageRoom
+  /** Undefined for a broker that is one event loop. */
+  readonly #controller: Controller | undefined
   #runners: readonly TransportRunner[] = []
   #life: LifeState = 'stopped'
   #startedAtMs = 0
@@ -74,6 +81,7 @@ export class Broker implements Component {
       metrics.counter('ratatoskr.component.restarts', { kind: name.slice(0, name.indexOf(' ')) }).add(1),
     )
     this.#room = new StorageRoom(platform)
+    this.#controller = options.workers && this.#makeController(options.workers)
     const offer = new DurabilityOffer(storage.logs.supports.durability)
     const defaults = parseTopicConfig(
       this.#settings.topicDefaults,
@@ -99,6 +107,9 @@ export class Broker implements Component {
       verifyRecords: this.#settings.verifyRecords,
       room: this.#room,
       producers: new ProducerStore(storage.state, platform.logger),
+      placement: this.#controller?.placement ?? localPlacement,
+      remembersIds: true,
+      workers: this.#controller,
     })
     this.#scheduler = new Scheduler({
       platform,
@@ -125,33 +136,37 @@ export class Broker implements Component {
       expiredOwedFrom: (topic, partition) => delivery.queues.expiredOwedFrom(topic, partition),
     })
     this.#admission = new Admission(platform, limits, metrics)
+    const context = {
+      topics: this.#topics,
+      publisher: new Publisher({
+        hooks,
+        platform,
+        limits,
+        offer,
+        traffic: this.#traffic,
+        scheduler: this.#scheduler,
+        expansion,
+      }),
+      delivery,
+      scheduler: this.#scheduler,
+      letters: this.#letters,
+      hooks,
+      limits,
+      autoCreateTopics: this.#settings.autoCreateTopics,
+      stats: () => this.stats(),
+      subscriberCount: (topic: LiveTopic) =>
+        delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
+      random: platform.random,
+    }
     this.#sessions = new SessionTable({
       authenticator: options.authenticator,
       authorizer: options.authorizer,
       hooks,
       platform,
       limits,
-      context: {
-        topics: this.#topics,
-        publisher: new Publisher({
-          hooks,
-          platform,
-          limits,
-          offer,
-          traffic: this.#traffic,
-          scheduler: this.#scheduler,
-          expansion,
-        }),
-        delivery,
-        scheduler: this.#scheduler,
-        letters: this.#letters,
-        hooks,
-        limits,
-        autoCreateTopics: this.#settings.autoCreateTopics,
-        stats: () => this.stats(),
-        random: platform.random,
-        admission: this.#admission,
-      },
+      admission: this.#admission,
+      open: (id, principal, grants, admission, closed) =>
+        new BrokerSession(id, principal, grants, { ...context, admission, closed }),
     })
     this.facade = Object.freeze({
       limits,
@@ -184,7 +199,9 @@ export class Broker implements Component {
    * first connection is refused. Does nothing unless the broker is running.
    */
   drain(): void {
-    if (this.#life === 'running') this.#life = 'draining'
+    if (this.#life !== 'running') return
+    this.#life = 'draining'
+    this.#controller?.tellHealth()
   }
 
   /**
@@ -199,7 +216,7 @@ export class Broker implements Component {
 
   /** Counts since the broker was made; the uptime is of the present run. */
   stats(): BrokerStats {
-    return brokerStats({
+    const own = brokerStats({
       topics: this.#topics.list().filter(({ ref }) => !isHiddenTopic(ref)),
       sessions: this.#sessions.size,
       traffic: this.#traffic,
@@ -207,6 +224,7 @@ export class Broker implements Component {
       uptimeMs: this.#uptimeMs(),
       storage: this.#options.storage.logs.counters,
     })
+    return this.#controller?.sum(own) ?? own
   }
 
   health(): Health {
@@ -216,12 +234,26 @@ export class Broker implements Component {
       ...this.#room.trouble,
       ...this.#options.delivery.trouble,
       ...this.#deadLetters.trouble,
+      ...(this.#controller?.trouble ?? []),
     ]
     for (const topic of this.#topics.list()) {
       troubled.push(...topic.trouble)
       for (const partition of topic.partitions) troubled.push(...partition.trouble)
     }
     return brokerHealth(this.#life, this.#uptimeMs(), transports, troubled)
+  }
+
+  #makeController(threads: WorkerThreads): Controller {
+    const { platform, delivery } = this.#options
+    return new Controller({
+      threads,
+      platform,
+      supervision: this.#supervision,
+      delivery,
+      topics: () => this.#topics,
+      openSession: (principal) => this.#sessions.openFor(principal),
+      health: () => this.health(),
+    })
   }
 
   #steps(): readonly LifecycleStep[] {
@@ -231,6 +263,11 @@ export class Broker implements Component {
     return [
       { name: 'state store', start: () => storage.state.start(), stop: () => storage.state.stop() },
       { name: 'log store', start: () => storage.logs.start(), stop: () => storage.logs.stop() },
+      {
+        name: 'workers',
+        start: () => this.#controller?.start(),
+        stop: (deadlineMs) => this.#controller?.stop(deadlineMs),
+      },
       { name: 'topics', start: () => this.#topics.load(), stop: () => this.#topics.close(stopping()) },
       // Stops after delivery, whose last checkpoints say which letters cannot come again.
       { name: 'dead letters', start: () => this.#deadLetters.start(), stop: () => this.#deadLetters.stop() },
@@ -268,6 +305,7 @@ export class Broker implements Component {
     try {
       await this.#lifecycle.start(this.#options.limits.stopTimeoutMs)
       this.#life = 'running'
+      this.#controller?.tellHealth()
     } catch (error) {
       this.#life = 'stopped'
       throw error
@@ -306,6 +344,7 @@ export class Broker implements Component {
         await runner.start()
         started.push(runner)
       }
+      await this.#controller?.serve(transports.map(({ address }) => address?.port ?? 0))
     } catch (error) {
       this.#runners = started
       await this.#stopTransports(limits.stopTimeoutMs).catch(() => {})
@@ -314,9 +353,11 @@ export class Broker implements Component {
   }
 
   async #stopTransports(deadlineMs: number): Promise<void> {
-    const results = await Promise.allSettled(
-      this.#runners.map((runner) => runner.stop(deadlineMs * drainShare)),
-    )
+    const drainMs = deadlineMs * drainShare
+    const results = await Promise.allSettled([
+      this.#controller?.stopServing(drainMs),
+      ...this.#runners.map((runner) => runner.stop(drainMs)),
+    ])
     this.#runners = []
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }

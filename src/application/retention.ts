@@ -11,7 +11,7 @@ import { batchSizeOf, nextOffsetOf } from '../domain/batch/header.ts'
 import type { Platform } from '../ports/index.ts'
 import { Expiry } from './expiry.ts'
 import { nextReadable } from './gaps.ts'
-import type { Partition } from './partitions/partition.ts'
+import type { TopicPartition } from './partitions/topic-partition.ts'
 import type { Topic } from './topics/topic.ts'
 import { WallClockWatch } from './wall-clock-watch.ts'
 
@@ -99,9 +99,9 @@ export class Retention {
     return false
   }
 
-  async #trim(topic: Topic, partition: Partition, agesAreSound: boolean): Promise<void> {
+  async #trim(topic: Topic, partition: TopicPartition, agesAreSound: boolean): Promise<void> {
     const { config } = topic
-    const rules: ((partition: Partition, topic: Topic) => Promise<void>)[] = []
+    const rules: ((partition: TopicPartition, topic: Topic) => Promise<void>)[] = []
     if (agesAreSound) rules.push(this.#byExpiry)
     // The cheap limits first: what they let go of need not be read to find where the surplus of bytes ends.
     if (config.retention === 'workqueue') rules.push(this.#byGroups)
@@ -119,29 +119,29 @@ export class Retention {
     if (failures.length > 0) throw failures[0]
   }
 
-  readonly #byExpiry = async (partition: Partition, topic: Topic): Promise<void> => {
+  readonly #byExpiry = async (partition: TopicPartition, topic: Topic): Promise<void> => {
     const liveFrom = await this.#expiry.liveFrom(partition)
     const owedFrom = this.#options.expiredOwedFrom(topic, partition.index) ?? liveFrom
     await truncate(partition, Math.min(liveFrom, owedFrom))
   }
 
-  readonly #byGroups = async (partition: Partition, topic: Topic): Promise<void> => {
+  readonly #byGroups = async (partition: TopicPartition, topic: Topic): Promise<void> => {
     const owedFrom = this.#options.owedFrom(topic, partition.index)
     if (owedFrom !== undefined) await truncate(partition, owedFrom)
   }
 
-  readonly #byAge = async (partition: Partition, { config }: Topic): Promise<void> => {
+  readonly #byAge = async (partition: TopicPartition, { config }: Topic): Promise<void> => {
     if (config.retentionMs === -1) return
     const oldestMs = this.#options.platform.clock.now() - config.retentionMs
     await truncate(partition, await partition.batchOffsetForTime(oldestMs))
   }
 
-  readonly #byCount = async (partition: Partition, { config }: Topic): Promise<void> => {
+  readonly #byCount = async (partition: TopicPartition, { config }: Topic): Promise<void> => {
     if (config.retentionMessages === -1) return
     await truncate(partition, partition.stableOffset - config.retentionMessages)
   }
 
-  readonly #bySize = async (partition: Partition, { config }: Topic): Promise<void> => {
+  readonly #bySize = async (partition: TopicPartition, { config }: Topic): Promise<void> => {
     if (config.retentionBytes === -1) return
     // Below a segment of surplus nothing can be let go: then the log need not be read either.
     const surplusBytes = partition.sizeBytes - config.retentionBytes
@@ -150,12 +150,12 @@ export class Retention {
   }
 }
 
-async function truncate(partition: Partition, offset: number): Promise<void> {
+async function truncate(partition: TopicPartition, offset: number): Promise<void> {
   if (offset > partition.startOffset) await partition.truncateBefore(offset)
 }
 
 /** The offset after the last batch that lies wholly within the log's first `bytes`; what is lost to damage has no size. */
-async function offsetAfter(partition: Partition, bytes: number): Promise<number> {
+async function offsetAfter(partition: TopicPartition, bytes: number): Promise<number> {
   let offset = partition.startOffset
   for (let left = bytes; ; ) {
     let chunk: Uint8Array

@@ -23,7 +23,6 @@ import { queueDefaultsOf } from '../domain/topic-config.ts'
 import { jsonLease } from '../domain/wire/requests-json.ts'
 import type {
   CallOptions,
-  DeadLetterFilter,
   Grants,
   LeaseProof,
   MaybePromise,
@@ -34,7 +33,6 @@ import type {
 } from '../ports/index.ts'
 import type { Admission } from './admission/admission.ts'
 import { cancellable, throwIfAborted } from './calls.ts'
-import type { LetterDesk } from './dead-letters/letter-desk.ts'
 import { isPromise } from './maybe-promise.ts'
 import { type GroupOperation, PermissionCheck, type TopicOperation, topicResource } from './permissions.ts'
 import type { Delivery, Hooks } from './seams.ts'
@@ -44,9 +42,8 @@ import { type TopicRegistry, topicNotFound } from './topics/topic-registry.ts'
 
 /** What the gate asks of the broker. */
 export interface GateContext {
-  readonly topics: TopicRegistry
+  readonly topics: Pick<TopicRegistry, 'get' | 'ensure'>
   readonly delivery: Delivery
-  readonly letters: LetterDesk
   readonly hooks: Hooks
   readonly autoCreateTopics: boolean
   /** Undefined for who is never refused for the broker's load. */
@@ -162,12 +159,12 @@ export class SessionGate {
   deadLetters(
     operation: TopicOperation,
     topic: string,
-    request: DeadLetterFilter,
+    lettersOf: (source: TopicRef) => TopicRef,
     call: CallOptions | undefined,
   ): { readonly source: TopicRef; readonly of: TopicRef } {
     throwIfAborted(call?.signal)
     const { ref: source } = this.#enter(operation, topic)
-    const of = this.#context.letters.topicFor(source, request)
+    const of = lettersOf(source)
     this.#enter('deadLetters', formatTopicRef(of))
     return { source, of }
   }

@@ -13,7 +13,15 @@ import type {
 } from '../ports/index.ts'
 import type { Admission } from './admission/admission.ts'
 import type { Hooks } from './seams.ts'
-import { BrokerSession, type SessionContext } from './session.ts'
+
+/** @param admission undefined for who is never refused for the broker's load */
+type OpenSession = (
+  id: string,
+  principal: Principal,
+  grants: Grants,
+  admission: Admission | undefined,
+  closed: () => void,
+) => Session
 
 export interface SessionTableParts {
   readonly authenticator: Authenticator
@@ -21,7 +29,9 @@ export interface SessionTableParts {
   readonly hooks: Hooks
   readonly platform: Platform
   readonly limits: Limits
-  readonly context: Omit<SessionContext, 'closed'>
+  readonly admission: Admission
+  /** Makes a session; `closed` is called once, when it has ended. */
+  readonly open: OpenSession
 }
 
 const embeddedPeer: Peer = Object.freeze({
@@ -81,7 +91,7 @@ export class SessionTable {
       )
       const grants = await codedOr('RTK_PERMISSION_DENIED', () => authorizer.grants(principal))
       this.#assertAccepting()
-      return this.#open(peer, principal, grants, this.#parts.context.admission)
+      return this.#open(peer, principal, grants, this.#parts.admission)
     } finally {
       this.#connecting--
     }
@@ -93,6 +103,14 @@ export class SessionTable {
     return this.#open(embeddedPeer, principal, everything, undefined)
   }
 
+  /** Opens a session for a principal who is connected elsewhere, where he was admitted and is counted. */
+  async openFor(principal: Principal): Promise<Session> {
+    const { authorizer, platform, open, admission } = this.#parts
+    const grants = await codedOr('RTK_PERMISSION_DENIED', () => authorizer.grants(principal))
+    this.#assertAccepting()
+    return open(platform.random.uuid(), principal, grants, admission, () => {})
+  }
+
   /** Ends every session. */
   async close(): Promise<void> {
     this.refuse()
@@ -101,16 +119,12 @@ export class SessionTable {
 
   /** @param admission undefined for the process that holds the broker: its event loop is the broker's, and nobody else's to guard */
   #open(peer: Peer, principal: Principal, grants: Grants, admission: Admission | undefined): Session {
-    const { hooks, platform, context } = this.#parts
+    const { hooks, platform, open } = this.#parts
     const event = { sessionId: platform.random.uuid(), peer, principal }
     if (hooks.guards('connect')) hooks.check('connect', event)
-    const session: Session = new BrokerSession(event.sessionId, principal, grants, {
-      ...context,
-      admission,
-      closed: () => {
-        this.#sessions.delete(session)
-        if (hooks.observes('disconnected')) hooks.emit('disconnected', event)
-      },
+    const session: Session = open(event.sessionId, principal, grants, admission, () => {
+      this.#sessions.delete(session)
+      if (hooks.observes('disconnected')) hooks.emit('disconnected', event)
     })
     this.#sessions.add(session)
     if (hooks.observes('connected')) hooks.emit('connected', event)

@@ -17,6 +17,7 @@ import type {
   CallOptions,
   CommitRequest,
   ConsumeOptions,
+  DeadLetterFilter,
   DeadLetterPage,
   DeadLetterRequest,
   FetchedBatch,
@@ -56,22 +57,28 @@ import type {
   TopicCreated,
 } from '../ports/index.ts'
 import { throwIfAborted } from './calls.ts'
+import type { LetterDesk } from './dead-letters/letter-desk.ts'
 import { drawProducerId } from './producers/producer-ids.ts'
 import type { Publisher } from './publish/publisher.ts'
 import type { Scheduler } from './schedule/scheduler.ts'
 import { cancelScheduled, listScheduled } from './schedule/session-calls.ts'
-import type { Subscriber } from './seams.ts'
+import type { LiveTopic, Subscriber } from './seams.ts'
 import { assertClientMayChange, type GateContext, SessionGate } from './session-gate.ts'
 import { SessionSubscriptions } from './session-subscriptions.ts'
 import { topicStats } from './stats.ts'
+import type { TopicRegistry } from './topics/topic-registry.ts'
 
 /** What a session works with. */
 export interface SessionContext extends GateContext {
+  readonly topics: TopicRegistry
+  readonly letters: LetterDesk
   readonly publisher: Publisher
   readonly random: Random
   readonly scheduler: Scheduler
   readonly limits: Limits
   stats(): BrokerStats
+  /** Live subscriptions on a topic, wherever they are connected. */
+  subscriberCount(topic: LiveTopic): number
   /** Called once, when this session has ended. */
   closed(): void
 }
@@ -179,7 +186,7 @@ export class BrokerSession implements Session {
     request: DeadLetterRequest = {},
     call?: CallOptions,
   ): Promise<DeadLetterPage> {
-    const { source, of } = this.#gate.deadLetters('deadLetters', topic, request, call)
+    const { source, of } = this.#letters('deadLetters', topic, request, call)
     return this.#context.letters.list(source, of, request)
   }
 
@@ -188,7 +195,7 @@ export class BrokerSession implements Session {
     request: RedriveRequest = {},
     call?: CallOptions,
   ): Promise<RedriveResult> {
-    const { source, of } = this.#gate.deadLetters('redriveDeadLetters', topic, request, call)
+    const { source, of } = this.#letters('redriveDeadLetters', topic, request, call)
     const mayPublish = (target: string): void => void this.#gate.nameForChanging('redriveDeadLetters', target)
     if (request.target !== undefined) mayPublish(request.target)
     return this.#context.letters.redrive(source, of, request, mayPublish, call?.signal)
@@ -199,7 +206,7 @@ export class BrokerSession implements Session {
     request: PurgeRequest = {},
     call?: CallOptions,
   ): Promise<PurgeResult> {
-    const { source, of } = this.#gate.deadLetters('purgeDeadLetters', topic, request, call)
+    const { source, of } = this.#letters('purgeDeadLetters', topic, request, call)
     return this.#context.letters.purge(source, of, request, call?.signal)
   }
 
@@ -330,7 +337,7 @@ export class BrokerSession implements Session {
 
   async topicStats(topic: string): Promise<TopicStats> {
     const live = this.#gate.topic('topicStats', topic)
-    return topicStats(live, this.#context.delivery.subscriberCount(live))
+    return topicStats(live, this.#context.subscriberCount(live))
   }
 
   async brokerStats(): Promise<BrokerStats> {
@@ -345,6 +352,16 @@ export class BrokerSession implements Session {
       this.#gate.close()
     }
     return this.#closing
+  }
+
+  #letters(
+    operation: 'deadLetters' | 'redriveDeadLetters' | 'purgeDeadLetters',
+    topic: string,
+    request: DeadLetterFilter,
+    call: CallOptions | undefined,
+  ) {
+    const { letters } = this.#context
+    return this.#gate.deadLetters(operation, topic, (source) => letters.topicFor(source, request), call)
   }
 
   async #close(): Promise<void> {

@@ -1,15 +1,45 @@
 /** Assembles the broker that a configuration describes. Adapters are loaded only when they are asked for. */
 import { readFile } from 'node:fs/promises'
-import { createBroker, type EmbeddedBroker } from '../index.ts'
+import { brokerWith } from '../composition/create-broker.ts'
+import { type BrokerOptions, createBroker, type EmbeddedBroker } from '../index.ts'
 import { type Metrics, type Plugin, RatatoskrError, type Storage, type Transport } from '../ports/index.ts'
+import { loadConfig } from './config/load.ts'
 import type { CompleteConfig } from './config/schema.ts'
 import { telemetryIsRegistered } from './telemetry.ts'
+import { assertFree } from './workers/free-ports.ts'
+import { assertWorkers, directoryOfWorker, noteWorkers } from './workers/worker-directories.ts'
 
-export async function brokerOfConfig(config: CompleteConfig): Promise<EmbeddedBroker> {
+export async function brokerOfConfig(config: CompleteConfig, configFile?: string): Promise<EmbeddedBroker> {
+  if (config.storage.kind === 'disk') await assertWorkers(config.storage.directory, config.workers)
+  const options = await optionsOf(config, config.storage.directory)
+  if (config.workers === 1) return createBroker({ ...options, transports: await transportsOf(config) })
+  for (const { host, port } of sharedListeners(config)) await assertFree(host, port)
+  const { workerThreads } = await import('./workers/threads.ts')
+  const threads = workerThreads({
+    config,
+    configFile,
+    prepare: async () => {
+      if (config.storage.kind === 'disk') await noteWorkers(config.storage.directory, config.workers)
+    },
+  })
+  const shared = await sharedTransportsOf(config)
+  return brokerWith({ ...options, transports: [...shared, ...(await ownTransportsOf(config))] }, threads)
+}
+
+/** What a worker of the broker is made of, beside its transports. */
+export const workerOptionsOf = (config: CompleteConfig, index: number): Promise<BrokerOptions> =>
+  optionsOf(config, directoryOfWorker(config.storage.directory, index))
+
+/** The configuration's own plugins, made anew. @param file the one that was named, when it was */
+export async function pluginsOfConfigFile(file: string | undefined): Promise<Plugin[]> {
+  const { config } = await loadConfig({ directory: process.cwd(), environment: process.env, file, flags: [] })
+  return config.plugins
+}
+
+async function optionsOf(config: CompleteConfig, directory: string): Promise<BrokerOptions> {
   const { nodePlatform, jsonLogger } = await import('ratatoskr/adapters/node')
-  return createBroker({
-    storage: await storageOf(config),
-    transports: await transportsOf(config),
+  return {
+    storage: await storageOf(config, directory),
     plugins: [...(await pluginsOf(config)), ...config.plugins],
     security: await securityOf(config),
     metrics: await metricsOf(config),
@@ -18,40 +48,90 @@ export async function brokerOfConfig(config: CompleteConfig): Promise<EmbeddedBr
     topicDefaults: definedOnly(config.topics.defaults),
     verifyRecords: config.verifyRecords,
     platform: nodePlatform({ logger: jsonLogger({ level: config.log.level }) }),
-  })
+  }
 }
 
-async function storageOf({ storage }: CompleteConfig): Promise<Storage> {
+async function storageOf({ storage }: CompleteConfig, directory: string): Promise<Storage> {
   if (storage.kind === 'memory') {
     const { memoryStorage } = await import('ratatoskr/adapters/memory')
     return memoryStorage(definedOnly({ bytesMax: storage.bytesMax }))
   }
   const { diskStorage } = await import('ratatoskr/adapters/disk')
-  return diskStorage({ directory: storage.directory })
+  return diskStorage({ directory })
 }
 
 async function transportsOf(config: CompleteConfig): Promise<Transport[]> {
+  const reusePort = false
   const transports: Transport[] = []
-  if (config.grpc.enabled) {
-    const { grpcTransport } = await import('ratatoskr/adapters/grpc')
-    transports.push(grpcTransport(listenOf(config.grpc)))
-  }
-  if (config.websocket.enabled) {
-    const { webSocketTransport } = await import('ratatoskr/adapters/websocket')
-    transports.push(
-      webSocketTransport({ ...listenOf(config.websocket), allowedOrigins: config.websocket.allowedOrigins }),
-    )
-  }
-  if (config.http.enabled) {
-    const { httpTransport } = await import('ratatoskr/adapters/http')
-    transports.push(httpTransport(listenOf(config.http)))
-  }
-  if (config.tcp.enabled || config.unix.path !== undefined) {
-    const { tcpTransport } = await import('ratatoskr/adapters/tcp')
-    if (config.tcp.enabled) transports.push(tcpTransport(listenOf(config.tcp)))
-    if (config.unix.path !== undefined) transports.push(tcpTransport({ path: config.unix.path }))
+  if (config.grpc.enabled) transports.push(await grpcOf(config, { reusePort }))
+  if (config.websocket.enabled) transports.push(await webSocketOf(config, { reusePort }))
+  if (config.http.enabled) transports.push(await httpOf(config))
+  if (config.tcp.enabled) transports.push(await tcpOf(config, { reusePort }))
+  if (config.unix.path !== undefined) transports.push(await unixOf(config.unix.path))
+  return transports
+}
+
+/**
+ * The transports that all workers have: what is on a connection concerns that connection alone. @param ports those that the
+ * controller listens on, in order; undefined for the controller itself
+ */
+export async function sharedTransportsOf(
+  config: CompleteConfig,
+  ports?: readonly number[],
+): Promise<Transport[]> {
+  const makers = { grpc: grpcOf, websocket: webSocketOf, tcp: tcpOf }
+  const transports: Transport[] = []
+  for (const name of sharedNames) {
+    if (!config[name].enabled) continue
+    const port = ports?.[transports.length] ?? config[name].port
+    transports.push(await makers[name](config, { reusePort: true, port }))
   }
   return transports
+}
+
+/** The transports that the controller has alone: over HTTP a subscription is fed by requests of other connections. */
+async function ownTransportsOf(config: CompleteConfig): Promise<Transport[]> {
+  const transports: Transport[] = []
+  if (config.http.enabled) transports.push(await httpOf(config))
+  if (config.unix.path !== undefined) transports.push(await unixOf(config.unix.path))
+  return transports
+}
+
+const sharedNames = ['grpc', 'websocket', 'tcp'] as const
+
+const sharedListeners = (config: CompleteConfig) =>
+  sharedNames.map((name) => config[name]).filter(({ enabled }) => enabled)
+
+/** How one of several event loops listens. */
+interface Listening {
+  readonly reusePort: boolean
+  readonly port?: number
+}
+
+async function grpcOf(config: CompleteConfig, listening: Listening): Promise<Transport> {
+  const { grpcTransport } = await import('ratatoskr/adapters/grpc')
+  return grpcTransport({ ...listenOf(config.grpc), ...listening })
+}
+
+async function webSocketOf(config: CompleteConfig, listening: Listening): Promise<Transport> {
+  const { webSocketTransport } = await import('ratatoskr/adapters/websocket')
+  const { allowedOrigins } = config.websocket
+  return webSocketTransport({ ...listenOf(config.websocket), allowedOrigins, ...listening })
+}
+
+async function tcpOf(config: CompleteConfig, listening: Listening): Promise<Transport> {
+  const { tcpTransport } = await import('ratatoskr/adapters/tcp')
+  return tcpTransport({ ...listenOf(config.tcp), ...listening })
+}
+
+async function httpOf(config: CompleteConfig): Promise<Transport> {
+  const { httpTransport } = await import('ratatoskr/adapters/http')
+  return httpTransport(listenOf(config.http))
+}
+
+async function unixOf(path: string): Promise<Transport> {
+  const { tcpTransport } = await import('ratatoskr/adapters/tcp')
+  return tcpTransport({ path })
 }
 
 const listenOf = ({ host, port, insecure }: CompleteConfig['grpc']) => ({ host, port, insecure })

@@ -46,6 +46,7 @@ const configFlags = (command: Command): Command =>
     .option('--unix-path <path>', 'a Unix socket to listen on as well')
     .option('--host <address>', 'address that every transport listens on')
     .option('--insecure', 'listen beyond loopback without authentication')
+    .option('--workers <n>', 'event loops that share the work, for more than one core')
     .option('--log-level <level>', 'debug, info, warn or error')
     .option('--set <key=value>', 'any configuration key, such as limits.topicsMax=50', collect)
 

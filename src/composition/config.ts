@@ -54,6 +54,8 @@ export interface RatatoskrConfig {
     readonly drainMs?: number
   }
   readonly log?: { readonly level?: 'debug' | 'info' | 'warn' | 'error' }
+  /** Event loops that share the work of the broker, 1 to 64; see the README. */
+  readonly workers?: number
   /** Plugins of your own; only in a configuration file that is code. */
   readonly plugins?: readonly Plugin[]
 }

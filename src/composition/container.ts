@@ -9,7 +9,7 @@ import 'reflect-metadata/lite'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import { type DependencyContainer, instanceCachingFactory, container as root } from 'tsyringe'
 import { createDelivery } from '../application/delivery/index.ts'
-import { Broker } from '../application/index.ts'
+import { Broker, WorkerBroker, type WorkerThreads } from '../application/index.ts'
 import { PluginHost } from '../application/plugins/index.ts'
 import type { Delivery } from '../application/seams.ts'
 import { allowAllAuthorizer, anonymousAuthenticator } from '../application/security/index.ts'
@@ -44,6 +44,7 @@ export const tokens = {
   delivery: token<Delivery>('Delivery'),
   transports: token<readonly Transport[]>('Transports'),
   broker: token<Broker>('Broker'),
+  worker: token<WorkerBroker>('WorkerBroker'),
 }
 
 /** The parts of one broker, made when they are first asked for, each once. */
@@ -59,15 +60,45 @@ export class Parts {
   }
 }
 
-/** Binds everything that `options` ask for. */
-export function partsOf(options: BrokerOptions): Parts {
+/** Binds everything that a broker needs for `options`. @param threads runs its other workers */
+export function partsOf(options: BrokerOptions, threads?: WorkerThreads): Parts {
+  const parts: Parts = sharedParts(options, () => parts.get(tokens.broker))
+  parts.bind(tokens.transports, () => options.transports ?? [])
+  parts.bind(
+    tokens.broker,
+    () =>
+      new Broker({
+        ...appliedParts(parts, options),
+        transports: parts.get(tokens.transports),
+        workers: threads,
+      }),
+  )
+  return parts
+}
+
+/** What makes a worker of a broker that is more than one event loop. */
+export interface WorkerPlace {
+  readonly index: number
+  readonly count: number
+  /** The transports, for the ports that the controller listens on. */
+  transports(ports: readonly number[]): Promise<readonly Transport[]>
+}
+
+/** Binds everything that one worker of a broker needs. */
+export function workerPartsOf(options: BrokerOptions, place: WorkerPlace): Parts {
+  const parts: Parts = sharedParts(options, () => parts.get(tokens.worker))
+  parts.bind(tokens.worker, () => new WorkerBroker({ ...appliedParts(parts, options), ...place }))
+  return parts
+}
+
+/** What a broker and its workers have alike. @param broker asked when a plugin asks, which is after it was made */
+function sharedParts(options: BrokerOptions, broker: () => Pick<Broker, 'stats' | 'health'>): Parts {
   const parts = new Parts()
   parts.bind(tokens.platform, () => nodePlatform(options.platform))
   parts.bind(tokens.limits, () => makeLimits(options.limits))
   parts.bind(tokens.metrics, () => options.metrics ?? noMetrics)
   parts.bind(tokens.authenticator, () => options.security?.authenticator ?? anonymousAuthenticator)
   parts.bind(tokens.authorizer, () => options.security?.authorizer ?? allowAllAuthorizer)
-  parts.bind(tokens.transports, () => options.transports ?? [])
   parts.bind(tokens.stores, () => options.storage.open(parts.get(tokens.platform)))
   parts.bind(
     tokens.plugins,
@@ -77,9 +108,8 @@ export function partsOf(options: BrokerOptions): Parts {
         platform: parts.get(tokens.platform),
         metrics: parts.get(tokens.metrics),
         limits: parts.get(tokens.limits),
-        // Asked when a plugin asks, which is after the broker was made.
-        stats: () => parts.get(tokens.broker).stats(),
-        health: () => parts.get(tokens.broker).health(),
+        stats: () => broker().stats(),
+        health: () => broker().health(),
       }),
   )
   parts.bind(tokens.delivery, () =>
@@ -90,24 +120,20 @@ export function partsOf(options: BrokerOptions): Parts {
       stateStore: parts.get(tokens.stores).state,
     }),
   )
-  parts.bind(
-    tokens.broker,
-    () =>
-      new Broker({
-        storage: parts.get(tokens.stores),
-        transports: parts.get(tokens.transports),
-        plugins: parts.get(tokens.plugins),
-        delivery: parts.get(tokens.delivery),
-        platform: parts.get(tokens.platform),
-        limits: parts.get(tokens.limits),
-        metrics: parts.get(tokens.metrics),
-        authenticator: parts.get(tokens.authenticator),
-        authorizer: parts.get(tokens.authorizer),
-        settings: settingsOf(options),
-      }),
-  )
   return parts
 }
+
+const appliedParts = (parts: Parts, options: BrokerOptions) => ({
+  storage: parts.get(tokens.stores),
+  plugins: parts.get(tokens.plugins),
+  delivery: parts.get(tokens.delivery),
+  platform: parts.get(tokens.platform),
+  limits: parts.get(tokens.limits),
+  metrics: parts.get(tokens.metrics),
+  authenticator: parts.get(tokens.authenticator),
+  authorizer: parts.get(tokens.authorizer),
+  settings: settingsOf(options),
+})
 
 /** What the application takes beside the parts; keys that are not given keep its defaults. */
 function settingsOf({ autoCreateTopics, topicDefaults, verifyRecords, retentionIntervalMs }: BrokerOptions) {

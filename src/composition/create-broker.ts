@@ -1,4 +1,5 @@
 /** Options in, broker out. */
+import type { WorkerThreads } from '../application/index.ts'
 import type { BrokerOptions } from './broker-options.ts'
 import { partsOf, tokens } from './container.ts'
 import { EmbeddedBroker } from './embedded-broker.ts'
@@ -9,11 +10,14 @@ import { EmbeddedBroker } from './embedded-broker.ts'
  *   a topic default is wrong; RTK_DURABILITY_UNAVAILABLE when the storage cannot give the default durability;
  *   RTK_PLUGIN_INVALID
  */
-export async function createBroker(options: BrokerOptions): Promise<EmbeddedBroker> {
+export const createBroker = (options: BrokerOptions): Promise<EmbeddedBroker> => brokerWith(options)
+
+/** The same, with more workers than this event loop. @param threads runs them */
+export async function brokerWith(options: BrokerOptions, threads?: WorkerThreads): Promise<EmbeddedBroker> {
   if (typeof options?.storage?.open !== 'function') {
     throw new TypeError('createBroker needs a storage, such as memoryStorage() or diskStorage({ directory })')
   }
-  const parts = partsOf(options)
+  const parts = partsOf(options, threads)
   return new EmbeddedBroker({
     broker: parts.get(tokens.broker),
     plugins: parts.get(tokens.plugins),

@@ -228,9 +228,9 @@ export interface QueueSession {
   /** Settles messages, whoever of the group holds them: the lease is the proof. @throws RTK_GROUP_NOT_FOUND, RTK_INVALID_ARGUMENT */
   settle(topic: string, request: SettleRequest): MaybePromise<readonly SettleResult[]>
   /** A sign of life of a polling member. @throws RTK_LEASE_LOST when there is none of that name any more */
-  heartbeat(topic: string, group: string, member: string): void
+  heartbeat(topic: string, group: string, member: string): MaybePromise<void>
   /** A polling member leaves: what it holds comes again at once. Nothing happens when it is gone already. */
-  leaveQueue(topic: string, group: string, member: string): void
+  leaveQueue(topic: string, group: string, member: string): MaybePromise<void>
   /**
    * Creates a queue group, which begins at `from`. Doing so again with equal settings is no error.
    * @returns the group as it stands

@@ -27,6 +27,8 @@ interface Holder {
   readonly bootId: string
   /** Device and inode of the directory: a copied directory carries its original's lock file, which claims nothing. */
   readonly directory: string
+  /** It has the socket as well. */
+  readonly socket?: boolean
 }
 
 /**
@@ -40,12 +42,15 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const socket = await claimSocket(identity, path)
   try {
     const holder = await readHolder(path)
-    if (holder !== undefined && (await isAlive(holder, identity))) throw locked(holder.pid)
+    // Within one process the socket tells: a thread that crashed has lost it, and left the file behind.
+    const crashedHere = socket !== undefined && holder?.pid === process.pid && holder.socket === true
+    if (holder !== undefined && !crashedHere && (await isAlive(holder, identity))) throw locked(holder.pid)
     const self: Holder = {
       pid: process.pid,
       startedAt: await startOf(process.pid),
       bootId: await bootId(),
       directory: identity,
+      socket: socket !== undefined,
     }
     await writeHolder(path, self).catch((error: unknown) => {
       if (socket === undefined || !isFull(error)) throw error

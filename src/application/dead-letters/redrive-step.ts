@@ -12,7 +12,7 @@ import { parseUuid } from '../../domain/message-id.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
 import type { Platform } from '../../ports/index.ts'
 import { batchOverheadBytes } from '../partitions/accumulator.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { TopicPartition } from '../partitions/topic-partition.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
 import type { DoneLetters, IntendedPublish } from './done-letters.ts'
@@ -42,7 +42,7 @@ const batchBytesTarget = 1024 * 1024
 /** What goes to one partition. */
 interface Parcel {
   readonly topic: Topic
-  readonly partition: Partition
+  readonly partition: TopicPartition
   readonly letters: Letter[]
 }
 
@@ -109,7 +109,7 @@ export async function publishAgain(
 }
 
 function parcelsOf(letters: readonly Letter[], { topicFor }: Destination): readonly Parcel[] {
-  const parcels = new Map<Partition, Parcel>()
+  const parcels = new Map<TopicPartition, Parcel>()
   for (const letter of letters) {
     const topic = topicFor(letter)
     const partition = partitionFor(topic, letter)
@@ -121,7 +121,7 @@ function parcelsOf(letters: readonly Letter[], { topicFor }: Destination): reado
 }
 
 /** Where its key belongs; without a key where it was, if that is in the same topic. */
-function partitionFor(topic: Topic, { facts, message }: Letter): Partition {
+function partitionFor(topic: Topic, { facts, message }: Letter): TopicPartition {
   if (message.key !== undefined) return topic.partition(partitionForKey(message.key, topic.partitions.length))
   const before = facts.topic === topic.text ? topic.partitions[facts.partition] : undefined
   return before ?? topic.stickyPartition()

@@ -2,6 +2,7 @@
 import type { BuilderPool } from '../../domain/batch/builder-pool.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
 import type { Limits } from '../../domain/limits.ts'
+import type { TopicRef } from '../../domain/names.ts'
 import type { LogStore, OpenLogOptions, Platform } from '../../ports/index.ts'
 import type { PublishBudget } from '../admission/publish-budget.ts'
 import type { MessageDedup } from '../producers/message-dedup.ts'
@@ -29,6 +30,7 @@ export interface PartitionContext {
 
 /** What a partition knows of its topic. */
 export interface PartitionOwner {
+  readonly ref: TopicRef
   readonly id: string
   readonly text: string
   readonly logOptions: OpenLogOptions

@@ -20,7 +20,7 @@ import type {
 } from '../../ports/index.ts'
 import { isPromise } from '../maybe-promise.ts'
 import { PartitionProducers, sequencedBatch, walkLog } from '../producers/partition-producers.ts'
-import type { ReadablePartition } from '../seams.ts'
+import type { OffsetCells } from '../workers/offset-cells.ts'
 import { Accumulator, type MessageWaiter } from './accumulator.ts'
 import { AppendQueue } from './append-queue.ts'
 import { OneShotListeners } from './listeners.ts'
@@ -28,9 +28,10 @@ import { LogKeeper } from './log-keeper.ts'
 import type { PartitionContext, PartitionOwner } from './partition-context.ts'
 import { partitionOverloaded, partitionStoreFailed } from './partition-errors.ts'
 import { recordOffsetForTime } from './time-search.ts'
+import type { PartitionPlacement, TopicPartition } from './topic-partition.ts'
 
 /** The epoch of the one leader that there is so far; see "room to leave" in the design. */
-const leaderEpoch = 0
+export const leaderEpoch = 0
 
 /** Refusals after which the log goes on as before: nothing was written and nothing is broken. */
 const harmlessAppendErrors: ReadonlySet<string> = new Set([
@@ -39,7 +40,7 @@ const harmlessAppendErrors: ReadonlySet<string> = new Set([
   'RTK_NOT_SUPPORTED',
 ])
 
-export class Partition implements ReadablePartition {
+export class Partition implements TopicPartition {
   readonly index: number
   readonly #owner: PartitionOwner
   readonly #context: PartitionContext
@@ -49,11 +50,14 @@ export class Partition implements ReadablePartition {
   #accumulator: Accumulator | undefined
   readonly #queue: AppendQueue
   readonly #producers: PartitionProducers
+  /** Where other workers see how it stands; undefined when there are none. */
+  readonly #cells: OffsetCells | undefined
 
-  constructor(index: number, owner: PartitionOwner, context: PartitionContext) {
+  constructor(index: number, owner: PartitionOwner, context: PartitionContext, cells?: OffsetCells) {
     this.index = index
     this.#owner = owner
     this.#context = context
+    this.#cells = cells
     this.#id = { topicId: owner.id, partition: index }
     this.#queue = new AppendQueue(context.limits, context.budget)
     this.#producers = new PartitionProducers(this.#id, context)
@@ -61,7 +65,7 @@ export class Partition implements ReadablePartition {
     this.#keeper = new LogKeeper(index, owner, context, {
       readBack: (log) => this.#readBack(log),
       logFailed: (error) => this.#accumulator?.fail(partitionStoreFailed(owner.text, index, error)),
-      stateChanged: () => this.#listeners.wake(),
+      stateChanged: () => this.#moved(),
     })
   }
 
@@ -89,7 +93,6 @@ export class Partition implements ReadablePartition {
     return this.#keeper.offsets.damaged
   }
 
-  /** Health of a partition that serves though records of it are lost; the supervisor reports one that does not serve. */
   get trouble(): readonly ComponentHealth[] {
     return this.#keeper.trouble
   }
@@ -106,26 +109,14 @@ export class Partition implements ReadablePartition {
     }
   }
 
-  /** Opens the log. @throws what the store throws */
   open(): Promise<void> {
     return this.#keeper.open()
   }
 
-  /** Opens a log that was there before. One that cannot be opened now is tried again and again. */
   openSupervised(): Promise<void> {
     return this.#keeper.openSupervised()
   }
 
-  /**
-   * Appends one batch. Admission is by what waits already: a lone batch is taken whatever its size.
-   * @param batch verified and owned: its base offset is written into it
-   * @param enteredMs when the publish entered the broker, by the monotonic clock
-   * @param mayStore asked last, of what is not known already; throws when it must not be stored
-   * @returns the base offset, when the batch has reached `durability`; for a batch that an idempotent producer sends
-   *   again what is known of it, when it is stored
-   * @throws RTK_OVERLOADED, RTK_UNAVAILABLE, RTK_STORE_FULL, RTK_STORE_FAILED, RTK_SEQUENCE_OUT_OF_ORDER,
-   *   RTK_PRODUCER_FENCED
-   */
   append(
     batch: BatchBytes,
     recordCount: number,
@@ -139,11 +130,6 @@ export class Partition implements ReadablePartition {
     return this.#writeOnce(batch, batch, recordCount, durability, enteredMs, mayStore)
   }
 
-  /**
-   * Appends what is left of a batch without the messages that the topic has already. Its producer's sequence goes on as
-   * if all of it were stored.
-   * @returns and @throws as `append`
-   */
   appendRest(
     rest: BatchBytes,
     recordCount: number,
@@ -157,10 +143,6 @@ export class Partition implements ReadablePartition {
     return this.#writeOnce(rest, original, recordCount, durability, enteredMs, mayStore)
   }
 
-  /**
-   * Takes a batch none of whose messages are stored, since the topic has them all: its producer's sequence goes on.
-   * @throws RTK_UNAVAILABLE, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
-   */
   passOver(original: BatchBytes, baseOffset: number, durability: Durability): void {
     this.#keeper.online()
     if (producerIdOf(original) === -1 || this.#producers.check(original) !== undefined) return
@@ -169,11 +151,6 @@ export class Partition implements ReadablePartition {
     this.#producers.add(known)
   }
 
-  /**
-   * Adds one message to the batch that is being gathered.
-   * @param sizeBytes about what its record takes
-   * @throws RTK_OVERLOADED, RTK_UNAVAILABLE
-   */
   appendMessage(
     record: RecordFields,
     sizeBytes: number,
@@ -186,7 +163,6 @@ export class Partition implements ReadablePartition {
     this.#accumulator.add(record, sizeBytes, durability, enteredMs, waiter)
   }
 
-  /** @throws RTK_OVERLOADED when more waits for the store than the limits allow, RTK_UNAVAILABLE while there is no log */
   admit(recordCount: number, sizeBytes: number): void {
     this.#keeper.online()
     const gathered = this.#accumulator
@@ -216,21 +192,20 @@ export class Partition implements ReadablePartition {
     return this.#onLog((log) => recordOffsetForTime(log, timestampMs, this.#context.expansion))
   }
 
-  /** Offset of the first batch that holds a record of at least this time, without looking into it. */
   batchOffsetForTime(timestampMs: number): Promise<number> {
     return this.#onLog((log) => log.offsetForTime(timestampMs))
   }
 
-  /** Lets go of records below `offset`, in whole segments. @returns the new start offset */
-  truncateBefore(offset: number): Promise<number> {
-    return this.#onLog((log) => log.truncateBefore(offset))
+  async truncateBefore(offset: number): Promise<number> {
+    const startOffset = await this.#onLog((log) => log.truncateBefore(offset))
+    this.#cells?.write(this)
+    return startOffset
   }
 
   onceChanged(run: () => void): Disposable {
     return this.#listeners.add(run)
   }
 
-  /** Opens the log again with the topic's options as they are now. Publishes are refused for that moment. */
   async reconfigure(): Promise<void> {
     const { log } = this.#keeper
     if (log === undefined) return // The supervisor will open it with the new options.
@@ -238,11 +213,14 @@ export class Partition implements ReadablePartition {
     await this.#keeper.openAgain(log)
   }
 
-  /** Ends the partition: what waits is written, later calls get `reason`. Idempotent. */
   async close(reason: RatatoskrError): Promise<void> {
     if (!this.#keeper.closed) this.#accumulator?.flush()
     await this.#keeper.close(reason)
     if (!this.#owner.deleted) await this.#producers.close()
+  }
+
+  deleteLog(): Promise<void> {
+    return this.#context.store.deleteLog(this.#id)
   }
 
   async #onLog<T>(use: (log: PartitionLog) => Promise<T>): Promise<T> {
@@ -370,6 +348,11 @@ export class Partition implements ReadablePartition {
       batch,
       enteredMs,
     )
+    this.#moved()
+  }
+
+  #moved(): void {
+    this.#cells?.write(this)
     this.#listeners.wake()
   }
 
@@ -406,3 +389,7 @@ export class Partition implements ReadablePartition {
     })
   }
 }
+
+/** Partitions whose single writer is in this event loop. */
+export const localPlacement: PartitionPlacement = (index, owner, context) =>
+  new Partition(index, owner, context)

@@ -9,9 +9,9 @@ import { type Expansion, expandedRecords } from '../../domain/batch/expand.ts'
 import { batchStarts, isControlBatch, maxTimestampOf } from '../../domain/batch/header.ts'
 import { isIdHeader } from '../../domain/batch/id-header.ts'
 import { IdWindow } from '../../domain/producers/id-window.ts'
-import type { BatchBytes, Clock, Logger, PartitionLog } from '../../ports/index.ts'
+import type { BatchBytes, Clock, Logger } from '../../ports/index.ts'
 import type { MessageWaiter } from '../partitions/accumulator.ts'
-import type { LogWalker } from './partition-producers.ts'
+import type { LogWalker, WalkedLog } from './partition-producers.ts'
 
 /** Where a message is that was published before. */
 export interface StoredPlace {
@@ -103,7 +103,7 @@ export class MessageDedup {
   }
 
   /** What reads the ids of a partition's log back; undefined when that was done. */
-  async walker(partition: number, log: PartitionLog, timeIndex: boolean): Promise<LogWalker | undefined> {
+  async walker(partition: number, log: WalkedLog, timeIndex: boolean): Promise<LogWalker | undefined> {
     if (this.#walked.has(partition)) return undefined
     this.#walked.add(partition)
     const nowMs = this.#context.clock.now()

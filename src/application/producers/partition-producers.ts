@@ -36,6 +36,9 @@ export interface ProducersContext {
   readonly producers: ProducerStore
 }
 
+/** What of a log is walked. */
+export type WalkedLog = Pick<PartitionLog, 'startOffset' | 'stableOffset' | 'read' | 'offsetForTime'>
+
 /** What goes through the log at its opening, batch by batch, from the first offset that somebody has to see. */
 export interface LogWalker {
   /** Where it begins. */
@@ -186,7 +189,7 @@ export const sequencedBatch = (
 
 /** Reads a log from where the first of the walkers begins to its end, past what is damaged. */
 export async function walkLog(
-  log: PartitionLog,
+  log: WalkedLog,
   walkers: readonly LogWalker[],
   unreadable: (error: unknown) => void,
 ): Promise<void> {

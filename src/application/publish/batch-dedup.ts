@@ -6,10 +6,9 @@ import { RecordCursor } from '../../domain/batch/cursor.ts'
 import { batchSizeOf, recordCountOf } from '../../domain/batch/header.ts'
 import type { Durability } from '../../domain/durability.ts'
 import { keepRecords } from '../../domain/producers/cut-batch.ts'
-import type { KnownBatch } from '../../domain/producers/producer-table.ts'
 import type { BatchBytes, BatchReceipt, DuplicateRecord, MaybePromise, Platform } from '../../ports/index.ts'
 import { isPromise } from '../maybe-promise.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { StoredBatch, TopicPartition } from '../partitions/topic-partition.ts'
 import { forEachId, type MessageDedup, type StoredPlace } from '../producers/message-dedup.ts'
 import type { Topic } from '../topics/topic.ts'
 
@@ -17,7 +16,7 @@ import type { Topic } from '../topics/topic.ts'
 export interface BatchPublish {
   readonly topic: Topic
   readonly dedup: MessageDedup
-  readonly partition: Partition
+  readonly partition: TopicPartition
   /** Whole batches, verified. */
   readonly bytes: BatchBytes
   readonly durability: Durability
@@ -49,7 +48,7 @@ interface Repeat {
 
 const cursor = new RecordCursor()
 
-/** @throws as `Partition.append` */
+/** @throws as `TopicPartition.append` */
 export function publishNewRecords(
   publish: BatchPublish,
   expansion: Parameters<typeof keepRecords>[2],
@@ -83,7 +82,7 @@ class NewRecords {
   readonly #offsets = new Map<number, number>()
   #recordCount = 0
   #baseOffset = -1
-  #known: KnownBatch | undefined
+  #known: StoredBatch | undefined
   #stored = false
 
   constructor(publish: BatchPublish, expansion: Parameters<typeof keepRecords>[2], platform: Platform) {
@@ -133,8 +132,7 @@ class NewRecords {
   #append({ batch, recordCount, firstIndex, fresh }: ScannedBatch): MaybePromise<void> {
     const { partition, durability, enteredMs, mayStore } = this.#publish
     if (fresh.length === 0) {
-      partition.passOver(batch, this.#placeOf(firstIndex).offset, durability)
-      return
+      return partition.passOver(batch, this.#placeOf(firstIndex).offset, durability)
     }
     const appended =
       fresh.length === recordCount
@@ -147,8 +145,8 @@ class NewRecords {
             enteredMs,
             mayStore,
           )
-    if (!isPromise(appended)) return this.#appended(fresh, appended as number | KnownBatch)
-    return (appended as Promise<number | KnownBatch>).then(
+    if (!isPromise(appended)) return this.#appended(fresh, appended as number | StoredBatch)
+    return (appended as Promise<number | StoredBatch>).then(
       (at) => this.#appended(fresh, at),
       (error) => {
         this.#failed(fresh)
@@ -162,7 +160,7 @@ class NewRecords {
     return keepRecords(batch, (index) => kept.has(index), this.#expansion, this.#platform.checksum)
   }
 
-  #appended(fresh: readonly FreshRecord[], appended: number | KnownBatch): void {
+  #appended(fresh: readonly FreshRecord[], appended: number | StoredBatch): void {
     const { dedup, partition } = this.#publish
     if (typeof appended === 'number') this.#stored = true
     else this.#known ??= appended

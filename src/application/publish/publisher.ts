@@ -15,7 +15,6 @@ import type { OutgoingMessage } from '../../domain/message.ts'
 import { formatUuid, parseUuid } from '../../domain/message-id.ts'
 import { quoteForMessage } from '../../domain/names.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
-import type { KnownBatch } from '../../domain/producers/producer-table.ts'
 import { deliveryTimesOf } from '../../domain/schedule/scheduling.ts'
 import type {
   BatchBytes,
@@ -29,7 +28,7 @@ import type {
 } from '../../ports/index.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MessageWaiter } from '../partitions/accumulator.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { StoredBatch, TopicPartition } from '../partitions/topic-partition.ts'
 import type { MessageDedup } from '../producers/message-dedup.ts'
 import { scheduleMessage } from '../schedule/schedule-publish.ts'
 import type { Scheduler } from '../schedule/scheduler.ts'
@@ -46,7 +45,8 @@ export interface PublisherParts {
   readonly limits: Limits
   readonly offer: DurabilityOffer
   readonly traffic: PublishTraffic
-  readonly scheduler: Scheduler
+  /** Undefined in a worker that has none: what is to be delivered later is published elsewhere. */
+  readonly scheduler: Scheduler | undefined
   readonly expansion: Expansion
 }
 
@@ -118,8 +118,8 @@ export class Publisher {
       : this.#appendAll(publish, recordCount)
     if (typeof appended === 'number')
       return { partition: partition.index, baseOffset: appended, recordCount, durability }
-    if (!isPromise(appended)) return repeatReceipt(topic, partition, appended as KnownBatch, recordCount)
-    return (appended as Promise<number | KnownBatch>).then((at) =>
+    if (!isPromise(appended)) return repeatReceipt(topic, partition, appended as StoredBatch, recordCount)
+    return (appended as Promise<number | StoredBatch>).then((at) =>
       typeof at === 'number'
         ? { partition: partition.index, baseOffset: at, recordCount, durability }
         : repeatReceipt(topic, partition, at, recordCount),
@@ -203,7 +203,7 @@ export class Publisher {
       if (topic.dedup !== undefined && answered(topic, topic.dedup, idBytes, settle, again)) return
       if (deliverAtMs !== undefined) {
         const due = { record, deliverAtMs, message, durability, enteredMs, mayStore }
-        scheduleMessage(this.#parts.scheduler, topic, due, settle)
+        scheduleMessage(this.#scheduler, topic, due, settle)
         return
       }
       mayStore?.()
@@ -219,6 +219,12 @@ export class Publisher {
     } catch (error) {
       settle({ error: this.#failed(topic, index, 1, sizeBytes, error, enteredMs) })
     }
+  }
+
+  get #scheduler(): Scheduler {
+    const { scheduler } = this.#parts
+    if (scheduler !== undefined) return scheduler
+    throw new RatatoskrError('RTK_NOT_SUPPORTED', 'messages cannot be scheduled here')
   }
 
   #verifyAll(topic: Topic, bytes: BatchBytes): number {
@@ -244,9 +250,9 @@ export class Publisher {
   #appendAll(
     { partition, bytes, durability, enteredMs, mayStore }: Omit<BatchPublish, 'dedup'>,
     recordCount: number,
-  ): MaybePromise<number | KnownBatch> {
+  ): MaybePromise<number | StoredBatch> {
     partition.admit(recordCount, bytes.length)
-    const appended: MaybePromise<number | KnownBatch>[] = []
+    const appended: MaybePromise<number | StoredBatch>[] = []
     let accepted = 0
     for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
       const batch = bytes.subarray(at, at + batchSizeOf(bytes, at))
@@ -258,7 +264,7 @@ export class Publisher {
         break
       }
     }
-    if (!appended.some(isPromise)) return together(appended as (number | KnownBatch)[])
+    if (!appended.some(isPromise)) return together(appended as (number | StoredBatch)[])
     return Promise.all(appended).then(together)
   }
 
@@ -333,7 +339,7 @@ function partlyAccepted(error: unknown, accepted: number, recordCount: number): 
 }
 
 /** What several batches of one request came to: repeated only when all of them are. */
-function together(appended: readonly (number | KnownBatch)[]): number | KnownBatch {
+function together(appended: readonly (number | StoredBatch)[]): number | StoredBatch {
   const [first] = appended
   if (typeof first === 'number' || appended.every((one) => typeof one !== 'number')) return first
   return first.baseOffset
@@ -342,8 +348,8 @@ function together(appended: readonly (number | KnownBatch)[]): number | KnownBat
 /** The receipt of batches that their producer has sent before. */
 const repeatReceipt = (
   topic: Topic,
-  partition: Partition,
-  { baseOffset, durability }: KnownBatch,
+  partition: TopicPartition,
+  { baseOffset, durability }: StoredBatch,
   recordCount: number,
 ): BatchReceipt => ({
   partition: partition.index,
@@ -372,7 +378,7 @@ function answered(
   return true
 }
 
-function choosePartition(topic: Topic, message: OutgoingMessage): Partition {
+function choosePartition(topic: Topic, message: OutgoingMessage): TopicPartition {
   if (message.partition !== undefined) return topic.partition(message.partition)
   if (message.key !== undefined) return topic.partition(partitionForKey(message.key, topic.partitions.length))
   return topic.stickyPartition()

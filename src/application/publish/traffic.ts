@@ -8,6 +8,9 @@ import type { Hooks, LiveTopic } from '../seams.ts'
 
 const hiddenTopic = formatTopicRef(scheduledTopicRef)
 
+/** Instead of a time: the publish entered in another worker, which counts it and tells its observers. */
+export const enteredElsewhere = -1
+
 export class PublishTraffic {
   readonly #hooks: Hooks
   readonly #clock: Clock
@@ -43,7 +46,7 @@ export class PublishTraffic {
     enteredMs: number,
   ): void {
     // What waits for its time is published when that has come, and counts then.
-    if (topic.text === hiddenTopic) return
+    if (topic.text === hiddenTopic || enteredMs === enteredElsewhere) return
     this.#messagesPublished += recordCount
     this.#bytesPublished += batch.length
     if (!this.#hooks.observes('messagePublished')) return

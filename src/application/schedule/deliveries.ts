@@ -9,7 +9,7 @@ import type { Limits } from '../../domain/limits.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
 import type { BatchBytes, MaybePromise, Platform } from '../../ports/index.ts'
 import { batchOverheadBytes } from '../partitions/accumulator.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { TopicPartition } from '../partitions/topic-partition.ts'
 import { publishNewRecords } from '../publish/batch-dedup.ts'
 import type { DurabilityOffer } from '../topics/durability-offer.ts'
 import type { Topic } from '../topics/topic.ts'
@@ -37,7 +37,7 @@ const batchBytesTarget = 1024 * 1024
 /** What goes to one partition. */
 interface Group {
   readonly topic: Topic
-  readonly partition: Partition
+  readonly partition: TopicPartition
   readonly builder: BatchBuilder
   /** Of the batch that is being built. */
   slots: number[]
@@ -185,7 +185,7 @@ export class Deliveries {
     const { index, parked } = this.#state
     const { platform } = this.#parts
     const nowMs = platform.clock.now()
-    const groups = new Map<Partition, Group>()
+    const groups = new Map<TopicPartition, Group>()
     for (const slot of slots) {
       const topicId = index.topicIdOf(slot)
       const message = messages.get(slot)
@@ -245,7 +245,7 @@ export class Deliveries {
   /** Where a topic looks for duplicates, what it has already under the same id counts as delivered. */
   #store(
     topic: Topic,
-    partition: Partition,
+    partition: TopicPartition,
     bytes: BatchBytes,
     recordCount: number,
     durability: Durability,
@@ -274,7 +274,7 @@ export class Deliveries {
   }
 }
 
-function partitionFor(topic: Topic, { schedule, key }: StoredMessage): Partition {
+function partitionFor(topic: Topic, { schedule, key }: StoredMessage): TopicPartition {
   if (schedule.partition !== -1) return topic.partition(schedule.partition)
   if (key !== undefined) return topic.partition(partitionForKey(key, topic.partitions.length))
   return topic.stickyPartition()

@@ -9,14 +9,14 @@
 import { type Doubt, decodeCheckpoint, encodeCheckpoint } from '../../domain/schedule/checkpoint.ts'
 import { DoneSet } from '../../domain/schedule/done-set.ts'
 import type { StateChange, StateStore } from '../../ports/index.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { TopicPartition } from '../partitions/topic-partition.ts'
 
 const keyPrefix = 'schedule/'
 
 /** A partition in doubt that this run of the broker delivers to. */
 interface Target {
   readonly topicId: string
-  readonly partition: Partition
+  readonly partition: TopicPartition
   fromOffset: number
   /** On record in the state store. */
   stored: boolean
@@ -89,7 +89,7 @@ export class SchedulePositions {
    * Puts on record that messages are about to be delivered to these partitions. To be followed by `delivered` for each.
    * @throws what the state store throws; then nothing may be delivered
    */
-  async delivering(topicIds: readonly string[], partitions: readonly Partition[]): Promise<void> {
+  async delivering(topicIds: readonly string[], partitions: readonly TopicPartition[]): Promise<void> {
     let missing = false
     const targets = partitions.map((partition, place) => {
       const key = `${topicIds[place]}/${partition.index}`
@@ -114,7 +114,7 @@ export class SchedulePositions {
   }
 
   /** What was delivered to the partition is marked as done. */
-  delivered(topicId: string, partition: Partition): void {
+  delivered(topicId: string, partition: TopicPartition): void {
     const target = this.#targets.get(`${topicId}/${partition.index}`)
     if (target !== undefined) target.open--
     this.#changed = true

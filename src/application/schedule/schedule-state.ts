@@ -1,13 +1,13 @@
 /** What the parts of the scheduler share while its log is open. */
 import { DueIndex } from '../../domain/schedule/due-index.ts'
 import type { Logger } from '../../ports/index.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { TopicPartition } from '../partitions/topic-partition.ts'
 import type { ParkedTopics } from './parked-topics.ts'
 import type { SchedulePositions } from './positions.ts'
 
 export class ScheduleState {
   /** The one partition of the scheduler's topic. */
-  readonly log: Partition
+  readonly log: TopicPartition
   readonly positions: SchedulePositions
   readonly parked: ParkedTopics
   readonly index = new DueIndex()
@@ -16,7 +16,7 @@ export class ScheduleState {
   readonly #dropped: (messages: number) => void
 
   constructor(
-    log: Partition,
+    log: TopicPartition,
     positions: SchedulePositions,
     parked: ParkedTopics,
     dropped: (messages: number) => void,

@@ -17,7 +17,7 @@ import {
 } from '../../domain/topic-config.ts'
 import type { Principal, StateStore } from '../../ports/index.ts'
 import { forEachConcurrently } from '../concurrency.ts'
-import type { Partition } from '../partitions/partition.ts'
+import type { TopicPartition } from '../partitions/topic-partition.ts'
 import type { Delivery, Hooks } from '../seams.ts'
 import type { DurabilityOffer } from './durability-offer.ts'
 import { NameLocks } from './name-locks.ts'
@@ -30,8 +30,16 @@ export interface TopicRegistryParts extends TopicContext {
   readonly hooks: Hooks
   readonly delivery: Delivery
   readonly offer: DurabilityOffer
+  /** Other workers that must know of topics; undefined when there are none. */
+  readonly workers?: TopicAudience | undefined
   /** What a topic is when its creator says nothing. */
   readonly defaults: TopicConfig
+}
+
+/** Who is told of topics, and answers when it has understood: only then is whoever asked for the change. */
+export interface TopicAudience {
+  shown(topic: Topic): Promise<void>
+  hidden(topic: Topic): Promise<void>
 }
 
 /** Logs that are opened or deleted at the same time: enough to keep a disk busy, few enough file handles at once. */
@@ -218,6 +226,7 @@ export class TopicRegistry {
         throw toRatatoskrError(error, 'RTK_STORE_FAILED')
       }
       topic.apply(config, added)
+      await this.#parts.workers?.shown(topic)
       if (config.segmentBytes !== before.segmentBytes) {
         await forEachConcurrently(topic.partitions, logsAtOnce, (partition) => partition.reconfigure())
       }
@@ -265,22 +274,20 @@ export class TopicRegistry {
     } finally {
       this.#creating--
     }
+    await this.#parts.workers?.shown(topic)
     if (hooks.observes('topicCreated')) hooks.emit('topicCreated', event)
     return topic
   }
 
   /** Removes what a topic that is marked as deleted still has. Each step may be done twice. */
   async #finishDeletion(topic: Topic): Promise<void> {
-    const { delivery, store, state, producers } = this.#parts
+    const { delivery, state, producers } = this.#parts
     const reason = topicDeletedError(topic.text)
     const key = topicKey(topic.ref)
+    await this.#parts.workers?.hidden(topic)
     await delivery.topicDeleted(topic, reason)
     await topic.close(reason)
-    await fromStore(
-      forEachConcurrently(topic.partitions, logsAtOnce, ({ index }) =>
-        store.deleteLog({ topicId: topic.id, partition: index }),
-      ),
-    )
+    await fromStore(forEachConcurrently(topic.partitions, logsAtOnce, (partition) => partition.deleteLog()))
     await producers.forgetTopic(topic.id)
     await fromStore(state.delete(key))
     this.#leftovers.delete(key)
@@ -288,12 +295,12 @@ export class TopicRegistry {
   }
 
   /** Undoes opening. What fails here is found and removed as an orphan at the next start. */
-  async #discard(topic: Topic, partitions: readonly Partition[]): Promise<void> {
+  async #discard(topic: Topic, partitions: readonly TopicPartition[]): Promise<void> {
     const reason = topicDeletedError(topic.text)
     try {
       await forEachConcurrently(partitions, logsAtOnce, async (partition) => {
         await partition.close(reason)
-        await this.#parts.store.deleteLog({ topicId: topic.id, partition: partition.index })
+        await partition.deleteLog()
       })
     } catch (error) {
       this.#parts.platform.logger.warn(
@@ -325,7 +332,7 @@ export class TopicRegistry {
 }
 
 /** Opens partitions side by side; when one fails, only after all have settled, so that the others can be closed. */
-async function openAll(partitions: readonly Partition[]): Promise<void> {
+async function openAll(partitions: readonly TopicPartition[]): Promise<void> {
   await forEachConcurrently(partitions, logsAtOnce, (partition) => partition.open())
 }
 

@@ -7,8 +7,8 @@ import { StickyPartitioner } from '../../domain/partitioner.ts'
 import type { TopicConfig, TopicDescription } from '../../domain/topic.ts'
 import type { ComponentHealth, OpenLogOptions } from '../../ports/index.ts'
 import { batchOverheadBytes } from '../partitions/accumulator.ts'
-import { Partition } from '../partitions/partition.ts'
 import type { PartitionContext, PartitionOwner } from '../partitions/partition-context.ts'
+import type { PartitionPlacement, TopicPartition } from '../partitions/topic-partition.ts'
 import { MessageDedup } from '../producers/message-dedup.ts'
 import type { LiveTopic } from '../seams.ts'
 import type { TopicRecord } from './topic-record.ts'
@@ -17,6 +17,10 @@ import type { TopicRecord } from './topic-record.ts'
 export interface TopicContext extends PartitionContext {
   /** Walk the records of batches that come from outside. */
   readonly verifyRecords: boolean
+  /** Whether topics remember ids here; otherwise who publishes with ids that must be looked for is sent elsewhere. */
+  readonly remembersIds: boolean
+  /** Makes the partitions of a topic. */
+  readonly placement: PartitionPlacement
 }
 
 export class Topic implements LiveTopic, PartitionOwner {
@@ -30,7 +34,7 @@ export class Topic implements LiveTopic, PartitionOwner {
   #config: TopicConfig
   #rules: BatchRules
   #dedup: MessageDedup | undefined
-  #partitions: readonly Partition[]
+  #partitions: readonly TopicPartition[]
   #deleted = false
   readonly #sticky: StickyPartitioner
   /** Version of the topic's entry in the state store. */
@@ -54,7 +58,7 @@ export class Topic implements LiveTopic, PartitionOwner {
     return this.#config
   }
 
-  get partitions(): readonly Partition[] {
+  get partitions(): readonly TopicPartition[] {
     return this.#partitions
   }
 
@@ -95,7 +99,7 @@ export class Topic implements LiveTopic, PartitionOwner {
   }
 
   /** @throws RTK_PARTITION_NOT_FOUND */
-  partition(index: number): Partition {
+  partition(index: number): TopicPartition {
     // A remote caller's index may be of any type, and a property lookup takes more than numbers.
     const partition = typeof index === 'number' ? this.#partitions[index] : undefined
     if (partition === undefined) {
@@ -111,7 +115,7 @@ export class Topic implements LiveTopic, PartitionOwner {
    * The partition that messages without a key go to for now. It changes with each batch, so that messages spread while
    * batches stay large, and passes over partitions that are down.
    */
-  stickyPartition(): Partition {
+  stickyPartition(): TopicPartition {
     const count = this.#partitions.length
     let partition = this.#partitions[this.#sticky.current(count)]
     for (let tries = 1; tries < count && partition.state !== 'online'; tries++) {
@@ -147,12 +151,14 @@ export class Topic implements LiveTopic, PartitionOwner {
   }
 
   /** Partitions that are not yet part of the topic: `from` up to, not including, `to`. */
-  makePartitions(from: number, to: number): readonly Partition[] {
-    return Array.from({ length: to - from }, (_, place) => new Partition(from + place, this, this.#context))
+  makePartitions(from: number, to: number): readonly TopicPartition[] {
+    return Array.from({ length: to - from }, (_, place) =>
+      this.#context.placement(from + place, this, this.#context),
+    )
   }
 
   /** Takes a new configuration, and opened partitions that it adds. */
-  apply(config: TopicConfig, added: readonly Partition[]): void {
+  apply(config: TopicConfig, added: readonly TopicPartition[]): void {
     this.#config = config
     this.#rules = this.#makeRules()
     this.#dedup = this.#dedupFor(config)
@@ -185,7 +191,7 @@ export class Topic implements LiveTopic, PartitionOwner {
 
   /** Ids are remembered from the moment that they are asked to be: of what is stored already only a start knows. */
   #dedupFor({ dedupWindowMs }: TopicConfig): MessageDedup | undefined {
-    if (dedupWindowMs === 0) return undefined
+    if (dedupWindowMs === 0 || !this.#context.remembersIds) return undefined
     if (this.#dedup !== undefined) {
       this.#dedup.windowMs = dedupWindowMs
       return this.#dedup

@@ -14,7 +14,7 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   const { config } = await loadConfigOf(flags)
   const { paceCollector } = await import('ratatoskr/adapters/node')
   paceCollector()
-  const broker = await brokerOfConfig(config)
+  const broker = await brokerOfConfig(config, flags.config)
   const { logger } = broker.platform
   let started = false
   const stopped = new Promise<void>((resolve, reject) => {

@@ -16,6 +16,7 @@ export interface ConfigFlags {
   readonly host?: string
   readonly insecure?: boolean
   readonly logLevel?: string
+  readonly workers?: string
   readonly set?: readonly string[]
 }
 
@@ -38,6 +39,7 @@ function settingsOfFlags(flags: ConfigFlags): Setting[] {
     add('insecure', flags.insecure === true ? 'true' : undefined, [transport, 'insecure'])
   }
   add('unix-path', flags.unixPath, ['unix', 'path'])
+  add('workers', flags.workers, ['workers'])
   add('log-level', flags.logLevel, ['log', 'level'])
   for (const text of flags.set ?? []) {
     const [key, value] = pair('--set', text)

@@ -90,6 +90,7 @@ export const configSchema = z.strictObject({
   metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
   shutdown: z.strictObject({ drainMs: z.int().min(0).max(3_600_000).default(500) }).prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+  workers: z.int().min(1).max(64).default(1),
   plugins: z.array(plugin).default([]),
 }) satisfies z.ZodType<unknown, RatatoskrConfig>
 

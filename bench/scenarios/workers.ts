@@ -1,0 +1,76 @@
+/**
+ * `workers`: small batches over many connections, which keep a broker far busier than those who load it; three workers beside
+ * one. Two of three batches come to a worker that does not own their partition.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { connect } from 'ratatoskr/client'
+import { comparisonScenario } from '../harness/comparison.ts'
+import { BenchProcess } from '../harness/process.ts'
+import type { Run } from '../harness/report.ts'
+import type { ScenarioOptions } from '../harness/scenario.ts'
+import { freePort, ServerProcess } from '../harness/server-process.ts'
+import { usesOf, warmUpMs } from '../harness/stream.ts'
+import type { RawFindings, RawProducerSetup, RawWindow } from '../roles/raw-producer.ts'
+import { kinds, topic } from './ours.ts'
+
+const workers = 3
+const generators = 3
+const partitions = 12
+/** Enough that the system spreads them about evenly. */
+const connections = 16
+const recordsPerBatch = 10
+const retentionMessages = 100_000
+const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+export const workersScenario = comparisonScenario({
+  name: 'workers',
+  about: `small batches over ${generators * connections} TCP connections, in memory: ${workers} workers beside one`,
+  setting: { ...kinds.memory, transport: 'tcp', producers: generators * connections, consumers: 0 },
+  ours: (options) => loaded(workers, options),
+  reference: { name: 'one-worker', run: (options) => loaded(1, options) },
+  claims: [{ against: 'one-worker', figure: 'messagesPerSecond', atLeast: 2.2 }],
+})
+
+async function loaded(count: number, { payloadBytes, seconds }: ScenarioOptions): Promise<Run> {
+  const port = await freePort()
+  const url = `tcp://127.0.0.1:${port}`
+  const flags = ['--storage', 'memory', '--tcp-port', `${port}`, '--workers', `${count}`]
+  const others = ['grpc', 'http', 'websocket'].flatMap((name) => ['--set', `${name}.enabled=false`])
+  const args = ['--conditions=source', command, 'serve', ...flags, ...others]
+  const broker = await ServerProcess.start({ command: process.execPath, args, port, address: url })
+  const loads = Array.from({ length: generators }, () => new BenchProcess('raw-producer'))
+  try {
+    await using client = await connect(url)
+    await client.createTopic(topic, { partitions, retentionMessages })
+    const setup: RawProducerSetup = { url, topic, partitions, connections, payloadBytes, recordsPerBatch }
+    await Promise.all(loads.map((load) => load.ask('start', setup)))
+    await sleep(warmUpMs(seconds))
+    const measured = { broker, ...Object.fromEntries(loads.map((load, i) => [`producer ${i + 1}`, load])) }
+    await Promise.all(Object.values(measured).map((process) => process.windowBegin()))
+    const begun = performance.now()
+    await sleep(seconds * 1_000)
+    const windows = await Promise.all(loads.map((load) => load.ask('window') as Promise<RawWindow>))
+    const lasted = (performance.now() - begun) / 1_000
+    const acked = windows.reduce((sum, { batches }) => sum + batches, 0)
+    const processes = await usesOf(measured)
+    const findings = await Promise.all(loads.map((load) => load.ask('stop') as Promise<RawFindings>))
+    const failed = findings.reduce((sum, one) => sum + one.failed, 0)
+    const sent = findings.reduce((sum, one) => sum + one.batches, 0) * recordsPerBatch
+    const offsets = await client.offsets(topic, 'latest')
+    const stored = offsets.reduce((sum, { offset }) => sum + offset, 0)
+    return {
+      messagesPerSecond: Math.round((acked * recordsPerBatch) / lasted),
+      latencyMs: windows[0].latencyMs,
+      processes,
+      sent,
+      lost: Math.max(0, sent - stored) + failed,
+      duplicated: Math.max(0, stored - sent),
+      disordered: 0,
+      damaged: 0,
+    }
+  } finally {
+    await Promise.all(loads.map((load) => load[Symbol.asyncDispose]()))
+    await broker[Symbol.asyncDispose]()
+  }
+}
