@@ -23,6 +23,12 @@ import { type LiveSink, LiveSubscription } from './live-subscription.ts'
 import type { MessageSource, TakenBy } from './message-source.ts'
 import { SubscriptionTeller } from './subscription-teller.ts'
 
+/**
+ * Credit for less than a quarter of the window goes back after this long, not for each message, which would cost as much as the
+ * message itself. Nobody waits for it but a batch of more than three quarters of the window.
+ */
+const grantAfterMs = 10
+
 export class Consumer implements MessageSource {
   readonly settlesItself: boolean
   readonly #context: ClientContext
@@ -45,6 +51,7 @@ export class Consumer implements MessageSource {
   #begun: PartitionOffset[] = []
   #bufferedBytes = 0
   #returnedBytes = 0
+  #granting: Disposable | undefined
   #inFlight = 0
   #expiredCount = 0
   #stopping = false
@@ -176,6 +183,7 @@ export class Consumer implements MessageSource {
     for (const lane of this.#lanes.values()) lane.end()
     this.#lanes.clear()
     this.#ready.clear()
+    this.#granting?.[Symbol.dispose]()
     void this.#live?.close()
     this.#ended.resolve(reason)
     this.wake()
@@ -268,7 +276,15 @@ export class Consumer implements MessageSource {
     this.#bufferedBytes -= bytes
     this.#returnedBytes += bytes
     if (this.#over) return
-    if (this.#bufferedBytes > 0 && this.#returnedBytes < this.#prefetchBytes / 4) return
+    if (this.#returnedBytes >= this.#prefetchBytes / 4) this.#grant()
+    else if (this.#bufferedBytes === 0) {
+      this.#granting ??= this.#context.platform.clock.after(grantAfterMs, () => this.#grant())
+    }
+  }
+
+  #grant(): void {
+    this.#granting?.[Symbol.dispose]()
+    this.#granting = undefined
     const grant = this.#returnedBytes
     this.#returnedBytes = 0
     this.#live?.grant(grant)

@@ -109,6 +109,27 @@ describe('credit', () => {
     }
   })
 
+  it('comes back in quarters, and what is less than that in a moment: not with each message, and all of it', async () => {
+    const { client, broker, clock } = await setup()
+    const subscription = await client.subscribe('orders', { from: 'earliest', prefetchBytes: 10_000 })
+    const [held] = broker.subscriptions
+    const iterator = subscription[Symbol.asyncIterator]()
+    const missing: number[] = []
+    for (let i = 0; i < 3; i++) {
+      broker.store('orders', 0, batchOf('x'.repeat(1_000)))
+      await iterator.next()
+      missing.push(10_000 - held.creditBytes)
+    }
+    expect(missing).toEqual([expect.closeTo(1_080, -2), expect.closeTo(2_160, -2), 0])
+    broker.store('orders', 0, batchOf('x'))
+    await iterator.next()
+    expect(held.creditBytes).toBeLessThan(10_000)
+    await clock.advance(10)
+    expect(held.creditBytes).toBe(10_000)
+    await subscription.close()
+    expect(clock.pending).toBe(0)
+  })
+
   it('is taken along when the connection is lost', async () => {
     const { client, broker, clock } = await setup()
     for (let i = 0; i < 50; i++) broker.store('orders', 0, batchOf('x'.repeat(1_000)))
