@@ -11,6 +11,8 @@ import {
   type PartitionOffset,
   type PurgeRequest,
   type PurgeResult,
+  quoteForMessage,
+  RatatoskrError,
   type RedriveRequest,
   type RedriveResult,
   type ScheduledPage,
@@ -26,6 +28,14 @@ import { type ClientCallOptions, withDeadline } from './call.ts'
 import { durabilityOf, leaseProofOf, letterRequest, topicSettings, wholeNumbers } from './checks.ts'
 import type { ClientContext } from './context.ts'
 import { purgeAll, redriveAll } from './dead-letters.ts'
+import {
+  fetchOptions,
+  knownOptions,
+  letterOptions,
+  publishBatchOptions,
+  redriveOptions,
+  scheduledOptions,
+} from './known-options.ts'
 import type { Link } from './link.ts'
 import type { PublishCall } from './outgoing.ts'
 import { checkPosition } from './start-position.ts'
@@ -42,6 +52,9 @@ export interface FetchOptions extends ClientCallOptions {
   /** How long to wait for the first message; 0 (default) answers at once. Comes on top of the deadline. */
   readonly waitMs?: number | undefined
 }
+
+/** What may be said of a publish of record batches. */
+export interface PublishBatchOptions extends PublishCall, ClientCallOptions {}
 
 /** What every client can ask of its broker. */
 export abstract class BrokerCalls {
@@ -92,15 +105,22 @@ export abstract class BrokerCalls {
     topic: string,
     partition: number,
     batch: BatchBytes,
-    options: PublishCall & ClientCallOptions = {},
+    options: PublishBatchOptions = {},
   ): Promise<BatchReceipt> {
-    return this.call('publishBatch', options, (link, signal) =>
-      link.publishBatch(topic, partition, batch, {
+    const run = (link: Link, signal: AbortSignal): MaybePromise<BatchReceipt> => {
+      if (!(batch instanceof Uint8Array)) {
+        throw new RatatoskrError(
+          'RTK_INVALID_ARGUMENT',
+          `a batch is the bytes of whole record batches, a Uint8Array, got ${quoteForMessage(batch)}`,
+        )
+      }
+      return link.publishBatch(topic, partition, batch, {
         durability: durabilityOf(options.durability),
         lease: leaseProofOf(options.lease),
         signal,
-      }),
-    )
+      })
+    }
+    return this.call('publishBatch', options, run, publishBatchOptions)
   }
 
   /**
@@ -112,12 +132,13 @@ export abstract class BrokerCalls {
   }
 
   /** The messages of a topic that wait for their time, page by page, those that are due first at first. */
-  listScheduled(
-    topic: string,
-    { limit, after, ...call }: ScheduledRequest & ClientCallOptions = {},
-  ): Promise<ScheduledPage> {
-    return this.read('listScheduled', call, (link) =>
-      link.listScheduled(topic, wholeNumbers({ limit, after }, { limit: 1 })),
+  listScheduled(topic: string, options: ScheduledRequest & ClientCallOptions = {}): Promise<ScheduledPage> {
+    const { limit, after } = options
+    return this.read(
+      'listScheduled',
+      options,
+      (link) => link.listScheduled(topic, wholeNumbers({ limit, after }, { limit: 1 })),
+      scheduledOptions,
     )
   }
 
@@ -125,12 +146,13 @@ export abstract class BrokerCalls {
    * The dead letters of a topic, page by page in the order of their burial: messages that its queue groups gave up, and that
    * were neither redriven nor purged.
    */
-  deadLetters(
-    topic: string,
-    { signal, timeoutMs, ...request }: DeadLetterRequest & ClientCallOptions = {},
-  ): Promise<DeadLetterPage> {
-    return this.read('deadLetters', { signal, timeoutMs }, (link, aborted) =>
-      link.deadLetters(topic, letterRequest(request), { signal: aborted }),
+  deadLetters(topic: string, options: DeadLetterRequest & ClientCallOptions = {}): Promise<DeadLetterPage> {
+    const { signal, timeoutMs, ...request } = options
+    return this.read(
+      'deadLetters',
+      options,
+      (link, aborted) => link.deadLetters(topic, letterRequest(request), { signal: aborted }),
+      letterOptions,
     )
   }
 
@@ -147,8 +169,11 @@ export abstract class BrokerCalls {
     const { signal, timeoutMs, ...rest } = request
     return redriveAll(
       (step) =>
-        this.call('redriveDeadLetters', { signal, timeoutMs }, (link, aborted) =>
-          link.redriveDeadLetters(topic, letterRequest(step), { signal: aborted }),
+        this.call(
+          'redriveDeadLetters',
+          { ...step, signal, timeoutMs },
+          (link, aborted) => link.redriveDeadLetters(topic, letterRequest(step), { signal: aborted }),
+          redriveOptions,
         ),
       rest,
       progress,
@@ -162,8 +187,11 @@ export abstract class BrokerCalls {
   ): Promise<PurgeResult> {
     return purgeAll(
       (step) =>
-        this.call('purgeDeadLetters', { signal, timeoutMs }, (link, aborted) =>
-          link.purgeDeadLetters(topic, letterRequest(step), { signal: aborted }),
+        this.call(
+          'purgeDeadLetters',
+          { ...step, signal, timeoutMs },
+          (link, aborted) => link.purgeDeadLetters(topic, letterRequest(step), { signal: aborted }),
+          letterOptions,
         ),
       request,
     )
@@ -175,6 +203,7 @@ export abstract class BrokerCalls {
   async fetch(topic: string, options: FetchOptions = {}): Promise<readonly Message[]> {
     const { partition = 0, offset = 'earliest', max = 100, bytesMax, waitMs } = options
     const { connection, platform, limits, timeoutMs } = this.context
+    knownOptions('fetch', options, fetchOptions)
     const call = { signal: options.signal, timeoutMs: (options.timeoutMs ?? timeoutMs) + (waitMs ?? 0) }
     return this.read('fetch', call, async (link, signal) => {
       const [found, facts] = await Promise.all([
@@ -212,16 +241,21 @@ export abstract class BrokerCalls {
     return this.read('brokerStats', options, (link) => link.brokerStats())
   }
 
-  /** A call that must not be made twice: it rejects with RTK_DISCONNECTED when its answer is lost. */
+  /**
+   * A call that must not be made twice: it rejects with RTK_DISCONNECTED when its answer is lost.
+   * @param names those of its options, when it has others than all calls have
+   */
   protected call<T>(
     what: string,
     options: ClientCallOptions | undefined,
     run: (link: Link, signal: AbortSignal) => MaybePromise<T>,
+    names?: Readonly<Record<string, true>>,
   ): Promise<T> {
     const { platform, connection, timeoutMs } = this.context
-    return withDeadline(platform.clock, what, options, timeoutMs, (signal) =>
-      connection.use((link) => run(link, signal), signal),
-    )
+    return withDeadline(platform.clock, what, options, timeoutMs, (signal) => {
+      if (options !== undefined) knownOptions(what, options, names)
+      return connection.use((link) => run(link, signal), signal)
+    })
   }
 
   /** A call that may be made again on the next link, within its deadline. */
@@ -229,10 +263,12 @@ export abstract class BrokerCalls {
     what: string,
     options: ClientCallOptions | undefined,
     run: (link: Link, signal: AbortSignal) => MaybePromise<T>,
+    names?: Readonly<Record<string, true>>,
   ): Promise<T> {
     const { platform, connection, timeoutMs } = this.context
-    return withDeadline(platform.clock, what, options, timeoutMs, (signal) =>
-      connection.use((link) => run(link, signal), signal, true),
-    )
+    return withDeadline(platform.clock, what, options, timeoutMs, (signal) => {
+      if (options !== undefined) knownOptions(what, options, names)
+      return connection.use((link) => run(link, signal), signal, true)
+    })
   }
 }

@@ -41,6 +41,18 @@ export function wholeNumbers<Given extends object>(
 }
 
 /**
+ * The list, when it is one.
+ * @throws RTK_INVALID_ARGUMENT
+ */
+export function listOf<Item>(name: string, value: readonly Item[]): readonly Item[] {
+  if (Array.isArray(value) && value.every((one) => typeof one === 'object' && one !== null)) return value
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `${name} must be an array of objects, got ${quoteForMessage(value)}`,
+  )
+}
+
+/**
  * What is asked of dead letters, with its numbers checked.
  * @throws RTK_INVALID_ARGUMENT
  */

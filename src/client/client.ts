@@ -7,6 +7,7 @@ import { type BatchesOptions, BatchSubscription } from './batch-subscription.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
 import type { ClientContext } from './context.ts'
 import { GroupCalls } from './group-calls.ts'
+import { batchesOptions, knownOptions, producerOptions, subscribeOptions } from './known-options.ts'
 import type { MessageToPublish } from './outgoing.ts'
 import { Producer } from './producer.ts'
 import type { ProducerOptions, PublishManyOptions, PublishOptions } from './producer-options.ts'
@@ -59,6 +60,7 @@ export class Client extends GroupCalls implements AsyncDisposable {
 
   /** A producer of its own, with its own buffer and batches. */
   producer(options: ProducerOptions = {}): Producer {
+    knownOptions('producer', options, producerOptions)
     const producer = new Producer(options, {
       ...this.context,
       closed: (closed) => this.#producers.delete(closed),
@@ -82,6 +84,7 @@ export class Client extends GroupCalls implements AsyncDisposable {
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const options = typeof handlerOrOptions === 'function' ? handlerOptions : handlerOrOptions
     return this.#opened('subscribe', options, (signal, removed) => {
+      knownOptions('subscribe', options, subscribeOptions)
       if (options.from !== undefined) checkPosition(options.from)
       return Subscription.open(this.context, topic, handler, options, removed, signal)
     })
@@ -90,6 +93,7 @@ export class Client extends GroupCalls implements AsyncDisposable {
   /** Subscribes to whole record batches: the fast way to read. @throws as `subscribe` */
   batches(topic: string, options: BatchesOptions = {}): Promise<BatchSubscription> {
     return this.#opened('batches', options, (signal, removed) => {
+      knownOptions('batches', options, batchesOptions)
       if (options.from !== undefined) checkPosition(options.from)
       return BatchSubscription.open(this.context, topic, options, removed, signal)
     })

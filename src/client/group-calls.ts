@@ -2,6 +2,7 @@
 import type {
   CommittedOffset,
   GroupDescription,
+  MaybePromise,
   PartitionOffset,
   QueueChanges,
   QueueConfig,
@@ -13,6 +14,9 @@ import type {
 } from '../ports/index.ts'
 import { BrokerCalls } from './broker-calls.ts'
 import type { ClientCallOptions } from './call.ts'
+import { listOf } from './checks.ts'
+import { createQueueOptions, memberOptions, seekOptions, takeOptions } from './known-options.ts'
+import type { Link } from './link.ts'
 import {
   type CreateQueueOptions,
   type MemberCallOptions,
@@ -40,8 +44,11 @@ export abstract class GroupCalls extends BrokerCalls {
     offsets: readonly CommittedOffset[],
     options: CommitOptions = {},
   ): Promise<void> {
-    return this.read('commit', options, (link) =>
-      link.commit(topic, { group, member: options.member, offsets }),
+    return this.read(
+      'commit',
+      options,
+      (link) => link.commit(topic, { group, member: options.member, offsets: listOf('offsets', offsets) }),
+      memberOptions,
     )
   }
 
@@ -53,10 +60,11 @@ export abstract class GroupCalls extends BrokerCalls {
     options: SeekOptions = {},
   ): Promise<readonly PartitionOffset[]> {
     const { partitions } = options
-    return this.call('seek', options, (link) => {
+    const run = (link: Link): MaybePromise<readonly PartitionOffset[]> => {
       checkPosition(position)
       return link.seekGroup(topic, group, { position, partitions })
-    })
+    }
+    return this.call('seek', options, run, seekOptions)
   }
 
   listGroups(topic: string, options?: ClientCallOptions): Promise<readonly string[]> {
@@ -79,10 +87,13 @@ export abstract class GroupCalls extends BrokerCalls {
    * @throws RTK_GROUP_MISMATCH, RTK_LIMIT_EXCEEDED, …
    */
   take(topic: string, group: string, options: TakeOptions = {}): Promise<TakenBatches> {
-    const { signal, timeoutMs = this.context.timeoutMs, ...request } = options
-    const call = { signal, timeoutMs: timeoutMs + (options.waitMs ?? 0) }
-    return this.call('take', call, (link, within) =>
-      takeBatches(this.context, link, topic, { ...request, group }, within),
+    const { signal: _, timeoutMs = this.context.timeoutMs, ...request } = options
+    const call = { ...options, timeoutMs: timeoutMs + (options.waitMs ?? 0) }
+    return this.call(
+      'take',
+      call,
+      (link, within) => takeBatches(this.context, link, topic, { ...request, group }, within),
+      takeOptions,
     )
   }
 
@@ -93,8 +104,16 @@ export abstract class GroupCalls extends BrokerCalls {
     settlements: readonly Settlement[],
     options: MemberCallOptions = {},
   ): Promise<readonly SettleResult[]> {
-    return this.read('settle', options, (link) =>
-      link.settle(topic, { group, member: options.member, settlements }),
+    return this.read(
+      'settle',
+      options,
+      (link) =>
+        link.settle(topic, {
+          group,
+          member: options.member,
+          settlements: listOf('settlements', settlements),
+        }),
+      memberOptions,
     )
   }
 
@@ -115,7 +134,12 @@ export abstract class GroupCalls extends BrokerCalls {
     config: Partial<QueueConfig> = {},
     options: CreateQueueOptions = {},
   ): Promise<QueueDescription> {
-    return this.read('createQueue', options, (link) => link.createQueue(topic, group, config, options.from))
+    return this.read(
+      'createQueue',
+      options,
+      (link) => link.createQueue(topic, group, config, options.from),
+      createQueueOptions,
+    )
   }
 
   /** Changes settings, and takes back those that are null; `sharing` only while the group has no members. @throws RTK_GROUP_NOT_FOUND, RTK_GROUP_MISMATCH */
@@ -135,13 +159,21 @@ export abstract class GroupCalls extends BrokerCalls {
 
   /** Stops delivery of a queue group, or of some of its partitions, until `resumeQueue`. Leases go on. @throws RTK_GROUP_NOT_FOUND */
   pauseQueue(topic: string, group: string, options: SeekOptions = {}): Promise<void> {
-    return this.read('pauseQueue', options, (link) => link.pauseQueue(topic, group, true, options.partitions))
+    return this.read(
+      'pauseQueue',
+      options,
+      (link) => link.pauseQueue(topic, group, true, options.partitions),
+      seekOptions,
+    )
   }
 
   /** @throws RTK_GROUP_NOT_FOUND */
   resumeQueue(topic: string, group: string, options: SeekOptions = {}): Promise<void> {
-    return this.read('resumeQueue', options, (link) =>
-      link.pauseQueue(topic, group, false, options.partitions),
+    return this.read(
+      'resumeQueue',
+      options,
+      (link) => link.pauseQueue(topic, group, false, options.partitions),
+      seekOptions,
     )
   }
 }

@@ -18,6 +18,7 @@ import {
 } from '../ports/index.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { durabilityOf, leaseProofOf } from './checks.ts'
+import { knownOptions, messageNames, publishManyOptions, publishOptions } from './known-options.ts'
 import { asOutgoing, detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
 import { type MessageOwner, ReceiptSlot } from './outgoing-batch.ts'
 import type { PartitionSender, SenderContext } from './partition-sender.ts'
@@ -102,6 +103,7 @@ export class Producer implements AsyncDisposable {
 
   /** Not an async function: its promise and what it remembers would be kept with each message that is under way. */
   #publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<PublishReceipt> {
+    if (options !== noOptions) knownOptions('publish', options, publishOptions)
     const message = toOutgoing(payload, options)
     leaseProofOf(options.lease)
     if (isScheduled(message)) return this.#publishLater(topic, message, options)
@@ -129,11 +131,12 @@ export class Producer implements AsyncDisposable {
     messages: readonly MessageToPublish[],
     options: PublishManyOptions = {},
   ): Promise<readonly PublishResult[]> {
+    knownOptions('publishMany', options, publishManyOptions)
     leaseProofOf(options.lease)
     const owner = new ManyPublish(messages.length)
     const outgoing = messages.map((message, place) => {
       try {
-        return toOutgoing(message.payload, message)
+        return toOutgoing(message.payload, knownOptions('a message', message, messageNames))
       } catch (error) {
         owner.failed(place, toRatatoskrError(error))
         return undefined
@@ -164,7 +167,11 @@ export class Producer implements AsyncDisposable {
     messages: Iterable<MessageToPublish> | AsyncIterable<MessageToPublish>,
     options: PublishManyOptions = {},
   ): Promise<BulkReceipt> {
-    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = knownOptions(
+      'addAll',
+      options,
+      publishManyOptions,
+    )
     leaseProofOf(options.lease)
     return withDeadline(this.#senders.clock, 'addAll', { signal, timeoutMs }, timeoutMs, async (aborted) => {
       const durability = durabilityOf(options.durability) ?? this.#durability
@@ -230,16 +237,16 @@ export class Producer implements AsyncDisposable {
   }
 
   /** One message that is to be delivered later. */
-  async #publishLater(
+  #publishLater(
     topic: string,
     message: OutgoingMessage,
     options: PublishManyOptions,
   ): Promise<PublishReceipt> {
     const owner = new SinglePublish()
-    await withDeadline(this.#senders.clock, 'publish', options, this.#timeoutMs, (aborted) =>
-      this.#publishAllLater(topic, [message], owner, options, aborted),
-    )
-    return owner.promise
+    return withDeadline(this.#senders.clock, 'publish', options, this.#timeoutMs, async (aborted) => {
+      await this.#publishAllLater(topic, [message], owner, options, aborted)
+      return owner.promise // in here: a refusal after the deadline is nobody's, and would end the process
+    })
   }
 
   /** Publishes the messages of a list that are to be delivered later, and takes them out of it. */
@@ -333,6 +340,8 @@ export class Producer implements AsyncDisposable {
   ): boolean {
     if (this.#closed !== undefined) throw this.#closed
     if (bulk.tick()) sender.refresh(bulk.monotonicMs)
+    // Those of a bulk are made alike: what is misspelt is so in the first.
+    if (bulk.messageCount === 0) knownOptions('a message', message, messageNames)
     const outgoing = asOutgoing(message)
     if (isScheduled(outgoing)) throw notInBulk()
     const deadlineMs = bulk.monotonicMs + this.#timeoutMs

@@ -59,8 +59,8 @@ const one = '/v1/topics/:topic/groups/:group'
 const subscription = '/v1/topics/:topic/subscriptions/:subscription'
 const tags = ['queues']
 const subscriptionParams = object({ topic: text, subscription: text }, ['topic', 'subscription'])
-const exampleMessage = { partition: 0, offset: 0, lease: 4294967297 }
-const exampleRange = { partition: 0, lease: 4294967297, from: 0, to: 1 }
+const exampleMessage = { partition: 0, offset: 0, lease: 250482810650625 }
+const exampleRange = { partition: 0, lease: 250482810650625, from: 0, to: 1 }
 
 export function queueRoutes(routes: FastifyInstance, context: RouteContext): void {
   settingRoutes(routes, context)

@@ -21,13 +21,13 @@ interface PubOptions extends ConnectionOptions {
 export const pub = (topic: string, payload: string | undefined, options: PubOptions): Promise<void> =>
   withClient(options, async (client) => {
     const fields = fieldsOf(options)
+    const { durability, ...each } = fields
     if (payload !== undefined) {
       await printRecord(await client.publish(topic, payload, fields), options.output)
       return
     }
     const progress = new Progress(`pub ${topic}`)
     if (fields.delayMs !== undefined || fields.deliverAtMs !== undefined) {
-      const { durability, ...each } = fields
       await publishLater(client, { topic, durability, each, progress }, linesOf(standardInput()))
       return
     }
@@ -36,12 +36,12 @@ export const pub = (topic: string, payload: string | undefined, options: PubOpti
     async function* messages() {
       for await (const line of linesOf(standardInput())) {
         read++
-        yield { ...fields, payload: line }
+        yield { ...each, payload: line }
         progress.update(`${read} messages`)
       }
     }
     try {
-      const { messageCount } = await producer.addAll(topic, messages(), { durability: fields.durability })
+      const { messageCount } = await producer.addAll(topic, messages(), { durability })
       progress.finish(`${messageCount} messages published`)
     } catch (error) {
       const failure = failureAt(error, read)
