@@ -263,6 +263,26 @@ describe('a letter that may have been buried before', () => {
     expect(await bench.session.describeQueue('orders', 'g')).toMatchObject({ lag: 0 })
   })
 
+  it('is written once when it expired beyond what was delivered, and the broker stops before the source knows', async () => {
+    const bench = await LetterBench.start()
+    const { logs } = bench.queue.bench
+    await bench.bury(1, {}, 'other')
+    const id = await letterLog(bench)
+    await bench.queue.publish(1, { ttlMs: 500 })
+    await bench.queue.pass(500)
+    logs.onAppended = ({ topicId }) => {
+      if (topicId === id) gone()
+    }
+    const config = { sharing: 'keyShared', deadLetterExpired: true } as const
+    const sink = await bench.queue.join({ config, credit: { messages: 1 } })
+    expect(sink.offsets).toEqual([0])
+    expect(bench.queue.bench.logged('a dead letter could not be stored')).toHaveLength(1)
+    await bench.queue.restart()
+    logs.onAppended = () => {}
+    await bench.queue.pass(60_000)
+    expect((await bench.letters({ group: 'g' })).map(({ source }) => source.offset)).toEqual([1])
+  })
+
   it('is a new one after a seek', async () => {
     const bench = await LetterBench.start()
     const { state } = bench.queue.bench

@@ -60,8 +60,9 @@ export class Burials {
 
   /** @param afterwards to be called when the lease table was changed */
   constructor(partition: BuryingPartition, host: PartitionHost, afterwards: () => void) {
-    const { begin } = partition.stored
-    this.#doubtfulBelow = begin.deliveryBound
+    const { begin, buryTo } = partition.stored
+    // What expires is given up where it stands, also when nothing of there was ever delivered.
+    this.#doubtfulBelow = Math.max(begin.deliveryBound, buryTo)
     this.#remembered = new Map((begin.failures ?? []).map((failure) => [failure.offset, failure]))
     this.#partition = partition
     this.#host = host
