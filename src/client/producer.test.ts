@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { partitionForKey, utf8 } from '../ports/index.ts'
-import { idPattern, setup } from './testing/producing.ts'
+import { error, idPattern, setup } from './testing/producing.ts'
 
 describe('a producer', () => {
   it('answers with id, partition, offset and durability', async () => {
@@ -155,6 +155,26 @@ describe('flushing and closing', () => {
     await closing
     await sent
     expect(clock.pending).toBe(0)
+  })
+
+  it('lets go of a refused message for later whose publisher has gone on at the deadline', async () => {
+    const { client, broker, clock } = await setup()
+    const escaped: unknown[] = []
+    const onEscaped = (reason: unknown): void => void escaped.push(reason)
+    process.on('unhandledRejection', onEscaped)
+    try {
+      broker.refuseLater = () => error('RTK_STORE_FULL')
+      broker.holding = true
+      const publish = client.publish('orders', 'later', { delayMs: 5_000, timeoutMs: 100 })
+      const outcome = expect(publish).rejects.toMatchObject({ code: 'RTK_TIMEOUT' })
+      await clock.advance(100)
+      await outcome
+      broker.release()
+      await clock.advance(1)
+    } finally {
+      process.off('unhandledRejection', onEscaped)
+    }
+    expect(escaped).toEqual([])
   })
 
   it('is checked when it is made', async () => {

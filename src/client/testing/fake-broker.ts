@@ -51,6 +51,8 @@ export class FakeBroker {
   readonly commits: CommittedOffset[][] = []
   /** Says what goes wrong with a publish: an error is thrown and nothing stored. */
   refuse: (partition: number, bytes: Uint8Array) => RatatoskrError | undefined = () => undefined
+  /** Says why messages for later are refused, each by itself. */
+  refuseLater: () => RatatoskrError | undefined = () => undefined
   refuseCommit: () => RatatoskrError | undefined = () => undefined
   /** While true, publishes are stored but their answers wait for `release`. */
   holding = false

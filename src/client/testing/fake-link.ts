@@ -3,6 +3,7 @@ import {
   type BatchReceipt,
   defaultLimits,
   type MaybePromise,
+  type PublishResult,
   type QueueConfig,
   type QueueDescription,
   RatatoskrError,
@@ -103,10 +104,13 @@ export class FakeLink implements Link {
 
   publishMany: Link['publishMany'] = async (_topic, messages) => {
     this.#check()
-    return messages.map(({ id = '', deliverAtMs = this.#broker.nowMs }) => {
+    const results = messages.map(({ id = '', deliverAtMs = this.#broker.nowMs }): PublishResult => {
+      const error = this.#broker.refuseLater()
+      if (error !== undefined) return { error }
       this.#broker.scheduled.set(id, deliverAtMs)
       return { id, partition: -1, offset: -1, durability: 'memory', deliverAtMs }
     })
+    return this.#broker.holding ? this.#broker.hold(this, () => results) : results
   }
 
   cancelScheduled: Link['cancelScheduled'] = async (_topic, id) => {
