@@ -19,11 +19,16 @@ export async function runSeed(seed: number): Promise<SeedResult> {
   const run = new Run(plan)
   const { ledger } = run
   let failure: string | undefined
+  // An error that nobody took would end a real broker's or client's process.
+  const onEscaped = (reason: unknown): void => void ledger.wrong.push(`nobody took: ${textOf(reason)}`)
+  process.on('unhandledRejection', onEscaped)
   try {
     const wrong = judge(await run.run())
     if (wrong.length > 0) failure = wrong.join('; ')
   } catch (error) {
-    failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    failure = [...ledger.wrong, textOf(error)].join('; ')
+  } finally {
+    process.off('unhandledRejection', onEscaped)
   }
   const { publishes, deliveries, crashes, lines, hash } = ledger
   return {
@@ -37,3 +42,6 @@ export async function runSeed(seed: number): Promise<SeedResult> {
       failure === undefined ? undefined : `${failure}\n${lines.map((line) => `    ${line}`).join('\n')}`,
   }
 }
+
+const textOf = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : String(error)
