@@ -45,6 +45,8 @@ export class Workload {
   /** What was done, for a person to read when the seed fails. */
   readonly lines: string[] = []
   readonly #dice: Dice
+  /** Some logs are said to be known, also where there is nothing: those are durable from their first append on. */
+  readonly #sayKnown: Dice
   readonly #open = new Map<string, PartitionLog>()
   readonly #failedLogs = new Set<string>()
   /** Those whose appends were refused for a failure since they were opened. */
@@ -58,6 +60,7 @@ export class Workload {
   constructor(seed: number) {
     const dice = new Dice(seed)
     this.#dice = dice
+    this.#sayKnown = new Dice(seed ^ 0x27d4eb2f)
     this.disk = simulatedDisk({
       seed,
       sectorBytes: dice.pick([64, 512, 512]),
@@ -157,7 +160,8 @@ export class Workload {
     const wasThere = model.mayExist
     model.mayExist = true
     try {
-      const log = await settled(this.#stores.logs.openLog(id, this.shape), this.clock)
+      const known = this.#sayKnown.chance(0.3)
+      const log = await settled(this.#stores.logs.openLog(id, { ...this.shape, known }), this.clock)
       this.#open.set(key, log)
       this.noted.delete(key)
       this.#brokenLogs.delete(key)
