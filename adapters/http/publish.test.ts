@@ -117,6 +117,21 @@ describe('publishing raw bodies', () => {
     )
   })
 
+  it.each([
+    ['text/plain', 'x', 'ratatoskr-foo', '1', 'ratatoskr-foo'],
+    ['text/plain', 'x', 'ratatoskr-ttl', '5', 'did you mean ratatoskr-'],
+    ['text/plain', 'x', 'ratatoskr-partition', '1', 'is no request header of a publish'],
+    ['text/plain', 'x', 'ratatoskr-ttl-ms', 'soon', 'ratatoskr-ttl-ms'],
+    ['application/json', '{"payload":""}', 'ratatoskr-key', 'k', 'goes with a raw body'],
+    ['application/json', '{"messages":[]}', 'ratatoskr-header-a', 'b', 'goes with a raw body'],
+  ])('of %s %s refuses the header %s: %s', async (type, body, name, value, says) => {
+    const rig = await rigWithOrders()
+    const answer = await rig.call('POST', path, body, { 'content-type': type, [name]: value })
+    expect([answer.status, answer.json.code]).toEqual([400, 'RTK_INVALID_ARGUMENT'])
+    expect(answer.text).toContain(says)
+    expect(await only(rig)).toEqual([])
+  })
+
   it('refuses reserved headers and bad ids, and stores nothing', async () => {
     const rig = await rigWithOrders()
     const reserved = await rig.call('POST', path, 'x', { 'ratatoskr-header-rtk-id': 'mine' })

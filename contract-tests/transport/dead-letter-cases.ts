@@ -80,9 +80,11 @@ export const deadLetterCases: readonly ContractCase<TransportContext>[] = [
         3,
       )
       expect(await errors({ deadLetterTopic: 'none.there' })).toEqual([])
-      expect(await letters.deadLetters('no.such.topic')).toEqual({
-        deadLetterTopic: 'no.such.topic.dlq',
-        letters: [],
+      await expect(letters.deadLetters('no.such.topic')).rejects.toMatchObject({
+        code: 'RTK_TOPIC_NOT_FOUND',
+      })
+      await expect(letters.redriveDeadLetters('no.such.topic', {})).rejects.toMatchObject({
+        code: 'RTK_TOPIC_NOT_FOUND',
       })
     },
   },

@@ -124,8 +124,8 @@ export interface PurgeRequest extends DeadLetterFilter {
 /** The part of a `Session` that has to do with dead letters. `topic` is where they come from. */
 export interface DeadLetterSession {
   /**
-   * Lists dead letters. Without a dead letter topic there are none.
-   * @throws RTK_INVALID_ARGUMENT, RTK_UNAVAILABLE
+   * Lists dead letters. Without a dead letter topic there are none; a topic that was deleted may have some.
+   * @throws RTK_TOPIC_NOT_FOUND, RTK_INVALID_ARGUMENT, RTK_UNAVAILABLE
    */
   deadLetters(topic: string, request?: DeadLetterRequest, call?: CallOptions): Promise<DeadLetterPage>
   /**

@@ -15,8 +15,10 @@ import {
   type PayloadEncoding,
   type PublishResult,
   parseJson,
+  quoteForMessage,
   RatatoskrError,
   type Session,
+  suggestion,
 } from 'ratatoskr/ports'
 import { jsonReader } from '../fetched-json.ts'
 import { offsetFromText, wholeNumber } from '../position-text.ts'
@@ -180,8 +182,9 @@ async function publish(
   signal: AbortSignal,
 ): Promise<object> {
   const { encoding, partition, durability } = query
-  const options = { durability, lease: leaseOf(headers), signal }
   const type = mediaType(headers['content-type'])
+  assertHeaders(headers, type !== batchContentType && type !== 'application/json')
+  const options = { durability, lease: leaseOf(headers), signal }
   if (type === batchContentType) {
     if (partition === undefined)
       throw new RatatoskrError(
@@ -223,6 +226,35 @@ const resultToJson = (result: PublishResult): unknown =>
   'error' in result ? { error: errorToJson(result.error) } : result
 
 const headerPrefix = 'ratatoskr-header-'
+/** Request headers that say something of a raw body. */
+const rawHeaders = [
+  'ratatoskr-key',
+  'ratatoskr-id',
+  'ratatoskr-ttl-ms',
+  'ratatoskr-expires-at',
+  'ratatoskr-delay-ms',
+  'ratatoskr-deliver-at',
+]
+const publishHeaders = ['ratatoskr-lease', ...rawHeaders]
+
+/**
+ * What a header says that nobody reads would be lost without a word.
+ * @param isRaw true when the body is one message's payload
+ * @throws RTK_INVALID_ARGUMENT for headers of ours that do not exist, or do not go with the body
+ */
+function assertHeaders(sent: FastifyRequest['headers'], isRaw: boolean): void {
+  for (const name in sent) {
+    if (!name.startsWith('ratatoskr-') || name === 'ratatoskr-lease') continue
+    const isOfRaw = rawHeaders.includes(name) || name.startsWith(headerPrefix)
+    if (isRaw && isOfRaw) continue
+    throw new RatatoskrError(
+      'RTK_INVALID_ARGUMENT',
+      isOfRaw
+        ? `${name} goes with a raw body: in JSON, and in record batches, each message says so itself`
+        : `${quoteForMessage(name)} is no request header of a publish; ${suggestion(name, publishHeaders)}`,
+    )
+  }
+}
 
 /** A raw body as a message. HTTP gives header values as Latin-1: as bytes they are what the sender wrote. */
 function rawMessage(sent: FastifyRequest['headers'], payload: Uint8Array): OutgoingMessage {

@@ -120,7 +120,10 @@ export class LetterDesk {
     const deadLetterTopic = formatTopicRef(ref)
     const letters: StoredDeadLetter[] = []
     const topic = this.#parts.topics.get(ref)
-    if (topic === undefined) return { deadLetterTopic, letters }
+    if (topic === undefined) {
+      this.#assertKnown(source)
+      return { deadLetterTopic, letters }
+    }
     const { scan, done } = await this.#locks.run(topic.id, () => this.#open(topic, query))
     let bytes = 0
     const next = await walkLetters(
@@ -159,10 +162,19 @@ export class LetterDesk {
     const after = bounded('after', request.after ?? 0, 0, Number.MAX_SAFE_INTEGER)
     const rate = request.rate === undefined ? undefined : bounded('rate', request.rate, 1, rateMax)
     const query = queryOf(source, ref, request)
+    if (target !== undefined && isSameTopic(parseTopicRef(target, source.namespace), ref)) {
+      throw new RatatoskrError(
+        'RTK_INVALID_ARGUMENT',
+        `dead letters are not redriven to ${formatTopicRef(ref)}, where they are; name another target`,
+      )
+    }
     const counts = { matched: 0, redriven: 0, refused: 0, skipped: 0 }
     const deadLetterTopic = formatTopicRef(ref)
     const topic = this.#parts.topics.get(ref)
-    if (topic === undefined) return { deadLetterTopic, ...counts }
+    if (topic === undefined) {
+      this.#assertKnown(source)
+      return { deadLetterTopic, ...counts }
+    }
     const { clock } = this.#parts.platform
     const beganMs = clock.monotonic()
     const atOnce = rate === undefined ? stepLetters : Math.min(stepLetters, Math.ceil(rate / stepsPerSecond))
@@ -204,7 +216,10 @@ export class LetterDesk {
     const counts = { purged: 0, skipped: 0 }
     const deadLetterTopic = formatTopicRef(ref)
     const topic = this.#parts.topics.get(ref)
-    if (topic === undefined) return { deadLetterTopic, ...counts }
+    if (topic === undefined) {
+      this.#assertKnown(source)
+      return { deadLetterTopic, ...counts }
+    }
     throwIfAborted(signal)
     const next = await this.#locks.run(topic.id, async () => {
       const { scan, done } = await this.#open(topic, query)
@@ -222,6 +237,11 @@ export class LetterDesk {
       return at
     })
     return { deadLetterTopic, ...counts, ...(next !== undefined && { next }) }
+  }
+
+  /** Of a topic that was deleted there may be letters; where there are none, its name is a mistake. @throws RTK_TOPIC_NOT_FOUND */
+  #assertKnown(source: TopicRef): void {
+    if (this.#parts.topics.get(source) === undefined) throw topicNotFound(source)
   }
 
   /** @throws RTK_UNAVAILABLE while its log is being recovered, what the state store throws */

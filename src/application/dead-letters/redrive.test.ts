@@ -93,6 +93,33 @@ describe('listing dead letters', () => {
     }
   })
 
+  it('knows no letters of a topic that is not there, but those of one that was deleted', async () => {
+    const bench = await LetterBench.start()
+    const { session } = bench
+    for (const call of [
+      () => session.deadLetters('nowhere'),
+      () => session.redriveDeadLetters('nowhere'),
+      () => session.purgeDeadLetters('nowhere'),
+      () =>
+        session
+          .deadLetters('orders', { deadLetterTopic: 'nowhere' })
+          .then(() => session.deadLetters('nowhere.dlq')),
+    ])
+      expect(await codeOf(call)).toBe('RTK_TOPIC_NOT_FOUND')
+    expect((await session.deadLetters('orders')).letters).toEqual([])
+    await bench.bury(1)
+    await session.deleteTopic('orders')
+    expect((await session.deadLetters('orders')).letters).toHaveLength(1)
+  })
+
+  it('are not redriven to where they are', async () => {
+    const bench = await LetterBench.start()
+    await bench.bury(1)
+    const refused = () => bench.session.redriveDeadLetters('orders', { target: 'orders.dlq' })
+    expect(await codeOf(refused)).toBe('RTK_INVALID_ARGUMENT')
+    expect(await bench.errors()).toHaveLength(1)
+  })
+
   it('is for those who may read the topic and its dead letters', async () => {
     const bench = await LetterBench.start()
     await bench.bury(1)

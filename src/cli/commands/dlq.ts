@@ -100,7 +100,8 @@ export const redriveLetters = (topic: string, options: RedriveOptions): Promise<
       progress.update(`${redriven} messages`),
     )
     progress.finish(`${result.redriven} messages${dryRun ? ' would be redriven' : ''}`)
-    await printRecord(result, options.output)
+    const { redriven, ...counts } = result
+    await printRecord(dryRun ? { ...counts, wouldRedrive: redriven } : result, options.output)
   })
 
 export const purgeLetters = (topic: string, options: LetterOptions & { yes?: boolean }): Promise<void> =>
@@ -126,7 +127,6 @@ async function lettersOf(client: Client, topic: string, options: LetterOptions):
     if (page.next === undefined) break
     after = page.next
   }
-  if (letters.length === 0) await client.describeTopic(topic) // a topic that is not there has none, and is a mistake
   return letters
 }
 

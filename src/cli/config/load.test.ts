@@ -133,6 +133,13 @@ describe('loadConfig', () => {
     })
   })
 
+  it('says of a file that is not there that it does not exist, and who named it', async () => {
+    await expect(load({ RATATOSKR_CONFIG: 'nope.json' })).rejects.toMatchObject({
+      code: 'RTK_CONFIG_INVALID',
+      message: 'the configuration file nope.json does not exist (from RATATOSKR_CONFIG)',
+    })
+  })
+
   it.each([
     ['disk', 'quorum'],
     ['memory', 'fsync'],

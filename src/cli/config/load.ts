@@ -80,6 +80,12 @@ async function settingsOfFile(sources: ConfigSources): Promise<Setting[]> {
       : resolve(sources.directory, explicit)
   if (path === undefined) return []
   const origin = `file ${basename(path)}`
+  if (!existsSync(path)) {
+    throw new RatatoskrError(
+      'RTK_CONFIG_INVALID',
+      `the configuration file ${explicit} does not exist (from ${sources.file === undefined ? 'RATATOSKR_CONFIG' : '--config'})`,
+    )
+  }
   const content = await readConfigFile(path, origin)
   if (content === null || content === undefined) return []
   if (typeof content !== 'object' || Array.isArray(content)) {
