@@ -339,18 +339,24 @@ class GroupJudge {
     )
   }
 
-  /** True when nobody was ever given it: a crash came while it was being handed over for good. */
-  #isPassedOver({ record, deliveries }: Message): boolean {
+  /**
+   * True when a crash came while it was being handed over for good: that is stored, and nobody is given it any more. Whoever had
+   * it before had a lease, which he lost.
+   */
+  #isPassedOver({ record, deliveries }: Message, beforeMs: number): boolean {
     const takesForGood = this.#plan.members.some(({ by, group }) => by === 'once' && group === this.#index)
-    const given = deliveries.length + this.#ledger.news.sendings(this.#group.name, record).length
-    return takesForGood && given === 0 && this.#ledger.crashes.length > 0
+    if (!takesForGood) return false
+    const sentMs = this.#ledger.news.sendings(this.#group.name, record).map(({ atMs }) => atMs)
+    const polledMs = deliveries.filter(({ polled }) => polled).map(({ startMs }) => startMs)
+    const lastMs = Math.max(0, ...sentMs, ...polledMs)
+    return this.#crashedIn(lastMs, beforeMs)
   }
 
   #isDone(message: Message, { at, startMs }: DeliveryFact): boolean {
     const { record, deliveries, letters, expires } = message
     return (
       expires ||
-      this.#isPassedOver(message) ||
+      this.#isPassedOver(message, startMs) ||
       this.#isHandedOver(record) ||
       deliveries.some(({ end, endAt = Number.POSITIVE_INFINITY }) => end === 'ack' && endAt < at) ||
       letters.some(({ timestampMs }) => timestampMs <= startMs)

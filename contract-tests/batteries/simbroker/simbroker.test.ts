@@ -71,6 +71,34 @@ describe('the judge', () => {
     expect(told(1)).not.toMatch('the dead letter graves:7')
   })
 
+  it('takes a message for passed over when a crash came after all that was sent of it, and before what follows', async () => {
+    const outcome = await outcomeOf()
+    const { ledger, plan } = outcome
+    const keyed = ledger.deliveries.filter(
+      ({ key, n }) => key !== undefined && plan.messages[n].ttlMs === undefined,
+    )
+    const [first, next] = keyed
+      .map((one) => [
+        one,
+        keyed.find(({ key, offset, end }) => key === one.key && offset > one.offset && end === 'ack'),
+      ])
+      .find(([, other]) => other !== undefined) as [(typeof keyed)[number], (typeof keyed)[number]]
+    // Whoever had it lost his lease.
+    for (const one of keyed)
+      if (one.partition === first.partition && one.offset === first.offset) one.end = undefined
+    const complaint = `${next.partition}:${next.offset} at ${next.member} is handled before ${first.partition}:${first.offset}`
+    const judged = (by: 'handler' | 'once', ...crashes: number[]): string => {
+      ledger.crashes.splice(0, Number.POSITIVE_INFINITY, ...crashes)
+      const [member] = plan.members.filter(({ group }) => group === 0)
+      return judge({ ...outcome, plan: { ...plan, members: [...plan.members, { ...member, by }] } }).join()
+    }
+    expect(judged('once')).toMatch(complaint)
+    expect(judged('once', first.startMs - 100)).toMatch(complaint)
+    expect(judged('once', next.startMs + 1)).toMatch(complaint)
+    expect(judged('handler', next.startMs)).toMatch(complaint)
+    expect(judged('once', next.startMs)).not.toMatch(complaint)
+  })
+
   it('knows credit: what is left of it, and that a message larger than all of it comes alone', () => {
     const credit = new Credit()
     expect(credit.spend('1 messages, 10 bytes')).toBe('nothing was granted')
