@@ -29,6 +29,7 @@ import type {
   Principal,
   PublishOptions,
   Resource,
+  StartPosition,
   SubscribeOptions,
 } from '../ports/index.ts'
 import type { Admission } from './admission/admission.ts'
@@ -119,14 +120,15 @@ export class SessionGate {
   async topicToSubscribe(
     operation: GroupOperation,
     text: string,
-    options: Pick<SubscribeOptions, 'group' | 'member'>,
+    options: Pick<SubscribeOptions, 'group' | 'member' | 'from'>,
   ): Promise<Topic> {
     const named = this.#enter(operation, text)
     if (options.group !== undefined) this.#checkGroup(operation, named.ref, options.group)
     if (options.member !== undefined) assertLabel('member', options.member)
     const live = this.#live(named)
     if (live !== undefined) return live
-    if (isReservedTopicName(named.ref.name)) throw topicNotFound(named.ref)
+    // A new topic has no such offset: it would be made for nothing.
+    if (isReservedTopicName(named.ref.name) || isBehindFirst(options.from)) throw topicNotFound(named.ref)
     const created = await this.#ensured(named)
     this.assertOpen()
     return created
@@ -287,3 +289,6 @@ export function assertClientMayChange(ref: TopicRef): void {
     )
   }
 }
+
+const isBehindFirst = (from: StartPosition | undefined): boolean =>
+  typeof from === 'object' && from !== null && 'offset' in from && from.offset !== 0

@@ -390,3 +390,21 @@ describe('the subscriptions of a session', () => {
     expect(collector).toMatchObject({ assignments: 1, deliveries: 1 })
   })
 })
+
+describe('a subscription that begins at an offset', () => {
+  it('makes no topic, which could not have it', async () => {
+    const session = await new BrokerBench().start()
+    const from = { offset: 5 }
+    const credit = { messages: 1 }
+    for (const subscribe of [
+      () => session.subscribe('nope', { from }, sink),
+      () => session.subscribeMessages('nope', { from }, sink),
+      () => session.consume('nope', { group: 'g', from, credit }, sink),
+      () => session.take('nope', { group: 'g', from }),
+    ])
+      expect(await codeOf(subscribe)).toBe('RTK_TOPIC_NOT_FOUND')
+    expect(await session.listTopics()).toEqual([])
+    await (await session.subscribe('yes', { from: { offset: 0 } }, sink)).close()
+    expect((await session.listTopics()).map(({ name }) => name)).toEqual(['yes'])
+  })
+})
