@@ -43,6 +43,8 @@ export interface Consuming extends Subscribed {
   readonly config: QueueConfig
   /** How long the member may be silent before it is evicted. */
   readonly memberTimeoutMs: number
+  /** Before which messages the member says `begin`: 1 for all, 2 for those that were delivered before, 0 for none. */
+  readonly beginsFrom: number
 }
 
 export class Subscriptions {
@@ -100,9 +102,9 @@ export class Subscriptions {
     this.#open.set(id, sink)
     try {
       const subscription = await sink.join(topic, options)
-      const { id: subscriptionId, group, member, config, memberTimeoutMs } = subscription
+      const { id: subscriptionId, group, member, config, memberTimeoutMs, beginsFrom } = subscription
       const names = { subscription: id, subscriptionId, topic: subscription.topic, group, member }
-      return { ...names, config, memberTimeoutMs }
+      return { ...names, config, memberTimeoutMs, beginsFrom }
     } catch (error) {
       forget()
       sink.began(undefined)

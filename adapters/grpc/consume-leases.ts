@@ -103,7 +103,7 @@ class LeaseStream
     session: Session,
     request: QueueServiceConsumeRequest,
   ): Promise<LeasedSubscription> {
-    const { topic, group, credit, autoAck, format, ...open } = request.open as OpenLeases
+    const { topic, group, credit, autoAck, begins, format, ...open } = request.open as OpenLeases
     const asMessages = wantsMessages(format)
     const options = {
       group,
@@ -111,6 +111,7 @@ class LeaseStream
       from: positionFromProto(open.from),
       config: queueConfigFromProto(open.config),
       autoAck,
+      begins,
       credit: credit === undefined ? undefined : creditFromProto(credit),
     }
     const subscription = await session.consume(topic, options, this)
@@ -123,9 +124,9 @@ class LeaseStream
   }
 
   protected override standing(subscription: LeasedSubscription): Buffer {
-    const { id, topic, group, member, memberTimeoutMs } = subscription
+    const { id: subscriptionId, topic, group, member, memberTimeoutMs, beginsFrom } = subscription
     const config = queueConfigToProto(subscription.config)
-    return bytesOf({ opened: { subscriptionId: id, topic, group, member, config, memberTimeoutMs } })
+    return bytesOf({ opened: { subscriptionId, topic, group, member, config, memberTimeoutMs, beginsFrom } })
   }
 
   protected override handle({ credit, settle, heartbeat }: QueueServiceConsumeRequest): void {

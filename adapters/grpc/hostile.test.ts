@@ -14,6 +14,7 @@ const open = framed({
     from: undefined,
     config: undefined,
     autoAck: false,
+    begins: false,
     credit: { messages: 10 },
     format: 1,
   },

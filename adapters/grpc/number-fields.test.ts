@@ -124,7 +124,7 @@ const opening: Readonly<Record<string, Uint8Array>> = {
     open: { ...fresh, topic: 'orders', group: 's', partitions: [], overflow: undefined },
   }).finish(),
   'ratatoskr.v1.QueueServiceConsumeRequest': proto.QueueServiceConsumeRequest.encode({
-    open: { ...fresh, topic: 'orders', group: 'q', config: undefined, autoAck: false },
+    open: { ...fresh, topic: 'orders', group: 'q', config: undefined, autoAck: false, begins: false },
   }).finish(),
 }
 

@@ -21,6 +21,7 @@ const actionNumbers = {
   terminate: proto.SettlementAction.SETTLEMENT_ACTION_TERMINATE,
   release: proto.SettlementAction.SETTLEMENT_ACTION_RELEASE,
   ackUpTo: proto.SettlementAction.SETTLEMENT_ACTION_ACK_UP_TO,
+  begin: proto.SettlementAction.SETTLEMENT_ACTION_BEGIN,
 } as const satisfies Record<SettlementAction, proto.SettlementAction>
 
 const lossReasonNumbers = {
@@ -48,7 +49,7 @@ export const settlementsFromProto = (settlements: readonly proto.Settlement[]): 
 function actionFromProto(value: proto.SettlementAction): SettlementAction {
   const action = settlementActions.find((one) => actionNumbers[one] === value)
   if (action !== undefined) return action
-  throw invalid(`action must be 1 to 6 (see ratatoskr.v1.SettlementAction), got ${value}`)
+  throw invalid(`action must be 1 to 7 (see ratatoskr.v1.SettlementAction), got ${value}`)
 }
 
 export const settleResultsToProto = (results: readonly SettleResult[]): proto.SettleResult[] =>

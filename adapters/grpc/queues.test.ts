@@ -54,6 +54,7 @@ function openConsume(on: Client, open: Partial<proto.OpenLeases> = {}) {
       from: undefined,
       config: shared,
       autoAck: false,
+      begins: false,
       credit: { messages: 100 },
       format: BATCHES,
       ...open,
@@ -238,7 +239,7 @@ describe('a member that is pushed to', () => {
     send({ settle: { correlationId: 1, settlements: [settlement(leased), wrong] } })
     const refused = await first('settled')
     expect(refused.error).toMatchObject({ code: 'RTK_INVALID_ARGUMENT' })
-    expect(refused.error?.message).toContain('action must be 1 to 6')
+    expect(refused.error?.message).toContain('action must be 1 to 7')
     const stale = settlement(leased, { lease: leased.lease + 1 })
     send({ settle: { correlationId: 2, settlements: [stale, settlement(leased)] } })
     const settled = await first('settled', received.items.length)

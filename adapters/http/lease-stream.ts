@@ -45,8 +45,9 @@ export async function streamLeases(
   const grant: LeasedSubscription['grant'] = (credit) => member.grant(credit)
   context.streams.add(session, member, reply.raw, { end, grant, losses: () => losses })
   reply.hijack()
-  const { id, topic: named, group, member: name, config, memberTimeoutMs } = member
-  const subscribed = { subscription: id, topic: named, group, member: name, config, memberTimeoutMs }
+  const { id, topic: named, group, member: name, config, memberTimeoutMs, beginsFrom } = member
+  const names = { subscription: id, topic: named, group, member: name }
+  const subscribed = { ...names, config, memberTimeoutMs, beginsFrom }
   stream.begin({ 'content-type': frameContentType }, eventFrame({ event: 'subscribed', ...subscribed }))
   return reply
 }

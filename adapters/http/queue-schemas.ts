@@ -69,7 +69,17 @@ export const takeBodySchema = {
 export const creditSchema = object({ messages: offsetSchema, bytes: offsetSchema })
 
 export const consumeBodySchema = {
-  ...orNone(object({ ...memberProperties, credit: creditSchema })),
+  ...orNone(
+    object({
+      ...memberProperties,
+      begins: {
+        type: 'boolean',
+        description:
+          'this member says `begin` before it works on a message, as `beginsFrom` of the answer asks it to: what it had not begun comes again uncounted when it is lost',
+      },
+      credit: creditSchema,
+    }),
+  ),
   examples: [{ member: 'worker-1', credit: { messages: 100 } }],
 } as const
 
@@ -114,7 +124,7 @@ const rangeProperties = {
 
 const settlement = object(
   {
-    action: { enum: ['ack', 'nack', 'extend', 'terminate', 'release', 'ackUpTo'] },
+    action: { enum: ['ack', 'nack', 'extend', 'terminate', 'release', 'ackUpTo', 'begin'] },
     ...rangeProperties,
     delayMs: { ...integer, minimum: 0, description: 'for nack: in how many milliseconds they come again' },
     extendMs: { ...integer, minimum: 0, description: 'for extend' },

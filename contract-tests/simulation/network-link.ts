@@ -219,6 +219,7 @@ export class SimulatedLink implements Link {
       member: remote.member,
       config: remote.config,
       memberTimeoutMs: remote.memberTimeoutMs,
+      beginsFrom: remote.beginsFrom,
       grant: (credit) => {
         event(`grant ${credit.messages} messages, ${credit.bytes} bytes`)
         this.#post(stream, () => {

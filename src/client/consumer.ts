@@ -160,6 +160,10 @@ export class Consumer implements MessageSource {
     return undefined
   }
 
+  begin(): true {
+    return true
+  }
+
   finished(message: ClientMessage, failure?: { readonly reason: unknown }): void {
     if (failure !== undefined) void message.nack({ reason: failure.reason })
     else if (this.settlesItself) void message.ack()

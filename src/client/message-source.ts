@@ -1,5 +1,5 @@
 /** What a subscription takes its messages from, with a group or without. */
-import type { RatatoskrError } from '../ports/index.ts'
+import type { MaybePromise, RatatoskrError } from '../ports/index.ts'
 import type { ClientMessage } from './client-message.ts'
 
 /** Who takes a message: a handler that is called with it, an iterator that gives it, or somebody who pulls. */
@@ -25,6 +25,8 @@ export interface MessageSource {
   open(topic: string, signal: AbortSignal): Promise<void>
   /** The next message that may be handled now. */
   take(by: TakenBy): ClientMessage | undefined
+  /** Work on a message that was taken begins. @returns false when it must not: it is not this consumer's any more */
+  begin(message: ClientMessage): MaybePromise<boolean>
   /** A message that a handler or an iterator took has been handled, or has failed. */
   finished(message: ClientMessage, failure?: { readonly reason: unknown }): void
   /** Resolves when the broker has answered all that was settled before. */

@@ -4,7 +4,7 @@
  *
  * Both survive the loss of the connection: that is an event, never an end.
  */
-import type { Clock, RatatoskrError } from '../ports/index.ts'
+import type { Clock, MaybePromise, RatatoskrError } from '../ports/index.ts'
 import type { ClientCallOptions } from './call.ts'
 import { withDeadline } from './call.ts'
 import { wholeNumber } from './checks.ts'
@@ -125,7 +125,10 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
         given = undefined
         if (breather.isDue) return breather.breathe().then(() => this.#next().then(give))
         const message = source.take('iterator')
-        return message === undefined ? this.#next().then(give) : Promise.resolve(give(message))
+        if (message === undefined) return this.#next().then(give)
+        const begun = source.begin(message)
+        if (begun === true) return Promise.resolve(give(message))
+        return this.#begun(message, begun).then(give)
       },
       return: async () => {
         await this.close()
@@ -145,13 +148,18 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     this.#assertNoHandler()
     const { clock } = this.#context.platform
     const { waitMs = 0, signal } = options
-    const messages: ClientMessage[] = []
+    let messages: ClientMessage[] = []
     const deadlineMs = clock.monotonic() + waitMs
     for (;;) {
       while (messages.length < max) {
         const message = this.#source.take('pulled')
         if (message === undefined) break
         messages.push(message)
+      }
+      const begun = messages.map((message) => this.#source.begin(message))
+      if (begun.some((may) => may !== true)) {
+        const may = await Promise.all(begun)
+        messages = messages.filter((_, place) => may[place])
       }
       const leftMs = deadlineMs - clock.monotonic()
       if (messages.length > 0 || leftMs <= 0 || this.#source.over) return messages
@@ -209,11 +217,20 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   async #next(): Promise<ClientMessage | undefined> {
     for (;;) {
       const message = this.#source.take('iterator')
-      if (message !== undefined) return message
+      if (message !== undefined) {
+        const begun = this.#source.begin(message)
+        if (begun === true || (await begun)) return message
+        continue
+      }
       if (this.#source.reason !== undefined) throw this.#source.reason
       if (this.#source.stopped) return undefined
       await this.#mayHaveMore()
     }
+  }
+
+  /** A message whose begin is asked for, or the next one when it must not begin. */
+  async #begun(message: ClientMessage, begun: MaybePromise<boolean>): Promise<ClientMessage | undefined> {
+    return (await begun) ? message : this.#next()
   }
 
   /** Resolves when it is worth asking for a message again. */
@@ -245,9 +262,21 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
       }
       const message = this.#source.take('handler')
       if (message === undefined) break
-      this.#handle(message)
+      const begun = this.#source.begin(message)
+      if (begun === true) this.#handle(message)
+      else void this.#handleBegun(message, begun)
     }
     this.#starting = false
+  }
+
+  /** Its handler has its place from now on, and is called when the begin is answered. */
+  async #handleBegun(message: ClientMessage, begun: MaybePromise<boolean>): Promise<void> {
+    this.#running++
+    const may = await begun
+    this.#running--
+    if (may) this.#handle(message)
+    if (this.#running === 0) this.#idle?.resolve()
+    this.#startHandlers()
   }
 
   #handle(message: ClientMessage): void {

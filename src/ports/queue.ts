@@ -27,6 +27,11 @@ export interface ConsumeOptions {
   readonly config?: Partial<QueueConfig> | undefined
   /** Messages count as acknowledged when they are handed over: at most once, without leases. */
   readonly autoAck?: boolean | undefined
+  /**
+   * This member says `begin` before it works on a message, as the answer to joining asks it to (`LeasedSubscription.beginsFrom`). When
+   * it is lost, what it held and had not begun comes again without that delivery counting. Without it, all of it counts.
+   */
+  readonly begins?: boolean | undefined
   /** First credit. Nothing is delivered before there is some. */
   readonly credit?: QueueCredit | undefined
 }
@@ -51,7 +56,7 @@ export interface LeasedBatch {
   readonly recordCount: number
   readonly firstOffset: number
   readonly lastOffset: number
-  /** Which delivery of these messages this is, from 1. */
+  /** Which delivery of these messages this is, of those that count; from 1. */
   readonly attempt: number
   /** True when they may have been delivered before. */
   readonly redelivered: boolean
@@ -76,6 +81,8 @@ export interface LeaseRange {
  * - `release`: they were not handled; they come again at once, and the attempt does not count
  * - `ackUpTo`: all of the partition below `to` is done that the holder of `lease` holds, by whatever lease; `from` is 0. `lease`
  *   must be that of the last of them, `to - 1`: when it is lost, nothing is done
+ * - `begin`: work on them begins. Nothing changes but that: when their holder is lost from now on, that counts as a failure
+ *   (see `ConsumeOptions.begins`). RTK_LEASE_LOST says that it is not to begin
  */
 export type SettlementAction = (typeof settlementActions)[number]
 
@@ -128,12 +135,17 @@ export interface LeasedSubscription {
   readonly config: QueueConfig
   /** How long it may be silent before it is evicted, in milliseconds. */
   readonly memberTimeoutMs: number
+  /**
+   * Before which messages a member that `begins` says so and waits for the answer: 1 for all of them (a group without retries), 2 for
+   * those that are `redelivered`; 0 for none, for a member that does not. As the group was when it joined.
+   */
+  readonly beginsFrom: number
   grant(credit: QueueCredit): void
   /** Settles in order. @throws RTK_INVALID_ARGUMENT, RTK_CLOSED */
   settle(settlements: readonly Settlement[]): MaybePromise<readonly SettleResult[]>
   /** A sign of life. */
   heartbeat(): void
-  /** Gives up what is still leased, which comes again at once elsewhere; resolves when no further call to the sink will come. Idempotent. */
+  /** Gives up what is still leased, which comes again at once elsewhere, as `ConsumeOptions.begins` says; resolves when no further call to the sink will come. Idempotent. */
   close(): Promise<void>
 }
 
@@ -143,7 +155,7 @@ export interface LeasedSubscription {
  * again at the ack timeout. In `partitioned` groups, whose partitions have owners, all such calls of a principal are one member,
  * named after it: processes that are to have partitions each need names.
  */
-export interface TakeRequest extends Omit<ConsumeOptions, 'credit'> {
+export interface TakeRequest extends Omit<ConsumeOptions, 'credit' | 'begins'> {
   readonly messagesMax?: number | undefined
   readonly bytesMax?: number | undefined
   /** How long to wait for the first message; 0 answers at once. */

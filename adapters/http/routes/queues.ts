@@ -240,7 +240,7 @@ function presenceRoutes(routes: FastifyInstance, context: RouteContext): void {
 
 /** Being pushed to: one response that goes on, and requests that name its subscription. */
 function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
-  routes.post<GroupRoute & { Body: (MemberBody & { credit?: QueueCredit }) | null }>(
+  routes.post<GroupRoute & { Body: (MemberBody & { credit?: QueueCredit; begins?: boolean }) | null }>(
     `${one}/consume`,
     {
       schema: {
@@ -258,8 +258,8 @@ function consumeRoutes(routes: FastifyInstance, context: RouteContext): void {
     },
     async (request, reply) => {
       const { topic, group } = request.params
-      const { credit, ...body } = request.body ?? {}
-      const options = { ...memberOf(group, body), credit }
+      const { credit, begins, ...body } = request.body ?? {}
+      const options = { ...memberOf(group, body), credit, begins }
       return streamLeases(context, await sessionOf(context, request), { topic, options }, reply)
     },
   )

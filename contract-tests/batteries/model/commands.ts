@@ -89,6 +89,7 @@ const join = kind(
     group: index,
     name: fc.constantFrom('ann', 'bob', 'cid', 'dan'),
     autoAck: fc.nat({ max: 9 }).map((number) => number === 0),
+    begins: fc.boolean(),
     credit,
     fullAfter: fc.constantFrom(1, 3, 1_000, 1_000, 1_000),
   }),
@@ -108,7 +109,7 @@ const makeRoom = kind('makeRoom', fc.record({ member: index }), async (world, { 
   at(world.members, member)?.makeRoom(),
 )
 
-const actions: readonly SettlementAction[] = ['ack', 'nack', 'extend', 'terminate', 'release']
+const actions: readonly SettlementAction[] = ['ack', 'nack', 'extend', 'terminate', 'release', 'begin']
 
 const settle = kind(
   'settle',

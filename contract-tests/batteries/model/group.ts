@@ -44,6 +44,8 @@ export interface MemberModel {
   readonly autoAck: boolean
   /** It asks for each delivery, and is told nothing else. */
   readonly polls: boolean
+  /** It says when it begins: what it had not begun comes again uncounted when it is lost. */
+  readonly begins: boolean
   readonly credit: CreditModel
   /** Its own partitions, in a partitioned group. */
   assigned: ReadonlySet<number>

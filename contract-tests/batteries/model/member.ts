@@ -17,6 +17,7 @@ import { memberTimeoutMs, topicName, type World } from './world.ts'
 export interface MemberOptions {
   readonly name: string
   readonly autoAck: boolean
+  readonly begins: boolean
   readonly credit: QueueCredit
   /** Deliveries that it takes before it says that it is full. */
   readonly fullAfter: number
@@ -46,6 +47,7 @@ export class Member implements LeaseSink {
       name: options.name,
       autoAck: options.autoAck,
       polls: false,
+      begins: options.begins && !options.autoAck,
       credit: new CreditModel(),
       assigned: new Set(),
       full: false,
@@ -55,7 +57,7 @@ export class Member implements LeaseSink {
   }
 
   async join(): Promise<void> {
-    const { name: member, autoAck, credit } = this.#options
+    const { name: member, autoAck, begins, credit } = this.#options
     this.model.credit.grant(credit)
     this.model.seenMs = this.#world.nowMs
     const same = this.#world.members.find((one) => one.group === this.group && one.model.name === member)
@@ -63,7 +65,7 @@ export class Member implements LeaseSink {
     this.#session = await this.#world.connect()
     this.group.members.set(this.model.number, this.model)
     this.#world.members.push(this)
-    const options = { group: this.group.name, member, autoAck, credit }
+    const options = { group: this.group.name, member, autoAck, begins, credit }
     this.#subscription = await this.#world.done(this.#session.consume(topicName, options, this))
   }
 

@@ -6,6 +6,7 @@ export type Status = 'waiting' | 'leased' | 'delayed' | 'failing' | 'settled'
 export interface Past {
   readonly atMs: number
   readonly status: Status
+  /** Deliveries that count; of a leased one, those that do when its holder is lost. */
   readonly attempts: number
   readonly dueMs: number
 }
@@ -26,6 +27,8 @@ export class MessageModel {
   dueMs = 0
   lease = 0
   member = 0
+  /** Of a leased one: the loss of its holder counts. */
+  begun = false
   deadlineMs = 0
   /** It was delivered at least once, in whatever life of the broker. */
   seen = false
@@ -55,7 +58,8 @@ export class MessageModel {
     this.status = status
     this.untouched = false
     this.possible = []
-    this.#past.push({ atMs, status, attempts: this.attempts, dueMs: status === 'delayed' ? this.dueMs : 0 })
+    const attempts = status === 'leased' && !this.begun ? this.attempts - 1 : this.attempts
+    this.#past.push({ atMs, status, attempts, dueMs: status === 'delayed' ? this.dueMs : 0 })
   }
 
   /** True when it may be given to a member at this time. */

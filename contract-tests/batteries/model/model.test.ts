@@ -37,7 +37,7 @@ function partition(): PartitionModel {
   return made
 }
 
-const member = (number: number, polls = false) => ({ number, autoAck: false, polls })
+const member = (number: number, polls = false) => ({ number, autoAck: false, polls, begins: false })
 
 describe('the model', () => {
   it.each([

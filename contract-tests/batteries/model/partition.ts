@@ -94,7 +94,7 @@ export class PartitionModel {
    * @throws Error with the promise that it breaks
    */
   deliver(
-    { number: member, autoAck, polls }: Pick<MemberModel, 'number' | 'autoAck' | 'polls'>,
+    { number: member, autoAck, polls, begins }: Pick<MemberModel, 'number' | 'autoAck' | 'polls' | 'begins'>,
     batch: LeasedBatch,
     nowMs: number,
     handsOver: boolean,
@@ -132,6 +132,7 @@ export class PartitionModel {
       }
       message.lease = lease
       message.member = member
+      message.begun = !begins
       message.deadlineMs = nowMs + batch.leaseMs
       message.become('leased', nowMs)
     }
@@ -176,7 +177,8 @@ export class PartitionModel {
     for (const message of this.#all('leased')) {
       if (message.member !== member) continue
       this.#leases.get(message.lease)?.lost.add(message.offset)
-      this.#fail(message, 'retries', nowMs)
+      if (message.begun) this.#fail(message, 'retries', nowMs)
+      else this.#release(message, nowMs)
     }
     this.#takeBack(nowMs)
     for (const key of this.#untold.keys()) if (key.startsWith(`${member} `)) this.#untold.delete(key)
@@ -338,9 +340,12 @@ export class PartitionModel {
       case 'terminate':
         this.#giveUp(message, 'terminated', nowMs)
         return
+      case 'begin':
+        message.begun = true
+        message.become('leased', nowMs)
+        return
       case 'release':
-        message.attempts--
-        this.#wait(message, nowMs)
+        this.#release(message, nowMs)
         return
       case 'nack':
         this.#fail(
@@ -350,6 +355,12 @@ export class PartitionModel {
           settlement.delayMs ?? retryDelayMs(this.#config.retry, message.attempts),
         )
     }
+  }
+
+  /** It was not handled: the attempt does not count. */
+  #release(message: MessageModel, nowMs: number): void {
+    message.attempts--
+    this.#wait(message, nowMs)
   }
 
   /** An attempt failed: the message comes again, or is given up. */

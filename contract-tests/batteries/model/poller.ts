@@ -45,6 +45,7 @@ export class Poller {
       number: ++world.membersMade,
       name: `poller ${world.membersMade}`,
       autoAck: false,
+      begins: false,
       polls: true,
       credit: new CreditModel(),
       assigned: new Set(),

@@ -62,6 +62,7 @@ async function drain(world: World): Promise<void> {
     await new Member(world, group, {
       name,
       autoAck: false,
+      begins: false,
       credit: { messages: 100_000 },
       fullAfter: 1_000_000,
     }).join()

@@ -52,7 +52,7 @@ export class Burials {
   #closed = false
   /** What is stored of those that were failing when the broker ended. */
   readonly #remembered: ReadonlyMap<number, StoredFailure>
-  /** Offsets below may have been buried by the last run. */
+  /** Offsets below may have been buried by the last run: also those that had expired and were never delivered. */
   #doubtfulBelow: number
   /** Letters whose settlement is in no checkpoint, and those before them. */
   #fresh: Burial[] = []
@@ -60,9 +60,8 @@ export class Burials {
 
   /** @param afterwards to be called when the lease table was changed */
   constructor(partition: BuryingPartition, host: PartitionHost, afterwards: () => void) {
-    const { begin, buryTo } = partition.stored
-    // What expires is given up where it stands, also when nothing of there was ever delivered.
-    this.#doubtfulBelow = Math.max(begin.deliveryBound, buryTo)
+    const { begin } = partition.stored
+    this.#doubtfulBelow = begin.epoch > 0 ? Number.POSITIVE_INFINITY : 0
     this.#remembered = new Map((begin.failures ?? []).map((failure) => [failure.offset, failure]))
     this.#partition = partition
     this.#host = host
@@ -85,6 +84,11 @@ export class Burials {
       if (cause !== 'restored') failures.push({ offset, cause, error: cutText(error, rememberedErrorBytes) })
     }
     return failures.sort((one, other) => one.offset - other.offset)
+  }
+
+  /** The lease table begins with a log that ends here: what is stored behind it is new. */
+  opened(end: number): void {
+    this.#doubtfulBelow = Math.min(this.#doubtfulBelow, end)
   }
 
   /** Messages come again that were settled: their letters are new ones. */

@@ -101,7 +101,7 @@ export class Giving {
     const { autoAck } = member
     const leaseMs = autoAck ? Number.POSITIVE_INFINITY : this.#parts.host.config.ackTimeoutMs
     const since = member.knowsLeasesFrom(this.#parts.index)
-    const lease = table.lease(cut.from, cut.to, member.number, nowMs, leaseMs, since)
+    const lease = table.lease(cut.from, cut.to, member.number, nowMs, leaseMs, since, !member.begins)
     if (lease === 0)
       throw new TypeError(`the lease table refused ${cut.from} to ${cut.to}, which it had offered`)
     const batch: LeasedBatch = {

@@ -27,6 +27,7 @@ export interface MemberIdentity {
   readonly group: string
   readonly member: string
   readonly autoAck: boolean
+  readonly begins: boolean
 }
 
 /** What a member needs of its group, and of the broker. */
@@ -50,8 +51,10 @@ export class PushedMember implements QueueMember, LeasedSubscription {
   readonly group: string
   readonly member: string
   readonly autoAck: boolean
+  readonly begins: boolean
   readonly config: QueueConfig
   readonly memberTimeoutMs: number
+  readonly beginsFrom: number
   seenMs: number
   awaiting = false
   readonly #host: MemberHost
@@ -74,8 +77,10 @@ export class PushedMember implements QueueMember, LeasedSubscription {
     this.group = identity.group
     this.member = identity.member
     this.autoAck = identity.autoAck
+    this.begins = identity.begins
     this.config = host.config
     this.memberTimeoutMs = host.limits.memberTimeoutMs
+    this.beginsFrom = !identity.begins ? 0 : host.config.retriesMax === 0 ? 1 : 2
     this.#host = host
     this.#sink = sink
     this.#credit = new MemberCredit(host.limits)

@@ -7,6 +7,8 @@ export interface QueueMember {
   readonly name: string
   /** Messages are acknowledged when they are handed over. */
   readonly autoAck: boolean
+  /** It says when it begins with a message: what it has not begun comes again uncounted when it is lost. */
+  readonly begins: boolean
   /** True while it may be given something. */
   readonly ready: boolean
   /** What it asks for: what was made ready for one demand is not handed over to another. */

@@ -254,8 +254,9 @@ export class QueuePartition implements Steppable, HostedPartition {
     return this.stored.table
   }
 
-  #renew(known: QueueCheckpoint, end?: number): void {
+  #renew(known: QueueCheckpoint, end = this.log.stableOffset): void {
     this.stored.renew(known, end)
+    this.#burials.opened(end)
     this.#intake.forget()
     this.#afterwards(true)
   }

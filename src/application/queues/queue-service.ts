@@ -91,6 +91,7 @@ export class QueueService implements Queues {
         group: group.name,
         member: name,
         autoAck: options.autoAck === true,
+        begins: options.begins === true && options.autoAck !== true,
       },
       sink,
       this.#memberHost(state, group, event),

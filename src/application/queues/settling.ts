@@ -1,4 +1,4 @@
-/** What becomes of the settlements of members: their leases end, or last longer, and retries get their times. */
+/** What becomes of the settlements of members: their leases end, last longer, or are known to be worked on, and retries get their times. */
 import type { LeaseTable } from '../../domain/queue/lease-table.ts'
 import type { SettleCounts } from '../../domain/queue/lease-types.ts'
 import { retryDelayMs } from '../../domain/queue/retry-policy.ts'
@@ -29,6 +29,11 @@ export class Settling {
     const nowMs = host.nowMs()
     if (action === 'extend') {
       const counts = table.extend(lease, from, to, nowMs + (settlement.extendMs ?? host.config.ackTimeoutMs))
+      if (counts.settled > 0) afterwards()
+      return counts
+    }
+    if (action === 'begin') {
+      const counts = table.begin(lease, from, to)
       if (counts.settled > 0) afterwards()
       return counts
     }

@@ -32,7 +32,7 @@ export interface TakingHost extends Omit<MemberHost, 'settle' | 'config'> {
   readonly busy: boolean
 }
 
-interface TakingIdentity extends Omit<MemberIdentity, 'autoAck'> {
+interface TakingIdentity extends Omit<MemberIdentity, 'autoAck' | 'begins'> {
   /** It has no name of its own: it is there as long as it holds leases, and nobody expects signs of life of it. */
   readonly passing: boolean
 }
@@ -55,6 +55,7 @@ export class TakingMember implements QueueMember, Steppable {
   readonly number: number
   readonly name: string
   readonly passing: boolean
+  readonly begins = false
   awaiting = false
   readonly #host: TakingHost
   #call: Call | undefined

@@ -60,14 +60,16 @@ export class GrpcLeases {
     sink: LeaseSink,
   ): Promise<LeasedSubscription> {
     const credit = options.credit === undefined ? undefined : creditToProto(options.credit)
-    const open = requestBytes(consumeMethod, { open: { ...memberToProto(topic, options), credit } })
+    const open = requestBytes(consumeMethod, {
+      open: { ...memberToProto(topic, options), credit, begins: options.begins ?? false },
+    })
     const member = new GrpcLeases(channel, sink, clock)
     member.#stream.write(open)
     return member.#opened.promise
   }
 
   #begun(opened: proto.LeasesOpened): LeasedSubscription {
-    const { subscriptionId, topic, group, member, memberTimeoutMs } = opened
+    const { subscriptionId, topic, group, member, memberTimeoutMs, beginsFrom } = opened
     return {
       id: subscriptionId,
       topic,
@@ -75,6 +77,7 @@ export class GrpcLeases {
       member,
       config: queueConfigFromProto(opened.config),
       memberTimeoutMs,
+      beginsFrom,
       grant: (credit) => this.#grant(credit),
       settle: (settlements) => this.#settle(settlements),
       heartbeat: () => {

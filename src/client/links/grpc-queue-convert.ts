@@ -24,6 +24,7 @@ const actionNumbers = {
   terminate: proto.SettlementAction.SETTLEMENT_ACTION_TERMINATE,
   release: proto.SettlementAction.SETTLEMENT_ACTION_RELEASE,
   ackUpTo: proto.SettlementAction.SETTLEMENT_ACTION_ACK_UP_TO,
+  begin: proto.SettlementAction.SETTLEMENT_ACTION_BEGIN,
 } as const satisfies Record<Settlement['action'], proto.SettlementAction>
 
 const lossReasons: readonly (LeaseLossReason | undefined)[] = [undefined, 'timeout', 'order', 'seek', 'moved']
@@ -40,8 +41,8 @@ export const creditToProto = ({ messages, bytes }: QueueCredit): proto.LeaseCred
 /** What joining and taking have in common. */
 export const memberToProto = (
   topic: string,
-  { group, member, from, config, autoAck }: Omit<ConsumeOptions, 'credit'>,
-): Omit<proto.OpenLeases, 'credit'> => ({
+  { group, member, from, config, autoAck }: Omit<ConsumeOptions, 'credit' | 'begins'>,
+): Omit<proto.OpenLeases, 'credit' | 'begins'> => ({
   topic,
   group: label(group),
   member: member ?? '',

@@ -43,6 +43,7 @@ interface StreamEvent {
   readonly member: string
   readonly config: QueueConfig
   readonly memberTimeoutMs: number
+  readonly beginsFrom?: number
   readonly partitions?: readonly number[]
   readonly ranges?: readonly LeaseRange[]
   readonly reason?: LeaseLossReason
@@ -104,7 +105,7 @@ class HttpLeases {
     this.#running = this.#read(reader)
       .catch((error: unknown) => toRatatoskrError(error, 'RTK_DISCONNECTED'))
       .then((reason) => this.#ended(reason))
-    const { subscription, topic, group, member, config, memberTimeoutMs } = this.#accepted
+    const { subscription, topic, group, member, config, memberTimeoutMs, beginsFrom = 0 } = this.#accepted
     return {
       id: subscription,
       topic,
@@ -112,6 +113,7 @@ class HttpLeases {
       member,
       config,
       memberTimeoutMs,
+      beginsFrom,
       grant: (credit) => this.#credit.grant(credit),
       settle: (settlements) => this.#settle(settlements),
       heartbeat: () => this.#credit.grant({}),

@@ -24,6 +24,7 @@ export interface ConsumingReply {
   readonly member: string
   readonly config: QueueConfig
   readonly memberTimeoutMs: number
+  readonly beginsFrom?: number
 }
 
 export class WireLeases {
@@ -43,7 +44,7 @@ export class WireLeases {
   }
 
   begun(reply: ConsumingReply): LeasedSubscription {
-    const { subscriptionId, topic, group, member, config, memberTimeoutMs } = reply
+    const { subscriptionId, topic, group, member, config, memberTimeoutMs, beginsFrom = 0 } = reply
     return {
       id: subscriptionId,
       topic,
@@ -51,6 +52,7 @@ export class WireLeases {
       member,
       config,
       memberTimeoutMs,
+      beginsFrom,
       grant: (credit) => this.#grant(credit),
       settle: (settlements) => this.#settle(settlements),
       heartbeat: () => this.#heartbeat(),

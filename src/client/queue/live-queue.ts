@@ -103,6 +103,11 @@ export class LiveQueue {
     return this.#current !== undefined
   }
 
+  /** As `LeasedSubscription.beginsFrom`. */
+  get beginsFrom(): number {
+    return this.#current?.beginsFrom ?? 0
+  }
+
   grant(credit: QueueCredit): void {
     this.#current?.grant(credit)
   }

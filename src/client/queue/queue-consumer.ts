@@ -10,6 +10,7 @@ import {
   hasExpired,
   type LeasedBatch,
   type Logger,
+  type MaybePromise,
   type QueueCredit,
   RatatoskrError,
   toRatatoskrError,
@@ -20,6 +21,7 @@ import { type ConsumeOptions, checkedOptions, groupConfigOf, retryPauseMs } from
 import type { ClientContext } from '../context.ts'
 import type { MessageSource, TakenBy } from '../message-source.ts'
 import { SubscriptionTeller } from '../subscription-teller.ts'
+import { Beginnings } from './beginnings.ts'
 import { CreditWindow } from './credit-window.ts'
 import { HeldBatch } from './held-batch.ts'
 import { HeldBatches } from './held-batches.ts'
@@ -43,6 +45,7 @@ export class QueueConsumer implements MessageSource {
   readonly #credit: CreditWindow
   readonly #settler: Settler
   readonly #keeper: LeaseKeeper
+  readonly #beginnings: Beginnings
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
   readonly #turns = new KeyTurns<ClientMessage>()
   readonly #batches: HeldBatches
@@ -83,6 +86,16 @@ export class QueueConsumer implements MessageSource {
       refused: (error) => this.#teller.report(error),
     })
     this.#batches = new HeldBatches(this.#credit, this.#turns, this.#settler)
+    this.#beginnings = new Beginnings({
+      send: (settlements) => this.#liveQueue.settle(settlements),
+      later: (run) => context.platform.clock.after(settleAgainAfterMs, run),
+      lost: (batch, message, reason) => {
+        const { partition, lease, offset } = message
+        if (!batch.isLost(message))
+          this.#batches.lose({ partition, lease, from: offset, to: offset + 1 }, reason)
+      },
+      refused: (error, message) => this.#teller.report(error, message),
+    })
     this.#keeper = new LeaseKeeper({
       clock: context.platform.clock,
       logger: this.#logger,
@@ -100,7 +113,14 @@ export class QueueConsumer implements MessageSource {
     this.#live = await LiveQueue.open(
       this.#context,
       topic,
-      { group: this.group, member, from, config: groupConfigOf(this.#options), autoAck: this.#atMostOnce },
+      {
+        group: this.group,
+        member,
+        from,
+        config: groupConfigOf(this.#options),
+        autoAck: this.#atMostOnce,
+        begins: !this.#atMostOnce,
+      },
       this.#sink(),
       signal,
     )
@@ -157,6 +177,12 @@ export class QueueConsumer implements MessageSource {
     return undefined
   }
 
+  begin(message: ClientMessage): MaybePromise<boolean> {
+    const { beginsFrom } = this.#liveQueue
+    if (beginsFrom === 0 || (beginsFrom > 1 && !message.redelivered)) return true
+    return this.#begin(message, message.origin as HeldBatch)
+  }
+
   finished(message: ClientMessage, failure?: { readonly reason: unknown }): void {
     const batch = message.origin as HeldBatch
     const settled = message.settled || batch.isSettled(message)
@@ -195,6 +221,7 @@ export class QueueConsumer implements MessageSource {
     this.#over = true
     this.#reason = reason
     this.#keeper.stop()
+    this.#beginnings.end()
     this.#settler.end()
     this.#batches.loseAll(reason ?? new RatatoskrError('RTK_CLOSED', 'the subscription is closed'))
     this.#batches.clearQueue()
@@ -350,6 +377,14 @@ export class QueueConsumer implements MessageSource {
     this.#batches.clearQueue()
     this.#turns.clear()
     for (const message of this.#again.splice(0)) this.#turns.end(message)
+  }
+
+  async #begin(message: ClientMessage, batch: HeldBatch): Promise<boolean> {
+    if ((await this.#beginnings.begin(batch, message)) && !batch.isLost(message)) return true
+    batch.letGo(message)
+    this.#endTurn(message)
+    this.#settler.schedule()
+    return false
   }
 
   #endTurn(message: ClientMessage): void {

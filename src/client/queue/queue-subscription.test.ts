@@ -49,7 +49,7 @@ describe('a handler', () => {
     member.deliver(0, 0, batchOf('a'), { attempt: 3 })
     await settle()
     expect(asked).toEqual([[3, cause, 'a']])
-    expect(member.calls[0][0]).toMatchObject({ action: 'nack', delayMs: 3_001 })
+    expect(member.calls[1][0]).toMatchObject({ action: 'nack', delayMs: 3_001 })
     expect(member.options.config).toBeUndefined()
   })
 

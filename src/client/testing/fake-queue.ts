@@ -29,6 +29,7 @@ export class FakeMember implements LeasedSubscription {
   readonly member: string
   readonly config: QueueConfig
   readonly memberTimeoutMs = 5_000
+  readonly beginsFrom: number
   readonly options: MemberOptions
   /** Credit that is left. */
   messages: number
@@ -53,6 +54,7 @@ export class FakeMember implements LeasedSubscription {
     this.group = options.group
     this.member = options.member ?? `member-${number}`
     this.config = { ...defaultQueueConfig, ...options.config }
+    this.beginsFrom = options.begins !== true ? 0 : this.config.retriesMax === 0 ? 1 : 2
     this.options = options
     this.messages = options.credit?.messages ?? 0
     this.bytes = options.credit?.bytes ?? 0
@@ -68,7 +70,18 @@ export class FakeMember implements LeasedSubscription {
 
   /** Everything that was settled so far, as `action from-to`. */
   get settled(): string[] {
-    return this.calls.flat().map(({ action, from, to }) => `${action} ${from}-${to}`)
+    return this.calls
+      .flat()
+      .filter(({ action }) => action !== 'begin')
+      .map(({ action, from, to }) => `${action} ${from}-${to}`)
+  }
+
+  /** Offsets that work began on, by what the broker was told. */
+  get begun(): number[] {
+    return this.calls
+      .flat()
+      .filter(({ action }) => action === 'begin')
+      .map(({ from }) => from)
   }
 
   /** Delivers a batch of its own lease. @returns the lease */
@@ -148,7 +161,7 @@ export class FakeMember implements LeasedSubscription {
     for (let offset = from; offset < to; offset++) {
       const held = this.#leases.get(`${partition}/${offset}`)
       if (held === undefined || Math.abs(held) !== lease) lost++
-      else if (action !== 'extend') this.#leases.set(`${partition}/${offset}`, -lease)
+      else if (action !== 'extend' && action !== 'begin') this.#leases.set(`${partition}/${offset}`, -lease)
     }
     return lost === 0 ? undefined : refused(settlement)
   }

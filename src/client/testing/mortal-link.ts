@@ -83,6 +83,7 @@ export function mortalLink(inner: Link, fate: Fate): Link {
     member: member.member,
     config: member.config,
     memberTimeoutMs: member.memberTimeoutMs,
+    beginsFrom: member.beginsFrom,
     grant: (credit) => tell('grant', () => member.grant(credit)),
     heartbeat: () => tell('heartbeat', () => member.heartbeat()),
     settle: (settlements) => around('settle', () => member.settle(settlements)),

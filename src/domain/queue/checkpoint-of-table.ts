@@ -61,11 +61,17 @@ export class CheckpointWalk {
       if (state === settled) {
         while (place < end && states[place] === settled) place++
         addSettled(this.settled, base + first, base + place)
-      } else if (state !== waiting || (attempts[first] & attemptsMask) > 0) {
+      } else if (state === failing || countedAttempts(page, first) > 0) {
         this.#tried.add(page, first, state)
       }
     }
   }
+}
+
+/** Deliveries that count if all holders of leases are lost at this moment. */
+function countedAttempts({ states, begun, attempts }: Page, place: number): number {
+  const tries = attempts[place] & attemptsMask
+  return states[place] === leased && begun[place] === 0 ? tries - 1 : tries
 }
 
 /** Collects messages into runs, without an object for each message. */
@@ -86,12 +92,12 @@ class TriedRuns {
     const offset = page.base + place
     let firstAtMs = times === undefined ? 0 : times[place]
     let lastAtMs = times === undefined ? 0 : times[place + pageOffsets]
-    if (state === leased) {
+    if (state === leased && page.begun[place] === 1) {
       lastAtMs = this.#deliveries.startedAtMs[page.slots[place]]
       if (firstAtMs === 0) firstAtMs = lastAtMs
     }
     const dueMs = state === delayed && times !== undefined ? times[place + 2 * pageOffsets] : 0
-    const attempts = page.attempts[place] & attemptsMask
+    const attempts = countedAttempts(page, place)
     const isFailing = state === failing
     const last = this.runs.at(-1)
     if (last?.to === offset && last.attempts === attempts && last.failing === isFailing) {

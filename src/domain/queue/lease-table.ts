@@ -2,6 +2,7 @@
  * The leases of one partition of a queue group: see lease-types.ts for what each method does. This is where the parts work
  * together: states of messages, deliveries that are out, what is ready, and the order of keys.
  */
+import { BoundStep } from './bound-step.ts'
 import type { QueueCheckpoint } from './checkpoint.ts'
 import { settledRunsMax } from './checkpoint.ts'
 import { CheckpointWalk } from './checkpoint-of-table.ts'
@@ -26,12 +27,11 @@ import { ReadyQueue } from './ready-queue.ts'
 import { RestoredState } from './restored-state.ts'
 
 const placeMask = pageOffsets - 1
-const deliveryBoundStepDefault = 10_000
 
 /** The state of one partition of a queue group. */
 export class LeaseTable implements LeaseTableApi {
   readonly #ordered: boolean
-  readonly #boundStep: number
+  readonly #boundStep: BoundStep
   readonly #states: MessageStates
   readonly #deliveries = new Deliveries()
   readonly #order: KeyOrder
@@ -49,7 +49,7 @@ export class LeaseTable implements LeaseTableApi {
 
   constructor({ ordered, epoch, given, start, retriesMax, restored, deliveryBoundStep }: LeaseTableOptions) {
     this.#ordered = ordered
-    this.#boundStep = deliveryBoundStep ?? deliveryBoundStepDefault
+    this.#boundStep = new BoundStep(restored?.floor ?? start, deliveryBoundStep)
     this.#epoch = epoch
     this.#given = given ?? 0
     this.#states = new MessageStates(ordered, restored?.floor ?? start)
@@ -125,7 +125,7 @@ export class LeaseTable implements LeaseTableApi {
   }
 
   get needsBound(): boolean {
-    return this.#deliveryBound - this.#ready.freshAt < this.#boundStep / 2
+    return this.#deliveryBound - this.#ready.freshAt < this.#boundStep.now / 2
   }
 
   get nextDueMs(): number {
@@ -171,7 +171,15 @@ export class LeaseTable implements LeaseTableApi {
     }
   }
 
-  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number, since = 0): number {
+  lease(
+    from: number,
+    to: number,
+    member: number,
+    nowMs: number,
+    leaseMs: number,
+    since = 0,
+    begun = true,
+  ): number {
     const states = this.#states
     if (from >= to || from < states.floor || to > states.nextOffset || to > this.#deliveryBound) return 0
     if (this.#ready.endOfRun(from, to, member, since) !== to) return 0
@@ -185,11 +193,20 @@ export class LeaseTable implements LeaseTableApi {
       const end = Math.min(to, page.base + pageOffsets)
       page.attempts.fill(attempt | seenFlag, at - page.base, end - page.base)
       page.slots.fill(slot, at - page.base, end - page.base)
+      page.begun.fill(begun ? 1 : 0, at - page.base, end - page.base)
       at = end
     }
     this.#ready.leased(from, to, member)
     this.#ends.hold(member, to - from)
     return lease
+  }
+
+  begin(lease: number, from: number, to: number): SettleCounts {
+    const counts = this.#walks.eachHeld(lease, from, to, (_slot, first, end) => {
+      for (let at = first; at < end; at++) this.#states.pages.of(at).begun[at & placeMask] = 1
+    })
+    if (counts.settled > 0) this.#ends.changes++
+    return counts
   }
 
   attemptOf(lease: number): number {
@@ -285,7 +302,7 @@ export class LeaseTable implements LeaseTableApi {
       if (parents[slot] === -1 || members[slot] !== member || left[slot] === 0) continue
       this.#walks.eachOfSlot(slot, (first, end) => {
         count += end - first
-        this.#ends.lose(slot, first, end, 'left')
+        this.#ends.loseHolder(slot, first, end)
       })
     }
     this.#finish()
@@ -360,15 +377,15 @@ export class LeaseTable implements LeaseTableApi {
     walk.step(Number.POSITIVE_INFINITY)
     const { settled: runs, tried } = walk
     this.#restored.appendTo(runs, tried, this.#states.nextOffset)
-    // Each step costs a walk over what is not settled: the more that is, the longer they are.
-    const step = Math.max(this.#boundStep, Math.floor(this.unsettled / 8))
+    const { freshAt } = this.#ready
+    const bound = freshAt + this.#boundStep.next(freshAt, this.unsettled)
+    // It may come down: nothing is delivered beyond what is about to be stored.
+    this.#deliveryBound = Math.min(this.#deliveryBound, bound)
     return {
       floor: walk.floor,
       // The next epoch is taken when the numbers of this one are used up: it must be stored by then.
       epoch: this.#given < leasesBeforeNext ? this.#epoch : this.#epoch + 1,
-      deliveryBound: last
-        ? Math.max(this.#doubtBound, this.#ready.freshAt)
-        : Math.max(this.#deliveryBound, this.#doubtBound, this.#ready.freshAt + step),
+      deliveryBound: Math.max(this.#doubtBound, last ? freshAt : bound),
       settled: runs,
       tried,
     }

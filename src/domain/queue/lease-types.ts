@@ -25,7 +25,7 @@ export interface LeaseTableOptions {
   readonly retriesMax: number
   /** What was stored; `start` counts for nothing then. */
   readonly restored?: QueueCheckpoint | undefined
-  /** How far ahead of deliveries the stored delivery bound is raised, at least; 10,000 by default. Further while much is unsettled. */
+  /** How far ahead of deliveries the stored delivery bound is raised; what was delivered lately decides by default: see `BoundStep`. */
   readonly deliveryBoundStep?: number | undefined
 }
 
@@ -120,9 +120,21 @@ export interface LeaseTableApi {
 
   /**
    * Leases what `next` told, or a part of it, as one delivery.
+   * @param begun false for a member that says when it begins with a message: until then its loss is nobody's failure
    * @returns the lease; 0, and nothing is changed, when not all of it may be had by this member any more
    */
-  lease(from: number, to: number, member: number, nowMs: number, leaseMs: number, since?: number): number
+  lease(
+    from: number,
+    to: number,
+    member: number,
+    nowMs: number,
+    leaseMs: number,
+    since?: number,
+    begun?: boolean,
+  ): number
+
+  /** Work begins on those messages of the range that the lease holds: the attempt counts from now on, whatever becomes of the member. */
+  begin(lease: number, from: number, to: number): SettleCounts
 
   /** The attempt of a delivery that is not settled or lost as a whole: for the retry policy. 0: not known any more. */
   attemptOf(lease: number): number
@@ -159,7 +171,11 @@ export interface LeaseTableApi {
   /** When `expire` has something to do next, in Unix ms; Infinity for never. */
   readonly nextDueMs: number
 
-  /** The member is gone: what it held waits again at once, or fails, its attempt counted. No losses are told to it. @returns how many messages */
+  /**
+   * The member is gone: what it held waits again at once, or fails, its attempt counted, unless it had not begun. No losses are
+   * told to it.
+   * @returns how many messages
+   */
   leave(member: number, nowMs: number): number
 
   /** Begins anew at `offset`: nothing is admitted, attempts are forgotten, all leases are lost. `nextOffset` and `floor` are `offset`. */
@@ -196,7 +212,7 @@ export interface LeaseTableApi {
   beginCheckpoint(): CheckpointWalk
 
   /**
-   * What to store. Its delivery bound is ahead of `deliveryBound`.
+   * What to store. Its delivery bound follows what was delivered since the one before: see `BoundStep`.
    * @param last nothing is leased after it: then nothing is in doubt that was not delivered
    * @param walk one that was begun, and what is left of it is done now; without one, all is told, however much
    */

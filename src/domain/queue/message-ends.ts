@@ -87,6 +87,23 @@ export class MessageEnds {
     deliveries.lose(slot, from, to)
   }
 
+  /** The holder of messages is gone: the attempt counts of those that he had begun with, or might have. */
+  loseHolder(slot: number, from: number, to: number): void {
+    const { states, deliveries } = this.#parts
+    const isBegun = (at: number): boolean => states.pages.of(at).begun[at & placeMask] === 1
+    for (let at = from; at < to; ) {
+      const first = at++
+      const begun = isBegun(first)
+      while (at < to && isBegun(at) === begun) at++
+      if (begun) this.lose(slot, first, at, 'left')
+      else {
+        this.hold(deliveries.members[slot], first - at)
+        this.#release(first, at)
+        deliveries.lose(slot, first, at)
+      }
+    }
+  }
+
   /** Settles messages in the state `was`. */
   settle(from: number, to: number, was: number): void {
     const { states, order, ready, ordered } = this.#parts

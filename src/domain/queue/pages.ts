@@ -32,6 +32,8 @@ export interface Page {
   readonly attempts: Uint16Array
   /** The delivery of leased messages: see deliveries.ts. */
   readonly slots: Int32Array
+  /** Of leased messages: 1 when the loss of their holder counts as a failure, since he has begun or would not say so. */
+  readonly begun: Uint8Array
   /** Hash of the key; 0 without. Of length 0 in tables without order, as the next two. */
   readonly hashes: Int32Array
   /** Offsets of the unsettled messages of the same key before and after; -1 for none. */
@@ -112,6 +114,7 @@ function newPage(linkCount: number): Page {
     states: new Uint8Array(pageOffsets),
     attempts: new Uint16Array(pageOffsets),
     slots: new Int32Array(pageOffsets),
+    begun: new Uint8Array(pageOffsets),
     hashes: new Int32Array(linkCount),
     previous: new Float64Array(linkCount),
     next: new Float64Array(linkCount),

@@ -43,6 +43,7 @@ const memberShape = {
 /** The members of `ConsumeOptions`, for `readFields`. */
 export const consumeShape = {
   ...memberShape,
+  begins: optional(jsonBoolean),
   credit: optional(jsonFields({ bytes: optionalInteger(0), messages: optionalInteger(0) })),
 }
 

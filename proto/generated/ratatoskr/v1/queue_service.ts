@@ -43,6 +43,11 @@ export const SettlementAction = {
   SETTLEMENT_ACTION_RELEASE: 5,
   /** SETTLEMENT_ACTION_ACK_UP_TO - All below `to` that the holder of the lease holds is done; the lease is that of the last of them, and from is 0. */
   SETTLEMENT_ACTION_ACK_UP_TO: 6,
+  /**
+   * SETTLEMENT_ACTION_BEGIN - Work on them begins: when their holder is lost from now on, that counts as a failure. Nothing else changes; RTK_LEASE_LOST
+   * says that it is not to begin.
+   */
+  SETTLEMENT_ACTION_BEGIN: 7,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -56,6 +61,7 @@ export namespace SettlementAction {
   export type SETTLEMENT_ACTION_TERMINATE = typeof SettlementAction.SETTLEMENT_ACTION_TERMINATE;
   export type SETTLEMENT_ACTION_RELEASE = typeof SettlementAction.SETTLEMENT_ACTION_RELEASE;
   export type SETTLEMENT_ACTION_ACK_UP_TO = typeof SettlementAction.SETTLEMENT_ACTION_ACK_UP_TO;
+  export type SETTLEMENT_ACTION_BEGIN = typeof SettlementAction.SETTLEMENT_ACTION_BEGIN;
   export type UNRECOGNIZED = typeof SettlementAction.UNRECOGNIZED;
 }
 
@@ -115,6 +121,11 @@ export interface OpenLeases {
     | undefined;
   /** Leased batches come with `batches` in the format BATCHES and with `messages` in the format MESSAGES. */
   format: DeliveryFormat;
+  /**
+   * This member says BEGIN before it works on a message, as `begins_from` asks it to. When it is lost, what it held and had not
+   * begun comes again without that delivery counting. Without it, all of it counts.
+   */
+  begins: boolean;
 }
 
 /**
@@ -181,6 +192,11 @@ export interface LeasesOpened {
     | undefined;
   /** How long the member may be silent before it is evicted. */
   memberTimeoutMs: number;
+  /**
+   * Before which messages a member that `begins` says BEGIN and waits for the answer: 1 for all, 2 for those that are
+   * `redelivered`; 0 for none.
+   */
+  beginsFrom: number;
 }
 
 /** In a PARTITIONED group: the partitions that are now the member's. */
@@ -196,7 +212,7 @@ export interface LeasedBatch {
   recordCount: number;
   firstOffset: number;
   lastOffset: number;
-  /** Which delivery of these messages this is, from 1. */
+  /** Which delivery of these messages this is, of those that count; from 1. */
   attempt: number;
   /** True when they may have been delivered before. */
   redelivered: boolean;
@@ -466,6 +482,7 @@ function createBaseOpenLeases(): OpenLeases {
     autoAck: false,
     credit: undefined,
     format: 0,
+    begins: false,
   };
 }
 
@@ -494,6 +511,9 @@ export const OpenLeases: MessageFns<OpenLeases> = {
     }
     if (message.format !== 0) {
       writer.uint32(64).int32(message.format);
+    }
+    if (message.begins !== false) {
+      writer.uint32(72).bool(message.begins);
     }
     return writer;
   },
@@ -573,6 +593,14 @@ export const OpenLeases: MessageFns<OpenLeases> = {
             }
 
             message.format = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.begins = reader.bool();
             continue;
           }
         }
@@ -997,7 +1025,7 @@ export const QueueServiceConsumeResponse: MessageFns<QueueServiceConsumeResponse
 };
 
 function createBaseLeasesOpened(): LeasesOpened {
-  return { subscriptionId: "", topic: "", group: "", member: "", config: undefined, memberTimeoutMs: 0 };
+  return { subscriptionId: "", topic: "", group: "", member: "", config: undefined, memberTimeoutMs: 0, beginsFrom: 0 };
 }
 
 export const LeasesOpened: MessageFns<LeasesOpened> = {
@@ -1019,6 +1047,9 @@ export const LeasesOpened: MessageFns<LeasesOpened> = {
     }
     if (message.memberTimeoutMs !== 0) {
       writer.uint32(48).int64(message.memberTimeoutMs);
+    }
+    if (message.beginsFrom !== 0) {
+      writer.uint32(56).uint32(message.beginsFrom);
     }
     return writer;
   },
@@ -1082,6 +1113,14 @@ export const LeasesOpened: MessageFns<LeasesOpened> = {
             }
 
             message.memberTimeoutMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.beginsFrom = reader.uint32();
             continue;
           }
         }
