@@ -230,7 +230,12 @@ export class SimulatedLink implements Link {
       heartbeat: () => this.#post(stream, () => remote.heartbeat()),
       settle: (settlements) => {
         const name = `settle ${settlements.map((one) => `${one.action} ${rangeText(one)}`).join(' ')}`
-        return this.#call({ name, stream, repeatable: true }, async () => remote.settle(settlements))
+        return this.#call({ name, stream, repeatable: true }, async () => {
+          for (const one of settlements) {
+            if (one.action === 'begin') event(`${stream} of ${group} begins ${rangeText(one)}`)
+          }
+          return remote.settle(settlements)
+        })
       },
       close: () => this.#call({ name: 'leave', stream }, () => remote.close()),
     }

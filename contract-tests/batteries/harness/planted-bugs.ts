@@ -284,7 +284,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'what a member had is lost when he leaves',
     batteries: ['simbroker'],
     file: 'src/domain/queue/lease-table.ts',
-    find: "this.#ends.lose(slot, first, end, 'left')",
+    find: 'this.#ends.loseHolder(slot, first, end)',
     replace: "this.#ends.end('ack', slot, first, end, 0, 0)",
   },
   {

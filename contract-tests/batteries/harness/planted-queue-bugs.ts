@@ -219,4 +219,32 @@ export const plantedQueueBugs: readonly PlantedBug[] = [
     find: 'await this.#change({ own })\n    this.topicChanged()',
     replace: 'this.#record = { ...this.#record, own }\n    this.topicChanged()',
   },
+  {
+    name: 'the waiting messages of a lost member count an attempt',
+    batteries: ['model', 'simbroker'],
+    file: 'src/domain/queue/message-ends.ts',
+    find: 'states.pages.of(at).begun[at & placeMask] === 1',
+    replace: 'states.pages.of(at).begun[at & placeMask] >= 0',
+  },
+  {
+    name: 'the messages that a lost member had begun with do not count',
+    batteries: ['model', 'simbroker'],
+    file: 'src/domain/queue/lease-table.ts',
+    find: 'this.#states.pages.of(at).begun[at & placeMask] = 1',
+    replace: 'this.#states.pages.of(at).begun[at & placeMask] = 0',
+  },
+  {
+    name: 'what waits at a member when the broker ends counts an attempt',
+    batteries: ['model'],
+    file: 'src/domain/queue/checkpoint-of-table.ts',
+    find: 'begun[place] === 0 ? tries - 1 : tries',
+    replace: 'begun[place] === 2 ? tries - 1 : tries',
+  },
+  {
+    name: 'a member that says when it begins is not asked to',
+    batteries: ['simbroker'],
+    file: 'src/client/queue/queue-consumer.ts',
+    find: 'if (beginsFrom === 0 || (beginsFrom > 1 && !message.redelivered)) return true',
+    replace: 'if (beginsFrom >= 0) return true',
+  },
 ]

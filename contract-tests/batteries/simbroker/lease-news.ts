@@ -52,6 +52,8 @@ export class LeaseNews {
   readonly #credits = new Map<LinkNews, Map<string, Credit>>()
   /** All that was sent of each message, by group and place. */
   readonly #sendings = new Map<string, Sending[]>()
+  /** Leases whose holders have said that they begin, by message. */
+  readonly #begun = new Set<string>()
   readonly #links = new Map<string, LinkNews>()
   /** Which link each subscription came by. */
   readonly #streams = new Map<string, LinkNews>()
@@ -66,7 +68,7 @@ export class LeaseNews {
     if (text === 'link lost') Object.assign(current, { lostAt: at, lostMs: atMs })
     if (text.startsWith('link over')) current.overAt = at
     const [, stream, group, what, rest] =
-      /^(\S+(?: \d+)?) of (\S+) (is sent|is told|is granted|hears) (.+)$/.exec(text) ?? []
+      /^(\S+(?: \d+)?) of (\S+) (is sent|is told|is granted|hears|begins) (.+)$/.exec(text) ?? []
     // What the broker says on an older link comes from there.
     const link = this.#linkOf(life, stream, current)
     if (what === 'is granted') this.#creditOf(link, stream).grant(rest)
@@ -86,6 +88,8 @@ export class LeaseNews {
             partition === one.partition && lease === one.lease && from <= one.offset && one.offset < to,
         )
       this.#words.push({ link, stream, saidAt: at, saidMs: atMs, heardAt: never, ends })
+    } else if (what === 'begins') {
+      for (const range of rangesOf(rest)) this.#begun.add(`${keyOf({ life, group, ...range })} ${range.from}`)
     } else if (what === 'hears') {
       const next = this.#words.find(
         (word) => word.link === link && word.stream === stream && word.heardAt === never,
@@ -97,6 +101,11 @@ export class LeaseNews {
   /** When each message was sent to a member of a group, and with which lease: 0 is for at most once. */
   sendings(group: string, { partition, offset }: Pick<LeaseOf, 'partition' | 'offset'>): readonly Sending[] {
     return this.#sendings.get(`${group} ${partition}:${offset}`) ?? []
+  }
+
+  /** True when its holder has said that it begins with the message. */
+  hasBegun(lease: LeaseOf): boolean {
+    return this.#begun.has(`${keyOf(lease)} ${lease.offset}`)
   }
 
   /** When the lease was sent; undefined when that is not known. */

@@ -83,6 +83,7 @@ class GroupJudge {
       this.#buriedRight(message)
       this.#startsInTime(message)
       this.#comesOnceAtMost(message)
+      this.#countsWhatFailed(message)
       const leased = message.deliveries.filter(({ lease }) => lease > 0)
       for (let i = 1; i < leased.length; i++) {
         const [before, delivery] = [leased.slice(0, i), leased[i]]
@@ -159,6 +160,47 @@ class GroupJudge {
     }
   }
 
+  /** An attempt counts only when somebody had begun, or said that it failed, or its lease ended while he lived. */
+  #countsWhatFailed({ record, deliveries, letters }: Message): void {
+    if (!this.#saysWhenItBegins || this.#soughtMs !== Number.POSITIVE_INFINITY) return
+    const { partition, offset } = record
+    const sendings = this.#ledger.news.sendings(this.#group.name, record)
+    const mayCount = sendings.map(({ life, lease, atMs }, i) => {
+      const key = { life, group: this.#group.name, partition, offset, lease }
+      const untilMs = sendings[i + 1]?.atMs ?? Number.POSITIVE_INFINITY
+      const failed = deliveries.some((one) => one.lease === lease && one.end === 'nack')
+      return failed || this.#ledger.news.hasBegun(key) || untilMs - atMs >= this.#group.ackTimeoutMs
+    })
+    const before = (lease: number): number =>
+      sendings.filter((sending, i) => sending.lease < lease && mayCount[i]).length
+    for (const delivery of deliveries) {
+      const most = 1 + before(delivery.lease)
+      if (delivery.attempt > most)
+        this.#say(delivery, `is attempt ${delivery.attempt}, and ${most} at most count`)
+    }
+    const most = before(Number.POSITIVE_INFINITY)
+    const wrong = letters.find(({ reason, attempts }) => reason === 'retries' && attempts > most)
+    if (wrong === undefined) return
+    this.#wrong.push(
+      `${this.#group.name} ${placeOf(record)} was buried after ${wrong.attempts} attempts, and ${most} at most count`,
+    )
+  }
+
+  /** True when all members are clients that are called, or read in a loop. */
+  get #saysWhenItBegins(): boolean {
+    const members = this.#plan.members.filter(({ group }) => group === this.#index)
+    return members.every(({ by }) => by === 'handler' || by === 'loop')
+  }
+
+  /** True when the loss of who has the message counts, and nothing else can have taken it from him than that. */
+  #countsWhenLost(delivery: DeliveryFact, toMs: number): boolean {
+    const { redelivered, polled, lease, end, startMs } = delivery
+    const fromMs = this.#ledger.news.sentMs(this.#leaseOf(delivery)) ?? startMs
+    const begun = !polled && lease > 0 && (redelivered || this.#group.retriesMax === 0)
+    const isQuiet = !this.#crashedIn(fromMs, toMs) && !this.#restartedIn(fromMs, toMs)
+    return begun && end !== 'release' && isQuiet && this.#group.sharing === 'shared'
+  }
+
   /** What was handed over for good never comes again. */
   #comesOnceAtMost({ record }: Message): void {
     const sendings = this.#ledger.news.sendings(this.#group.name, record)
@@ -208,7 +250,8 @@ class GroupJudge {
         this.#say(delivery, `comes again at ${delivery.startMs}, acknowledged at ${answerMs}`)
       }
       const crashed = this.#crashedIn(one.startMs, delivery.startMs)
-      if (end === 'nack' && answer === 'done' && !crashed) counted++
+      const failed = end === 'nack' && answer === 'done' && !crashed
+      if (failed || this.#countsWhenLost(one, delivery.startMs)) counted++
       // Who polls and has no answer was too late.
       const quiet = answer === undefined && !one.polled && this.#isQuiet(one, delivery.startMs)
       const told = answer === 'done' || quiet

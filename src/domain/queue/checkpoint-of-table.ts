@@ -6,7 +6,7 @@
 import { addSettled, type TriedRun, triedRunsMax } from './checkpoint.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { MessageStates } from './message-states.ts'
-import { attemptsMask, delayed, failing, leased, type Page, pageOffsets, settled, waiting } from './pages.ts'
+import { attemptsMask, delayed, failing, leased, type Page, pageOffsets, settled } from './pages.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -53,7 +53,7 @@ export class CheckpointWalk {
   }
 
   #collect(page: Page, from: number, to: number): void {
-    const { base, states, attempts } = page
+    const { base, states } = page
     const end = to - base
     for (let place = from - base; place < end; ) {
       const first = place

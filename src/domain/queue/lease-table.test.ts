@@ -94,7 +94,7 @@ describe('schedules', () => {
 
 describe('settling', () => {
   it('is idempotent for the last 1,024 leases', () => {
-    const table = tableOf()
+    const table = tableOf({ deliveryBoundStep: 2_000 })
     table.admit(2_000)
     const leases = Array.from({ length: 1_025 }, (_, offset) => {
       const lease = take(table, 1, 1, 0)?.lease ?? 0
