@@ -203,4 +203,41 @@ export const queueLeaseCases: readonly ContractCase<TransportContext>[] = [
       ])
     },
   },
+  {
+    name: 'counts, when a member is lost that says when it begins, only what it had begun',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      await one.publish(3)
+      const worker = await one.join({ config: shared, begins: true })
+      expect(worker.subscription.beginsFrom).toBe(2)
+      const [, second, third] = await worker.has(3)
+      expect(await worker.settle(second, 'begin')).toBeUndefined()
+      expect(await worker.settle(second, 'begin')).toBeUndefined()
+      const other = settlementOf(third, 'begin', { lease: third.lease + 1_000 })
+      const [lost] = await worker.subscription.settle([other])
+      expect(lost).toMatchObject({ code: 'RTK_LEASE_LOST' })
+      await worker.subscription.close()
+      const next = await one.join()
+      expect(next.subscription.beginsFrom).toBe(0)
+      const again = [...(await next.has(3))].sort((a, b) => a.offset - b.offset)
+      expect(again.map(({ offset, attempt, redelivered }) => [offset, attempt, redelivered])).toEqual([
+        [0, 1, true],
+        [1, 2, true],
+        [2, 1, true],
+      ])
+      await next.subscription.close()
+      const last = [...(await (await one.join()).has(3))].sort((a, b) => a.offset - b.offset)
+      expect(last.map(({ attempt }) => attempt)).toEqual([2, 3, 2])
+    },
+  },
+  {
+    name: 'wants every message begun in a group without retries',
+    async run(context) {
+      const one = await queueCase(context)
+      if (one === undefined) return
+      const config = { ...shared, retriesMax: 0 }
+      expect((await one.join({ config, begins: true })).subscription.beginsFrom).toBe(1)
+    },
+  },
 ]

@@ -30,7 +30,7 @@ export interface MessageOrigin {
 
 /** One delivery of a message. Its bytes are views: copy them to keep them long. */
 export class ClientMessage implements Message {
-  /** 1 for the first delivery, one more each time that it comes again. */
+  /** 1 for the first delivery, one more each time that it comes again after a delivery that counts. */
   readonly attempt: number
   /** The message as it is stored. */
   readonly stored: Message

@@ -22,6 +22,67 @@ describe('members', () => {
     expect(bench.bench.logged('silent for too long')).toHaveLength(1)
   })
 
+  it.each([
+    ['closes', true],
+    ['is silent', false],
+  ])(
+    'that say when they begin have failed with what they had begun alone: one that %s',
+    async (_, closes) => {
+      const bench = await QueueBench.start({ limits: { memberTimeoutMs: 5_000 } })
+      await bench.publish(100)
+      // Ten members are lost, one after the other, each with all messages and at work on the first one.
+      for (let lost = 0; lost < 10; lost++) {
+        const sink = await bench.join({ config: shared, begins: true })
+        if (sink.batches.length === 0) await bench.pass(0)
+        expect(sink.subscription.beginsFrom).toBe(2)
+        const [first] = sink.batches
+        if (first.redelivered)
+          expect(await sink.settle(0, 'begin', { to: first.firstOffset + 1 })).toEqual([undefined])
+        if (closes) await sink.subscription.close()
+        else await bench.pass(5_000)
+        expect(sink.ends).toHaveLength(1)
+        await bench.pass(0)
+      }
+      const letters = await bench.session.deadLetters('orders')
+      expect(letters.letters.map(({ offset, attempts, reason }) => [offset, attempts, reason])).toEqual([
+        [0, 4, 'retries'],
+        [1, 4, 'retries'],
+      ])
+      const healthy = await bench.join({ begins: true })
+      expect(
+        healthy.batches.map(({ firstOffset, lastOffset, attempt }) => [firstOffset, lastOffset, attempt]),
+      ).toEqual([
+        [2, 2, 2],
+        [3, 99, 1],
+      ])
+    },
+  )
+
+  it('that say when they begin do so with every message of a group without retries', async () => {
+    const bench = await QueueBench.start()
+    const config = { ...shared, retriesMax: 0 }
+    expect((await bench.join({ config, begins: true })).subscription.beginsFrom).toBe(1)
+    expect((await bench.join()).subscription.beginsFrom).toBe(0)
+    expect((await bench.join({ begins: true, autoAck: true })).subscription.beginsFrom).toBe(0)
+  })
+
+  it('that said that they begin have failed when the broker is killed, and those who wait have not', async () => {
+    const bench = await QueueBench.start()
+    await bench.publish(4)
+    const sink = await bench.join({ config: shared, begins: true })
+    await sink.settle(0, 'begin', { from: 1, to: 2 })
+    await bench.pass(1_000)
+    await bench.crash()
+    const again = await bench.join({ begins: true })
+    expect(
+      again.batches.map(({ firstOffset, attempt, redelivered }) => [firstOffset, attempt, redelivered]),
+    ).toEqual([
+      [0, 1, true],
+      [1, 2, true],
+      [2, 1, true],
+    ])
+  })
+
   it.each(['grant', 'settle', 'heartbeat'] as const)('live as long as they %s', async (sign) => {
     const bench = await QueueBench.start({ limits: { memberTimeoutMs: 5_000 } })
     await bench.publish(1)

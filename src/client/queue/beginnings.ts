@@ -65,7 +65,10 @@ export class Beginnings {
     this.#queued = true
     queueMicrotask(() => {
       this.#queued = false
-      while (this.#waiting.length > 0) void this.#call(this.#waiting.splice(0, beginningsPerCall))
+      const beginnings = this.#waiting.splice(0)
+      for (let at = 0; at < beginnings.length; at += beginningsPerCall) {
+        void this.#call(beginnings.slice(at, at + beginningsPerCall))
+      }
     })
   }
 

@@ -85,10 +85,11 @@ describe('begin', () => {
     table.admit(4)
     const { lease } = take(table, 1)
     table.settle('ack', lease, 0, 1, 0)
-    expect(table.begin(lease, 0, 9)).toEqual({ settled: 3, repeated: 1, lost: 5 })
+    table.settle('nack', lease, 1, 2, 0, 1_000)
+    expect(table.begin(lease, 1, 9)).toEqual({ settled: 2, repeated: 1, lost: 5 })
     expect(table.begin(lease + 1, 1, 2)).toEqual({ settled: 0, repeated: 0, lost: 1 })
     table.expire(leaseMs)
-    expect(table.begin(lease, 1, 4)).toMatchObject({ settled: 0, lost: 3 })
+    expect(table.begin(lease, 1, 4)).toMatchObject({ settled: 0, lost: 2 })
   })
 
   it('is forgotten with its lease: the next holder begins anew', () => {

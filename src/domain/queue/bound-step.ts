@@ -8,31 +8,34 @@ const stepMin = 64
 /** Before anything is known of the group. */
 const stepFirst = 1_024
 const stepMax = 10_000
+/** Or so much of what is unsettled: each step may cost a walk over all of it. */
+const partOfUnsettled = 1 / 8
 /** Of what was delivered between two checkpoints, so that the bound is not reached before the next one. */
 const ahead = 8
 
 export class BoundStep {
   readonly #fixed: number | undefined
   #step: number
-  #deliveredTo: number
+  #deliveredTo: number | undefined
 
-  /** @param start where deliveries begin @param fixed the step, for who knows better */
-  constructor(start: number, fixed: number | undefined) {
+  /** @param fixed the step, for who knows better */
+  constructor(fixed: number | undefined) {
     this.#fixed = fixed
     this.#step = fixed ?? stepFirst
-    this.#deliveredTo = start
   }
 
   get now(): number {
     return this.#step
   }
 
-  /** A checkpoint is made: nothing from `deliveredTo` on was delivered. @returns the step from now on */
-  next(deliveredTo: number): number {
-    const delivered = Math.max(0, deliveredTo - this.#deliveredTo)
+  /** A checkpoint is made: nothing from `deliveredTo` on was delivered, and so much is not settled. @returns the step from now on */
+  next(deliveredTo: number, unsettled: number): number {
+    const before = this.#deliveredTo
     this.#deliveredTo = deliveredTo
-    const wanted = Math.max(delivered * ahead, this.#step / 2)
-    this.#step = this.#fixed ?? Math.min(stepMax, Math.max(stepMin, Math.ceil(wanted)))
+    if (before === undefined) return this.#step
+    const wanted = Math.max((deliveredTo - before) * ahead, this.#step / 2)
+    const most = Math.max(stepMax, unsettled * partOfUnsettled)
+    this.#step = this.#fixed ?? Math.floor(Math.min(most, Math.max(stepMin, wanted)))
     return this.#step
   }
 }

@@ -49,7 +49,7 @@ export class LeaseTable implements LeaseTableApi {
 
   constructor({ ordered, epoch, given, start, retriesMax, restored, deliveryBoundStep }: LeaseTableOptions) {
     this.#ordered = ordered
-    this.#boundStep = new BoundStep(restored?.floor ?? start, deliveryBoundStep)
+    this.#boundStep = new BoundStep(deliveryBoundStep)
     this.#epoch = epoch
     this.#given = given ?? 0
     this.#states = new MessageStates(ordered, restored?.floor ?? start)
