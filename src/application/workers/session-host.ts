@@ -19,7 +19,15 @@ type SessionOperations = Pick<
 type Callable = Record<string, ((...args: unknown[]) => unknown) | undefined>
 
 /** What of a subscription is plain. */
-const subscriptionFields = ['id', 'topic', 'group', 'member', 'config', 'memberTimeoutMs'] as const
+const subscriptionFields = [
+  'id',
+  'topic',
+  'group',
+  'member',
+  'config',
+  'memberTimeoutMs',
+  'beginsFrom',
+] as const
 
 /** What may be asked of a subscription that is over. */
 const harmlessAfterEnd: ReadonlySet<string> = new Set(['close', 'grant', 'heartbeat'])
