@@ -138,7 +138,7 @@ describe.each(links)('the client over %s', (_name, setup) => {
     // From batches to messages: the group goes on where it stands, as one of the other kind.
     await client.publish('orders', '6')
     const subscription = await client.subscribe('orders', { group: 'g' })
-    const [message] = await subscription.take(1)
+    const [message] = await subscription.take(1, { waitMs: 10_000 })
     expect(message.offset).toBe(6)
     await subscription.close()
     await expect(client.batches('orders', { group: 'g' })).rejects.toMatchObject({
