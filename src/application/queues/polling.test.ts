@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Taken, TakeRequest } from '../../ports/index.ts'
+import { utf8 } from '../../ports/index.ts'
 import { QueueBench } from './testing/queue-bench.ts'
 import { offsetsOf } from './testing/queue-sink.ts'
 
@@ -41,6 +42,28 @@ describe('take', () => {
     expect(taken(call)).toEqual([0, 1, 2])
     expect(call.result).toMatchObject({ member: 'w', memberTimeoutMs: bench.bench.limits.memberTimeoutMs })
     expect(taken(await take(bench, { member: 'w' }))).toEqual([])
+  })
+
+  it('tells what is left of a lease when the call had to wait after it', async () => {
+    const bench = await QueueBench.start({ partitions: 2 })
+    const config = { sharing: 'shared', ackTimeoutMs: 4_000 } as const
+    const text = { payload: utf8('x') }
+    await bench.session.publishMany('orders', [
+      { ...text, partition: 0 },
+      { ...text, partition: 1 },
+    ])
+    await bench.join({ config, member: 'first', credit: { messages: 0 } })
+    // What is handed over for good to another waits for the store, and keeps the partition busy.
+    let stored = (): void => {}
+    bench.bench.state.onChange = () => new Promise((resolve) => (stored = resolve))
+    await bench.join({ autoAck: true, credit: { messages: 1 } })
+    const call = await take(bench, { member: 'w', waitMs: 1_000 })
+    await bench.pass(500)
+    expect(call.result).toBeUndefined()
+    bench.bench.state.onChange = () => {}
+    stored()
+    await bench.pass(0)
+    expect(call.result?.batches.map(({ leaseMs }) => leaseMs)).toEqual([3_500])
   })
 
   it('waits for the first message', async () => {

@@ -39,6 +39,8 @@ interface TakingIdentity extends Omit<MemberIdentity, 'autoAck' | 'begins'> {
 
 interface Call {
   readonly batches: LeasedBatch[]
+  /** When each of them was leased: the answer tells what is left of its time. */
+  readonly leasedMs: number[]
   /** The first lease of the call, by partition. */
   readonly firstLeases: Map<number, number>
   readonly autoAck: boolean
@@ -145,6 +147,7 @@ export class TakingMember implements QueueMember, Steppable {
     this.#host.delivered(this, batch)
     if (call === undefined) return // unreachable while only ready members are given something
     call.batches.push(batch)
+    call.leasedMs.push(this.#host.monotonicMs())
     const { partition, lease } = batch
     if (lease > 0 && !call.firstLeases.has(partition)) call.firstLeases.set(partition, lease)
     call.messagesLeft -= batch.recordCount
@@ -193,6 +196,7 @@ export class TakingMember implements QueueMember, Steppable {
       })
       const call: Call = {
         batches: [],
+        leasedMs: [],
         firstLeases: new Map(),
         autoAck: bounds.autoAck,
         messagesLeft: bounds.messagesMax,
@@ -205,7 +209,8 @@ export class TakingMember implements QueueMember, Steppable {
           timer[Symbol.dispose]()
           signal?.removeEventListener('abort', onAbort)
           // What it was leased already comes to nobody else before its time: then the answer is given all the same.
-          if (error === undefined || (call.batches.length > 0 && !this.#over)) resolve(call.batches)
+          if (error === undefined || (call.batches.length > 0 && !this.#over))
+            resolve(withTimeLeft(call, this.#host.monotonicMs()))
           else reject(error)
         },
       }
@@ -216,3 +221,11 @@ export class TakingMember implements QueueMember, Steppable {
     })
   }
 }
+
+/** What a call has come to. A lease runs while its call waits for more. */
+const withTimeLeft = ({ batches, leasedMs }: Call, nowMs: number): readonly LeasedBatch[] =>
+  batches.map((batch, i) =>
+    batch.leaseMs === 0 || leasedMs[i] === nowMs
+      ? batch
+      : { ...batch, leaseMs: Math.max(1, batch.leaseMs - (nowMs - leasedMs[i])) },
+  )
