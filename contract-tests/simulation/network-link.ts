@@ -136,7 +136,9 @@ export class SimulatedLink implements Link {
     this.#call({ name: 'take', stream: '', signal: call?.signal }, async (s) => {
       const taken = await s.take(topic, request)
       for (const batch of this.#ends.serverIsUp() ? taken.batches : []) {
-        this.#ends.host.event(`taking of ${request.group} is sent ${batchText(batch)}`)
+        this.#ends.host.event(
+          `taking of ${request.group} is sent ${batchText(batch)} for ${batch.leaseMs} ms`,
+        )
       }
       return taken
     })

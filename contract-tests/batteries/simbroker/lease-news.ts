@@ -15,6 +15,8 @@ interface Sent {
   readonly link: LinkNews
   readonly stream: string
   readonly atMs: number
+  /** What is left of the lease, as an answer to who polls tells it; undefined for all others. */
+  readonly leftMs: number | undefined
 }
 
 /** A lease, as the broker numbers them. */
@@ -75,7 +77,9 @@ export class LeaseNews {
     else if (what === 'is sent') {
       const [range] = rangesOf(rest)
       const key = keyOf({ life, group, ...range })
-      if (!this.#sent.has(key)) this.#sent.set(key, { link, stream, atMs })
+      const [, left] = / for (\d+) ms$/.exec(rest) ?? []
+      const leftMs = left === undefined ? undefined : Number(left)
+      if (!this.#sent.has(key)) this.#sent.set(key, { link, stream, atMs, leftMs })
       this.#handOver(life, group, range, atMs)
       const problem = stream === 'taking' ? undefined : this.#creditOf(link, stream).spend(rest)
       if (problem !== undefined) this.wrong.push(`${life} ${stream} of ${group} is sent ${rest}: ${problem}`)
@@ -111,6 +115,12 @@ export class LeaseNews {
   /** When the lease was sent; undefined when that is not known. */
   sentMs(lease: LeaseOf): number | undefined {
     return this.#sent.get(keyOf(lease))?.atMs
+  }
+
+  /** Until when who polls has the lease, as he was told; undefined when that is not known. */
+  toldUntilMs(lease: LeaseOf): number | undefined {
+    const { atMs = 0, leftMs } = this.#sent.get(keyOf(lease)) ?? {}
+    return leftMs === undefined ? undefined : atMs + leftMs
   }
 
   /**

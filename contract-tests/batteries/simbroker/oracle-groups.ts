@@ -360,7 +360,7 @@ class GroupJudge {
 
   /** When the lease of a polled message ends, which nobody keeps up. */
   #leasedUntilMs(delivery: DeliveryFact): number {
-    return (this.#ledger.news.sentMs(this.#leaseOf(delivery)) ?? 0) + this.#group.ackTimeoutMs
+    return this.#ledger.news.toldUntilMs(this.#leaseOf(delivery)) ?? this.#group.ackTimeoutMs
   }
 
   /**
