@@ -129,7 +129,7 @@ export function planOf(seed: number): Plan {
   const streams = dice.chance(0.35)
   // What came later draws from a seed of its own: old seeds live on.
   const more = new Dice(Math.imul(seed, 0x85ebca6b) ^ 0x7feb352d)
-  return {
+  const plan: Plan = {
     seed,
     onDisk,
     durability: !onDisk
@@ -156,6 +156,7 @@ export function planOf(seed: number): Plan {
     redrives: redrivesOf(more, clients, groups.length, quietMs),
     quietMs,
   }
+  return crash === 'none' ? plan : withCutRedrive(plan, crash)
 }
 
 function groupOf(dice: Dice, index: number): GroupPlan {
@@ -231,6 +232,22 @@ function redrivesOf(dice: Dice, clients: number, groups: number, quietMs: number
     group: dice.between(0, groups - 1),
     everyGroup,
   }))
+}
+
+/** At times a redrive that the broker does not survive, and another one of the same letters after it. */
+function withCutRedrive(plan: Plan, crash: 'kill' | 'power cut'): Plan {
+  const dice = new Dice(Math.imul(plan.seed, 0xc2b2ae35) ^ 0x27d4eb2f)
+  if (dice.chance(0.6)) return plan
+  const { quietMs } = plan
+  const atMs = dice.between(Math.floor(quietMs / 2), quietMs - 1_000)
+  const client = dice.between(0, plan.clients - 1)
+  const group = dice.between(0, plan.groups.length - 1)
+  const [{ everyGroup } = { everyGroup: dice.chance(0.5) }] = plan.redrives
+  const redrive = { atMs, client, group, everyGroup }
+  const again = { ...redrive, atMs: quietMs + dice.between(1_000, 3_000) }
+  const cutMs = atMs + dice.between(1, 60)
+  const cut = { kind: crash, atMs: cutMs, forMs: dice.between(20, 400), client, group, calls: 0 }
+  return { ...plan, faults: [...plan.faults, cut], redrives: [...plan.redrives, redrive, again] }
 }
 
 function messagesOf(
