@@ -3,6 +3,7 @@
  * It gets everything it works with from its caller and knows no container, no adapter and no global.
  */
 import { BuilderPool } from '../domain/batch/builder-pool.ts'
+import type { Expansion } from '../domain/batch/expand.ts'
 import { RatatoskrError } from '../domain/errors.ts'
 import { defaultNamespace } from '../domain/names.ts'
 import { isHiddenTopic } from '../domain/schedule/scheduling.ts'
@@ -83,34 +84,8 @@ export class Broker implements Component {
     this.#room = new StorageRoom(platform)
     this.#controller = options.workers && this.#makeController(options.workers)
     const offer = new DurabilityOffer(storage.logs.supports.durability)
-    const defaults = parseTopicConfig(
-      this.#settings.topicDefaults,
-      defaultTopicConfig(offer.strongest, limits),
-      limits,
-    )
-    offer.levelFor(defaults.durability)
     const expansion = { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax }
-    this.#topics = new TopicRegistry({
-      store: storage.logs,
-      state: storage.state,
-      platform,
-      limits,
-      budget: new PublishBudget(limits),
-      hooks,
-      delivery,
-      offer,
-      defaults,
-      traffic: this.#traffic,
-      supervision: this.#supervision,
-      builders: new BuilderPool({ checksum: platform.checksum }, sharedBuilders),
-      expansion,
-      verifyRecords: this.#settings.verifyRecords,
-      room: this.#room,
-      producers: new ProducerStore(storage.state, platform.logger),
-      placement: this.#controller?.placement ?? localPlacement,
-      remembersIds: true,
-      workers: this.#controller,
-    })
+    this.#topics = this.#makeTopics(offer, expansion)
     this.#scheduler = new Scheduler({
       platform,
       limits,
@@ -125,49 +100,9 @@ export class Broker implements Component {
     this.#deadLetters = new TopicDeadLetters(letterParts)
     this.#letters = new LetterDesk(letterParts)
     delivery.useDeadLetters(this.#deadLetters)
-    this.#retention = new Retention({
-      platform,
-      intervalMs: this.#settings.retentionIntervalMs,
-      timeIndex: storage.logs.supports.timeIndex,
-      // The scheduler lets go of its log itself: what expires in it is none of its concern.
-      topics: () => this.#topics.list().filter(({ ref }) => !isHiddenTopic(ref)),
-      expansion,
-      owedFrom: (topic, partition) => delivery.owedFrom(topic, partition),
-      expiredOwedFrom: (topic, partition) => delivery.queues.expiredOwedFrom(topic, partition),
-    })
+    this.#retention = this.#makeRetention(expansion)
     this.#admission = new Admission(platform, limits, metrics)
-    const context = {
-      topics: this.#topics,
-      publisher: new Publisher({
-        hooks,
-        platform,
-        limits,
-        offer,
-        traffic: this.#traffic,
-        scheduler: this.#scheduler,
-        expansion,
-      }),
-      delivery,
-      scheduler: this.#scheduler,
-      letters: this.#letters,
-      hooks,
-      limits,
-      autoCreateTopics: this.#settings.autoCreateTopics,
-      stats: () => this.stats(),
-      subscriberCount: (topic: LiveTopic) =>
-        delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
-      random: platform.random,
-    }
-    this.#sessions = new SessionTable({
-      authenticator: options.authenticator,
-      authorizer: options.authorizer,
-      hooks,
-      platform,
-      limits,
-      admission: this.#admission,
-      open: (id, principal, grants, admission, closed) =>
-        new BrokerSession(id, principal, grants, { ...context, admission, closed }),
-    })
+    this.#sessions = this.#makeSessions(offer, expansion)
     this.facade = Object.freeze({
       limits,
       platform,
@@ -253,6 +188,85 @@ export class Broker implements Component {
       topics: () => this.#topics,
       openSession: (principal) => this.#sessions.openFor(principal),
       health: () => this.health(),
+    })
+  }
+
+  #makeTopics(offer: DurabilityOffer, expansion: Expansion): TopicRegistry {
+    const { platform, limits, plugins: hooks, delivery, storage } = this.#options
+    const { topicDefaults, verifyRecords } = this.#settings
+    const defaults = parseTopicConfig(topicDefaults, defaultTopicConfig(offer.strongest, limits), limits)
+    offer.levelFor(defaults.durability)
+    return new TopicRegistry({
+      store: storage.logs,
+      state: storage.state,
+      platform,
+      limits,
+      budget: new PublishBudget(limits),
+      hooks,
+      delivery,
+      offer,
+      defaults,
+      traffic: this.#traffic,
+      supervision: this.#supervision,
+      builders: new BuilderPool({ checksum: platform.checksum }, sharedBuilders),
+      expansion,
+      verifyRecords,
+      room: this.#room,
+      producers: new ProducerStore(storage.state, platform.logger),
+      placement: this.#controller?.placement ?? localPlacement,
+      remembersIds: true,
+      workers: this.#controller,
+    })
+  }
+
+  #makeRetention(expansion: Expansion): Retention {
+    const { platform, delivery, storage } = this.#options
+    return new Retention({
+      platform,
+      intervalMs: this.#settings.retentionIntervalMs,
+      timeIndex: storage.logs.supports.timeIndex,
+      // The scheduler lets go of its log itself: what expires in it is none of its concern.
+      topics: () => this.#topics.list().filter(({ ref }) => !isHiddenTopic(ref)),
+      expansion,
+      owedFrom: (topic, partition) => delivery.owedFrom(topic, partition),
+      expiredOwedFrom: (topic, partition) => delivery.queues.expiredOwedFrom(topic, partition),
+    })
+  }
+
+  #makeSessions(offer: DurabilityOffer, expansion: Expansion): SessionTable {
+    const { platform, limits, plugins: hooks, delivery, authenticator, authorizer } = this.#options
+    const scheduler = this.#scheduler
+    const context = {
+      topics: this.#topics,
+      publisher: new Publisher({
+        hooks,
+        platform,
+        limits,
+        offer,
+        traffic: this.#traffic,
+        scheduler,
+        expansion,
+      }),
+      delivery,
+      scheduler,
+      letters: this.#letters,
+      hooks,
+      limits,
+      autoCreateTopics: this.#settings.autoCreateTopics,
+      stats: () => this.stats(),
+      subscriberCount: (topic: LiveTopic) =>
+        delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
+      random: platform.random,
+    }
+    return new SessionTable({
+      authenticator,
+      authorizer,
+      hooks,
+      platform,
+      limits,
+      admission: this.#admission,
+      open: (id, principal, grants, admission, closed) =>
+        new BrokerSession(id, principal, grants, { ...context, admission, closed }),
     })
   }
 
