@@ -19,7 +19,9 @@ describe('members', () => {
     expect(other.batches).toMatchObject([{ attempt: 2, firstOffset: 0 }])
     const left = bench.bench.hooks.of('subscriberLeft')
     expect(left).toMatchObject([{ group: 'g', member: 'silent', error: { code: 'RTK_LEASE_LOST' } }])
-    expect(bench.bench.logged('silent for too long')).toHaveLength(1)
+    const [{ fields }, ...more] = bench.bench.logged('silent for too long')
+    expect(fields).toMatchObject({ topic: 'orders', group: 'g', member: 'silent', silentMs: 5_000 })
+    expect(more).toEqual([])
   })
 
   it.each([

@@ -11,11 +11,17 @@ const watchMs = 500
 /** How late a timer may be. */
 const lateMsMax = 1_000
 
+/** What a member belongs to, for the log. */
+interface Of {
+  readonly topic: string
+  readonly group: string
+}
+
 export class Liveness {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #timeoutMs: number
-  readonly #members = new Set<QueueMember>()
+  readonly #members = new Map<QueueMember, Of>()
   #timer: Disposable | undefined
   #dueMs = 0
 
@@ -25,8 +31,8 @@ export class Liveness {
     this.#timeoutMs = timeoutMs
   }
 
-  add(member: QueueMember): void {
-    this.#members.add(member)
+  add(member: QueueMember, of: Of): void {
+    this.#members.set(member, of)
     if (this.#timer !== undefined && this.#clock.monotonic() + this.#timeoutMs >= this.#dueMs) return
     this.#timer?.[Symbol.dispose]()
     this.#arm()
@@ -42,7 +48,7 @@ export class Liveness {
   #arm(): void {
     const nowMs = this.#clock.monotonic()
     let nextMs = nowMs + watchMs
-    for (const { seenMs } of this.#members) nextMs = Math.min(nextMs, seenMs + this.#timeoutMs)
+    for (const { seenMs } of this.#members.keys()) nextMs = Math.min(nextMs, seenMs + this.#timeoutMs)
     this.#dueMs = nextMs
     this.#timer = this.#clock.after(Math.max(0, nextMs - nowMs), this.#look)
   }
@@ -52,8 +58,8 @@ export class Liveness {
     const nowMs = this.#clock.monotonic()
     const lateMs = nowMs - this.#dueMs
     if (lateMs > lateMsMax) this.#stalled(nowMs, lateMs)
-    for (const member of [...this.#members]) {
-      if (nowMs - member.seenMs >= this.#timeoutMs) this.#evict(member, nowMs)
+    for (const [member, of] of [...this.#members]) {
+      if (nowMs - member.seenMs >= this.#timeoutMs) this.#evict(member, of, nowMs)
     }
     if (this.#members.size > 0 && this.#timer === undefined) this.#arm()
   }
@@ -63,14 +69,16 @@ export class Liveness {
       'this process stood still: a timer came late; members of queue groups are given time anew',
       { stalledMs: Math.round(lateMs), members: this.#members.size },
     )
-    for (const member of this.#members) member.giveTime(nowMs)
+    for (const member of this.#members.keys()) member.giveTime(nowMs)
   }
 
-  #evict(member: QueueMember, nowMs: number): void {
+  #evict(member: QueueMember, { topic, group }: Of, nowMs: number): void {
     const silentMs = Math.round(nowMs - member.seenMs)
     this.#logger.warn(
       'a member of a queue group was silent for too long; what it had comes again elsewhere',
       {
+        topic,
+        group,
         member: member.name,
         silentMs,
       },

@@ -289,7 +289,8 @@ export class QueueService implements Queues {
 
   #admit(group: QueueGroup, member: QueueMember, event: SubscriberEvent): void {
     this.#host.admission.joined(event)
-    if (!(member instanceof TakingMember && member.passing)) this.#host.liveness.add(member)
+    if (!(member instanceof TakingMember && member.passing))
+      this.#host.liveness.add(member, { topic: event.topic, group: group.name })
     group.join(member)
   }
 
