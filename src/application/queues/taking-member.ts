@@ -20,6 +20,8 @@ export interface TakeBounds {
 
 /** How long a call waits beyond its time for partitions that wait for their log, or for the store. */
 const busyMsMax = 5_000
+/** How long a lease must have run for the answer to say so: less is as nothing to the way that the answer has. */
+const worthTellingMs = 50
 /** Rounds of the ring that a call waits for partitions which others keep busy. */
 const roundsMax = 256
 
@@ -224,8 +226,8 @@ export class TakingMember implements QueueMember, Steppable {
 
 /** What a call has come to. A lease runs while its call waits for more. */
 const withTimeLeft = ({ batches, leasedMs }: Call, nowMs: number): readonly LeasedBatch[] =>
-  batches.map((batch, i) =>
-    batch.leaseMs === 0 || leasedMs[i] === nowMs
-      ? batch
-      : { ...batch, leaseMs: Math.max(1, batch.leaseMs - (nowMs - leasedMs[i])) },
-  )
+  batches.map((batch, i) => {
+    const waitedMs = nowMs - leasedMs[i]
+    if (batch.leaseMs === 0 || waitedMs < worthTellingMs) return batch
+    return { ...batch, leaseMs: Math.max(1, Math.floor(batch.leaseMs - waitedMs)) }
+  })
