@@ -7,6 +7,8 @@ import { brokerOfConfig } from '../broker-of-config.ts'
 import { type ConfigFlags, loadConfigOf } from '../config/flags.ts'
 import { exitCodes } from '../exit-codes.ts'
 
+/** Signals that come so close to the first are the same one, sent to a group of processes and handed on by one of them. */
+const sameAskMs = 500
 /** For the last steps of a stop that has used all of its time. */
 const stopGraceMs = 500
 
@@ -18,11 +20,14 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   const { logger } = broker.platform
   let started = false
   const stopped = new Promise<void>((resolve, reject) => {
-    let asked = 0
+    let askedMs: number | undefined
     const stop = (signal: string) => {
-      asked++
-      // Who asks twice does not want to wait for the drain.
-      if (asked > 1) endNow()
+      if (askedMs !== undefined) {
+        // Who asks twice does not want to wait for the drain. npm hands on what the terminal has sent to both of them.
+        if (performance.now() - askedMs > sameAskMs) endNow()
+        return
+      }
+      askedMs = performance.now()
       logger.info('stopping', { signal })
       // Nobody has been told of a broker that is still starting.
       const drainMs = started ? config.shutdown.drainMs : 0
