@@ -21,12 +21,12 @@ import type {
 import { isPromise } from '../maybe-promise.ts'
 import { PartitionProducers, sequencedBatch, walkLog } from '../producers/partition-producers.ts'
 import type { OffsetCells } from '../workers/offset-cells.ts'
-import { Accumulator, type MessageWaiter } from './accumulator.ts'
-import { AppendQueue } from './append-queue.ts'
+import type { MessageWaiter } from './accumulator.ts'
 import { OneShotListeners } from './listeners.ts'
 import { LogKeeper } from './log-keeper.ts'
 import type { PartitionContext, PartitionOwner } from './partition-context.ts'
-import { partitionOverloaded, partitionStoreFailed } from './partition-errors.ts'
+import { partitionStoreFailed } from './partition-errors.ts'
+import { PublishIntake } from './publish-intake.ts'
 import { recordOffsetForTime } from './time-search.ts'
 import type { PartitionPlacement, TopicPartition } from './topic-partition.ts'
 
@@ -47,8 +47,7 @@ export class Partition implements TopicPartition {
   readonly #id: LogId
   readonly #listeners: OneShotListeners
   readonly #keeper: LogKeeper
-  #accumulator: Accumulator | undefined
-  readonly #queue: AppendQueue
+  readonly #intake: PublishIntake
   readonly #producers: PartitionProducers
   /** Where other workers see how it stands; undefined when there are none. */
   readonly #cells: OffsetCells | undefined
@@ -59,12 +58,16 @@ export class Partition implements TopicPartition {
     this.#context = context
     this.#cells = cells
     this.#id = { topicId: owner.id, partition: index }
-    this.#queue = new AppendQueue(context.limits, context.budget)
+    this.#intake = new PublishIntake(index, owner, context, {
+      online: () => this.#keeper.online(),
+      write: (batch, recordCount, durability, enteredMs) =>
+        this.#write(batch, recordCount, durability, enteredMs),
+    })
     this.#producers = new PartitionProducers(this.#id, context)
     this.#listeners = new OneShotListeners(context.platform.logger)
     this.#keeper = new LogKeeper(index, owner, context, {
       readBack: (log) => this.#readBack(log),
-      logFailed: (error) => this.#accumulator?.fail(partitionStoreFailed(owner.text, index, error)),
+      logFailed: (error) => this.#intake.fail(partitionStoreFailed(owner.text, index, error)),
       stateChanged: () => this.#moved(),
     })
   }
@@ -126,7 +129,7 @@ export class Partition implements TopicPartition {
   ): MaybePromise<number | KnownBatch> {
     this.admit(recordCount, batch.length)
     // Single messages that came before keep their place before this batch.
-    this.#accumulator?.flush()
+    this.#intake.flush()
     return this.#writeOnce(batch, batch, recordCount, durability, enteredMs, mayStore)
   }
 
@@ -139,7 +142,7 @@ export class Partition implements TopicPartition {
     mayStore?: () => void,
   ): MaybePromise<number | KnownBatch> {
     this.admit(recordCount, rest.length)
-    this.#accumulator?.flush()
+    this.#intake.flush()
     return this.#writeOnce(rest, original, recordCount, durability, enteredMs, mayStore)
   }
 
@@ -158,21 +161,11 @@ export class Partition implements TopicPartition {
     enteredMs: number,
     waiter: MessageWaiter,
   ): void {
-    this.admit(1, sizeBytes)
-    this.#accumulator ??= this.#makeAccumulator()
-    this.#accumulator.add(record, sizeBytes, durability, enteredMs, waiter)
+    this.#intake.appendMessage(record, sizeBytes, durability, enteredMs, waiter)
   }
 
   admit(recordCount: number, sizeBytes: number): void {
-    this.#keeper.online()
-    const gathered = this.#accumulator
-    const refusal = this.#queue.refusal(
-      recordCount,
-      sizeBytes,
-      gathered?.messageCount ?? 0,
-      gathered?.sizeBytes ?? 0,
-    )
-    if (refusal !== undefined) throw partitionOverloaded(this.#owner.text, this.index, refusal)
+    this.#intake.admit(recordCount, sizeBytes)
   }
 
   read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
@@ -209,12 +202,12 @@ export class Partition implements TopicPartition {
   async reconfigure(): Promise<void> {
     const { log } = this.#keeper
     if (log === undefined) return // The supervisor will open it with the new options.
-    this.#accumulator?.flush()
+    this.#intake.flush()
     await this.#keeper.openAgain(log)
   }
 
   async close(reason: RatatoskrError): Promise<void> {
-    if (!this.#keeper.closed) this.#accumulator?.flush()
+    if (!this.#keeper.closed) this.#intake.flush()
     await this.#keeper.close(reason)
     if (!this.#owner.deleted) await this.#producers.close()
   }
@@ -230,31 +223,6 @@ export class Partition implements TopicPartition {
     } catch (error) {
       throw this.#readFailed(log, error)
     }
-  }
-
-  #makeAccumulator(): Accumulator {
-    const queue = this.#queue
-    return new Accumulator(
-      {
-        write: (batch, recordCount, durability, enteredMs) =>
-          this.#write(batch, recordCount, durability, enteredMs),
-        get busy() {
-          return queue.busy
-        },
-        refused: (recordCount, sizeBytes, error, enteredMs) =>
-          this.#context.traffic.failed(
-            this.#owner.text,
-            this.index,
-            recordCount,
-            sizeBytes,
-            error,
-            enteredMs,
-          ),
-        flushed: () => this.#owner.batchFlushed(this.index),
-      },
-      this.#context.builders,
-      this.#context.limits,
-    )
   }
 
   /** Writes a batch, unless an idempotent producer's was written before. @param original which names the producer */
@@ -306,22 +274,22 @@ export class Partition implements TopicPartition {
       return baseOffset
     }
     const sizeBytes = batch.length
-    this.#queue.entered(recordCount, sizeBytes)
+    this.#intake.entered(recordCount, sizeBytes)
     const settled = written.then(
       () => {
-        this.#queue.left(recordCount, sizeBytes)
+        this.#intake.left(recordCount, sizeBytes)
         if (room.full) room.stored(sizeBytes, refusals)
         if (sequenced !== undefined) this.#producers.stored(sequenced)
         this.#producers.appended(log, baseOffset + recordCount, sizeBytes)
         this.#stored(batch, baseOffset, recordCount, durability, enteredMs)
-        this.#accumulator?.flush()
+        this.#intake.flush()
         return baseOffset
       },
       (error) => {
         if (sequenced !== undefined) this.#producers.failed(sequenced)
         const reason = this.#appendFailed(log, sizeBytes, error)
-        this.#queue.left(recordCount, sizeBytes)
-        this.#accumulator?.flush()
+        this.#intake.left(recordCount, sizeBytes)
+        this.#intake.flush()
         throw reason
       },
     ) as Promise<number>

@@ -11,12 +11,12 @@ import { type Durability, durabilityNumber } from '../../domain/durability.ts'
 import { isRatatoskrError, type RatatoskrError } from '../../domain/errors.ts'
 import type { PartitionDescription } from '../../domain/topic.ts'
 import type { BatchBytes, ComponentHealth, MaybePromise, OffsetRange } from '../../ports/index.ts'
-import { Accumulator, type MessageWaiter } from '../partitions/accumulator.ts'
-import { AppendQueue } from '../partitions/append-queue.ts'
+import type { MessageWaiter } from '../partitions/accumulator.ts'
 import { OneShotListeners } from '../partitions/listeners.ts'
 import { leaderEpoch } from '../partitions/partition.ts'
 import type { PartitionContext, PartitionOwner } from '../partitions/partition-context.ts'
-import { partitionOverloaded, partitionUnavailable } from '../partitions/partition-errors.ts'
+import { partitionUnavailable } from '../partitions/partition-errors.ts'
+import { PublishIntake } from '../partitions/publish-intake.ts'
 import type { StoredBatch, TopicPartition } from '../partitions/topic-partition.ts'
 import { walkLog } from '../producers/partition-producers.ts'
 import type { MeshAnswer } from './mesh-link.ts'
@@ -41,10 +41,9 @@ export class RemotePartition implements TopicPartition {
   readonly #peer: Peer
   readonly #cells: OffsetCells
   readonly #life: RemoteLife | undefined
-  readonly #queue: AppendQueue
+  readonly #intake: PublishIntake
   readonly #listeners: OneShotListeners
   readonly #watch: Disposable
-  #accumulator: Accumulator | undefined
   /** Where it stood when somebody first asked in this turn: who looks and then waits must wait from what he saw. */
   #standing: Standing | undefined
   #watching = false
@@ -67,7 +66,11 @@ export class RemotePartition implements TopicPartition {
     this.#peer = at.peer
     this.#cells = at.cells
     this.#life = at.life
-    this.#queue = new AppendQueue(context.limits, context.budget)
+    this.#intake = new PublishIntake(index, owner, context, {
+      online: () => this.#online(),
+      write: (batch, recordCount, durability, enteredMs) =>
+        this.#append(batch, undefined, recordCount, durability, enteredMs) as Promise<number>,
+    })
     this.#listeners = new OneShotListeners(context.platform.logger)
     this.#watch = at.peer.watch({ up: () => this.#linkChanged(), down: () => this.#linkChanged() })
   }
@@ -128,7 +131,7 @@ export class RemotePartition implements TopicPartition {
     mayStore?: () => void,
   ): MaybePromise<number | StoredBatch> {
     this.admit(recordCount, batch.length)
-    this.#accumulator?.flush()
+    this.#intake.flush()
     return this.#appendUnless(batch, undefined, recordCount, durability, enteredMs, mayStore)
   }
 
@@ -141,7 +144,7 @@ export class RemotePartition implements TopicPartition {
     mayStore?: () => void,
   ): MaybePromise<number | StoredBatch> {
     this.admit(recordCount, rest.length)
-    this.#accumulator?.flush()
+    this.#intake.flush()
     return this.#appendUnless(rest, original, recordCount, durability, enteredMs, mayStore)
   }
 
@@ -157,21 +160,11 @@ export class RemotePartition implements TopicPartition {
     enteredMs: number,
     waiter: MessageWaiter,
   ): void {
-    this.admit(1, sizeBytes)
-    this.#accumulator ??= this.#makeAccumulator()
-    this.#accumulator.add(record, sizeBytes, durability, enteredMs, waiter)
+    this.#intake.appendMessage(record, sizeBytes, durability, enteredMs, waiter)
   }
 
   admit(recordCount: number, sizeBytes: number): void {
-    this.#online()
-    const gathered = this.#accumulator
-    const refusal = this.#queue.refusal(
-      recordCount,
-      sizeBytes,
-      gathered?.messageCount ?? 0,
-      gathered?.sizeBytes ?? 0,
-    )
-    if (refusal !== undefined) throw partitionOverloaded(this.#owner.text, this.index, refusal)
+    this.#intake.admit(recordCount, sizeBytes)
   }
 
   read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
@@ -208,7 +201,7 @@ export class RemotePartition implements TopicPartition {
 
   async close(reason: RatatoskrError): Promise<void> {
     if (this.#closedWith !== undefined) return
-    this.#accumulator?.flush()
+    this.#intake.flush()
     this.#closedWith = reason
     this.#watch[Symbol.dispose]()
     this.#listeners.wake()
@@ -267,25 +260,6 @@ export class RemotePartition implements TopicPartition {
       throw partitionUnavailable(this.#owner.text, this.index)
   }
 
-  #makeAccumulator(): Accumulator {
-    const queue = this.#queue
-    const { traffic, builders, limits } = this.#context
-    return new Accumulator(
-      {
-        write: (batch, recordCount, durability, enteredMs) =>
-          this.#append(batch, undefined, recordCount, durability, enteredMs) as Promise<number>,
-        get busy() {
-          return queue.busy
-        },
-        refused: (recordCount, sizeBytes, error, enteredMs) =>
-          traffic.failed(this.#owner.text, this.index, recordCount, sizeBytes, error, enteredMs),
-        flushed: () => this.#owner.batchFlushed(this.index),
-      },
-      builders,
-      limits,
-    )
-  }
-
   /** Appends, unless `mayStore` throws and the owner does not know the batch. */
   #appendUnless(
     batch: BatchBytes,
@@ -327,11 +301,11 @@ export class RemotePartition implements TopicPartition {
     enteredMs: number,
   ): Promise<number | StoredBatch> {
     const sizeBytes = batch.length
-    this.#queue.entered(recordCount, sizeBytes)
+    this.#intake.entered(recordCount, sizeBytes)
     return new Promise((resolve, reject) => {
       const left = (): void => {
-        this.#queue.left(recordCount, sizeBytes)
-        this.#accumulator?.flush()
+        this.#intake.left(recordCount, sizeBytes)
+        this.#intake.flush()
       }
       const stored = ({ value }: MeshAnswer<number | StoredBatch>): void => {
         left()
