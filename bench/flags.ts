@@ -1,7 +1,7 @@
 /** What one may say on the command line of the bench. */
 import { tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
-import { payloadBytesMin } from './harness/messages.ts'
+import { payloadBytesMin } from '../src/cli/bench/messages.ts'
 import type { Scenario, ScenarioOptions } from './harness/scenario.ts'
 import { scenarios } from './scenarios/index.ts'
 

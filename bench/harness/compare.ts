@@ -2,9 +2,10 @@
  * Two reports of the same scenario, held against each other: what became worse by more than noise. A figure is worse when
  * each median lies outside the range of the other's runs, and the difference is not a trifle.
  */
+
+import type { Range } from '../../src/cli/bench/statistics.ts'
 import type { FigureReport } from './figures.ts'
 import type { Report } from './report.ts'
-import type { Range } from './statistics.ts'
 
 export interface Change {
   readonly figure: string

@@ -2,8 +2,8 @@
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import type { ClientBatch } from 'ratatoskr/client'
 import { batchSizeOf, crcOf, crcStart } from 'ratatoskr/ports'
+import { addUp, type Findings, latencyOf, MessageChecker, type Window } from '../../src/cli/bench/messages.ts'
 import { notifyParent, serveRole } from './child.ts'
-import { addUp, type Findings, latencyOf, MessageChecker, type Window } from './messages.ts'
 
 interface ConsumerSetup {
   readonly payloadBytes: number

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
+import { latencyOf } from '../../src/cli/bench/messages.ts'
 import { holdContest, orderOf } from './contest.ts'
-import { latencyOf } from './messages.ts'
 
 it('each runs once per round, and begins a round in its turn', async () => {
   const order: string[] = []

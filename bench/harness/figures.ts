@@ -2,8 +2,9 @@
  * Reports of scenarios that measure several things: one figure each, with the median and range of all runs, and what was
  * asked of it where something was.
  */
+
+import { median, type Range, rangeOf, rounded } from '../../src/cli/bench/statistics.ts'
 import { type Machine, machine } from './machine.ts'
-import { median, type Range, rangeOf, rounded } from './statistics.ts'
 
 export type Unit =
   | 'MB/s'

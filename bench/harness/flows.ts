@@ -1,10 +1,11 @@
 /** Flows of single messages through any client: a sender and receivers, or two sides that send a message to and fro. */
+
+import type { Findings, Window } from '../../src/cli/bench/messages.ts'
 import type { ClientName } from '../peers/index.ts'
 import type { EchoSetup } from '../roles/echo.ts'
 import type { PingerSetup } from '../roles/pinger.ts'
 import type { ReceiverSetup } from '../roles/receiver.ts'
 import type { SenderLoad, SenderSetup } from '../roles/sender.ts'
-import type { Findings, Window } from './messages.ts'
 import type { Delivery } from './peer.ts'
 import { BenchProcess, type Measured } from './process.ts'
 import type { Run } from './report.ts'

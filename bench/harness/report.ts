@@ -1,9 +1,10 @@
 /** What a scenario that compares us with others reports: one JSON object. */
+
+import type { Latency } from '../../src/cli/bench/messages.ts'
+import { median, type Range, rangeOf, ratioByRound, rounded } from '../../src/cli/bench/statistics.ts'
 import type { Contestant, Result } from './contest.ts'
 import type { Missing } from './figures.ts'
 import { type Machine, machine } from './machine.ts'
-import type { Latency } from './messages.ts'
-import { median, type Range, rangeOf, ratioByRound, rounded } from './statistics.ts'
 
 /** One run of one contestant. */
 export interface Run {

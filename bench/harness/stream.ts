@@ -2,7 +2,7 @@
  * One run of a flow: a producer, something in between, and consumers, each a process of its own. After a warm-up the window
  * is measured; then the producer stops, and every consumer must have received everything that was sent.
  */
-import { addUp, type Findings, type Window } from './messages.ts'
+import { addUp, type Findings, type Window } from '../../src/cli/bench/messages.ts'
 import type { BenchProcess, Measured } from './process.ts'
 import type { ProcessUse, Run } from './report.ts'
 

@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { connectAsync } from 'mqtt'
+import { InFlight } from '../../src/cli/bench/in-flight.ts'
 import type { Delivery, Peer, PeerProducer, Take } from '../harness/peer.ts'
 import { BenchProcess } from '../harness/process.ts'
-import { InFlight } from './in-flight.ts'
 
 /** MQTT numbers what is in flight with 16 bits. */
 const inFlightMax = 2_000

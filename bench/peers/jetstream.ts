@@ -17,8 +17,8 @@ import {
   StorageType,
 } from '@nats-io/jetstream'
 import { createInbox, type NatsConnection } from '@nats-io/transport-node'
+import { InFlight } from '../../src/cli/bench/in-flight.ts'
 import type { Peer, PeerClient, PeerProducer } from '../harness/peer.ts'
-import { InFlight } from './in-flight.ts'
 import { natsConnect, natsVersion, startNats } from './nats.ts'
 
 /** More in flight made nothing faster; the client's documentation says to bound it. */

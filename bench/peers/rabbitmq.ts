@@ -6,9 +6,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect } from 'amqplib'
+import { InFlight } from '../../src/cli/bench/in-flight.ts'
 import type { Delivery, Peer, PeerProducer, PeerServer, Take } from '../harness/peer.ts'
 import { freePort, ServerProcess, versionOf } from '../harness/server-process.ts'
-import { InFlight } from './in-flight.ts'
 
 /** A stream wants a prefetch count; higher ones made nothing faster. */
 const prefetchMessages = 2_000

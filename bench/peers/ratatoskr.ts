@@ -1,7 +1,7 @@
 /** Ourselves, driven as the peers are: one message at a time, through the public client. */
 import { connect, type Subscription } from 'ratatoskr/client'
+import { InFlight } from '../../src/cli/bench/in-flight.ts'
 import type { PeerClient, Take } from '../harness/peer.ts'
-import { InFlight } from './in-flight.ts'
 
 /** Single publishes that wait for their acknowledgement: enough for several full batches. */
 const inFlightMax = 32_768

@@ -3,9 +3,9 @@
  * `always` what is synced. The client joins the commands of one turn into one write, and the server syncs once for all that it read.
  */
 import { createClient, RESP_TYPES } from '@redis/client'
+import { InFlight } from '../../src/cli/bench/in-flight.ts'
 import type { Delivery, Peer, PeerProducer, Take } from '../harness/peer.ts'
 import { freePort, ServerProcess, versionOf } from '../harness/server-process.ts'
-import { InFlight } from './in-flight.ts'
 
 /** As many as one turn of the server takes with profit: more only wait. */
 const inFlightMax = 4_000

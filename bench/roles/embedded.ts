@@ -2,8 +2,6 @@
 import { createBroker, type EmbeddedBroker } from 'ratatoskr'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { silentLogger } from 'ratatoskr/adapters/node'
-import { BatchRing, recordsFor } from '../harness/batches.ts'
-import { serveRole } from '../harness/child.ts'
 import {
   type Findings,
   type Latency,
@@ -11,8 +9,10 @@ import {
   MessageChecker,
   MessageMaker,
   nowMs,
-} from '../harness/messages.ts'
-import { pace } from '../harness/pace.ts'
+} from '../../src/cli/bench/messages.ts'
+import { pace } from '../../src/cli/bench/pace.ts'
+import { BatchRing, recordsFor } from '../harness/batches.ts'
+import { serveRole } from '../harness/child.ts'
 
 export interface EmbeddedLoad {
   readonly payloadBytes: number

@@ -1,6 +1,13 @@
 /** Publishes a message, waits until it has come back from the other side, and only then publishes the next. */
+
+import {
+  type Findings,
+  MessageChecker,
+  MessageMaker,
+  nowMs,
+  type Window,
+} from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
-import { type Findings, MessageChecker, MessageMaker, nowMs, type Window } from '../harness/messages.ts'
 import { type ClientName, loadClient } from '../peers/index.ts'
 
 export interface PingerSetup {

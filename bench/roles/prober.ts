@@ -1,8 +1,8 @@
 /** Publishes one message at a time, with pauses, and tells how soon it was answered: accepted or refused. */
 import { type Client, connect, isRatatoskrError } from 'ratatoskr/client'
+import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { BatchRing } from '../harness/batches.ts'
 import { serveRole } from '../harness/child.ts'
-import { type Latency, latencyOf } from '../harness/messages.ts'
 
 export interface ProberSetup {
   readonly url: string

@@ -1,8 +1,8 @@
 /** Publishes through the public client as fast as it is taken, but never too far ahead of the consumer. */
 import { type Client, connect } from 'ratatoskr/client'
+import { MessageMaker } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
 import { credentialsOf } from '../harness/credentials.ts'
-import { MessageMaker } from '../harness/messages.ts'
 
 export interface ProducerSetup {
   readonly url: string

@@ -1,6 +1,7 @@
 /** Fills a topic of a peer, and drains it with a consumer that acknowledges every message by itself. */
+
+import { type Findings, MessageChecker, MessageMaker } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
-import { type Findings, MessageChecker, MessageMaker } from '../harness/messages.ts'
 import { loadPeer, type PeerName } from '../peers/index.ts'
 
 export interface QueuePeerLoad {

@@ -3,8 +3,8 @@ import { createBroker } from 'ratatoskr'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { silentLogger } from 'ratatoskr/adapters/node'
 import { type Client, type ClientMessage, connect } from 'ratatoskr/client'
+import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
-import { type Latency, latencyOf } from '../harness/messages.ts'
 
 export interface QueueSetup {
   /** Where the broker is; without, it is made here. */

@@ -5,9 +5,9 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { encodeOpening, encodeProduce, StreamReader } from 'ratatoskr/ports'
+import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { BatchRing } from '../harness/batches.ts'
 import { serveRole } from '../harness/child.ts'
-import { type Latency, latencyOf } from '../harness/messages.ts'
 
 export interface RawProducerSetup {
   readonly url: string

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import { BatchBuilder } from 'ratatoskr/ports'
+import { MessageMaker } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
-import { MessageMaker } from '../harness/messages.ts'
 
 export interface RelayProducerSetup {
   readonly port: number

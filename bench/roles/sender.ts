@@ -1,7 +1,8 @@
 /** Publishes single messages through any client: as fast as they are taken, or at a fixed rate. */
+
+import { MessageMaker, nowMs } from '../../src/cli/bench/messages.ts'
+import { pace } from '../../src/cli/bench/pace.ts'
 import { serveRole } from '../harness/child.ts'
-import { MessageMaker, nowMs } from '../harness/messages.ts'
-import { pace } from '../harness/pace.ts'
 import type { PeerProducer } from '../harness/peer.ts'
 import { type ClientName, loadClient } from '../peers/index.ts'
 

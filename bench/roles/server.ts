@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createBroker, type EmbeddedBroker, type TopicConfig } from 'ratatoskr'
 import { silentLogger } from 'ratatoskr/adapters/node'
 import type { Durability, LogStoreCounters, Platform, Session, Storage, Stores } from 'ratatoskr/ports'
+import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { BatchRing, type BatchShape } from '../harness/batches.ts'
 import { serveRole } from '../harness/child.ts'
 import { underLoad } from '../harness/load.ts'
 import { delayWatch, type LoopDelay } from '../harness/loop-delay.ts'
-import { type Latency, latencyOf } from '../harness/messages.ts'
 
 /** How long Node itself took, and after that the modules that are loaded before the first line here runs. */
 const nodeMs = performance.nodeTiming.bootstrapComplete

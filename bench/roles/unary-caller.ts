@@ -1,8 +1,8 @@
 /** Publishes by unary gRPC calls, one message each, so many at a time; the client is grpc-js alone, without ours. */
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
 import { Durability, MessageServiceService, type PublishRequest, type PublishResponse } from 'ratatoskr/proto'
+import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
-import { type Latency, latencyOf } from '../harness/messages.ts'
 
 export interface UnarySetup {
   /** Host and port. */

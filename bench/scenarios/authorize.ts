@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import { staticTokens } from 'ratatoskr/adapters/static-auth'
 import type { Grants, Principal } from 'ratatoskr/ports'
+import { median } from '../../src/cli/bench/statistics.ts'
 import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
-import { median } from '../harness/statistics.ts'
 import { kinds, topic } from './ours.ts'
 import { runBatches, single } from './stream.ts'
 

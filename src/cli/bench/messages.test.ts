@@ -1,5 +1,5 @@
-import type { RecordCursor } from 'ratatoskr/ports'
 import { describe, expect, it } from 'vitest'
+import type { RecordCursor } from '../../ports/index.ts'
 import { addUp, latencyOf, MessageChecker, MessageMaker } from './messages.ts'
 
 const takeRecord = (checker: MessageChecker, payload: Uint8Array): void => {

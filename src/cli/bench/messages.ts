@@ -6,7 +6,7 @@
  *     at  8 float64  when it was made, in milliseconds of the clock that all processes share
  *     at 16          filler, the same in all
  */
-import type { RecordCursor } from 'ratatoskr/ports'
+import type { RecordCursor } from '../../ports/index.ts'
 import { percentile } from './statistics.ts'
 
 const fillerStart = 16
