@@ -1,64 +1,19 @@
 /** The transport contract, over TCP and over a Unix socket. */
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
-import { probeOfLink, type TransportSetup, transportContract } from 'ratatoskr/contract-tests'
-import { type BoundAddress, encodeOpening } from 'ratatoskr/ports'
-import { openTcpLink } from '../../src/client/links/tcp.ts'
+import { type TransportSetup, transportContract } from 'ratatoskr/contract-tests'
+import { tcpSetup } from '../../src/composition/testing/tcp-setup.ts'
 import { tcpTransport } from './index.ts'
 
-const platform = nodePlatform({ logger: silentLogger })
-
-async function probe({ url }: BoundAddress, token?: string) {
-  const link = await openTcpLink(new URL(url), {
-    credentials: token === undefined ? { kind: 'none' } : { kind: 'bearer', token },
-    platform,
-    frameBytesMax: 64 * 1024 * 1024,
-  })
-  return probeOfLink({ link, platform })
-}
-
-const socketTo = ({ host, port }: BoundAddress): Socket =>
-  port === 0 ? connect({ path: host }) : connect({ host, port })
-
-const framed = (...bytes: readonly number[]): Uint8Array =>
-  Buffer.concat([encodeOpening(1_000_000), Uint8Array.of(0, 0, 0, bytes.length, ...bytes)])
-
-async function sendGarbage(address: BoundAddress): Promise<void> {
-  const sent: readonly Uint8Array[] = [
-    Buffer.from('GET / HTTP/1.1\r\n\r\n'),
-    Uint8Array.of(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc), // the beginning of a TLS handshake
-    Uint8Array.from({ length: 70_000 }, (_, i) => (i * 7) & 0xff),
-    encodeOpening(0).subarray(0, 7), // an end within the opening
-    Buffer.concat([encodeOpening(100), Uint8Array.of(0xff, 0xff, 0xff, 0xff)]), // 4 GiB to come
-    framed(1, 2, 3), // a torn binary frame
-    framed(0x7b, 0x7b, 0x7b), // text that is no JSON
-    framed(0x7b, 0xff, 0x7d), // text that is no UTF-8
-    Buffer.concat([encodeOpening(100), Uint8Array.of(0, 0, 0, 9, 1)]), // an end within a frame
-  ]
-  for (const bytes of sent) {
-    const socket = socketTo(address)
-    socket.on('error', () => {}).resume()
-    socket.end(bytes)
-    await new Promise((resolve) => socket.once('close', resolve))
-  }
-}
-
-transportContract('TCP', async () => ({
-  make: ({ host, port, insecure }) => tcpTransport({ host, port, insecure }),
-  connect: probe,
-  sendGarbage,
-}))
+transportContract('TCP', async () => tcpSetup)
 
 async function unixSetup(): Promise<TransportSetup> {
   const folder = await mkdtemp(join(tmpdir(), 'rtk-unix-'))
   let made = 0
   return {
+    ...tcpSetup,
     make: ({ taken }) => tcpTransport({ path: taken?.host ?? join(folder, `${made++}.sock`) }),
-    connect: probe,
-    sendGarbage,
     teardown: () => rm(folder, { recursive: true, force: true }),
   }
 }

@@ -1,5 +1,6 @@
 /** The broker, the transport and the connections of one case. */
 import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
+import { diskStorage } from 'ratatoskr/adapters/disk'
 import type { BoundAddress, DroppedMessages, Message, RatatoskrError, Transport } from 'ratatoskr/ports'
 import { utf8, utf8Text } from 'ratatoskr/ports'
 import { type ContractContext, within } from '../suite.ts'
@@ -28,6 +29,12 @@ export interface TransportSetup {
   teardown?(): Promise<void>
 }
 
+/** What the broker of a case is made of. */
+export interface CaseBrokerOptions extends Partial<BrokerOptions> {
+  /** Where it is to keep its data on disk: what several storages share, as a broker of workers does, has a folder for each there. */
+  readonly directory?: string
+}
+
 /** What a case works with. */
 export class TransportContext implements ContractContext {
   readonly setup: TransportSetup
@@ -38,9 +45,10 @@ export class TransportContext implements ContractContext {
   }
 
   /** A running broker with the transport under test, and a way to connect to it. */
-  async broker(options: Partial<BrokerOptions> = {}): Promise<RunningBroker> {
+  async broker({ directory, ...options }: CaseBrokerOptions = {}): Promise<RunningBroker> {
     const transport = this.setup.make({ port: 0 })
-    const broker = await startTestBroker({ transports: [transport], ...options })
+    const stored = directory === undefined ? {} : { storage: diskStorage({ directory }) }
+    const broker = await startTestBroker({ transports: [transport], ...stored, ...options })
     this.#closers.unshift(() => broker.stop())
     return {
       broker,

@@ -5,8 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BrokerOptions, EmbeddedBroker } from 'ratatoskr'
-import { diskStorage } from 'ratatoskr/adapters/disk'
+import type { EmbeddedBroker } from 'ratatoskr'
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import type { Client } from 'ratatoskr/client'
 import {
@@ -19,7 +18,7 @@ import {
 } from 'ratatoskr/ports'
 import { expect } from 'vitest'
 import { type ContractCase, expectCode, within } from '../suite.ts'
-import { type TransportContext, textMessage } from './context.ts'
+import { type CaseBrokerOptions, type TransportContext, textMessage } from './context.ts'
 import type { TransportProbe } from './probe.ts'
 
 const platform = nodePlatform()
@@ -83,7 +82,7 @@ interface LeaseCase {
 async function leaseCase(
   context: TransportContext,
   config: Partial<QueueConfig> = {},
-  options: Partial<BrokerOptions> = {},
+  options: CaseBrokerOptions = {},
 ): Promise<LeaseCase> {
   const { broker, transport, connect } = await context.broker(options)
   const { batches } = transport.supports
@@ -260,7 +259,7 @@ export const leasePublishCases: readonly ContractCase<TransportContext>[] = [
     async run(context) {
       const directory = await mkdtemp(join(tmpdir(), 'ratatoskr-lease-'))
       context.defer(() => rm(directory, { recursive: true, force: true }))
-      const one = await leaseCase(context, {}, { storage: diskStorage({ directory }) })
+      const one = await leaseCase(context, {}, { directory })
       const before = await one.take()
       expect(await one.published(before)).toEqual(accepted)
       await one.broker.stop()

@@ -1,47 +1,31 @@
 /** The transport contract on a broker of three workers, by connections to one that is not the controller. */
+import { join } from 'node:path'
+import { diskStorage } from 'ratatoskr/adapters/disk'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
-import { tcpTransport } from 'ratatoskr/adapters/tcp'
-import { probeOfLink, TransportContext, transportCases } from 'ratatoskr/contract-tests'
+import { TransportContext, transportCases } from 'ratatoskr/contract-tests'
 import { defineContract } from '../../contract-tests/suite.ts'
-import { openTcpLink } from '../client/links/tcp.ts'
+import type { CaseBrokerOptions } from '../../contract-tests/transport/context.ts'
 import type { BoundAddress, Transport } from '../ports/index.ts'
-import type { BrokerOptions } from './broker-options.ts'
 import { brokerWith } from './create-broker.ts'
+import { tcpSetup } from './testing/tcp-setup.ts'
 import { ThreadsHere } from './testing/threads-here.ts'
 
 const platform = nodePlatform({ logger: silentLogger })
 
 class WorkersContext extends TransportContext {
-  constructor() {
-    super({
-      make: ({ host, port, insecure }) => tcpTransport({ host, port, insecure }),
-      connect: async ({ url }, token) => {
-        const link = await openTcpLink(new URL(url), {
-          credentials: token === undefined ? { kind: 'none' } : { kind: 'bearer', token },
-          platform,
-          frameBytesMax: 64 * 1024 * 1024,
-        })
-        return probeOfLink({ link, platform })
-      },
-      sendGarbage: async () => {},
-    })
-  }
-
-  override async broker(given: Partial<BrokerOptions> = {}) {
+  override async broker({ directory, ...given }: CaseBrokerOptions = {}) {
     const transport = this.setup.make({ port: 0 })
-    const options = { storage: memoryStorage(), platform, transports: [transport], ...given }
+    // Each opens one of its own.
+    const storageOf = (worker: number) =>
+      directory === undefined ? memoryStorage() : diskStorage({ directory: join(directory, `${worker}`) })
+    const optionsOf = (worker: number) => ({ storage: storageOf(worker), platform, ...given })
     const entries: Transport[] = []
-    const threads = new ThreadsHere(
-      3,
-      // Each worker opens one of its own.
-      () => options,
-      (index) => {
-        entries[index] = this.setup.make({ port: 0 })
-        return entries[index]
-      },
-    )
-    const broker = await brokerWith(options, threads)
+    const threads = new ThreadsHere(3, optionsOf, (worker) => {
+      entries[worker] = this.setup.make({ port: 0 })
+      return entries[worker]
+    })
+    const broker = await brokerWith({ transports: [transport], ...optionsOf(0) }, threads)
     await broker.start()
     this.defer(() => broker.stop())
     return {
@@ -56,16 +40,8 @@ class WorkersContext extends TransportContext {
   }
 }
 
-/** What asks the controller for what workers tell it once a second only, and what would have workers share a directory. */
-const elsewhere: ReadonlySet<string> = new Set([
-  'drops the oldest messages for a subscriber that wants it so, and tells it which',
-  'drops the newest messages for a subscriber that wants it so, and goes on once it has caught up',
-  'tells of records that are lost to damage, and delivers the others',
-  'refuses leases of before a restart of the broker; those after it are greater',
-])
-
 defineContract(
   'transport contract: an entry of three workers',
-  transportCases.filter(({ name }) => !elsewhere.has(name)),
-  async () => new WorkersContext(),
+  transportCases,
+  async () => new WorkersContext(tcpSetup),
 )
