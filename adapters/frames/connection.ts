@@ -226,7 +226,7 @@ export class FrameConnection {
     this.#session = session
     this.#state = 'open'
     if (hello?.id !== undefined) {
-      this.#send({ id: hello.id, ok: helloReply(session, protocol, limits, platform.clock) })
+      this.#send({ id: hello.id, ok: helloReply(session, protocol, peer, broker) })
     }
     this.#calls = new Calls({ session, writer: this.#writer, binary, limits, platform, bounds })
   }

@@ -1,5 +1,5 @@
 /** The first frame `hello`: credentials for clients that cannot set request headers, and what the broker says of itself. */
-import type { Clock, Credentials, Limits, Session } from 'ratatoskr/ports'
+import type { BrokerFacade, Credentials, Peer, Session } from 'ratatoskr/ports'
 import { jsonString, optional, RatatoskrError, readFields, wireProtocolVersion } from 'ratatoskr/ports'
 
 const shape = { token: optional(jsonString), username: optional(jsonString), password: optional(jsonString) }
@@ -20,11 +20,18 @@ export function helloCredentials(fields: Readonly<Record<string, unknown>>): Cre
 }
 
 /** What a client learns when its session stands. */
-export const helloReply = (session: Session, protocol: string, limits: Limits, clock: Clock): object => ({
+export const helloReply = (
+  session: Session,
+  protocol: string,
+  peer: Peer,
+  { limits, platform, place }: Pick<BrokerFacade, 'limits' | 'platform' | 'place'>,
+): object => ({
   protocol,
   version: wireProtocolVersion,
   session: session.id,
-  timeMs: Math.floor(clock.now()),
+  timeMs: Math.floor(platform.clock.now()),
+  // Behind a Unix socket there is one worker, however often one connects.
+  place: peer.transport === 'unix' ? undefined : place,
   principal: { name: session.principal.name, namespace: session.principal.namespace },
   limits: {
     messageBytesMax: limits.messageBytesMax,

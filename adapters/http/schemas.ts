@@ -64,6 +64,7 @@ const partitionSchema = object({
   sizeBytes: integer,
   state: { enum: ['online', 'recovering', 'failed'] },
   damaged: { type: 'array', items: object({ from: integer, to: integer }), description: 'lost to damage' },
+  worker: { type: 'integer', description: 'whom to turn to for it, of the workers of one broker' },
 })
 
 export const topicSchema = object({

@@ -107,6 +107,7 @@ export class Broker implements Component {
       limits,
       platform,
       authenticator: options.authenticator,
+      place: this.#controller?.place,
       connect: (peer: Peer, credentials: Credentials) => this.#sessions.connect(peer, credentials),
       health: () => this.health(),
     })

@@ -146,6 +146,26 @@ describe('three workers', () => {
     )
   })
 
+  it('say which of them a connection reaches, and which one owns a partition', async () => {
+    await using rig = await Rig.start()
+    const facades = [rig.broker.facade, ...[1, 2].map((index) => rig.threads.workers.get(index)?.facade)]
+    const broker = rig.broker.facade.place?.broker
+    expect(broker).toMatch(/^[0-9a-f-]{36}$/)
+    expect(facades.map((facade) => facade?.place)).toEqual(
+      [0, 1, 2].map((worker) => ({ broker, worker, workers: 3 })),
+    )
+    const session = await rig.session(2)
+    await session.createTopic(topic, { partitions })
+    const described = await session.describeTopic(topic)
+    const owners = described.partitions.map(({ worker }) => worker as number)
+    expect(owners.toSorted()).toEqual([0, 0, 1, 1, 2, 2])
+    const listed = (await session.listTopics())[0].partitions.map(({ worker }) => worker)
+    expect(listed).toEqual(owners)
+    // Ids are looked for by the controller: what goes to another worker would be handed to it.
+    const altered = await session.alterTopic(topic, { dedupWindowMs: 60_000 })
+    expect(altered.partitions.map(({ worker }) => worker)).toEqual([0, 0, 0, 0, 0, 0])
+  })
+
   it('do not store a batch of an idempotent producer again that comes through another worker', async () => {
     await using rig = await Rig.start()
     const sessions = await rig.sessions()

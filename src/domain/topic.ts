@@ -65,6 +65,8 @@ export interface PartitionDescription {
   readonly state: 'online' | 'recovering' | 'failed'
   /** Records that are known to be lost to damage, in order and without overlaps: those before and after are served. */
   readonly damaged: readonly OffsetRange[]
+  /** Of a broker of several workers, the one that a connection should have reached for this partition; see `BrokerPlace`. */
+  readonly worker?: number | undefined
 }
 
 /** A topic as the broker describes it. */

@@ -20,12 +20,12 @@ import type {
 } from '../../ports/index.ts'
 import { isPromise } from '../maybe-promise.ts'
 import { PartitionProducers, sequencedBatch, walkLog } from '../producers/partition-producers.ts'
-import type { OffsetCells } from '../workers/offset-cells.ts'
 import type { MessageWaiter } from './accumulator.ts'
 import { OneShotListeners } from './listeners.ts'
 import { LogKeeper } from './log-keeper.ts'
 import type { PartitionContext, PartitionOwner } from './partition-context.ts'
 import { partitionStoreFailed } from './partition-errors.ts'
+import { type PartitionPlace, workerOf } from './partition-place.ts'
 import { PublishIntake } from './publish-intake.ts'
 import { recordOffsetForTime } from './time-search.ts'
 import type { PartitionPlacement, TopicPartition } from './topic-partition.ts'
@@ -49,14 +49,14 @@ export class Partition implements TopicPartition {
   readonly #keeper: LogKeeper
   readonly #intake: PublishIntake
   readonly #producers: PartitionProducers
-  /** Where other workers see how it stands; undefined when there are none. */
-  readonly #cells: OffsetCells | undefined
+  /** Undefined when there are no other workers. */
+  readonly #place: PartitionPlace | undefined
 
-  constructor(index: number, owner: PartitionOwner, context: PartitionContext, cells?: OffsetCells) {
+  constructor(index: number, owner: PartitionOwner, context: PartitionContext, place?: PartitionPlace) {
     this.index = index
     this.#owner = owner
     this.#context = context
-    this.#cells = cells
+    this.#place = place
     this.#id = { topicId: owner.id, partition: index }
     this.#intake = new PublishIntake(index, owner, context, {
       online: () => this.#keeper.online(),
@@ -109,6 +109,7 @@ export class Partition implements TopicPartition {
       sizeBytes: this.sizeBytes,
       state: this.state,
       damaged: [...this.damaged],
+      ...workerOf(this.#owner, this.#place?.worker),
     }
   }
 
@@ -191,7 +192,7 @@ export class Partition implements TopicPartition {
 
   async truncateBefore(offset: number): Promise<number> {
     const startOffset = await this.#onLog((log) => log.truncateBefore(offset))
-    this.#cells?.write(this)
+    this.#place?.cells.write(this)
     return startOffset
   }
 
@@ -320,7 +321,7 @@ export class Partition implements TopicPartition {
   }
 
   #moved(): void {
-    this.#cells?.write(this)
+    this.#place?.cells.write(this)
     this.#listeners.wake()
   }
 

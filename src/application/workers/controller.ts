@@ -4,7 +4,15 @@
  */
 import { RatatoskrError } from '../../domain/errors.ts'
 import { isHiddenTopic } from '../../domain/schedule/scheduling.ts'
-import type { BrokerStats, ComponentHealth, Health, Platform, Principal, Session } from '../../ports/index.ts'
+import type {
+  BrokerPlace,
+  BrokerStats,
+  ComponentHealth,
+  Health,
+  Platform,
+  Principal,
+  Session,
+} from '../../ports/index.ts'
 import { within } from '../deadline.ts'
 import { Partition } from '../partitions/partition.ts'
 import type { PartitionPlacement } from '../partitions/topic-partition.ts'
@@ -52,6 +60,8 @@ export class Controller implements TopicAudience {
   readonly #parts: ControllerParts
   readonly #placed = new PlacedPartitions()
   readonly #hands: readonly Hand[]
+  /** What the way in through this worker says of itself. */
+  readonly place: BrokerPlace
   #heartbeat: Disposable | undefined
   /** Ports to listen on, once workers may serve. */
   #ports: readonly number[] | undefined
@@ -59,6 +69,8 @@ export class Controller implements TopicAudience {
 
   constructor(parts: ControllerParts) {
     this.#parts = parts
+    const { platform, threads } = parts
+    this.place = { broker: platform.random.uuid(), worker: 0, workers: threads.count }
     this.#hands = Array.from({ length: parts.threads.count - 1 }, (_, place) => {
       const index = place + 1
       const peer = new Peer(index)
@@ -86,7 +98,7 @@ export class Controller implements TopicAudience {
     const hand = this.#hands[owning - 1]
     const made =
       hand === undefined
-        ? new Partition(index, owner, context, cells)
+        ? new Partition(index, owner, context, { worker: owning, cells })
         : new RemotePartition(index, owner, context, {
             peer: hand.peer,
             cells,
@@ -127,7 +139,7 @@ export class Controller implements TopicAudience {
     for (const topic of this.#parts.topics().list()) await this.shown(topic)
     await this.#tellAll(async ({ peer }) => {
       await peer.call('sweep', undefined)
-      await peer.call('serve', { ports })
+      await peer.call('serve', { ports, broker: this.place.broker })
     })
     this.#ports = ports
   }
@@ -250,7 +262,9 @@ export class Controller implements TopicAudience {
     for (const other of this.#hands) {
       if (other !== hand && other.ready) this.#parts.threads.connect(hand.index, other.index)
     }
-    if (this.#ports !== undefined) await hand.peer.call('serve', { ports: this.#ports })
+    if (this.#ports !== undefined) {
+      await hand.peer.call('serve', { ports: this.#ports, broker: this.place.broker })
+    }
   }
 
   #ended(hand: Hand, thread: WorkerThread, error: unknown): void {

@@ -82,8 +82,8 @@ export interface WorkerOperations {
   hideTopic: { takes: { readonly topicId: string }; gives: undefined }
   /** Removes empty logs that belong to no topic that was told of. */
   sweep: { takes: undefined; gives: undefined }
-  /** Opens the transports; the ports of the controller, in order. */
-  serve: { takes: { readonly ports: readonly number[] }; gives: undefined }
+  /** Opens the transports; the ports of the controller, in order, and the id of this run of the broker. */
+  serve: { takes: { readonly ports: readonly number[]; readonly broker: string }; gives: undefined }
   /** Closes the transports and sessions. */
   stopServing: { takes: { readonly deadlineMs: number }; gives: undefined }
   /** A sign of life, and how the broker is, for health endpoints. */

@@ -16,6 +16,7 @@ import { OneShotListeners } from '../partitions/listeners.ts'
 import { leaderEpoch } from '../partitions/partition.ts'
 import type { PartitionContext, PartitionOwner } from '../partitions/partition-context.ts'
 import { partitionUnavailable } from '../partitions/partition-errors.ts'
+import { workerOf } from '../partitions/partition-place.ts'
 import { PublishIntake } from '../partitions/publish-intake.ts'
 import type { StoredBatch, TopicPartition } from '../partitions/topic-partition.ts'
 import { walkLog } from '../producers/partition-producers.ts'
@@ -112,6 +113,7 @@ export class RemotePartition implements TopicPartition {
       sizeBytes,
       state: this.state,
       damaged: [...this.damaged],
+      ...workerOf(this.#owner, this.#peer.index),
     }
   }
 

@@ -6,6 +6,7 @@ import { BuilderPool } from '../../domain/batch/builder-pool.ts'
 import { RatatoskrError } from '../../domain/errors.ts'
 import type {
   BrokerFacade,
+  BrokerPlace,
   BrokerStats,
   Credentials,
   Health,
@@ -60,6 +61,7 @@ export class WorkerBroker {
   readonly #sessions: SessionTable
   readonly #lifecycle: Lifecycle
   #runners: TransportRunner[] = []
+  #place: BrokerPlace | undefined
   #counting: Disposable | undefined
   /** How the broker is, as the controller last said. */
   #health: Health = { status: 'starting', ready: false, uptimeMs: 0, components: [] }
@@ -75,7 +77,11 @@ export class WorkerBroker {
     this.#topics = this.#makeTopics(settings.verifyRecords)
     this.#admission = new Admission(platform, limits, metrics)
     this.#sessions = this.#makeSessions(settings.autoCreateTopics)
+    const place = () => this.#place
     this.facade = Object.freeze({
+      get place() {
+        return place()
+      },
       limits,
       platform,
       authenticator: options.authenticator,
@@ -212,7 +218,9 @@ export class WorkerBroker {
     return {
       ...this.#topics.service,
       ...this.#sinks.service,
-      serve: async ({ ports }) => {
+      serve: async ({ ports, broker }) => {
+        const { index: worker, count: workers } = this.#options
+        this.#place = { broker, worker, workers }
         await this.#serve(ports)
         return done
       },

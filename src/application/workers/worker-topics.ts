@@ -58,7 +58,7 @@ export class WorkerTopics {
         const cells = this.placed.cellsOf(address)
         const made =
           owning === parts.index
-            ? new Partition(index, owner, context, cells)
+            ? new Partition(index, owner, context, { worker: owning, cells })
             : new RemotePartition(index, owner, context, {
                 peer: parts.peers[owning],
                 cells,

@@ -22,7 +22,10 @@
  *
  *     { "op": "hello", "id": 0, "token": "…" }   or   { "op": "hello", "id": 0, "username": "…", "password": "…" }
  *
- * Its reply tells the session, the limits, and the broker's clock as `timeMs`, Unix milliseconds: messages expire by it.
+ * Its reply tells the session, the limits, and the broker's clock as `timeMs`, Unix milliseconds: messages expire by it. One of
+ * several workers says which it is, `"place": { "broker": "…", "worker": 1, "workers": 3 }`; topics are described with the worker
+ * of each partition. Who has much to send to a partition of another worker, or to read from it, may open further connections to
+ * the same address until one reaches that worker: the system spreads them. Nobody has to.
  *
  * Batches travel in +binary only, as binary frames (see frames.ts); in +json messages come one an event and go by the
  * operations `publish` and `publishMany`.
