@@ -18,10 +18,11 @@ import {
   RatatoskrError,
 } from 'ratatoskr/ports'
 import { type Draw, seededDraw } from '../seeded-draw.ts'
+import { Descriptors } from './descriptors.ts'
 import { type CallFilter, type DiskCall, type DiskFault, Faults, systemError } from './faults.ts'
 import { Holds } from './holds.ts'
 import type { Survival } from './nodes.ts'
-import { EventHash, type TracedCall } from './trace.ts'
+import { CallRecord, type CallSubject, type TracedCall } from './trace.ts'
 import { DiskTree } from './tree.ts'
 
 /** What a simulated disk is like. */
@@ -53,27 +54,11 @@ export interface PowerCut {
   readonly survival?: 'luck' | Survival | undefined
 }
 
-interface OpenFile {
-  readonly path: string
-  readonly id: number
-  readonly mode: OpenMode
-}
-
-/** What a call is about, for faults, trace and hash. */
-interface Subject {
-  readonly path: string
-  readonly descriptor?: number
-  readonly position?: number
-  readonly bytes?: number
-}
-
 /** Makes a disk with nothing on it. */
 export const simulatedDisk = (options: SimulatedDiskOptions = {}): SimulatedDisk => new SimulatedDisk(options)
 
 /** See `simulatedDisk`. */
 export class SimulatedDisk implements FileSystem {
-  /** Calls in the order in which they took effect. */
-  readonly trace: TracedCall[] = []
   /** Room for the bytes of all files; may be changed at any time, to fill the disk and to free it. */
   capacityBytes: number
   /**
@@ -87,10 +72,9 @@ export class SimulatedDisk implements FileSystem {
   readonly #tree: DiskTree
   readonly #faults = new Faults()
   readonly #holds = new Holds()
-  readonly #hash = new EventHash()
-  readonly #open = new Map<number, OpenFile>()
+  readonly #record: CallRecord
+  readonly #open: Descriptors
   readonly #locks = new Set<string>()
-  #lastDescriptor = 0
   #forks = 0
 
   constructor(options: SimulatedDiskOptions, tree?: DiskTree) {
@@ -102,17 +86,24 @@ export class SimulatedDisk implements FileSystem {
     this.#draw = seededDraw(seed)
     this.#sectorBytes = sectorBytes
     this.#tree = tree ?? new DiskTree(pageBytes)
+    this.#open = new Descriptors(options.descriptorsMax)
+    this.#record = new CallRecord(options.keepTrace)
     this.capacityBytes = options.capacityBytes ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Calls in the order in which they took effect. */
+  get trace(): readonly TracedCall[] {
+    return this.#record.trace
   }
 
   /** Follows from every call, its arguments and its result: the same for each run of a seed. */
   get hash(): string {
-    return this.#hash.text
+    return this.#record.hash.text
   }
 
   /** Bytes of all files as programs see them. */
   get usedBytes(): number {
-    const ids = new Set([...this.#open.values()].map(({ id }) => id))
+    const ids = new Set(this.#open.ids())
     for (const path of this.#tree.paths()) ids.add(this.#tree.lookUp(path)?.id as number)
     let sum = 0
     for (const id of ids) sum += this.#tree.bytesOf(id)
@@ -121,7 +112,7 @@ export class SimulatedDisk implements FileSystem {
 
   /** Descriptors that are open now. */
   get openDescriptors(): number {
-    return this.#open.size
+    return this.#open.count
   }
 
   /**
@@ -188,18 +179,14 @@ export class SimulatedDisk implements FileSystem {
 
   open(path: string, mode: OpenMode): Promise<DiskFile> {
     return this.#do('open', { path }, () => {
-      if (this.#open.size >= (this.#options.descriptorsMax ?? Number.POSITIVE_INFINITY)) {
-        throw systemError('EMFILE', 'open')
-      }
+      this.#open.assertRoom()
       const found = this.#tree.find(path, 'open')
       if (found.id === undefined && mode !== 'create') throw systemError('ENOENT', 'open')
       const id = found.id ?? this.#tree.addFile(found)
       if (this.#tree.file(id, 'open').cache.sizeBytes > 0 && mode === 'create') {
         this.#tree.ownFile(id, 'open').resize(0)
       }
-      const descriptor = ++this.#lastDescriptor
-      this.#open.set(descriptor, { path, id, mode })
-      return this.#fileOf(descriptor, path)
+      return this.#fileOf(this.#open.add(id, mode), path)
     })
   }
 
@@ -245,7 +232,7 @@ export class SimulatedDisk implements FileSystem {
 
   rename(from: string, to: string): Promise<void> {
     return this.#do('rename', { path: from }, () => {
-      this.#hash.addText(to)
+      this.#record.hash.addText(to)
       const source = this.#tree.find(from, 'rename')
       this.#idOf(source.id, 'rename')
       const target = this.#tree.lookUp(to)?.node
@@ -298,7 +285,8 @@ export class SimulatedDisk implements FileSystem {
       size: () => this.#do('size', subject, () => this.#node(descriptor, 'size').cache.sizeBytes),
       close: () => {
         return this.#do('close', subject, () => {
-          if (!this.#open.delete(descriptor)) throw systemError('EBADF', 'close')
+          this.#open.get(descriptor, 'close')
+          this.#open.delete(descriptor)
         })
       },
     }
@@ -311,7 +299,7 @@ export class SimulatedDisk implements FileSystem {
       fault?.effect === 'short' ? 1 + Math.floor(this.#draw() * (bytes.length - 1)) : bytes.length
     const part = bytes.subarray(0, Math.min(wanted, room))
     if (part.length === 0 && bytes.length > 0) throw systemError('ENOSPC', 'write')
-    this.#hash.addBytes(part)
+    this.#record.hash.addBytes(part)
     if (fault?.effect === 'lost') node.writeLost(part, position)
     else if (fault?.effect === 'misdirected') {
       const size = node.cache.sizeBytes
@@ -328,22 +316,16 @@ export class SimulatedDisk implements FileSystem {
   }
 
   #sync(descriptor: number, fault: DiskFault | undefined): void {
-    const { id } = this.#descriptor(descriptor, 'sync')
+    const { id } = this.#open.get(descriptor, 'sync')
     if (fault?.effect !== 'lie') this.#tree.ownFile(id, 'sync').sync()
   }
 
-  #descriptor(descriptor: number, call: DiskCall): OpenFile {
-    const file = this.#open.get(descriptor)
-    if (file === undefined) throw systemError('EBADF', call)
-    return file
-  }
-
   #node(descriptor: number, call: DiskCall): ReturnType<DiskTree['file']> {
-    return this.#tree.file(this.#descriptor(descriptor, call).id, call)
+    return this.#tree.file(this.#open.get(descriptor, call).id, call)
   }
 
   #writable(descriptor: number, call: DiskCall): ReturnType<DiskTree['ownFile']> {
-    const { id, mode } = this.#descriptor(descriptor, call)
+    const { id, mode } = this.#open.get(descriptor, call)
     if (mode === 'read') throw systemError('EBADF', call)
     return this.#tree.ownFile(id, call)
   }
@@ -354,7 +336,11 @@ export class SimulatedDisk implements FileSystem {
   }
 
   /** Waits its turns, then lets a call take effect or go wrong, and notes it. */
-  async #do<T>(call: DiskCall, subject: Subject, effect: (fault: DiskFault | undefined) => T): Promise<T> {
+  async #do<T>(
+    call: DiskCall,
+    subject: CallSubject,
+    effect: (fault: DiskFault | undefined) => T,
+  ): Promise<T> {
     for (let held = this.#holds.of(call, subject.path); held !== undefined; ) {
       await held
       held = this.#holds.of(call, subject.path)
@@ -376,27 +362,18 @@ export class SimulatedDisk implements FileSystem {
       result = error instanceof Error && 'code' in error ? String(error.code) : String(error)
       throw error
     } finally {
-      this.#note(call, subject, result)
+      this.#record.add(call, subject, result)
     }
   }
 
-  #failed(call: DiskCall, { descriptor }: Subject, fault: DiskFault, code: string): Error {
-    const id = descriptor === undefined ? undefined : this.#open.get(descriptor)?.id
+  #failed(call: DiskCall, { descriptor }: CallSubject, fault: DiskFault, code: string): Error {
+    const id = descriptor === undefined ? undefined : this.#open.find(descriptor)?.id
     if (call === 'sync' && id !== undefined && fault.dirtyPages !== 'kept') {
       this.#tree.ownFile(id, 'sync').syncFailed(this.#draw, this.#sectorBytes)
     }
     // A descriptor that could not be closed is closed all the same.
     if (call === 'close' && descriptor !== undefined) this.#open.delete(descriptor)
     return systemError(code, call)
-  }
-
-  #note(call: DiskCall, { path, descriptor, position, bytes }: Subject, result: string): void {
-    this.#hash.addText(call)
-    this.#hash.addText(path)
-    this.#hash.addNumber(position ?? -1)
-    this.#hash.addNumber(bytes ?? -1)
-    this.#hash.addText(result)
-    if (this.#options.keepTrace ?? true) this.trace.push({ call, path, descriptor, position, bytes, result })
   }
 
   #descend(tree: DiskTree, seed: number | undefined): SimulatedDisk {

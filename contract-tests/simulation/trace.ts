@@ -16,8 +16,16 @@ export interface TracedCall {
   readonly result: string
 }
 
+/** What a call is about. */
+export interface CallSubject {
+  readonly path: string
+  readonly descriptor?: number
+  readonly position?: number
+  readonly bytes?: number
+}
+
 /** Two hashes of 32 bits side by side: equal for equal traces, and practically for no others. */
-export class EventHash {
+class EventHash {
   #low = 0x811c9dc5
   #high = 0x9e3779b9
 
@@ -39,6 +47,27 @@ export class EventHash {
 
   get text(): string {
     return hex(this.#low) + hex(this.#high)
+  }
+}
+
+/** All calls of one disk. */
+export class CallRecord {
+  readonly trace: TracedCall[] = []
+  readonly hash = new EventHash()
+  readonly #keepTrace: boolean
+
+  /** @param keepTrace false keeps no list of calls; the hash goes on */
+  constructor(keepTrace = true) {
+    this.#keepTrace = keepTrace
+  }
+
+  add(call: DiskCall, { path, descriptor, position, bytes }: CallSubject, result: string): void {
+    this.hash.addText(call)
+    this.hash.addText(path)
+    this.hash.addNumber(position ?? -1)
+    this.hash.addNumber(bytes ?? -1)
+    this.hash.addText(result)
+    if (this.#keepTrace) this.trace.push({ call, path, descriptor, position, bytes, result })
   }
 }
 
