@@ -129,3 +129,6 @@ export function batchOf(number: number, base: number, count: number, payloadByte
 }
 
 export const keyOf = ({ topicId, partition }: LogId): string => `${topicId}/${partition}`
+
+/** What was refused, in a word. */
+export const codeOf = (error: unknown): string => (isRatatoskrError(error) ? error.code : String(error))

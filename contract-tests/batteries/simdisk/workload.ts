@@ -8,20 +8,21 @@ import {
   isRatatoskrError,
   type LogId,
   type PartitionLog,
-  type StateChange,
   type Stores,
 } from 'ratatoskr/ports'
 import { Dice } from './dice.ts'
-import { type Attempt, type FoundLog, LogModel, StateModel } from './model.ts'
+import { Flight } from './flight.ts'
+import { type Attempt, type FoundLog, LogModel, type StateModel } from './model.ts'
+import { StateChanges } from './state-changes.ts'
 import {
   batchOf,
+  codeOf,
   keyOf,
   openStores,
   readLog,
   readState,
   type StorageShape,
   settled,
-  stateValue,
 } from './storage.ts'
 import { Weather, type WeatherKind } from './weather.ts'
 
@@ -30,7 +31,6 @@ const logIds: readonly LogId[] = [
   { topicId: '0a0a0a0a-1111-4111-8111-aaaaaaaaaaaa', partition: 1 },
   { topicId: '0b0b0b0b-2222-4222-8222-bbbbbbbbbbbb', partition: 0 },
 ]
-const stateKeys = ['a', 'b', 'c/d']
 const levels: readonly Durability[] = ['fsync', 'fsync', 'fsync', 'interval', 'os']
 
 export class Workload {
@@ -39,7 +39,6 @@ export class Workload {
   readonly shape: StorageShape
   readonly weather: Weather
   readonly models: ReadonlyMap<string, LogModel>
-  readonly state = new StateModel()
   /** Logs that failed and were closed since: that is noted for a new process, so that it can tell. */
   readonly noted = new Set<string>()
   /** What was done, for a person to read when the seed fails. */
@@ -51,11 +50,11 @@ export class Workload {
   readonly #failedLogs = new Set<string>()
   /** Those whose appends were refused for a failure since they were opened. */
   readonly #brokenLogs = new Set<string>()
-  readonly #inFlight = new Set<Promise<unknown>>()
+  readonly #flight = new Flight()
+  readonly #changes: StateChanges
   #stores: Stores
   #started = false
   #number = 0
-  #openChanges = 0
 
   constructor(seed: number) {
     const dice = new Dice(seed)
@@ -75,7 +74,17 @@ export class Workload {
     const kind: WeatherKind = dice.pick(['calm', 'full', 'failing'])
     this.weather = new Weather(kind, this.disk, dice, (line) => this.#say(line))
     this.models = new Map(logIds.map((id) => [keyOf(id), new LogModel(keyOf(id))]))
+    this.#changes = new StateChanges(
+      dice,
+      this.#flight,
+      () => ++this.#number,
+      (line) => this.#say(line),
+    )
     this.#stores = openStores(this.disk, this.clock, this.shape)
+  }
+
+  get state(): StateModel {
+    return this.#changes.model
   }
 
   /** Lives to the end. @throws Error when the storage breaks a promise while it runs */
@@ -98,7 +107,7 @@ export class Workload {
     if (logs.length === 0 || at < 0.08) return this.#openOne()
     const key = this.#dice.pick(logs)
     if (at < 0.55) return this.#appendSome(key)
-    if (at < 0.73) return this.#changeState()
+    if (at < 0.73) return this.#changes.makeSome(this.#stores.state)
     if (at < 0.79) return this.#pass(this.#dice.between(1, 120))
     if (at < 0.83) return this.#truncateBefore(key)
     if (at < 0.87) return this.#truncateAfter(key)
@@ -131,8 +140,7 @@ export class Workload {
         await settled(this.#stores.state.stop(), this.clock)
       }
     }
-    this.state.reopenedWith(await readState(this.#stores))
-    this.#openChanges = 0
+    this.#changes.reopenedWith(await readState(this.#stores))
   }
 
   async #stop(): Promise<void> {
@@ -219,7 +227,7 @@ export class Workload {
     this.#say(`append ${this.#short(key)} ${base}+${count} ${durability}, ${bytes.length} bytes`)
     try {
       const done = log.append(bytes, base, count, durability)
-      this.#track(Promise.resolve(done), (error) => this.#appended(key, attempt, error))
+      this.#flight.add(Promise.resolve(done), (error) => this.#appended(key, attempt, error))
     } catch (error) {
       model.refused(attempt)
       this.#refusal(key, error)
@@ -342,51 +350,14 @@ export class Workload {
     }
   }
 
-  #changeState(): void {
-    for (let count = this.#dice.between(1, 3); count > 0 && this.#openChanges < 6; count--) {
-      const many = this.#dice.chance(0.4)
-      const keys = many ? stateKeys.filter(() => this.#dice.chance(0.7)) : [this.#dice.pick(stateKeys)]
-      if (keys.length === 0) continue
-      const values = keys.map(() => ++this.#number)
-      const changes: StateChange[] = keys.map((key, i) => ({
-        key,
-        value: this.#dice.chance(0.2) ? undefined : stateValue(values[i], this.#dice.between(4, 300)),
-      }))
-      const transaction = this.state.submitted(changes, values)
-      this.#openChanges++
-      this.#say(`state ${changes.map(({ key, value }, i) => `${key}=${value && values[i]}`).join(' ')}`)
-      this.#track(this.#stores.state.putMany(changes), (error) => {
-        if (error === undefined) {
-          this.state.acked(transaction)
-          this.#openChanges = 0
-          return
-        }
-        this.#say(`state refused: ${codeOf(error)}`)
-        if (!isRatatoskrError(error)) throw error
-      })
-    }
-  }
-
   async #pass(ms: number): Promise<void> {
     this.#say(`${ms} ms pass`)
     await this.clock.advance(ms)
   }
 
-  #track(promise: Promise<unknown>, told: (error: unknown) => void): void {
-    const done = promise.then(
-      () => told(undefined),
-      (error: unknown) => told(error ?? new Error('refused without a reason')),
-    )
-    // Its failure is for whoever waits.
-    done.catch(() => undefined)
-    this.#inFlight.add(done)
-  }
-
   /** Waits for everything in flight. */
-  async #arrive(): Promise<void> {
-    const all = [...this.#inFlight]
-    this.#inFlight.clear()
-    await settled(Promise.all(all), this.clock)
+  #arrive(): Promise<void> {
+    return settled(this.#flight.landed(), this.clock)
   }
 
   #modelOf(key: string): LogModel {
@@ -401,5 +372,3 @@ export class Workload {
     this.lines.push(`${this.clock.monotonic()} ms: ${line}`)
   }
 }
-
-const codeOf = (error: unknown): string => (isRatatoskrError(error) ? error.code : String(error))
