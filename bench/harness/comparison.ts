@@ -18,6 +18,8 @@ export interface Comparison {
     readonly name: string
     run(options: ScenarioOptions): Promise<Run>
   }
+  /** Others of ours that run beside, for their figures. */
+  readonly also?: readonly { readonly name: string; run(options: ScenarioOptions): Promise<Run> }[]
   readonly peers?: {
     readonly names: readonly PeerName[]
     readonly topics: readonly string[]
@@ -38,14 +40,16 @@ export function comparisonScenario(comparison: Comparison): Scenario {
         durability: setting.durability,
         run: () => inFolder(options.directory, (directory) => comparison.ours(options, directory)),
       }
-      const bound: Contestant = {
-        name: reference.name,
-        version: process.version,
-        durability: 'none',
-        run: () => reference.run(options),
-      }
+      const beside = [reference, ...(comparison.also ?? [])].map(
+        ({ name, run }): Contestant => ({
+          name,
+          version: process.version,
+          durability: 'none',
+          run: () => run(options),
+        }),
+      )
       const { peers, missing } = await findPeers(comparison, options)
-      const results = await holdContest([ours, bound, ...peers], options.runs, options.progress)
+      const results = await holdContest([ours, ...beside, ...peers], options.runs, options.progress)
       const { payloadBytes, batchBytes, seconds } = options
       const given = { scenario: name, ...setting, payloadBytes, batchBytes, secondsPerRun: seconds }
       return reportOf(given, results, missing, claims)

@@ -1,10 +1,11 @@
 /**
  * Publishes small batches that were encoded ahead, over many connections at once: the frames of the TCP transport are written
- * as they are and their answers only counted, so that the broker has far more to do than who loads it.
+ * as they are and their answers only counted, so that the broker has far more to do than who loads it. A connection says hello as
+ * the client does, and sends to the partitions of the worker that it has reached; or to all partitions in turn.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { encodeOpening, encodeProduce, StreamReader } from 'ratatoskr/ports'
+import { type BrokerPlace, encodeOpening, encodeProduce, StreamReader, utf8, utf8Text } from 'ratatoskr/ports'
 import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { BatchRing } from '../harness/batches.ts'
 import { serveRole } from '../harness/child.ts'
@@ -12,7 +13,9 @@ import { serveRole } from '../harness/child.ts'
 export interface RawProducerSetup {
   readonly url: string
   readonly topic: string
-  readonly partitions: number
+  /** Worker of each partition, when each is to be sent to its own; all of them otherwise. */
+  readonly workers: readonly (number | undefined)[]
+  readonly direct: boolean
   readonly connections: number
   readonly payloadBytes: number
   readonly recordsPerBatch: number
@@ -51,7 +54,8 @@ serveRole({
         const socket = connect({ host: hostname, port: Number(port), noDelay: true })
         await once(socket, 'connect')
         socket.write(encodeOpening(1024 * 1024))
-        return { socket, idle: load(socket, framesOf(setup, first)) }
+        socket.write(framed(utf8(JSON.stringify({ op: 'hello', id: 0 }))))
+        return { socket, idle: load(socket, (place) => framesOf(setup, first, place)) }
       }),
     )
   },
@@ -71,35 +75,50 @@ serveRole({
   },
 })
 
-/** Frames for partitions in turn, back to back, each with its length before it. */
-function framesOf({ topic, partitions, ...shape }: RawProducerSetup, first: number): Buffer {
+/** Frames for partitions in turn, back to back. */
+function framesOf(
+  { topic, workers, direct, ...shape }: RawProducerSetup,
+  first: number,
+  reached: BrokerPlace | undefined,
+): Buffer {
   const ring = new BatchRing(1, shape)
+  const all = Array.from(workers.keys())
+  const partitions = direct ? all.filter((partition) => workers[partition] === reached?.worker) : all
   const frames = Array.from({ length: batchesPerWrite }, (_, place) => {
-    const frame = encodeProduce(place + 1, topic, (first + place) % partitions, undefined, ring.next())
-    const prefix = Buffer.alloc(prefixBytes)
-    prefix.writeUInt32BE(frame.length)
-    return Buffer.concat([prefix, frame])
+    const partition = partitions[(first + place) % partitions.length]
+    return framed(encodeProduce(place + 1, topic, partition, undefined, ring.next()))
   })
   return Buffer.concat(frames)
 }
 
+/** A frame with its length before it. */
+function framed(frame: Uint8Array): Buffer {
+  const prefix = Buffer.alloc(prefixBytes)
+  prefix.writeUInt32BE(frame.length)
+  return Buffer.concat([prefix, frame])
+}
+
 /** Writes whenever one write has been answered in full. Settles when it was stopped and everything is answered. */
-function load(socket: Socket, frames: Buffer): Promise<void> {
+function load(socket: Socket, framesFor: (reached: BrokerPlace | undefined) => Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     let answered = 0
     let underWay = 0
+    let frames: Buffer | undefined
     /** When the writes that are under way were made, in order. */
     const begun: number[] = []
     const write = (): void => {
       begun.push(performance.now())
-      socket.write(frames)
+      socket.write(frames as Buffer)
     }
     const reader = new StreamReader(1024 * 1024, {
-      opening: () => {
-        for (; underWay < writesUnderWay; underWay++) write()
-      },
+      opening: () => {},
       frame: (frame) => {
         if (frame.length === 0) return
+        if (frames === undefined) {
+          frames = framesFor((JSON.parse(utf8Text(frame)) as { ok: { place?: BrokerPlace } }).ok.place)
+          for (; underWay < writesUnderWay; underWay++) write()
+          return
+        }
         if (frame[0] === produced) acked++
         else failed++
         if (++answered % batchesPerWrite !== 0) return

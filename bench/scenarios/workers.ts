@@ -1,10 +1,11 @@
 /**
  * `workers`: small batches over many connections, which keep a broker far busier than those who load it; three workers beside
- * one. Two of three batches come to a worker that does not own their partition.
+ * one. Connections send to the partitions of the worker that they have reached, as the client does; and, for comparison, to all
+ * partitions, as who knows nothing of workers does: then two of three batches are handed to another worker inside.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { connect } from 'ratatoskr/client'
+import { type Client, connect } from 'ratatoskr/client'
 import { comparisonScenario } from '../harness/comparison.ts'
 import { BenchProcess } from '../harness/process.ts'
 import type { Run } from '../harness/report.ts'
@@ -27,12 +28,28 @@ export const workersScenario = comparisonScenario({
   name: 'workers',
   about: `small batches over ${generators * connections} TCP connections, in memory: ${workers} workers beside one`,
   setting: { ...kinds.memory, transport: 'tcp', producers: generators * connections, consumers: 0 },
-  ours: (options) => loaded(workers, options),
-  reference: { name: 'one-worker', run: (options) => loaded(1, options) },
+  ours: (options) => loaded({ count: workers, direct: true }, options),
+  reference: { name: 'one-worker', run: (options) => loaded({ count: 1, direct: true }, options) },
+  also: [{ name: 'routed-inside', run: (options) => loaded({ count: workers, direct: false }, options) }],
   claims: [{ against: 'one-worker', figure: 'messagesPerSecond', atLeast: 2.2 }],
 })
 
-async function loaded(count: number, { payloadBytes, seconds }: ScenarioOptions): Promise<Run> {
+/** Before it listens with its workers a broker looks whether the port is free, and so answers there for a moment. */
+async function connected(url: string): Promise<Client> {
+  for (let tries = 50; ; tries--) {
+    try {
+      return await connect(url)
+    } catch (error) {
+      if (tries === 0) throw error
+      await sleep(100)
+    }
+  }
+}
+
+async function loaded(
+  { count, direct }: { readonly count: number; readonly direct: boolean },
+  { payloadBytes, seconds }: ScenarioOptions,
+): Promise<Run> {
   const port = await freePort()
   const url = `tcp://127.0.0.1:${port}`
   const flags = ['--storage', 'memory', '--tcp-port', `${port}`, '--workers', `${count}`]
@@ -41,9 +58,18 @@ async function loaded(count: number, { payloadBytes, seconds }: ScenarioOptions)
   const broker = await ServerProcess.start({ command: process.execPath, args, port, address: url })
   const loads = Array.from({ length: generators }, () => new BenchProcess('raw-producer'))
   try {
-    await using client = await connect(url)
+    await using client = await connected(url)
     await client.createTopic(topic, { partitions, retentionMessages })
-    const setup: RawProducerSetup = { url, topic, partitions, connections, payloadBytes, recordsPerBatch }
+    const described = await client.describeTopic(topic)
+    const setup: RawProducerSetup = {
+      url,
+      topic,
+      workers: described.partitions.map(({ worker }) => worker),
+      direct,
+      connections,
+      payloadBytes,
+      recordsPerBatch,
+    }
     await Promise.all(loads.map((load) => load.ask('start', setup)))
     await sleep(warmUpMs(seconds))
     const measured = { broker, ...Object.fromEntries(loads.map((load, i) => [`producer ${i + 1}`, load])) }
