@@ -2,6 +2,7 @@
  * The child's side of a benchmark process: it answers its parent's requests, says what it used, and ends with it.
  * Requests and replies travel over Node's own channel between parent and child, never over what is measured.
  */
+import { getHeapStatistics } from 'node:v8'
 
 /** What a request is answered with. Arguments and results are plain data. */
 export type Handlers = Readonly<Record<string, (argument: never) => unknown>>
@@ -29,17 +30,26 @@ export interface Usage {
   readonly cpuSeconds: number
   /** The most that was resident so far. */
   readonly rssMegabytes: number
+  /** What was allocated on V8's heap, collected since or not; what has no such heap says nothing. */
+  readonly allocatedBytes?: number
 }
 
 let cpuAtBegin = process.cpuUsage()
+let allocatedAtBegin = 0
+const allocated = (): number => getHeapStatistics().total_allocated_bytes
 
 const common: Handlers = {
   windowBegin: () => {
     cpuAtBegin = process.cpuUsage()
+    allocatedAtBegin = allocated()
   },
   windowEnd: (): Usage => {
     const { user, system } = process.cpuUsage(cpuAtBegin)
-    return { cpuSeconds: (user + system) / 1e6, rssMegabytes: process.resourceUsage().maxRSS / 1024 }
+    return {
+      cpuSeconds: (user + system) / 1e6,
+      rssMegabytes: process.resourceUsage().maxRSS / 1024,
+      allocatedBytes: allocated() - allocatedAtBegin,
+    }
   },
 }
 

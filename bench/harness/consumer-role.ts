@@ -1,7 +1,7 @@
 /** What all consumers share: checking, telling how far they are, and waiting for the last message. */
 import { nodePlatform } from 'ratatoskr/adapters/node'
 import type { ClientBatch } from 'ratatoskr/client'
-import { batchSizeOf, crcOf, crcStart } from 'ratatoskr/ports'
+import { checkBatches } from '../../src/cli/bench/check-batch.ts'
 import { addUp, type Findings, latencyOf, MessageChecker, type Window } from '../../src/cli/bench/messages.ts'
 import { notifyParent, serveRole } from './child.ts'
 
@@ -99,16 +99,7 @@ function serveConsumer<Setup extends ConsumerSetup, Took>(
   })
 }
 
-/** Checks whole batches: the checksum of each, then its records. */
 function checksBatches(checker: MessageChecker): (batch: ClientBatch) => void {
   const { checksum } = nodePlatform()
-  return (batch) => {
-    const { bytes } = batch
-    for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
-      const end = at + batchSizeOf(bytes, at)
-      if (checksum(bytes.subarray(at + crcStart, end)) !== crcOf(bytes, at)) checker.damagedBatch()
-    }
-    checker.open(bytes)
-    for (const record of batch.records()) checker.check(record)
-  }
+  return (batch) => checkBatches(checker, batch, checksum)
 }

@@ -23,6 +23,8 @@ export interface Run {
 export interface ProcessUse {
   readonly cpuSeconds: number
   readonly rssMegabytes: number
+  /** On V8's heap, in the window. */
+  readonly allocatedBytes?: number
 }
 
 /** What a contestant did: medians of its runs, and their range. */

@@ -61,9 +61,9 @@ export async function usesOf(
   measured: Readonly<Record<string, Measured>>,
 ): Promise<Readonly<Record<string, ProcessUse>>> {
   const uses = Object.entries(measured).map(async ([role, process]) => {
-    const { cpuSeconds, rssMegabytes } = await process.usage()
+    const { cpuSeconds, rssMegabytes, allocatedBytes } = await process.usage()
     const use = { cpuSeconds: Number(cpuSeconds.toFixed(2)), rssMegabytes: Math.round(rssMegabytes) }
-    return [role, use] as const
+    return [role, allocatedBytes === undefined ? use : { ...use, allocatedBytes }] as const
   })
   return Object.fromEntries(await Promise.all(uses))
 }

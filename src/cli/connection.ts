@@ -12,11 +12,8 @@ export interface ConnectionOptions {
 
 export const defaultUrl = 'grpc://127.0.0.1:50051'
 
-/** Connects, runs `work` and closes, whatever happens. */
-export async function withClient<T>(
-  options: ConnectionOptions,
-  work: (client: Client) => Promise<T>,
-): Promise<T> {
+/** Connects. Whoever asks for the client closes it. @throws RTK_INVALID_ARGUMENT, and what `connect` throws */
+export async function openClient(options: ConnectionOptions): Promise<Client> {
   if (!outputFormats.includes(options.output)) {
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -25,11 +22,19 @@ export async function withClient<T>(
   }
   const timeoutMs = wholeNumber('--timeout', options.timeout, 1)
   const { connect } = await import('../client/index.ts')
-  const client = await connect(options.url, {
+  return connect(options.url, {
     credentials: credentialsOf(options.token),
     timeoutMs,
     reconnect: false,
   })
+}
+
+/** Connects, runs `work` and closes, whatever happens. */
+export async function withClient<T>(
+  options: ConnectionOptions,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = await openClient(options)
   try {
     return await work(client)
   } catch (error) {

@@ -18,6 +18,7 @@ export function buildProgram(): Command {
   addScheduled(program)
   addGroup(program)
   addDeadLetters(program)
+  addBench(program)
   addFiles(program)
   return program
 }
@@ -194,6 +195,37 @@ function addDeadLetters(program: Command): void {
   add('purge <topic>', 'let go of them: they are neither listed nor redriven any more')
     .option('--yes', 'needed')
     .action(async (topic, options) => (await commands()).purgeLetters(topic, options))
+}
+
+function addBench(program: Command): void {
+  remote(
+    program
+      .command('bench')
+      .description(
+        'measure a broker that runs: publish, consume and check messages, over a topic of its own that is deleted afterwards',
+      ),
+  )
+    .option(
+      '--topic <topic>',
+      'use this topic, which stays with what was published, instead of one of its own',
+    )
+    .option('--partitions <n>', 'partitions of its own topic (default: 1)')
+    .option('--producers <n>', 'producers, each with a connection', '1')
+    .option(
+      '--consumers <n>',
+      'consumers, each with a connection, each gets everything; 0 only publishes',
+      '1',
+    )
+    .option('--payload <bytes>', 'size of a message', '100')
+    .option('--batch <bytes>', "size at which a producer's batch is full", '262144')
+    .option('--single', 'publish and handle messages one by one instead of in batches')
+    .option('--in-flight <n>', 'with --single: publishes of each producer under way (default: 10000)')
+    .option('--rate <n>', 'messages a second of all producers together; as many as go otherwise')
+    .option('--durability <level>', 'memory, os, interval, fsync or quorum')
+    .option('--warm-up <duration>', 'what goes before, and is not measured', '1s')
+    .option('--duration <duration>', 'how long it measures: 1500ms, 5s, 10m', '10s')
+    .option('--max-bytes <n>', 'payload that it publishes at most, warm-up included', '536870912')
+    .action(async (options) => (await import('./commands/bench.ts')).bench(options))
 }
 
 const letterFilter = (command: Command): Command =>

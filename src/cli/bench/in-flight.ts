@@ -1,4 +1,4 @@
-/** How many publishes of a peer's client are not acknowledged yet, and waiting for room. */
+/** How many publishes are not acknowledged yet, and waiting for room. */
 export class InFlight {
   readonly #max: number
   #count = 0
@@ -32,6 +32,12 @@ export class InFlight {
     publish.then(this.#stored, this.#refused)
   }
 
+  /** No more may be published now, or ever. */
+  get isFull(): boolean {
+    return this.#count >= this.#max || this.#failed !== undefined
+  }
+
+  /** Undefined while there is room; else what to wait for. */
   ready(): Promise<void> | undefined {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
     if (this.#count < this.#max) return undefined

@@ -21,14 +21,20 @@ export const nowMs = (): number => performance.timeOrigin + performance.now()
 
 const fillerAt = (index: number): number => (index * 31) & 0xff
 
+/** Places that each of several makers has for itself: the first begins at 0, the second here, and so on. */
+export const placesOfMaker = 2 ** 40
+
 /** Writes one message after the other into the same bytes. */
 export class MessageMaker {
   readonly payload: Uint8Array
   readonly #view: DataView
+  readonly #first: number
   /** Messages made so far. */
   count = 0
 
-  constructor(payloadBytes: number) {
+  /** @param first place of the first message, where several makers send through one topic: see `placesOfMaker` */
+  constructor(payloadBytes: number, first = 0) {
+    this.#first = first
     this.payload = Uint8Array.from({ length: payloadBytes }, (_, index) => fillerAt(index))
     this.#view = new DataView(this.payload.buffer)
   }
@@ -36,7 +42,7 @@ export class MessageMaker {
   /** Makes the next message; the one before is gone. */
   next(): Uint8Array {
     if (this.count % messagesPerTime === 0) this.#view.setFloat64(8, nowMs())
-    this.#view.setFloat64(0, this.count++)
+    this.#view.setFloat64(0, this.#first + this.count++)
     return this.payload
   }
 
@@ -50,9 +56,14 @@ export class MessageMaker {
 
   /** The same with the time at which it is due. */
   makeDue(dueMs: number): Uint8Array {
+    return Buffer.from(this.nextDue(dueMs))
+  }
+
+  /** Makes the next message with the time at which it is due; the one before is gone. */
+  nextDue(dueMs: number): Uint8Array {
     this.#view.setFloat64(8, dueMs)
-    this.#view.setFloat64(0, this.count++)
-    return Buffer.from(this.payload)
+    this.#view.setFloat64(0, this.#first + this.count++)
+    return this.payload
   }
 }
 
@@ -103,6 +114,7 @@ export class MessageChecker {
   readonly #payloadBytes: number
   readonly #messagesPerSample: number
   readonly #samples = new GrowingSamples()
+  readonly #first: number
   /** The head of a single message: a view of its own for each would cost more than copying it here. */
   readonly #head = new Uint8Array(fillerStart)
   readonly #headView = new DataView(this.#head.buffer)
@@ -118,10 +130,14 @@ export class MessageChecker {
   #windowStartMs = 0
   received = 0
 
-  /** @param messagesPerSample 1 when each message has a time of its own */
-  constructor(payloadBytes: number, messagesPerSample: number = messagesPerTime) {
+  /**
+   * @param messagesPerSample 1 when each message has a time of its own
+   * @param first place of the first message
+   */
+  constructor(payloadBytes: number, messagesPerSample: number = messagesPerTime, first = 0) {
     this.#payloadBytes = payloadBytes
     this.#messagesPerSample = messagesPerSample
+    this.#first = first
   }
 
   /** Latencies since the last `windowBegin`, in milliseconds. */
@@ -142,7 +158,7 @@ export class MessageChecker {
       this.#damaged++
       return
     }
-    const place = this.#view.getFloat64(valueStart)
+    const place = this.#view.getFloat64(valueStart) - this.#first
     this.#placed(place)
     if (place % this.#messagesPerSample === 0)
       this.#samples.add(this.#arrivedMs - this.#view.getFloat64(valueStart + 8))
@@ -156,7 +172,7 @@ export class MessageChecker {
       return
     }
     for (let i = 0; i < fillerStart; i++) this.#head[i] = payload[i]
-    const place = this.#headView.getFloat64(0)
+    const place = this.#headView.getFloat64(0) - this.#first
     this.#placed(place)
     if (place % this.#messagesPerSample === 0) this.#samples.add(nowMs() - this.#headView.getFloat64(8))
   }
@@ -225,7 +241,7 @@ export class MessageChecker {
 }
 
 /** Numbers that are gathered without an object for each, up to so many. */
-class GrowingSamples {
+export class GrowingSamples {
   #values = new Float64Array(1024)
   #count = 0
 
