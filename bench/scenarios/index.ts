@@ -1,5 +1,6 @@
 /** The scenarios that `npm run bench` knows. A new one is a file here and a line below. */
 import type { Scenario } from '../harness/scenario.ts'
+import { allocations } from './allocations.ts'
 import { authorize } from './authorize.ts'
 import { checksumScenario } from './checksum.ts'
 import { diskSize } from './disk-size.ts'
@@ -38,6 +39,7 @@ export const scenarios: readonly Scenario[] = [
   messagesScenario('ws'),
   unaryGrpc,
   embedded,
+  allocations,
   authorize,
   subscribers,
   overload,
