@@ -2,13 +2,7 @@
  * The WebSocket transport: listens, checks handshakes, and keeps the connections.
  * The protocol is described with its frames, in `domain/wire`.
  */
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
@@ -30,6 +24,10 @@ import {
 import { type WebSocket, WebSocketServer } from 'ws'
 import { acceptWebSocket } from './carrier.ts'
 import { chosenSubprotocol, credentialsOf, peerOf, refusal, refusalOf, refuse } from './handshake.ts'
+
+// Imported as ES modules, they would load all that Node has of HTTP clients for exports that nobody here uses: 9 MB.
+const { createServer: createHttpServer } = process.getBuiltinModule('node:http')
+const { createServer: createHttpsServer } = process.getBuiltinModule('node:https')
 
 /** Where the WebSocket transport listens, and the bounds of each connection. */
 export interface WebSocketTransportOptions extends FrameBoundsOptions {
