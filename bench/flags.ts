@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
 import { payloadBytesMin } from '../src/cli/bench/messages.ts'
 import type { Scenario, ScenarioOptions } from './harness/scenario.ts'
+import { peerNames } from './peers/index.ts'
 import { scenarios } from './scenarios/index.ts'
 
 const flags = {
@@ -15,6 +16,7 @@ const flags = {
   directory: { type: 'string', default: tmpdir() },
   profile: { type: 'string' },
   peers: { type: 'boolean', default: false },
+  peer: { type: 'string', multiple: true },
   'loop-delay': { type: 'string' },
   'trust-records': { type: 'boolean', default: false },
   check: { type: 'boolean', default: false },
@@ -34,6 +36,7 @@ ${scenarioList()}
 
 flags:
   --peers            run the peers as well: NATS, JetStream, Redis, RabbitMQ, aedes, as far as they are installed
+  --peer NAME        only this one; may be repeated: ${peerNames.join(', ')}
   --seconds N        length of each measured window, also a part of one second (${flags.seconds.default})
   --runs N           runs of each contestant, in turns; medians are reported (${flags.runs.default})
   --payload BYTES    payload of a message (${flags.payload.default})
@@ -76,13 +79,20 @@ export function parseFlags(args: readonly string[]): Asked {
       topics: wholeNumber('--topics', values.topics, 1),
       directory: values.directory,
       profileDirectory: values.profile,
-      peers: values.peers,
+      peers: values.peers || values.peer !== undefined,
+      peersOnly: peersOf(values.peer),
       loopDelayMsMax:
         values['loop-delay'] === undefined ? undefined : wholeNumber('--loop-delay', values['loop-delay'], 1),
       verifyRecords: !values['trust-records'],
       progress: (line) => console.error(line),
     },
   }
+}
+
+function peersOf(names: readonly string[] | undefined): readonly string[] | undefined {
+  const unknown = names?.find((name) => !peerNames.includes(name))
+  if (unknown === undefined) return names
+  throw new UsageError(`there is no peer ${unknown}; there are ${peerNames.join(', ')}`)
 }
 
 function wholeNumber(flag: string, text: string, min: number): number {

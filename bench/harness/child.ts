@@ -3,6 +3,7 @@
  * Requests and replies travel over Node's own channel between parent and child, never over what is measured.
  */
 import { getHeapStatistics } from 'node:v8'
+import { residentMegabytes } from './resident.ts'
 
 /** What a request is answered with. Arguments and results are plain data. */
 export type Handlers = Readonly<Record<string, (argument: never) => unknown>>
@@ -43,14 +44,16 @@ const common: Handlers = {
     cpuAtBegin = process.cpuUsage()
     allocatedAtBegin = allocated()
   },
-  windowEnd: (): Usage => {
+  windowEnd: async (): Promise<Usage> => {
     const { user, system } = process.cpuUsage(cpuAtBegin)
-    return {
-      cpuSeconds: (user + system) / 1e6,
-      rssMegabytes: process.resourceUsage().maxRSS / 1024,
-      allocatedBytes: allocated() - allocatedAtBegin,
-    }
+    const allocatedBytes = allocated() - allocatedAtBegin
+    return { cpuSeconds: (user + system) / 1e6, rssMegabytes: await residentAtMost(), allocatedBytes }
   },
+}
+
+/** `maxRSS` of a process begins with that of the one which started it; Linux knows better. */
+async function residentAtMost(): Promise<number> {
+  return (await residentMegabytes(process.pid, 'VmHWM')) || process.resourceUsage().maxRSS / 1024
 }
 
 /** Serves the parent's requests until it goes away. A role's own handler of a common request runs after that. */

@@ -32,6 +32,11 @@ export interface PeerServer extends Measured, AsyncDisposable {
 }
 
 export interface Peer extends PeerClient {
+  /**
+   * Lets go of the topics and all that is in them. Where it is there, starting takes long: then one server serves all runs of a
+   * scenario, with topics made afresh for each; others start afresh for each run.
+   */
+  readonly clear?: (address: string, topics: readonly string[]) => Promise<void>
   /** How many messages the acknowledging consumers have not taken, or not acknowledged; where there are such consumers. */
   readonly unsettled?: (address: string, topic: string) => Promise<number>
   readonly name: string

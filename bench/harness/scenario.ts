@@ -20,6 +20,8 @@ export interface ScenarioOptions {
   readonly profileDirectory: string | undefined
   /** Run the peers as well, those that are installed. */
   readonly peers: boolean
+  /** Only these of them. */
+  readonly peersOnly?: readonly string[] | undefined
   /** The broker's limit of that name; its default when undefined. */
   readonly loopDelayMsMax: number | undefined
   /** Walk the records of what is published. */

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Usage } from './child.ts'
 import type { PeerServer } from './peer.ts'
+import { residentMegabytes } from './resident.ts'
 
 export interface ServerCommand {
   readonly command: string
@@ -167,15 +168,5 @@ async function statOf(pid: string) {
     return { pid: Number(pid), parent: Number(fields[1]), cpuTicks: Number(fields[11]) + Number(fields[12]) }
   } catch {
     return undefined // ended meanwhile
-  }
-}
-
-/** What a process has resident now, or had at most; 0 when it has ended. */
-export async function residentMegabytes(pid: number, which: 'VmRSS' | 'VmHWM'): Promise<number> {
-  try {
-    const status = await readFile(`/proc/${pid}/status`, 'utf8')
-    return Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1024
-  } catch {
-    return 0
   }
 }

@@ -15,6 +15,7 @@ const peers = {
 } satisfies Record<string, () => Promise<Peer>>
 
 export type PeerName = keyof typeof peers
+export const peerNames: readonly string[] = Object.keys(peers)
 
 export const loadPeer = (name: PeerName): Promise<Peer> => peers[name]()
 

@@ -106,6 +106,12 @@ export const rabbitMq: Peer = {
     for (const topic of topics) await channel.assertQueue(topic, { durable: true, arguments: settings })
     await connection.close()
   },
+  clear: async (address, topics) => {
+    const connection = await open(address)
+    const channel = await connection.createChannel()
+    for (const topic of topics) await channel.deleteQueue(topic)
+    await connection.close()
+  },
   producer,
   consumer,
 }

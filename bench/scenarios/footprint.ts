@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
+import { residentMegabytes } from '../harness/resident.ts'
 import type { Scenario } from '../harness/scenario.ts'
-import { freePort, residentMegabytes, ServerProcess } from '../harness/server-process.ts'
+import { freePort, ServerProcess } from '../harness/server-process.ts'
 import { sleep } from '../harness/stream.ts'
 
 const program = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))

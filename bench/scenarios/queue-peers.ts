@@ -19,7 +19,7 @@ export async function addQueuePeers(
   options: ScenarioOptions,
 ): Promise<void> {
   if (!options.peers) return
-  for (const name of queuePeers) {
+  for (const name of queuePeers.filter((one) => options.peersOnly?.includes(one) ?? true)) {
     const peer = await loadPeer(name)
     if ((await peer.version()) === undefined) {
       figures.missing(name, 'not installed here')
