@@ -17,6 +17,7 @@ import {
 } from '../ports/index.ts'
 import { Backoff } from './backoff.ts'
 import { delay, unlessAborted } from './call.ts'
+import { DirectLinks } from './direct-links.ts'
 import type { Link } from './link.ts'
 
 /** How a lost link is replaced. */
@@ -49,9 +50,13 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #backoff: Backoff
   readonly #closing = new AbortController()
+  /** Links to other workers of the same broker, for what is much. */
+  readonly direct: DirectLinks
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
   #attempt = 0
   #link: Link | undefined
+  /** The attempt that opened the link: further ones to the same address are of that number too. */
+  #linkAttempt = 0
   #linkSinceMs = 0
   #brokerNow: () => number
   #next: PromiseWithResolvers<Link> | undefined
@@ -68,6 +73,13 @@ export class Connection {
       { baseMs: pauses.baseMs ?? 100, maxMs: pauses.maxMs ?? 2_000 },
       options.random,
     )
+    this.direct = new DirectLinks({
+      clock: options.clock,
+      random: options.random,
+      logger: options.logger,
+      open: (signal) => this.#openLink(signal, this.#linkAttempt),
+      signal: this.#closing.signal,
+    })
   }
 
   /**
@@ -78,7 +90,7 @@ export class Connection {
     const connection = new Connection(options)
     for (let left = options.firstAttempts; ; left--) {
       try {
-        connection.#adopt(await connection.#openLink(signal))
+        await connection.#openNext(signal)
         return connection
       } catch (error) {
         if (left <= 1 || signal.aborted) throw toRatatoskrError(error)
@@ -192,7 +204,7 @@ export class Connection {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       try {
         await delay(clock, this.#backoff.next(last), signal, 'reconnecting')
-        this.#adopt(await this.#openLink(signal))
+        await this.#openNext(signal)
         return
       } catch (error) {
         if (signal.aborted) return
@@ -203,8 +215,13 @@ export class Connection {
     this.#finish(last)
   }
 
+  async #openNext(signal: AbortSignal): Promise<void> {
+    const attempt = this.#attempt++
+    this.#adopt(await this.#openLink(signal, attempt), attempt)
+  }
+
   /** One attempt, with its own deadline. A link that opens after nobody waits for it any more is closed again. */
-  async #openLink(outer: AbortSignal): Promise<Link> {
+  async #openLink(outer: AbortSignal, number: number): Promise<Link> {
     const { clock, open, connectTimeoutMs } = this.#options
     const attempt = new AbortController()
     const cancel = (): void => attempt.abort(outer.reason)
@@ -218,7 +235,7 @@ export class Connection {
         ),
       ),
     )
-    const opening = open(attempt.signal, this.#attempt++)
+    const opening = open(attempt.signal, number)
     try {
       return await unlessAborted(opening, attempt.signal, 'connecting')
     } catch (error) {
@@ -233,12 +250,14 @@ export class Connection {
     }
   }
 
-  #adopt(link: Link): void {
+  #adopt(link: Link, attempt: number): void {
     if (this.#end !== undefined) {
       void link.close().catch(() => {})
       return
     }
     this.#link = link
+    this.#linkAttempt = attempt
+    this.direct.entered(link.place)
     this.#linkSinceMs = this.#options.clock.monotonic()
     this.#brokerNow = () => link.brokerNow()
     void link.closed.then((reason) =>

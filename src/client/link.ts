@@ -7,6 +7,7 @@
  */
 import type { RatatoskrError } from '../domain/errors.ts'
 import type {
+  BrokerPlace,
   Credentials,
   FetchedBatch,
   MaybePromise,
@@ -57,6 +58,8 @@ export interface Link
   fetch(...request: Parameters<Session['fetch']>): Promise<LinkFetched>
   /** The broker's clock, in Unix milliseconds, as well as this side can tell: messages expire by it. */
   brokerNow(): number
+  /** Which worker of the broker it has reached; undefined where that is of no use to know. */
+  readonly place?: BrokerPlace | undefined
   /** Settles when the link is over: with the reason when it was lost, with undefined when it was closed. Never rejects. */
   readonly closed: Promise<RatatoskrError | undefined>
 }

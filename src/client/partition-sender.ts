@@ -31,6 +31,7 @@ import {
   OutgoingBatch,
   type ReceiptSlot,
 } from './outgoing-batch.ts'
+import { PartitionRoute } from './partition-route.ts'
 import { isAnswerLost, isIndeterminate, isOutOfOrder, isPassing } from './publish-failures.ts'
 import type { SenderIdentity } from './sender-identity.ts'
 
@@ -72,6 +73,7 @@ export class PartitionSender {
   #sequence = 0
   #lastStored = -1
   readonly #identity: SenderIdentity | undefined
+  readonly route: PartitionRoute
   /** Undefined while nothing was sealed, and for a producer that is not idempotent. */
   #numbers: BatchNumbers | undefined
   #renewing = false
@@ -91,6 +93,7 @@ export class PartitionSender {
     this.topic = topic
     this.partition = partition
     this.#context = context
+    this.route = new PartitionRoute(context.connection)
     this.#backoff = new Backoff({ baseMs: 20, maxMs: 1_000 }, context.random)
   }
 
@@ -223,6 +226,8 @@ export class PartitionSender {
           this.#sealOpen()
         }
         if (this.#mustWait()) return
+        const leased = this.#ready[0].lease !== undefined
+        if (!this.route.find(leased, this.#underWay.size)) return
         const batch = this.#ready.shift()
         if (batch !== undefined) this.#send(batch)
       }
@@ -266,8 +271,9 @@ export class PartitionSender {
     batch.refusal = undefined
     const { signal, durability, lease } = batch
     try {
-      const receipt = this.#context.connection.use(
+      const receipt = this.route.send(
         (link) => link.publishBatch(this.topic, this.partition, bytes, { durability, lease, signal }),
+        bytes.length,
         signal,
       )
       if (receipt instanceof Promise) {
@@ -284,6 +290,7 @@ export class PartitionSender {
   #stored(batch: OutgoingBatch, receipt: BatchReceipt): void {
     this.#underWay.delete(batch)
     this.#overtakes(batch)
+    this.route.stored(batch.sequence)
     this.#numbers?.stored(batch)
     this.#oneAtATime = false
     this.#trouble = undefined
@@ -367,7 +374,10 @@ export class PartitionSender {
     const refused = this.#refused.indexOf(batch)
     if (refused !== -1) this.#refused.splice(refused, 1)
     const isUnderWay = this.#underWay.delete(batch)
-    if (isUnderWay) this.#trouble = undefined
+    if (isUnderWay) {
+      this.#trouble = undefined
+      this.route.strayed(batch.sequence)
+    }
     if (isUnderWay || batch.doubt !== undefined) this.#overtakes(batch)
     this.#numbers?.gaveUp(batch)
     const error = this.#reasonOf(batch, isUnderWay)

@@ -209,6 +209,10 @@ export class TopicSender {
       const gone = (): void => this.#forgetTopic()
       this.#partitions.push(new PartitionSender(this.#name, index, this.#senders, this.#identity, gone))
     }
+    for (const { partition, worker } of topic.partitions) {
+      const sender = this.#partitions[partition]
+      if (sender !== undefined) sender.route.worker = worker
+    }
   }
 
   /** The topic was deleted, or is another one now: the next message asks for it anew. */

@@ -2,7 +2,14 @@
  * Requests over a wire socket: each has an id, and waits under it for its reply, a JSON object or a binary frame. When
  * the connection is lost everything that waits is rejected, since nobody knows what became of it.
  */
-import type { BatchBytes, BatchReceipt, Credentials, Platform, PublishOptions } from '../../ports/index.ts'
+import type {
+  BatchBytes,
+  BatchReceipt,
+  BrokerPlace,
+  Credentials,
+  Platform,
+  PublishOptions,
+} from '../../ports/index.ts'
 import {
   type DeliverFrame,
   decodeFrame,
@@ -49,6 +56,7 @@ export class WireChannel implements WireSocketEvents {
   readonly #gone = Promise.withResolvers<void>()
   #socket: WireSocket | undefined
   #brokerNow: BrokerNow
+  #place: BrokerPlace | undefined
   #nextId = 0
   #over: RatatoskrError | undefined
   /** What the broker said before it closed. */
@@ -69,10 +77,16 @@ export class WireChannel implements WireSocketEvents {
     const { kind, ...fields } = credentials
     const { clock } = this.#platform
     const askedAtMs = clock.monotonic()
-    const hello = await this.request('hello', kind === 'none' ? {} : fields).catch((error: unknown) => {
+    const hello = (await this.request('hello', kind === 'none' ? {} : fields).catch((error: unknown) => {
       throw this.#fault ?? error // who is turned away is told why
-    })
-    this.#brokerNow = brokerClock(clock, askedAtMs, (hello as { timeMs?: unknown } | undefined)?.timeMs)
+    })) as { readonly timeMs?: unknown; readonly place?: BrokerPlace } | undefined
+    this.#brokerNow = brokerClock(clock, askedAtMs, hello?.timeMs)
+    this.#place = hello?.place
+  }
+
+  /** Which of the broker's workers is at the other end; undefined when it has one only. */
+  get place(): BrokerPlace | undefined {
+    return this.#place
   }
 
   /** The broker's clock, in Unix milliseconds. */

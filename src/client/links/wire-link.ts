@@ -81,6 +81,10 @@ class WireLink extends LinkWithQueues implements Link, WireChannelEvents {
     return this.#closed.promise
   }
 
+  get place(): Link['place'] {
+    return this.channel.place
+  }
+
   brokerNow(): number {
     return this.channel.brokerNow()
   }

@@ -3,6 +3,7 @@
  * or lose answers. Everything happens at once or when the test says so; nothing takes time.
  */
 import {
+  type BrokerPlace,
   type CommittedOffset,
   messagesOf,
   type Platform,
@@ -34,6 +35,9 @@ export class FakeBroker {
   lastProducerId = 0
   openFailures = 0
   openError: () => RatatoskrError = lost
+  /** Which worker the next link reaches, and which one owns a partition; undefined for a broker that has one only. */
+  nextPlace: () => BrokerPlace | undefined = () => undefined
+  workerOf: (partition: number) => number | undefined = () => undefined
   /** What links say is the time of the broker. */
   nowMs = 0
   /** When the messages are due that wait for their time, by id. */
@@ -47,7 +51,12 @@ export class FakeBroker {
     skipped: 0,
   })
   /** Batches as they came, with what became of them. */
-  readonly publishes: { readonly partition: number; readonly recordCount: number }[] = []
+  readonly publishes: {
+    readonly partition: number
+    readonly recordCount: number
+    /** The worker that it came to. */
+    readonly worker: number | undefined
+  }[] = []
   readonly commits: CommittedOffset[][] = []
   /** Says what goes wrong with a publish: an error is thrown and nothing stored. */
   refuse: (partition: number, bytes: Uint8Array) => RatatoskrError | undefined = () => undefined

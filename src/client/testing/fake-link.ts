@@ -1,6 +1,7 @@
 /** A link to the fake broker, which can be cut: the calls that a client makes. */
 import {
   type BatchReceipt,
+  type BrokerPlace,
   defaultLimits,
   type MaybePromise,
   type PublishResult,
@@ -21,10 +22,12 @@ export class FakeLink implements Link {
   readonly #broker: FakeBroker
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
   readonly #members = new Set<FakeMember>()
+  readonly place: BrokerPlace | undefined
   isClosed = false
 
   constructor(broker: FakeBroker) {
     this.#broker = broker
+    this.place = broker.nextPlace()
   }
 
   get closed(): Promise<RatatoskrError | undefined> {
@@ -91,7 +94,8 @@ export class FakeLink implements Link {
     this.#check()
     const error = this.#broker.refuse(partition, batch)
     if (error !== undefined) return Promise.reject(error)
-    this.#broker.publishes.push({ partition, recordCount: recordCountOf(batch) })
+    const worker = this.place?.worker
+    this.#broker.publishes.push({ partition, recordCount: recordCountOf(batch), worker })
     let receipt: BatchReceipt
     try {
       receipt = { ...this.#broker.find(topic).partitions[partition].append(batch), partition }
@@ -356,7 +360,16 @@ export class FakeLink implements Link {
         messageBytesMax: defaultLimits.messageBytesMax,
         dedupWindowMs: 0,
       },
-      partitions: [],
+      partitions: partitions.map(({ start, end }, partition) => ({
+        partition,
+        startOffset: start,
+        stableOffset: end,
+        endOffset: end,
+        sizeBytes: 0,
+        state: 'online',
+        damaged: [],
+        worker: this.#broker.workerOf(partition),
+      })),
     }
   }
 

@@ -1,0 +1,214 @@
+/** A client of a broker of several workers: when it turns to the owner of a partition, and what that must not change. */
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../../contract-tests/manual-clock.ts'
+import type { ConnectOptions } from './connect-with.ts'
+import { FakeBroker } from './testing/fake-broker.ts'
+import { error } from './testing/producing.ts'
+import { testPlatform } from './testing/test-platform.ts'
+
+/** A broker of workers that links reach as `reached` says, the last one again and again, and a client whose link is the first. */
+async function setup(reached: readonly number[], options: ConnectOptions = {}) {
+  const clock = new ManualClock()
+  const broker = new FakeBroker()
+  const workers = 3
+  let turn = 0
+  const run = { broker: 'one', opened: () => turn }
+  broker.nextPlace = () => ({
+    broker: run.broker,
+    worker: reached[Math.min(turn++, reached.length - 1)],
+    workers,
+  })
+  broker.workerOf = (partition) => partition % workers
+  broker.topic('orders', workers)
+  const client = await broker.client(testPlatform(clock), options)
+  /** Publishes one after the other, each as a batch of its own. */
+  const publish = async (count: number, partition = 1): Promise<void> => {
+    for (let i = 0; i < count; i++) await client.publish('orders', `${partition}:${i}`, { partition })
+  }
+  /** The workers that batches came to since this was last asked. */
+  const used = (): (number | undefined)[] => broker.publishes.splice(0).map(({ worker }) => worker)
+  return { clock, broker, client, run, publish, used }
+}
+
+describe('the owner of a partition', () => {
+  it('is turned to directly when there is much for it, and everything else goes on over the connection', async () => {
+    const { clock, broker, publish, used } = await setup([0, 2, 0, 1])
+    await publish(60)
+    expect(new Set(used())).toEqual(new Set([0]))
+    await clock.advance(100)
+    await publish(10, 1)
+    await publish(1, 0)
+    await publish(1, 2)
+    expect(used()).toEqual([...new Array(10).fill(1), 0, 0])
+    expect(broker.links.size).toBe(2)
+    const expected = [
+      ...Array.from({ length: 60 }, (_, i) => `1:${i}`),
+      ...Array.from({ length: 10 }, (_, i) => `1:${i}`),
+    ]
+    expect(broker.texts('orders', 1)).toEqual(expected)
+  })
+
+  it('is not turned to for little', async () => {
+    const { clock, broker, publish, used } = await setup([0, 1])
+    for (let second = 0; second < 5; second++) {
+      await publish(40)
+      await clock.advance(1_001)
+    }
+    expect(new Set(used())).toEqual(new Set([0]))
+    expect(broker.opened).toBe(1)
+  })
+
+  it('is turned to at once for many bytes', async () => {
+    const { clock, client, used } = await setup([0, 1])
+    const big = 'x'.repeat(600_000)
+    for (let i = 0; i < 2; i++) await client.publish('orders', big, { partition: 1 })
+    await clock.advance(100)
+    await client.publish('orders', big, { partition: 1 })
+    expect(used()).toEqual([0, 0, 1])
+  })
+
+  it('is turned to only when nothing is under way to it', async () => {
+    const { clock, broker, client, publish, used } = await setup([0, 1])
+    await publish(60)
+    used()
+    broker.holding = true
+    const first = client.publish('orders', 'first', { partition: 1 })
+    await clock.advance(100)
+    const second = client.publish('orders', 'second', { partition: 1 })
+    await clock.advance(1)
+    expect(used()).toEqual([0]) // the link is there, and the first has no answer yet
+    broker.holding = false
+    broker.release()
+    await Promise.all([first, second])
+    expect(used()).toEqual([1])
+    expect(broker.texts('orders', 1).slice(-2)).toEqual(['first', 'second'])
+  })
+
+  it('is not turned to before a batch that was given up has arrived for sure', async () => {
+    const { clock, broker, client, publish, used } = await setup([0, 1])
+    const producer = client.producer({ idempotent: false })
+    await publish(60)
+    used()
+    broker.holding = true
+    const lost = producer.publish('orders', 'lost', { partition: 1, timeoutMs: 100 })
+    const outcome = expect(lost).rejects.toMatchObject({ code: 'RTK_TIMEOUT' })
+    await clock.advance(100)
+    await outcome
+    broker.holding = false
+    await producer.publish('orders', 'a', { partition: 1 })
+    await producer.publish('orders', 'b', { partition: 1 })
+    expect(used()).toEqual([0, 0, 1])
+  })
+
+  it('is not turned to for what is under a lease', async () => {
+    const { clock, client, publish, used } = await setup([0, 1])
+    await publish(60)
+    await clock.advance(100)
+    used()
+    const lease = { topic: 'orders', group: 'g', partition: 0, offset: 0, lease: 1 }
+    await client.publish('orders', 'a', { partition: 1, lease })
+    await client.publish('orders', 'b', { partition: 1 })
+    expect(used()).toEqual([0, 1])
+  })
+})
+
+describe('a direct link', () => {
+  it('that is lost leaves everything to the connection: nothing is lost, stored twice or out of order', async () => {
+    const { clock, broker, client, publish, used } = await setup([0, 1, 0])
+    await publish(60)
+    await clock.advance(100)
+    used()
+    broker.holding = true
+    const sent = ['a', 'b', 'c'].map((text) => client.publish('orders', text, { partition: 1 }))
+    await clock.advance(0)
+    const [, direct] = [...broker.links]
+    broker.holding = false
+    direct.cut()
+    sent.push(client.publish('orders', 'd', { partition: 1 }))
+    await clock.advance(2_000)
+    await Promise.all(sent)
+    expect(broker.texts('orders', 1).slice(60)).toEqual(['a', 'b', 'c', 'd'])
+    expect(used()[0]).toBe(1)
+    await publish(1)
+    expect(used()).toEqual([0])
+    expect(client).toBeDefined()
+  })
+
+  it('is sought a bounded number of times, then again after a pause', async () => {
+    const { clock, broker, publish, used } = await setup([0])
+    await publish(60)
+    await clock.advance(480)
+    expect(broker.opened).toBe(1 + 24)
+    expect(broker.links.size).toBe(1)
+    await publish(60)
+    await clock.advance(100)
+    expect(broker.opened).toBe(25)
+    await clock.advance(1_000)
+    await publish(60)
+    await clock.advance(1_000)
+    expect(broker.opened).toBe(49)
+    expect(new Set(used())).toEqual(new Set([0]))
+  })
+
+  it('is not sought on when links are refused', async () => {
+    const { clock, broker, publish, used } = await setup([0, 1])
+    broker.openFailures = 1
+    broker.openError = () => error('RTK_LIMIT_EXCEEDED')
+    await publish(60)
+    await clock.advance(900)
+    expect(broker.opened).toBe(2)
+    expect(new Set(used())).toEqual(new Set([0]))
+  })
+
+  it('is closed when nobody uses it any more, and sought again when there is much again', async () => {
+    const { clock, broker, publish, used } = await setup([0, 1])
+    await publish(60)
+    await clock.advance(100)
+    await publish(1)
+    expect(broker.links.size).toBe(2)
+    await clock.advance(60_000)
+    expect(broker.links.size).toBe(1)
+    used()
+    await publish(60)
+    await clock.advance(100)
+    await publish(1)
+    expect(used().at(-1)).toBe(1)
+  })
+
+  it('is not kept of another broker that answers at the same address', async () => {
+    const { clock, broker, run, publish, used } = await setup([0, 1])
+    run.broker = 'another'
+    await publish(60)
+    await clock.advance(900)
+    expect(broker.opened).toBe(2)
+    expect(broker.links.size).toBe(1)
+    await publish(1)
+    expect(new Set(used())).toEqual(new Set([0]))
+  })
+
+  it('is used no more once the connection has reached another run of the broker', async () => {
+    const { clock, broker, run, publish, used } = await setup([0, 1, 0])
+    await publish(60)
+    await clock.advance(100)
+    await publish(1)
+    expect(used().at(-1)).toBe(1)
+    run.broker = 'another'
+    const [entry] = broker.links
+    entry.cut()
+    await clock.advance(1_000)
+    await publish(1)
+    expect(used()).toEqual([0])
+    await clock.advance(60_000)
+    expect(broker.links.size).toBe(1)
+  })
+
+  it('ends with the client', async () => {
+    const { clock, broker, client, publish } = await setup([0, 1])
+    await publish(60)
+    await clock.advance(100)
+    await publish(1)
+    await client.close()
+    expect(broker.links.size).toBe(0)
+    expect(clock.pending).toBe(0)
+  })
+})
