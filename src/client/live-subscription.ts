@@ -23,6 +23,7 @@ import type { SubscriptionGap } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
 import { joinAgain } from './join-again.ts'
 import type { Link } from './link.ts'
+import { StreamCredit } from './stream-credit.ts'
 import { type TopicFacts, topicFacts } from './topic-facts.ts'
 
 /** What the holder of a live subscription is told. Calls come one after the other, never after `ended`. */
@@ -74,9 +75,7 @@ export class LiveSubscription {
   /** Counts subscribing: calls of an older sink are ignored. */
   #generation = 0
   #resuming = false
-  #outstandingBytes: number
-  /** Bytes that came beyond the credit of an earlier link: paid back before new credit is granted. */
-  #debtBytes = 0
+  readonly #credit: StreamCredit
   #finished = false
 
   private constructor(context: ClientContext, topic: string, options: LiveOptions, sink: LiveSink) {
@@ -85,7 +84,7 @@ export class LiveSubscription {
     this.#options = options
     this.#sink = sink
     this.#member = options.member
-    this.#outstandingBytes = options.creditBytes
+    this.#credit = new StreamCredit(options.creditBytes)
   }
 
   /** Subscribes. @throws as `Session.subscribe` does */
@@ -124,10 +123,8 @@ export class LiveSubscription {
 
   /** Lets that many more bytes come. */
   grant(bytes: number): void {
-    this.#outstandingBytes += bytes
-    const paid = Math.min(this.#debtBytes, bytes)
-    this.#debtBytes -= paid
-    if (bytes > paid) this.#current?.grant({ bytes: bytes - paid })
+    const granted = this.#credit.giveBack(bytes)
+    if (granted > 0) this.#current?.grant({ bytes: granted })
   }
 
   /**
@@ -194,6 +191,8 @@ export class LiveSubscription {
       throw error
     }
     this.#current = subscription
+    const untold = this.#credit.begun()
+    if (untold > 0) subscription.grant({ bytes: untold })
     this.#link = link
     if (this.#options.group !== undefined) this.#member = subscription.member
   }
@@ -211,7 +210,7 @@ export class LiveSubscription {
 
   #subscribeAt(link: Link, generation: number): Promise<Subscription> {
     const { group, from, partitions, overflow } = this.#options
-    this.#debtBytes = Math.max(0, -this.#outstandingBytes)
+    const bytes = this.#credit.begin()
     const resumed = group === undefined && this.#resuming && this.#positions.size > 0
     const offsets = [...this.#positions].map(([partition, { nextOffset: offset }]) => ({ partition, offset }))
     return link.subscribe(
@@ -222,7 +221,7 @@ export class LiveSubscription {
         partitions,
         overflow,
         from: resumed ? { offsets, otherwise: 'earliest' } : from,
-        credit: { bytes: Math.max(0, this.#outstandingBytes) },
+        credit: { bytes },
       },
       {
         assigned: (list) => this.#isCurrent(generation) && this.#assigned(list),
@@ -281,7 +280,7 @@ export class LiveSubscription {
 
   #deliver(delivery: BatchDelivery): void {
     const { partition, bytes, nextOffset } = delivery
-    this.#outstandingBytes -= bytes.length
+    this.#credit.delivered(bytes.length)
     if (!this.#positions.has(partition)) this.#begin(partition, delivery.fromOffset)
     const position = this.#positions.get(partition) as Position
     const { floor } = position
@@ -311,6 +310,7 @@ export class LiveSubscription {
     const lost = reason.code === 'RTK_DISCONNECTED'
     if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, reason)
     this.#current = undefined
+    this.#credit.ended()
     this.#generation++
     if (this.#finished) return
     if (!reason.retryable && reason.code !== 'RTK_CLOSED') {

@@ -101,3 +101,33 @@ it('subscribes once, however often the connection is cut while it does', async (
   expect(broker.subscriptions.size).toBe(1)
   expect(seen).toEqual(['a', 'b'])
 })
+
+it('has all of its credit again after a reconnect, also what was given back while it subscribed', async () => {
+  const { client, broker, clock } = await setup()
+  const batch = batchOf('x'.repeat(100))
+  const batches = await client.batches('orders', { from: 'earliest', prefetchBytes: 4 * batch.length })
+  const iterator = batches[Symbol.asyncIterator]()
+  for (let i = 0; i < 4; i++) broker.store('orders', 0, batch.slice())
+  const [link] = broker.links
+  expect([...broker.subscriptions][0].creditBytes).toBe(0)
+  let answer = (): void => {}
+  const { open } = broker
+  broker.open = () => {
+    const next = open.call(broker)
+    const { subscribe } = next
+    next.subscribe = async (...asked) => {
+      const subscription = await subscribe(...asked)
+      await new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      return subscription
+    }
+    return next
+  }
+  link.cut()
+  await clock.advance(1_000)
+  for (let i = 0; i < 4; i++) await iterator.next()
+  answer()
+  await clock.advance(0)
+  expect([...broker.subscriptions][0].creditBytes).toBe(4 * batch.length)
+})
