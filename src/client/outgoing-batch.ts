@@ -8,7 +8,6 @@ import {
   type Clock,
   type Durability,
   expiryOf,
-  formatUuid,
   isAfterGap,
   type LeaseProof,
   markAfterGap,
@@ -16,23 +15,16 @@ import {
   type ProducerStamp,
   type PublishReceipt,
   parseUuid,
-  type Random,
   type RatatoskrError,
   stampProducer,
 } from '../ports/index.ts'
+import { BatchIds, type IdPool } from './batch-ids.ts'
+import type { TurnClock } from './turn-clock.ts'
 
 /** Who is told what became of one message. `place` is the owner's own number for it. */
 export interface MessageOwner {
   stored(place: number, receipt: PublishReceipt): void
   failed(place: number, error: RatatoskrError): void
-}
-
-/**
- * Is given the promise of a message's receipt: for those who publish one message and need to hear of nothing else.
- */
-export class ReceiptSlot {
-  /** Set when the message was added to a batch. */
-  promise!: Promise<PublishReceipt>
 }
 
 /** Who is told of whole batches only. Its messages carry no ids but those that they were given. */
@@ -44,39 +36,13 @@ export interface BatchOwner {
   batchFailed(error: RatatoskrError): void
 }
 
-/** Random UUIDs of version 4, sixteen bytes at a time out of one pool. */
-export class IdPool {
-  readonly #random: Random
-  readonly #pool = new Uint8Array(4096)
-  #at = 4096
-
-  constructor(random: Random) {
-    this.#random = random
-  }
-
-  /** Writes the next id into `into`. */
-  next(into: Uint8Array): void {
-    if (this.#at === this.#pool.length) {
-      this.#random.fill(this.#pool)
-      this.#at = 0
-    }
-    const pool = this.#pool
-    for (let i = 0; i < 16; i++) into[i] = pool[this.#at + i]
-    this.#at += 16
-    into[6] = (into[6] & 0x0f) | 0x40
-    into[8] = (into[8] & 0x3f) | 0x80
-  }
-}
-
-// The builder copies what it is given, so one record and one id serve all messages of the process in turn.
-const scratchId = new Uint8Array(16)
-const noIds = new Uint8Array(0)
-const idBytesMin = 1_024
+// The builder copies what it is given, so one record serves all messages of the process in turn.
 const scratch = {
-  payload: scratchId as Uint8Array,
+  payload: new Uint8Array(0) as Uint8Array,
   key: undefined as Uint8Array | undefined,
   headers: undefined as OutgoingMessage['headers'],
   id: undefined as Uint8Array | undefined,
+  idStart: 0,
   expiresAtMs: undefined as number | undefined,
   timestampMs: 0,
 }
@@ -85,6 +51,8 @@ export interface OutgoingBatchOptions {
   readonly builder: BatchBuilder
   readonly ids: IdPool
   readonly clock: Clock
+  /** When messages that bring no time were published. */
+  readonly turn: TurnClock
   /** The broker's clock, in Unix milliseconds: a time to live is counted by it. */
   readonly brokerNow: () => number
   readonly durability: Durability | undefined
@@ -127,9 +95,7 @@ export class OutgoingBatch {
   #stored: PromiseWithResolvers<BatchReceipt> | undefined
   readonly #promised: number[] = []
   #toldCount = 0
-  /** Ids of the records: of the first as text, since a lone message is worth no bytes of its own, of the others sixteen bytes each. */
-  #firstId = ''
-  #ids: Uint8Array = noIds
+  readonly #ids: BatchIds
   #batchOwner: BatchOwner[] = []
   #deadlineMs = 0
   #timer: Disposable | undefined
@@ -138,6 +104,7 @@ export class OutgoingBatch {
 
   constructor(options: OutgoingBatchOptions) {
     this.#options = options
+    this.#ids = new BatchIds(options.ids)
     this.sequence = options.sequence
     this.durability = options.durability
     this.lease = options.lease
@@ -160,30 +127,33 @@ export class OutgoingBatch {
     return this.#whenSettled.promise
   }
 
-  /** Adds a message whose owner wants to know its id and offset. @returns bytes by which the batch grew */
-  addMessage(message: OutgoingMessage, owner: MessageOwner | ReceiptSlot, place: number): number {
-    const index = this.recordCount
-    if (message.id === undefined) this.#options.ids.next(scratchId)
-    else scratchId.set(parseUuid(message.id))
-    const bytes = this.#write(message, scratchId, message.timestampMs ?? this.#options.clock.now())
-    this.#keepId(index)
-    if (owner instanceof ReceiptSlot) owner.promise = this.#promise(index)
-    else {
-      this.#owners.push(owner)
-      this.#places.push(place)
-      this.#indexes.push(index)
-    }
-    return bytes
+  /** Adds a message whose owner wants to know its id and offset. */
+  addMessage(message: OutgoingMessage, owner: MessageOwner, place: number): void {
+    this.#indexes.push(this.#writeWithId(message))
+    this.#owners.push(owner)
+    this.#places.push(place)
   }
 
-  /** Adds a message of a bulk. @returns bytes by which the batch grew */
-  addOfBulk(message: OutgoingMessage, owner: BatchOwner): number {
+  /**
+   * Adds a message. @returns the promise of its receipt. All of a batch share one handler, which counts: handlers of a promise are
+   * called in the order in which they were added. A promise with functions of its own would be three times as large, and
+   * thousands wait at a time.
+   */
+  addPromised(message: OutgoingMessage): Promise<PublishReceipt> {
+    this.#promised.push(this.#writeWithId(message))
+    this.#stored ??= Promise.withResolvers<BatchReceipt>()
+    return this.#stored.promise.then(this.#nextReceipt)
+  }
+
+  /** Adds a message of a bulk. */
+  addOfBulk(message: OutgoingMessage, owner: BatchOwner): void {
     if (this.#batchOwner.at(-1) !== owner) {
       this.#batchOwner.push(owner)
       owner.joined()
     }
-    const id = message.id === undefined ? undefined : parseUuid(message.id)
-    return this.#write(message, id, message.timestampMs ?? owner.timestampMs)
+    scratch.id = message.id === undefined ? undefined : parseUuid(message.id)
+    scratch.idStart = 0
+    this.#write(message, owner.timestampMs)
   }
 
   /** The bytes of the batch in a buffer of their own; no record comes in any more. */
@@ -259,22 +229,12 @@ export class OutgoingBatch {
     this.#whenSettled?.resolve()
   }
 
-  /**
-   * The promise of a record's receipt. All share one handler, which counts: handlers of a promise are called in the order in
-   * which they were added. A promise with functions of its own would be three times as large, and thousands wait at a time.
-   */
-  #promise(index: number): Promise<PublishReceipt> {
-    this.#promised.push(index)
-    this.#stored ??= Promise.withResolvers<BatchReceipt>()
-    return this.#stored.promise.then(this.#nextReceipt)
-  }
-
   readonly #nextReceipt = (receipt: BatchReceipt): PublishReceipt =>
     this.#receiptOf(this.#promised[this.#toldCount++], receipt)
 
   #receiptOf(index: number, receipt: BatchReceipt): PublishReceipt {
     const { partition, baseOffset, durability, duplicates } = receipt
-    const id = index === 0 ? this.#firstId : formatUuid(this.#ids, (index - 1) * 16)
+    const id = this.#ids.textOf(index)
     if (duplicates === undefined) return { id, partition, offset: baseOffset + index, durability }
     const passed = countBefore(duplicates, index) // records before this one that were not stored
     const repeat = duplicates[passed]
@@ -293,33 +253,27 @@ export class OutgoingBatch {
     })
   }
 
-  #keepId(index: number): void {
-    if (index === 0) {
-      this.#firstId = formatUuid(scratchId)
-      return
-    }
-    const at = (index - 1) * 16
-    if (this.#ids.length < at + 16) {
-      const larger = new Uint8Array(Math.max(idBytesMin, this.#ids.length * 2, at + 16))
-      larger.set(this.#ids)
-      this.#ids = larger
-    }
-    this.#ids.set(scratchId, at)
+  /** @returns the record's place in the batch */
+  #writeWithId(message: OutgoingMessage): number {
+    const index = this.recordCount
+    const ids = this.#ids
+    ids.take(index, message.id)
+    scratch.id = ids.bytes
+    scratch.idStart = ids.start
+    this.#write(message, this.#options.turn.nowMs)
+    return index
   }
 
-  #write(message: OutgoingMessage, id: Uint8Array | undefined, timestampMs: number): number {
+  /** @param nowMs the time of a message that brings none */
+  #write(message: OutgoingMessage, nowMs: number): void {
     const { builder, brokerNow } = this.#options
-    const before = this.bufferedBytes === 0 ? 0 : builder.sizeBytes
     scratch.payload = message.payload
     scratch.key = message.key
     scratch.headers = message.headers
-    scratch.id = id
     scratch.expiresAtMs = message.ttlMs === undefined ? message.expiresAtMs : expiryOf(message, brokerNow())
-    scratch.timestampMs = timestampMs
+    scratch.timestampMs = message.timestampMs ?? nowMs
     builder.add(scratch)
-    const grown = builder.sizeBytes - before
-    this.bufferedBytes += grown
-    return grown
+    this.bufferedBytes = builder.sizeBytes
   }
 }
 

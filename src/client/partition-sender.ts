@@ -17,28 +17,28 @@ import {
   type LeaseProof,
   type Logger,
   type OutgoingMessage,
+  type PublishReceipt,
   type Random,
   RatatoskrError,
   toRatatoskrError,
 } from '../ports/index.ts'
 import { Backoff } from './backoff.ts'
+import type { IdPool } from './batch-ids.ts'
 import { BatchNumbers } from './batch-numbers.ts'
 import type { Connection } from './connection.ts'
-import {
-  type BatchOwner,
-  type IdPool,
-  type MessageOwner,
-  OutgoingBatch,
-  type ReceiptSlot,
-} from './outgoing-batch.ts'
+import { type BatchOwner, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
 import { PartitionRoute } from './partition-route.ts'
 import { isAnswerLost, isIndeterminate, isOutOfOrder, isPassing } from './publish-failures.ts'
 import type { SenderIdentity } from './sender-identity.ts'
+import type { TurnClock } from './turn-clock.ts'
 
 /** What the senders of one producer share. */
 export interface SenderContext {
   readonly connection: Connection
   readonly clock: Clock
+  /** The time of messages that are added now; `look` sees to it that it is that, before each. */
+  readonly turn: TurnClock
+  readonly look: () => void
   readonly random: Random
   readonly ids: IdPool
   readonly builders: BuilderPool
@@ -51,6 +51,8 @@ export interface SenderContext {
   readonly logger: Logger
   /** Asks for `linger` to be called when the batch has waited long enough. */
   readonly lingerFor: (sender: PartitionSender) => void
+  /** The buffer holds so much more. */
+  readonly took: (bytes: number) => void
   /** The buffer has room again. */
   readonly released: (bytes: number) => void
 }
@@ -114,16 +116,29 @@ export class PartitionSender {
 
   addMessage(
     message: OutgoingMessage,
-    owner: MessageOwner | ReceiptSlot,
+    owner: MessageOwner,
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,
     lease: LeaseProof | undefined,
-  ): number {
+  ): void {
     const batch = this.#batchFor(message, durability, lease)
-    const bytes = batch.addMessage(message, owner, place)
-    this.#added(batch, deadlineMs)
-    return bytes
+    const before = batch.bufferedBytes
+    batch.addMessage(message, owner, place)
+    this.#added(batch, before, deadlineMs)
+  }
+
+  addPromised(
+    message: OutgoingMessage,
+    durability: Durability | undefined,
+    deadlineMs: number,
+    lease: LeaseProof | undefined,
+  ): Promise<PublishReceipt> {
+    const batch = this.#batchFor(message, durability, lease)
+    const before = batch.bufferedBytes
+    const promise = batch.addPromised(message)
+    this.#added(batch, before, deadlineMs)
+    return promise
   }
 
   addOfBulk(
@@ -132,11 +147,11 @@ export class PartitionSender {
     durability: Durability | undefined,
     deadlineMs: number,
     lease: LeaseProof | undefined,
-  ): number {
+  ): void {
     const batch = this.#batchFor(message, durability, lease)
-    const bytes = batch.addOfBulk(message, owner)
-    this.#added(batch, deadlineMs)
-    return bytes
+    const before = batch.bufferedBytes
+    batch.addOfBulk(message, owner)
+    this.#added(batch, before, deadlineMs)
   }
 
   /** The batch has waited long enough: it goes as soon as there is a place for it. */
@@ -180,6 +195,7 @@ export class PartitionSender {
       builder: this.#builder,
       ids: this.#context.ids,
       clock: this.#context.clock,
+      turn: this.#context.turn,
       brokerNow: this.#brokerNow,
       durability,
       lease,
@@ -189,10 +205,13 @@ export class PartitionSender {
     return this.#open
   }
 
-  #added(batch: OutgoingBatch, deadlineMs: number): void {
+  /** @param bytesBefore what the batch held before the message */
+  #added(batch: OutgoingBatch, bytesBefore: number, deadlineMs: number): void {
+    const bytes = batch.bufferedBytes
+    this.#context.took(bytes - bytesBefore)
     batch.extendTo(deadlineMs)
-    if (batch.recordCount === 1) this.#context.lingerFor(this)
-    if ((this.#builder?.sizeBytes ?? 0) >= this.#context.batchBytesMax) {
+    if (bytesBefore === 0) this.#context.lingerFor(this)
+    if (bytes >= this.#context.batchBytesMax) {
       this.#sealOpen()
       this.#pump()
     }

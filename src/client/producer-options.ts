@@ -8,11 +8,12 @@ import {
   quoteForMessage,
   RatatoskrError,
 } from '../ports/index.ts'
+import { IdPool } from './batch-ids.ts'
 import { type ClientCallOptions, checkTimeoutMs } from './call.ts'
 import { durabilityOf, wholeNumber } from './checks.ts'
 import type { Connection } from './connection.ts'
 import type { MessageFields, PublishCall } from './outgoing.ts'
-import { IdPool } from './outgoing-batch.ts'
+
 import type { SenderContext } from './partition-sender.ts'
 
 /** How a producer batches, and what it holds. */
@@ -82,7 +83,7 @@ export const producerBounds = (options: ProducerOptions, timeoutMs: number): Pro
 export function senderSettings(
   options: ProducerOptions,
   { connection, platform, limits }: ProducerParts,
-): Omit<SenderContext, 'lingerFor' | 'released'> {
+): Omit<SenderContext, 'turn' | 'look' | 'lingerFor' | 'took' | 'released'> {
   const idempotent = options.idempotent ?? true
   const inFlightMax = wholeNumber('inFlightMax', options.inFlightMax ?? 5, 1)
   return {

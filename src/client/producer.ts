@@ -20,7 +20,7 @@ import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { durabilityOf, leaseProofOf } from './checks.ts'
 import { knownOptions, messageNames, publishManyOptions, publishOptions } from './known-options.ts'
 import { asOutgoing, detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
-import { type MessageOwner, ReceiptSlot } from './outgoing-batch.ts'
+import type { MessageOwner } from './outgoing-batch.ts'
 import type { PartitionSender, SenderContext } from './partition-sender.ts'
 import {
   type ProducerOptions,
@@ -33,6 +33,7 @@ import {
 import { BulkPublish, type BulkReceipt, ManyPublish, SinglePublish } from './publish-owners.ts'
 import { notInBulk, ScheduledPublishes } from './scheduled-publish.ts'
 import { TopicSender } from './topic-sender.ts'
+import { TurnClock } from './turn-clock.ts'
 
 export interface ProducerContext extends ProducerParts {
   /** Tells the client that the producer is closed. */
@@ -59,6 +60,7 @@ export class Producer implements AsyncDisposable {
   #bufferedBytes = 0
   #waiting = 0
   #lingerSet = false
+  #turnEndSet = false
   #closed: RatatoskrError | undefined
   #roomFor: PromiseWithResolvers<void> | undefined
 
@@ -74,6 +76,11 @@ export class Producer implements AsyncDisposable {
     this.#timeoutMs = bounds.timeoutMs
     this.#senders = {
       ...senderSettings(options, context),
+      turn: new TurnClock(context.platform.clock),
+      took: (bytes) => {
+        this.#bufferedBytes += bytes
+      },
+      look: () => this.#look(),
       lingerFor: (sender) => this.#lingerFor(sender),
       released: (bytes) => this.#released(bytes),
     }
@@ -108,11 +115,7 @@ export class Producer implements AsyncDisposable {
     leaseProofOf(options.lease)
     if (isScheduled(message)) return this.#publishLater(topic, message, options)
     const { signal, timeoutMs } = options
-    if (signal === undefined) {
-      const slot = new ReceiptSlot()
-      this.#accept(topic, message, slot, options)
-      return slot.promise
-    }
+    if (signal === undefined) return this.#acceptPromised(topic, message, options)
     const owner = new SinglePublish()
     return withDeadline(this.#senders.clock, 'publish', { signal, timeoutMs }, this.#timeoutMs, (aborted) => {
       this.#accept(topic, message, owner, options)
@@ -147,7 +150,7 @@ export class Producer implements AsyncDisposable {
       const later = this.#publishAllLater(topic, outgoing, owner, options, aborted)
       later.catch(() => {}) // what it throws is thrown below, when the others are on their way
       if (outgoing.some((message) => message !== undefined)) {
-        await this.#acceptMany(this.#topic(topic), outgoing, owner, options)
+        await this.#acceptMany(topic, outgoing, owner, options)
       }
       await later
       return owner.promise
@@ -269,41 +272,69 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  #accept(
+  #acceptPromised(
     topic: string,
     message: OutgoingMessage,
-    owner: SinglePublish | ReceiptSlot,
     options: PublishManyOptions,
-  ): void {
-    if (this.#closed !== undefined) throw this.#closed
-    const sender = this.#topic(topic)
-    const nowMs = this.#senders.clock.monotonic()
-    const deadlineMs = nowMs + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
-    sender.refresh(nowMs)
-    const durability = durabilityOf(options.durability) ?? this.#durability
-    if (sender.ready && this.#hasRoom) {
-      this.#added(sender.add(message, owner, 0, durability, deadlineMs, options.lease))
+  ): Promise<PublishReceipt> {
+    const { timeoutMs, durability, lease } = options
+    const sender = this.#senderFor(topic)
+    if (!sender.ready || !this.#hasRoom) {
+      const owner = new SinglePublish()
+      this.#wait(sender, message, owner, options)
+      return owner.promise
+    }
+    const level = durability === undefined ? this.#durability : durabilityOf(durability)
+    return sender.addPromised(message, level, this.#deadlineMs(timeoutMs), lease)
+  }
+
+  #accept(topic: string, message: OutgoingMessage, owner: SinglePublish, options: PublishManyOptions): void {
+    const sender = this.#senderFor(topic)
+    if (!sender.ready || !this.#hasRoom) {
+      this.#wait(sender, message, owner, options)
       return
     }
+    const durability = durabilityOf(options.durability) ?? this.#durability
+    sender.add(message, owner, 0, durability, this.#deadlineMs(options.timeoutMs), options.lease)
+  }
+
+  /** The message waits for its topic, or for room. */
+  #wait(
+    sender: TopicSender,
+    message: OutgoingMessage,
+    owner: SinglePublish,
+    { durability, timeoutMs, lease }: PublishManyOptions,
+  ): void {
+    const level = durabilityOf(durability) ?? this.#durability
+    const deadlineMs = this.#deadlineMs(timeoutMs)
     if (sender.ready && !this.#waits) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
     if (this.#waiting >= this.#waitingMax) throw this.#full('waitingMax', this.#waitingMax)
     this.#waiting++
-    const waiter = owner instanceof ReceiptSlot ? new SinglePublish() : owner
-    if (owner instanceof ReceiptSlot) owner.promise = waiter.promise
-    sender.wait(message, waiter, 0, durability, deadlineMs, options.lease)
+    sender.wait(message, owner, 0, level, deadlineMs, lease)
+  }
+
+  /** The topic of a message that is published now. */
+  #senderFor(topic: string): TopicSender {
+    if (this.#closed !== undefined) throw this.#closed
+    const sender = this.#topic(topic)
+    if (this.#look()) sender.refresh(this.#senders.turn.monotonicMs)
+    return sender
+  }
+
+  #deadlineMs(timeoutMs: number | undefined): number {
+    return this.#senders.turn.monotonicMs + checkTimeoutMs(timeoutMs, this.#timeoutMs)
   }
 
   /** Adds all, at once when it can be; while there is no room they wait, copied, so that the caller has his bytes back. */
   async #acceptMany(
-    sender: TopicSender,
+    topic: string,
     messages: (OutgoingMessage | undefined)[],
     owner: ManyPublish,
     options: PublishManyOptions,
   ): Promise<void> {
-    const nowMs = this.#senders.clock.monotonic()
-    const deadlineMs = nowMs + checkTimeoutMs(options.timeoutMs, this.#timeoutMs)
+    const sender = this.#senderFor(topic)
+    const deadlineMs = this.#deadlineMs(options.timeoutMs)
     const durability = durabilityOf(options.durability) ?? this.#durability
-    sender.refresh(nowMs)
     let copied = false
     for (let place = 0; place < messages.length; place++) {
       const message = messages[place]
@@ -322,8 +353,9 @@ export class Producer implements AsyncDisposable {
       if (this.#closed !== undefined) throw this.#closed
       try {
         if (!this.#hasRoom) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
+        this.#look()
         const message = messages[place] as OutgoingMessage
-        this.#added(sender.add(message, owner, place, durability, deadlineMs, options.lease))
+        sender.add(message, owner, place, durability, deadlineMs, options.lease)
       } catch (error) {
         owner.failed(place, toRatatoskrError(error))
       }
@@ -345,14 +377,9 @@ export class Producer implements AsyncDisposable {
     const outgoing = asOutgoing(message)
     if (isScheduled(outgoing)) throw notInBulk()
     const deadlineMs = bulk.monotonicMs + this.#timeoutMs
-    this.#added(sender.addOfBulk(outgoing, bulk, durability, deadlineMs, lease))
+    sender.addOfBulk(outgoing, bulk, durability, deadlineMs, lease)
     bulk.messageCount++
     return this.#hasRoom && sender.ready
-  }
-
-  // Adding may send a batch, and be answered, at once: the sum must be read after that.
-  #added(bytes: number): void {
-    this.#bufferedBytes += bytes
   }
 
   get #hasRoom(): boolean {
@@ -378,7 +405,6 @@ export class Producer implements AsyncDisposable {
       timeoutMs: this.#timeoutMs,
       /** Moves what waits into batches while there is room. */
       mayAdd: () => this.#hasRoom,
-      added: (bytes) => this.#added(bytes),
       left: () => {
         this.#waiting--
       },
@@ -408,13 +434,32 @@ export class Producer implements AsyncDisposable {
     this.#lingering.push(sender)
     if (this.#lingerSet) return
     this.#lingerSet = true
-    if (this.#lingerMs === 0) queueMicrotask(() => this.#lingered())
+    if (this.#lingerMs === 0) this.#atTurnEnd()
     else this.#senders.clock.after(this.#lingerMs, () => this.#lingered())
   }
 
   #lingered(): void {
     this.#lingerSet = false
     for (const sender of this.#lingering.splice(0)) sender.linger()
+  }
+
+  /** Before each message: sees to the time. @returns true when the clocks were read */
+  #look(): boolean {
+    const isRead = this.#senders.turn.look()
+    if (isRead) this.#atTurnEnd()
+    return isRead
+  }
+
+  #atTurnEnd(): void {
+    if (this.#turnEndSet) return
+    this.#turnEndSet = true
+    queueMicrotask(this.#turnEnded)
+  }
+
+  readonly #turnEnded = (): void => {
+    this.#turnEndSet = false
+    this.#senders.turn.over()
+    if (this.#lingerSet && this.#lingerMs === 0) this.#lingered()
   }
 
   async #flushed(): Promise<void> {

@@ -4,6 +4,7 @@ import {
   type LeaseProof,
   type Limits,
   type OutgoingMessage,
+  type PublishReceipt,
   partitionForKey,
   RatatoskrError,
   StickyPartitioner,
@@ -13,7 +14,7 @@ import {
 } from '../ports/index.ts'
 import { withDeadline } from './call.ts'
 import { detached } from './outgoing.ts'
-import type { BatchOwner, MessageOwner, OutgoingBatch, ReceiptSlot } from './outgoing-batch.ts'
+import type { BatchOwner, MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
 import { PartitionSender, type SenderContext } from './partition-sender.ts'
 import { SenderIdentity } from './sender-identity.ts'
 
@@ -22,7 +23,6 @@ export interface TopicSenderOptions {
   readonly timeoutMs: number
   /** True while the producer's buffer takes more. */
   readonly mayAdd: () => boolean
-  readonly added: (bytes: number) => void
   /** A message no longer waits. */
   readonly left: () => void
 }
@@ -90,16 +90,26 @@ export class TopicSender {
     if (this.#count === 0) await this.#resolve()
   }
 
-  /** Adds a message to its partition's batch. @returns bytes it takes in the buffer */
+  /** Adds a message to its partition's batch. */
   add(
     message: OutgoingMessage,
-    owner: MessageOwner | ReceiptSlot,
+    owner: MessageOwner,
     place: number,
     durability: Durability | undefined,
     deadlineMs: number,
     lease: LeaseProof | undefined,
-  ): number {
-    return this.#senderFor(message).addMessage(message, owner, place, durability, deadlineMs, lease)
+  ): void {
+    this.#senderFor(message).addMessage(message, owner, place, durability, deadlineMs, lease)
+  }
+
+  /** The same. @returns the promise of its receipt */
+  addPromised(
+    message: OutgoingMessage,
+    durability: Durability | undefined,
+    deadlineMs: number,
+    lease: LeaseProof | undefined,
+  ): Promise<PublishReceipt> {
+    return this.#senderFor(message).addPromised(message, durability, deadlineMs, lease)
   }
 
   addOfBulk(
@@ -108,8 +118,8 @@ export class TopicSender {
     durability: Durability | undefined,
     deadlineMs: number,
     lease: LeaseProof | undefined,
-  ): number {
-    return this.#senderFor(message).addOfBulk(message, owner, durability, deadlineMs, lease)
+  ): void {
+    this.#senderFor(message).addOfBulk(message, owner, durability, deadlineMs, lease)
   }
 
   /** Keeps a message until the topic is known and the buffer has room. */
@@ -141,7 +151,8 @@ export class TopicSender {
       this.#options.left()
       if (owner.abandoned) continue
       try {
-        this.#options.added(this.add(message, owner, place, durability, deadlineMs, lease))
+        this.#senders.look()
+        this.add(message, owner, place, durability, deadlineMs, lease)
       } catch (error) {
         owner.failed(place, toRatatoskrError(error))
       }

@@ -16,17 +16,18 @@ import {
 } from './bytes.ts'
 import { expiryHeaderSize, writeExpiryHeader } from './expiry-header.ts'
 import { batchHeaderBytes, batchMagic, crcStart, lengthPrefixBytes, type ProducerStamp } from './header.ts'
-import { idHeaderPrefix, idHeaderSize } from './id-header.ts'
+import { idHeaderSize, writeIdHeader } from './id-header.ts'
 
 /**
- * One record as it is added. `id` are the 16 bytes of its UUID and become the record header `rtk-id`; `expiresAtMs`, Unix
- * milliseconds, becomes `rtk-expires-at`.
+ * One record as it is added. The 16 bytes of its UUID, in `id` from `idStart` on, or from its beginning, become the record
+ * header `rtk-id`; `expiresAtMs`, Unix milliseconds, becomes `rtk-expires-at`.
  */
 export interface RecordFields {
   readonly payload: Uint8Array
   readonly key?: Uint8Array | undefined
   readonly headers?: readonly Header[] | undefined
   readonly id?: Uint8Array | undefined
+  readonly idStart?: number
   readonly expiresAtMs?: number | undefined
   readonly timestampMs: number
 }
@@ -40,7 +41,6 @@ export interface BatchBuilderOptions {
   readonly compression?: { readonly id: number; compress(bytes: Uint8Array): Uint8Array } | undefined
 }
 
-const noHeaders: readonly Header[] = []
 const lengthFieldBytesMax = 5
 const noValue = 1 // the varint of -1
 
@@ -82,7 +82,7 @@ export class BatchBuilder {
       varintSize(place) +
       sizeWithLength(key) +
       sizeWithLength(payload) +
-      (bare ? 1 : headersSize(headers ?? noHeaders, id, expiresAtMs))
+      (bare ? 1 : headersSize(headers, id, expiresAtMs))
     if (this.#end + length + lengthFieldBytesMax > this.#buffer.length)
       this.#grow(length + lengthFieldBytesMax)
 
@@ -98,7 +98,7 @@ export class BatchBuilder {
     buffer.set(payload, at)
     at += payload.length
     if (bare) buffer[at++] = 0
-    else at = writeHeaders(buffer, at, headers ?? noHeaders, id, expiresAtMs)
+    else at = writeHeaders(buffer, at, record)
     this.#end = at
     this.#count = place + 1
     return place
@@ -147,19 +147,23 @@ function withHeaderRoom(records: Uint8Array): Uint8Array {
 }
 
 const countOf = (
-  headers: readonly Header[],
+  headers: readonly Header[] | undefined,
   id: Uint8Array | undefined,
   expiresAtMs: number | undefined,
-): number => headers.length + (id === undefined ? 0 : 1) + (expiresAtMs === undefined ? 0 : 1)
+): number =>
+  (headers === undefined ? 0 : headers.length) +
+  (id === undefined ? 0 : 1) +
+  (expiresAtMs === undefined ? 0 : 1)
 
 function headersSize(
-  headers: readonly Header[],
+  headers: readonly Header[] | undefined,
   id: Uint8Array | undefined,
   expiresAtMs: number | undefined,
 ): number {
   let size = varintSize(countOf(headers, id, expiresAtMs))
   if (id !== undefined) size += idHeaderSize
   if (expiresAtMs !== undefined) size += expiryHeaderSize
+  if (headers === undefined) return size
   for (const [name, value] of headers) {
     const nameBytes = utf8Size(name)
     size += varintSize(nameBytes) + nameBytes + sizeWithLength(value)
@@ -170,17 +174,12 @@ function headersSize(
 function writeHeaders(
   buffer: Uint8Array,
   start: number,
-  headers: readonly Header[],
-  id: Uint8Array | undefined,
-  expiresAtMs: number | undefined,
+  { headers, id, idStart = 0, expiresAtMs }: RecordFields,
 ): number {
   let at = writeVarint(buffer, start, countOf(headers, id, expiresAtMs))
-  if (id !== undefined) {
-    buffer.set(idHeaderPrefix, at)
-    buffer.set(id, at + idHeaderPrefix.length)
-    at += idHeaderSize
-  }
+  if (id !== undefined) at = writeIdHeader(buffer, at, id, idStart)
   if (expiresAtMs !== undefined) at = writeExpiryHeader(buffer, at, expiresAtMs)
+  if (headers === undefined) return at
   for (const [name, value] of headers) {
     at = writeVarint(buffer, at, utf8Size(name))
     at = writeUtf8(buffer, at, name)
