@@ -4,6 +4,7 @@ import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import type { ConnectOptions } from './connect-with.ts'
 import { FakeBroker } from './testing/fake-broker.ts'
 import { error } from './testing/producing.ts'
+import { batchOf, numbers } from './testing/subscribing.ts'
 import { testPlatform } from './testing/test-platform.ts'
 
 /** A broker of workers that links reach as `reached` says, the last one again and again, and a client whose link is the first. */
@@ -210,5 +211,101 @@ describe('a direct link', () => {
     await client.close()
     expect(broker.links.size).toBe(0)
     expect(clock.pending).toBe(0)
+  })
+})
+
+describe('a subscription without a group', () => {
+  /** Reads a partition of worker 1 over a connection that has reached worker 0. */
+  async function reading(reached: readonly number[]) {
+    const rig = await setup(reached)
+    const seen: string[] = []
+    const told: string[] = []
+    const subscription = await rig.client.subscribe('orders', (message) => void seen.push(message.text()), {
+      partitions: [1],
+      onAssigned: () => void told.push('assigned'),
+      onDisconnect: () => void told.push('lost'),
+      onReconnect: () => void told.push('back'),
+      onGap: () => void told.push('gap'),
+    })
+    let stored = 0
+    const store = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        rig.broker.store('orders', 1, batchOf(`${stored++}`))
+        await rig.clock.advance(0)
+      }
+    }
+    /** The workers at which subscriptions are. */
+    const at = () => [...rig.broker.subscriptions].map(({ link }) => link.place?.worker)
+    return { ...rig, subscription, seen, told, store, at, all: () => numbers(0, stored) }
+  }
+
+  it('goes over to the worker that owns what is read, without a gap, a duplicate or a word', async () => {
+    const { clock, broker, subscription, seen, told, store, at, all } = await reading([0, 2, 1])
+    await store(60)
+    expect(at()).toEqual([0])
+    await clock.advance(100)
+    await store(30)
+    expect(at()).toEqual([1])
+    expect(seen).toEqual(all())
+    expect(told).toEqual(['assigned'])
+    await clock.advance(90_000)
+    expect(broker.links.size).toBe(2) // it is in use, though nothing comes
+    await subscription.close()
+    expect(at()).toEqual([])
+    await clock.advance(90_000)
+    expect(broker.links.size).toBe(1)
+  })
+
+  it('comes back to the connection when the link to the owner is lost', async () => {
+    const { clock, broker, seen, told, store, at, all } = await reading([0, 1, 0])
+    await store(60)
+    await clock.advance(100)
+    await store(10)
+    const [, direct] = [...broker.links]
+    direct.cut()
+    await store(10)
+    await clock.advance(1_000)
+    expect(at()).toEqual([0])
+    expect(seen).toEqual(all())
+    expect(told).toEqual(['assigned', 'lost', 'back'])
+  })
+
+  it('goes on over the connection when the owner does not let it in', async () => {
+    const { clock, broker, seen, store, at, all } = await reading([0, 1, 0])
+    await store(60)
+    await clock.advance(100)
+    const [, direct] = [...broker.links]
+    let asked = 0
+    direct.subscribe = async () => {
+      asked++
+      throw error('RTK_LIMIT_EXCEEDED')
+    }
+    await store(5)
+    await clock.advance(1_000)
+    await store(5)
+    expect(asked).toBe(1)
+    direct.cut()
+    await store(5)
+    await clock.advance(1_000)
+    expect(at()).toEqual([0])
+    expect(seen).toEqual(all())
+  })
+
+  it('stays where it is when it reads partitions of several workers', async () => {
+    const { clock, broker, client } = await setup([0, 1])
+    await client.subscribe('orders', () => {}, { from: 'earliest' })
+    for (let i = 0; i < 120; i++) broker.store('orders', i % 3, batchOf('x'))
+    await clock.advance(1_000)
+    expect(broker.opened).toBe(1)
+  })
+
+  it('that is closed while it goes over leaves nothing behind', async () => {
+    const { clock, broker, subscription, store, at } = await reading([0, 1])
+    await store(60)
+    await clock.advance(100)
+    broker.store('orders', 1, batchOf('last'))
+    await subscription.close()
+    await clock.advance(1_000)
+    expect(at()).toEqual([])
   })
 })

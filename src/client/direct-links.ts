@@ -79,10 +79,13 @@ export class DirectLink {
     }
   }
 
-  /** Keeps the link from being closed for want of use. @returns what lets go of it again */
+  /** Keeps the link from being closed for want of use. @returns what lets go of it again, once */
   hold(): () => void {
     this.#holders++
+    let held = true
     return () => {
+      if (!held) return
+      held = false
       this.#holders--
       this.#used = true
     }

@@ -6,6 +6,8 @@
  * broker says where each partition begins, which may be behind what was received already; records below the own
  * position are dropped while the partition is still its own, and a partition that comes back from elsewhere begins where
  * the broker says.
+ *
+ * Without a group, what belongs to one worker of the broker is read from that worker once it is much.
  */
 import {
   type BatchDelivery,
@@ -21,10 +23,11 @@ import {
 } from '../ports/index.ts'
 import type { SubscriptionGap } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
+import type { DirectLink } from './direct-links.ts'
 import { joinAgain } from './join-again.ts'
 import type { Link } from './link.ts'
 import { StreamCredit } from './stream-credit.ts'
-import { type TopicFacts, topicFacts } from './topic-facts.ts'
+import { type TopicFacts, topicFacts, workerOfAll } from './topic-facts.ts'
 
 /** What the holder of a live subscription is told. Calls come one after the other, never after `ended`. */
 export interface LiveSink {
@@ -72,6 +75,12 @@ export class LiveSubscription {
   #member: string | undefined
   #current: Subscription | undefined
   #link: Link | undefined
+  /** The worker that owns all that is read; undefined when no single one does, and in a group. */
+  #worker: number | undefined
+  /** Lets go of the link to that worker; undefined while everything comes over the connection. */
+  #leaveDirect: (() => void) | undefined
+  /** A link over which it could not go on. */
+  #refusedBy: DirectLink | undefined
   /** Counts subscribing: calls of an older sink are ignored. */
   #generation = 0
   #resuming = false
@@ -151,6 +160,7 @@ export class LiveSubscription {
     this.#finished = true
     const subscription = this.#current
     this.#current = undefined
+    this.#leaveDirect?.()
     this.#closing.abort(closedError())
     this.#detach()
     this.#sink.ended(undefined)
@@ -170,6 +180,7 @@ export class LiveSubscription {
     if (this.#finished) return
     this.#finished = true
     this.#current = undefined
+    this.#leaveDirect?.()
     this.#closing.abort(reason)
     this.#detach()
     this.#sink.ended(reason)
@@ -295,6 +306,38 @@ export class LiveSubscription {
     if (fromOffset < position.nextOffset) this.#begin(partition, fromOffset)
     this.#positions.get(partition)!.nextOffset = nextOffset
     this.#sink.deliver({ partition, bytes, fromOffset, nextOffset })
+    if (this.#worker !== undefined && this.#leaveDirect === undefined) this.#seekOwner(bytes.length)
+  }
+
+  #seekOwner(deliveredBytes: number): void {
+    const { direct } = this.#context.connection
+    const link = direct.to(this.#worker)
+    if (link === undefined) direct.passed(this.#worker, deliveredBytes)
+    else if (this.#current !== undefined && link !== this.#refusedBy) void this.#moveTo(link)
+  }
+
+  /** Goes on over the link to the owner, as after a loss. */
+  async #moveTo(direct: DirectLink): Promise<void> {
+    const before = this.#current
+    this.#leaveDirect = direct.hold()
+    this.#leaveCurrent()
+    try {
+      await direct.use((link) => this.#subscribe(link))
+    } catch {
+      this.#refusedBy = direct
+      this.#leaveDirect()
+      this.#leaveDirect = undefined
+      void this.#resume(false)
+    } finally {
+      await before?.close().catch(() => {})
+    }
+  }
+
+  /** What is still to come from the subscription there is counts no more. */
+  #leaveCurrent(): void {
+    this.#current = undefined
+    this.#credit.ended()
+    this.#generation++
   }
 
   /** Left out by the overflow policy: what comes next is behind it. */
@@ -309,9 +352,9 @@ export class LiveSubscription {
   #linkEnded(reason: RatatoskrError): void {
     const lost = reason.code === 'RTK_DISCONNECTED'
     if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, reason)
-    this.#current = undefined
-    this.#credit.ended()
-    this.#generation++
+    this.#leaveCurrent()
+    this.#leaveDirect?.()
+    this.#leaveDirect = undefined
     if (this.#finished) return
     if (!reason.retryable && reason.code !== 'RTK_CLOSED') {
       this.#end(reason)
@@ -347,6 +390,8 @@ export class LiveSubscription {
       }
     }
     this.#facts = facts
+    const { group, partitions } = this.#options
+    if (group === undefined) this.#worker = workerOfAll(facts, partitions)
   }
 
   async #clampPositions(link: Link): Promise<void> {
