@@ -35,3 +35,29 @@ it('collects far less often while large buffers come and go', async () => {
   const paced = await collections('paced')
   expect(paced).toBeLessThan((await collections('as it is')) / 1.5)
 })
+
+/** Keeps 20 MB of small objects among as many that it drops, as loading a program does, and prints what the heap takes for young ones. */
+const load = `
+  import { getHeapSpaceStatistics } from 'node:v8'
+  import { keepHeapSmall } from 'ratatoskr/adapters/node'
+  const small = process.argv[1] === 'small' ? keepHeapSmall() : undefined
+  const kept = []
+  const make = (count) => { for (let i = 0; i < count; i++) kept[i % 300_000] = { i, next: [i] } }
+  make(600_000)
+  small?.[Symbol.dispose]()
+  if (process.argv[2] === 'then load') make(3_000_000)
+  console.log(getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').physical_space_size / 1e6)
+`
+
+async function youngMegabytes(...words: string[]): Promise<number> {
+  const flags = ['--conditions=source', '--input-type=module', '--eval', load, ...words]
+  const { stdout } = await promisify(execFile)(process.execPath, flags)
+  return Number(stdout)
+}
+
+it('takes little for young objects while the heap is to be small, and grows with the load afterwards', async () => {
+  const small = await youngMegabytes('small')
+  expect(small).toBeLessThan(8)
+  expect(await youngMegabytes('as it is')).toBeGreaterThan(2 * small)
+  expect(await youngMegabytes('small', 'then load')).toBeGreaterThan(2 * small)
+})

@@ -3,8 +3,7 @@
  * the stop, the process is gone when the time for stopping has passed.
  */
 import type { Logger } from '../../ports/index.ts'
-import { brokerOfConfig } from '../broker-of-config.ts'
-import { type ConfigFlags, loadConfigOf } from '../config/flags.ts'
+import type { ConfigFlags } from '../config/flags.ts'
 import { exitCodes } from '../exit-codes.ts'
 
 /** Signals that come so close to the first are the same one, sent to a group of processes and handed on by one of them. */
@@ -13,10 +12,11 @@ const sameAskMs = 500
 const stopGraceMs = 500
 
 export async function serve(flags: ConfigFlags): Promise<void> {
-  const { config } = await loadConfigOf(flags)
-  const { paceCollector } = await import('ratatoskr/adapters/node')
+  const { keepHeapSmall, paceCollector } = await import('ratatoskr/adapters/node')
   paceCollector()
-  const broker = await brokerOfConfig(config, flags.config)
+  const starting = keepHeapSmall() // and only now whatever else is needed is loaded
+  const { config } = await (await import('../config/flags.ts')).loadConfigOf(flags)
+  const broker = await (await import('../broker-of-config.ts')).brokerOfConfig(config, flags.config)
   const { logger } = broker.platform
   let started = false
   const stopped = new Promise<void>((resolve, reject) => {
@@ -46,6 +46,7 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   const begunMs = performance.now()
   await broker.start()
   started = true
+  starting[Symbol.dispose]()
   logger.info('ready', {
     storage: config.storage.kind,
     // Recovery included; what Node needs before the first line of ours runs is not.
