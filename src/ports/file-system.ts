@@ -10,6 +10,8 @@ export interface DiskFile {
   read(into: Uint8Array, position: number): Promise<number>
   /** Writes with one call of the system. @returns bytes written, which may be fewer than given */
   write(bytes: Uint8Array, position: number): Promise<number>
+  /** Writes pieces back to back with one call of the system, as `write` does. Without it they are written one by one. */
+  writev?(pieces: readonly Uint8Array[], position: number): Promise<number>
   /** Waits until the file's data and size are on the disk (fdatasync). */
   sync(): Promise<void>
   truncate(sizeBytes: number): Promise<void>

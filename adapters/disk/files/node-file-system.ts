@@ -133,6 +133,10 @@ class NodeFile implements DiskFile {
     return result((done) => fs.write(this.#fd, bytes, 0, bytes.length, position, done))
   }
 
+  writev(pieces: readonly Uint8Array[], position: number): Promise<number> {
+    return result((done) => fs.writev(this.#fd, pieces, position, done))
+  }
+
   sync(): Promise<void> {
     return result((done) => fs.fdatasync(this.#fd, done))
   }

@@ -60,7 +60,10 @@ export class DiskLog implements PartitionLog {
   /** Counts what takes bytes away, so that a read that ran beside it knows. */
   #cuts = 0
   #commitQueued = false
-  /** The end of the line of everything that changes files. */
+  /** Dropped from the start of the log, but their files are still there. */
+  readonly #gone: Segment[] = []
+  #removing: Promise<void> = Promise.resolve()
+  /** The end of the line of everything else that changes files. */
   #line: Promise<void> = Promise.resolve()
 
   constructor(context: StoreContext, options: DiskLogOptions) {
@@ -121,12 +124,13 @@ export class DiskLog implements PartitionLog {
     assertEpoch(batch)
     const segment = this.#segmentFor(batch.length)
     const { segmentBytes } = this.#options
-    const chunk = this.#tail.chunkFor(segment, segment.sizeBytes, baseOffset, batch.length, segmentBytes)
-    const from = this.#tail.append(chunk, batch, recordCount)
+    const { sizeBytes } = segment
+    const chunk = this.#tail.append(segment, sizeBytes, baseOffset, batch, recordCount, segmentBytes)
     this.#segments.append(batch.length, recordCount, maxTimestampOf(batch))
     this.#endOffset += recordCount
     return new Promise((resolve, reject) => {
-      const to = from + batch.length
+      const to = chunk.buffer.sizeBytes
+      const from = to - batch.length
       const { endOffset } = this
       this.#writer.add({ segment, chunk, from, to, baseOffset, endOffset, durability, resolve, reject })
       this.#queueCommit()
@@ -159,13 +163,13 @@ export class DiskLog implements PartitionLog {
 
   async truncateBefore(offset: number): Promise<number> {
     this.#assertOpen()
-    return this.#inLine(async () => {
+    await this.#inLine(async () => {
       const gone = this.#segments.dropBefore(Math.min(offset, this.#stableOffset))
-      if (gone.length === 0) return this.startOffset
-      this.#cuts++
-      await this.#removeFiles(gone)
-      return this.startOffset
+      if (gone.length > 0) this.#cuts++
+      this.#gone.push(...gone)
     })
+    await this.#removeGone()
+    return this.startOffset
   }
 
   async truncateAfter(offset: number): Promise<void> {
@@ -348,6 +352,23 @@ export class DiskLog implements PartitionLog {
     }
   }
 
+  /**
+   * Removes the files of what was dropped, the oldest first. Beside the line: nothing else looks at them any more, and
+   * appends would wait for as long as it takes to give back their blocks.
+   */
+  #removeGone(): Promise<void> {
+    const removing = this.#removing.then(async () => {
+      for (let next = this.#gone[0]; next !== undefined; next = this.#gone[0]) {
+        await this.#removeFiles([next])
+        this.#gone.shift()
+      }
+    })
+    this.#removing = removing.catch(() => undefined)
+    return removing.catch((error: unknown) => {
+      throw storeFailed(error)
+    })
+  }
+
   /** Each is gone for good before the next goes, so that a crash never leaves a hole in the log. */
   async #removeFiles(segments: readonly Segment[]): Promise<void> {
     const { fileSystem, files, indexes, quarantine } = this.#context
@@ -395,6 +416,7 @@ export class DiskLog implements PartitionLog {
       return true
     }).catch(() => false)
     await this.#marking
+    await this.#removing
     this.#writer.disarm()
     this.#tail.clear()
     const { active, all } = this.#segments

@@ -9,7 +9,7 @@
  */
 import type { Durability } from 'ratatoskr/ports'
 import type { PooledFile } from '../files/file-pool.ts'
-import { isFull, writeAll } from '../files/file-system.ts'
+import { isFull, writePieces } from '../files/file-system.ts'
 import type { HotChunk } from './hot-tail.ts'
 import type { Place } from './place.ts'
 import { checkpointBytes, type Segment } from './segment.ts'
@@ -246,7 +246,7 @@ export class GroupWriter {
     const { reserve } = this.#context
     if (!(await reserve.enter())) throw noRoom()
     try {
-      await writeRuns(group, file)
+      if (group.length > 0) await writePieces(file.file, piecesOf(group), positionOf(group[0]))
     } finally {
       reserve.leave()
     }
@@ -367,11 +367,9 @@ const noRoom = (): Error => Object.assign(new Error('room is kept for deletions'
 
 const positionOf = ({ chunk, from }: PendingAppend): number => chunk.filePosition + from
 
-async function writeRuns(group: readonly PendingAppend[], { file }: PooledFile): Promise<void> {
-  for (const { chunk, from, to } of runsOf(group)) {
-    await writeAll(file, chunk.buffer.view(from, to), chunk.filePosition + from)
-  }
-}
+/** The bytes of a group, as few pieces as there are chunks. */
+const piecesOf = (group: readonly PendingAppend[]): readonly Uint8Array[] =>
+  runsOf(group).map(({ chunk, from, to }) => chunk.buffer.view(from, to))
 
 /** Appends that lie side by side in one chunk, as one run each. */
 function runsOf(group: readonly PendingAppend[]): { chunk: HotChunk; from: number; to: number }[] {

@@ -1,8 +1,9 @@
 /**
- * The recent end of a log in memory. Appends are copied here once; the writer writes from these buffers and readers at the
- * tail read from them, so that neither waits for the disk. All logs of a store share one budget of bytes.
+ * The recent end of a log in memory. Appends are copied here once, but for large ones, which stay in the buffers in which they
+ * came; the writer writes from these buffers and readers at the tail read from them, so that neither waits for the disk. All
+ * logs of a store share one budget of bytes.
  */
-import { BatchBuffer } from 'ratatoskr/ports'
+import { BatchBuffer, isKeepable } from 'ratatoskr/ports'
 import type { HotBudget } from './hot-budget.ts'
 import type { Segment } from './segment.ts'
 
@@ -18,17 +19,11 @@ export class HotChunk {
   readonly filePosition: number
   readonly tail: HotTail
 
-  constructor(
-    tail: HotTail,
-    segment: Segment,
-    filePosition: number,
-    baseOffset: number,
-    capacityBytes: number,
-  ) {
+  constructor(tail: HotTail, segment: Segment, filePosition: number, buffer: BatchBuffer) {
     this.tail = tail
     this.segment = segment
     this.filePosition = filePosition
-    this.buffer = new BatchBuffer(baseOffset, capacityBytes)
+    this.buffer = buffer
   }
 }
 
@@ -43,40 +38,43 @@ export class HotTail {
     this.#stableOffset = stableOffset
   }
 
-  /** A chunk of `segment` that has room for a batch; the segment's next byte is at `filePosition`. */
-  chunkFor(
+  /**
+   * Takes a batch behind the others; the segment's next byte is at `filePosition`. Large ones are the tail's from here on.
+   * @returns the chunk that ends with it
+   */
+  append(
     segment: Segment,
     filePosition: number,
     offset: number,
-    batchBytes: number,
+    batch: Uint8Array,
+    recordCount: number,
     segmentBytes: number,
   ): HotChunk {
-    const last = this.#chunks.at(-1)
-    if (last !== undefined && last.segment === segment && last.buffer.hasRoom(batchBytes)) return last
-    const grown = last === undefined ? smallestChunkBytes : last.buffer.capacityBytes * 2
-    const capacity = Math.max(batchBytes, Math.min(grown, largestChunkBytes, segmentBytes))
-    const chunk = new HotChunk(this, segment, filePosition, offset, capacity)
-    this.#chunks.push(chunk)
-    this.#budget.add(chunk)
-    return chunk
-  }
-
-  /** Copies a batch into a chunk that has room for it. @returns where in the chunk it begins */
-  append(chunk: HotChunk, batch: Uint8Array, recordCount: number): number {
-    const from = chunk.buffer.sizeBytes
-    chunk.buffer.append(batch, recordCount)
+    let chunk: HotChunk
+    if (isKeepable(batch)) {
+      chunk = this.#add(segment, filePosition, BatchBuffer.of(batch, offset, recordCount))
+    } else {
+      chunk = this.#chunkFor(segment, filePosition, offset, batch.length, segmentBytes)
+      chunk.buffer.append(batch, recordCount)
+    }
     this.#budget.count(batch.length)
-    return from
+    return chunk
   }
 
   /** The buffer that holds an offset; undefined when it is on disk only. */
   find(offset: number): BatchBuffer | undefined {
     const chunks = this.#chunks
-    for (let i = chunks.length - 1; i >= 0; i--) {
-      const { buffer } = chunks[i]
-      if (buffer.baseOffset <= offset) return offset < buffer.endOffset ? buffer : undefined
+    let low = 0
+    let high = chunks.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1
+      if (chunks[middle].buffer.baseOffset <= offset) low = middle
+      else high = middle - 1
     }
-    return undefined
+    const buffer = chunks[low]?.buffer
+    return buffer !== undefined && buffer.baseOffset <= offset && offset < buffer.endOffset
+      ? buffer
+      : undefined
   }
 
   /** Forgets what begins at or after an offset, which is the first of a batch or the end. */
@@ -101,8 +99,33 @@ export class HotTail {
     return chunk === this.#chunks[0] && sizeBytes > 0 && endOffset <= this.#stableOffset()
   }
 
+  /** Forgets the first chunk or the last one. */
   drop(chunk: HotChunk): void {
     this.#budget.remove(chunk)
-    this.#chunks = this.#chunks.filter((other) => other !== chunk)
+    if (chunk === this.#chunks[0]) this.#chunks.shift()
+    else this.#chunks.pop()
+  }
+
+  /** A chunk of `segment` that has room for a batch. */
+  #chunkFor(
+    segment: Segment,
+    filePosition: number,
+    offset: number,
+    batchBytes: number,
+    segmentBytes: number,
+  ): HotChunk {
+    const last = this.#chunks.at(-1)
+    if (last !== undefined && last.segment === segment && last.buffer.hasRoom(batchBytes)) return last
+    // Behind a batch that was kept whole begins a run that may be short.
+    const grown = last?.buffer.hasRoom(0) === true ? last.buffer.capacityBytes * 2 : smallestChunkBytes
+    const capacity = Math.max(batchBytes, Math.min(grown, largestChunkBytes, segmentBytes))
+    return this.#add(segment, filePosition, new BatchBuffer(offset, capacity))
+  }
+
+  #add(segment: Segment, filePosition: number, buffer: BatchBuffer): HotChunk {
+    const chunk = new HotChunk(this, segment, filePosition, buffer)
+    this.#chunks.push(chunk)
+    this.#budget.add(chunk)
+    return chunk
   }
 }

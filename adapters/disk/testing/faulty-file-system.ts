@@ -152,6 +152,11 @@ class FaultyFile implements DiskFile {
     return this.#inner.write(bytes.subarray(0, admitted), position)
   }
 
+  /** Of what does not fit, the last piece is written in part. */
+  async writev(pieces: readonly Uint8Array[], position: number): Promise<number> {
+    return this.write(Buffer.concat(pieces), position)
+  }
+
   async sync(): Promise<void> {
     await this.#owner.syncGate
     this.#owner.check('sync', this.#path)

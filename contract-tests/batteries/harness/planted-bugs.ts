@@ -14,9 +14,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'ack before the write',
     batteries: ['crash'],
     file: 'adapters/disk/log/group-writer.ts',
-    find: 'for (const { chunk, from, to } of runsOf(group)) {',
+    find: 'if (group.length > 0) await writePieces(',
     replace:
-      'for (const append of group) append.resolve()\n      await new Promise((resolve) => setTimeout(resolve, 20))\n      for (const { chunk, from, to } of runsOf(group)) {',
+      'for (const append of group) append.resolve()\n      await new Promise((resolve) => setTimeout(resolve, 20))\n      if (group.length > 0) await writePieces(',
   },
   {
     name: 'the ack comes before the sync',
@@ -78,8 +78,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'short writes go unnoticed',
     batteries: ['simdisk', 'syscalls', 'full-disk'],
     file: 'adapters/disk/files/file-system.ts',
-    find: 'done += written',
-    replace: 'done = bytes.length',
+    find: 'left = behind(left, written)',
+    replace: 'left = left.slice(file.writev === undefined ? 1 : left.length)',
   },
   {
     name: 'recovery does not sync what it found',
@@ -197,9 +197,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'a write that failed is acknowledged',
     batteries: ['syscalls'],
     file: 'adapters/disk/log/group-writer.ts',
-    find: 'await writeAll(file, chunk.buffer.view(from, to), chunk.filePosition + from)',
-    replace:
-      'await writeAll(file, chunk.buffer.view(from, to), chunk.filePosition + from).catch(() => undefined)',
+    find: 'await writePieces(file.file, piecesOf(group), positionOf(group[0]))',
+    replace: 'await writePieces(file.file, piecesOf(group), positionOf(group[0])).catch(() => undefined)',
   },
   {
     name: 'reads check no CRC',
