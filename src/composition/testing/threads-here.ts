@@ -15,13 +15,13 @@ export class ThreadsHere implements WorkerThreads {
   /** How often each was started. */
   readonly starts: number[] = []
   readonly #optionsOf: (index: number) => BrokerOptions
-  readonly #transportOf: (index: number) => Transport
+  readonly #transportOf: (index: number, ports: readonly number[]) => Transport
   readonly #ends = new Map<number, (error?: unknown) => void>()
 
   constructor(
     count: number,
     optionsOf: (index: number) => BrokerOptions,
-    transportOf: (index: number) => Transport,
+    transportOf: (index: number, ports: readonly number[]) => Transport,
   ) {
     this.count = count
     this.#optionsOf = optionsOf
@@ -33,7 +33,7 @@ export class ThreadsHere implements WorkerThreads {
     const worker = createWorker(this.#optionsOf(index), {
       index,
       count: this.count,
-      transports: async () => [this.#transportOf(index)],
+      transports: async (ports) => [this.#transportOf(index, ports)],
     })
     await worker.start()
     const { port1, port2 } = new MessageChannel()
