@@ -57,6 +57,9 @@ export interface SenderContext {
   readonly released: (bytes: number) => void
 }
 
+/** While so many batches are under way, one that is not full waits: it costs the broker as much as one that is. */
+const growingFrom = 5
+
 export class PartitionSender {
   readonly topic: string
   readonly partition: number
@@ -241,7 +244,7 @@ export class PartitionSender {
       const max = this.#oneAtATime ? 1 : this.#context.inFlightMax
       while (this.#pause === undefined && this.#refused.length === 0 && this.#underWay.size < max) {
         if (this.#ready.length === 0) {
-          if (this.#open?.due !== true) return
+          if (this.#open?.due !== true || this.#underWay.size >= growingFrom) return
           this.#sealOpen()
         }
         if (this.#mustWait()) return

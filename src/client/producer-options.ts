@@ -22,7 +22,10 @@ export interface ProducerOptions {
   readonly lingerMs?: number | undefined
   /** Size at which a batch is full, before compression. */
   readonly batchBytesMax?: number | undefined
-  /** Batches under way to one partition; more than 5 are 5 unless `idempotent` is false: so many a broker can tell apart. */
+  /**
+   * Batches under way to one partition, 16 by default; more are 16 unless `idempotent` is false: so many a broker can tell
+   * apart. While five are, one that is not full waits and grows.
+   */
   readonly inFlightMax?: number | undefined
   /** Bytes of messages that the producer holds. Above it publishes wait, or are refused. */
   readonly bufferBytesMax?: number | undefined
@@ -85,7 +88,7 @@ export function senderSettings(
   { connection, platform, limits }: ProducerParts,
 ): Omit<SenderContext, 'turn' | 'look' | 'lingerFor' | 'took' | 'released'> {
   const idempotent = options.idempotent ?? true
-  const inFlightMax = wholeNumber('inFlightMax', options.inFlightMax ?? 5, 1)
+  const inFlightMax = wholeNumber('inFlightMax', options.inFlightMax ?? batchesPerProducerMax, 1)
   return {
     connection,
     clock: platform.clock,

@@ -80,6 +80,28 @@ describe('a producer', () => {
     expect(broker.publishes.map((batch) => batch.recordCount)).toEqual([1, 1, 5])
   })
 
+  it('has sixteen full batches under way, but keeps one that is not full growing while five are', async () => {
+    const { client, broker } = await setup()
+    const producer = client.producer({ batchBytesMax: 1_000 })
+    await producer.publish('orders', 'known')
+    broker.publishes.length = 0
+    broker.holding = true
+    const all: Promise<unknown>[] = []
+    const publish = async (payload: string): Promise<void> => {
+      all.push(producer.publish('orders', payload))
+      await Promise.resolve()
+      await Promise.resolve()
+    }
+    for (let i = 0; i < 8; i++) await publish('small')
+    expect(broker.publishes.map((batch) => batch.recordCount)).toEqual([1, 1, 1, 1, 1])
+    for (let i = 0; i < 20; i++) await publish('full'.repeat(250))
+    expect(broker.publishes).toHaveLength(16)
+    broker.holding = false
+    broker.release()
+    await Promise.all(all)
+    expect(broker.publishes.reduce((sum, batch) => sum + batch.recordCount, 0)).toBe(28)
+  })
+
   it('refuses what no broker would take, before it can spoil a batch', async () => {
     const { client, broker } = await setup()
     const cases: [Promise<unknown>, string][] = [

@@ -174,15 +174,15 @@ describe('a batch that is sent again', () => {
     'is known after a restart (crash: %s), when others came behind it',
     async (crash) => {
       const { bench, session } = await started()
-      for (let at = 0; at < 7; at++) await publish(session, numbered(at, [`${at}`]))
+      for (let at = 0; at < 18; at++) await publish(session, numbered(at, [`${at}`]))
       const after = await restarted(bench, crash)
-      expect(await publish(after, numbered(6, ['6']))).toMatchObject({ baseOffset: 6, duplicate: true })
+      expect(await publish(after, numbered(17, ['17']))).toMatchObject({ baseOffset: 17, duplicate: true })
       expect(await publish(after, numbered(2, ['2']))).toMatchObject({ baseOffset: 2, duplicate: true })
       expect(await codeOf(() => publish(after, numbered(1, ['1'])))).toBe('RTK_SEQUENCE_OUT_OF_ORDER')
-      expect(await publish(after, numbered(7, ['7']))).toMatchObject({ baseOffset: 7 })
+      expect(await publish(after, numbered(18, ['18']))).toMatchObject({ baseOffset: 18 })
       // Once more: what the snapshot tells and what the log tells make one table.
       const again = await restarted(bench, true)
-      expect(await publish(again, numbered(7, ['7']))).toMatchObject({ baseOffset: 7, duplicate: true })
+      expect(await publish(again, numbered(18, ['18']))).toMatchObject({ baseOffset: 18, duplicate: true })
       expect(await publish(again, numbered(3, ['3']))).toMatchObject({ baseOffset: 3, duplicate: true })
     },
   )

@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type KnownBatch, nextSequence, ProducerTable, type SequencedBatch } from './producer-table.ts'
-import { decodeProducers, encodeProducers } from './snapshot.ts'
+import {
+  batchesPerProducerMax,
+  type KnownBatch,
+  nextSequence,
+  ProducerTable,
+  type SequencedBatch,
+} from './producer-table.ts'
+import { decodeProducers, encodeProducers, producersPerSnapshotMax } from './snapshot.ts'
 
 const known = (batch: SequencedBatch, baseOffset: number): KnownBatch => ({
   ...batch,
@@ -31,18 +37,18 @@ describe('the table of producers', () => {
     const step = fc.record({
       producerId: fc.nat(1),
       epoch: fc.nat(2),
-      back: fc.integer({ min: -8, max: 1 }),
+      back: fc.integer({ min: -20, max: 1 }),
       recordCount: fc.integer({ min: 1, max: 3 }),
       fails: fc.boolean(),
     })
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 90 }), (steps) => {
         const table = new ProducerTable({ producersMax: 10, expiryMs: 1_000_000 })
         const log: KnownBatch[] = []
         for (const { producerId, epoch, back, recordCount, fails } of steps) {
           const own = log.filter((one) => one.producerId === producerId)
           const last = own.at(-1)
-          const remembered = own.filter((one) => one.epoch === last?.epoch).slice(-5)
+          const remembered = own.filter((one) => one.epoch === last?.epoch).slice(-batchesPerProducerMax)
           const next = last === undefined || last.epoch < epoch ? 0 : last.baseSequence + last.recordCount
           const again = back < 0 ? own.at(back) : undefined
           const batch = again ?? { producerId, epoch, baseSequence: next + Math.max(0, back), recordCount }
@@ -152,12 +158,12 @@ describe('the table of producers', () => {
 
   it('comes back from its snapshot as it was, and from nothing else', () => {
     const table = new ProducerTable(bounds)
-    for (let at = 0; at < 7; at++) table.add(known(batchOf(at, 1, 3, 2 ** 40), at * 2), 5)
+    for (let at = 0; at < 18; at++) table.add(known(batchOf(at, 1, 3, 2 ** 40), at * 2), 5)
     const underWay = known(batchOf(0, 1, 0, 9), 20)
     underWay.settled = Promise.resolve()
     table.add(underWay, 6)
     const snapshot = { upTo: 2 ** 35, producers: [...table.states()] }
-    expect(snapshot.producers).toHaveLength(1)
+    expect(snapshot.producers.map(({ batches }) => batches.length)).toEqual([16])
     const bytes = encodeProducers(snapshot)
     expect(decodeProducers(bytes)).toEqual(snapshot)
     for (const wrong of [
@@ -167,5 +173,16 @@ describe('the table of producers', () => {
       Uint8Array.of(...bytes, 0),
     ])
       expect(decodeProducers(wrong)).toBeUndefined()
+  })
+
+  it('of as many producers as there may be, keeps in a value of 1 MiB the last five batches of each', () => {
+    const table = new ProducerTable({ producersMax: producersPerSnapshotMax, expiryMs: 1_000 })
+    for (let producerId = 0; producerId < producersPerSnapshotMax; producerId++)
+      for (let at = 0; at < 16; at++) table.add(known(batchOf(at, 1, 0, producerId), at), 0)
+    const states = [...table.states()]
+    const bytes = encodeProducers({ upTo: 16, producers: states })
+    expect(bytes.length).toBeLessThanOrEqual(1024 * 1024)
+    const kept = states.map((state) => ({ ...state, batches: state.batches.slice(-5) }))
+    expect(decodeProducers(bytes)).toEqual({ upTo: 16, producers: kept })
   })
 })

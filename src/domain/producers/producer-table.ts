@@ -2,9 +2,9 @@
  * What one partition remembers of idempotent producers, so that a batch which is sent again is not stored again.
  *
  * The rules are those of Apache Kafka's producer state: each producer numbers its records; a batch must begin where the
- * one before it ended, and one of the last five may come again. A producer that is not known begins at sequence 0, and so
- * does a newer epoch; an older epoch is fenced off. Unlike Kafka, nobody whom the table does not know may begin elsewhere:
- * what a forgotten producer sends again could be stored already.
+ * one before it ended, and one of the last sixteen (Kafka: five) may come again. A producer that is not known begins at
+ * sequence 0, and so does a newer epoch; an older epoch is fenced off. Unlike Kafka, nobody whom the table does not know may
+ * begin elsewhere: what a forgotten producer sends again could be stored already.
  *
  * A number names one batch for ever: a producer that gives a batch up, whether it was refused or nobody knows its fate, does
  * not use the number again, but marks the next batch as one after a gap. That one may be ahead of what is expected. So a
@@ -14,8 +14,11 @@
 import type { Durability } from '../durability.ts'
 import { RatatoskrError } from '../errors.ts'
 
-/** Batches of a producer that are remembered: as many as it may have under way at a time. */
-export const batchesPerProducerMax = 5
+/**
+ * Batches of a producer that are remembered: as many as it may have under way at a time. Of full ones so many are 4 MiB,
+ * which keeps a disk writing while what was written before is synced.
+ */
+export const batchesPerProducerMax = 16
 /** Sequences are numbers of 31 bits: after the last one comes 0 again. */
 const sequenceEnd = 2 ** 31
 
@@ -55,7 +58,7 @@ export interface ProducerState {
 interface Entry {
   readonly producerId: number
   lastMs: number
-  /** Oldest first, never empty: up to five that are stored, then those on their way. */
+  /** Oldest first, never empty: the last ones that are stored, then those on their way. */
   batches: KnownBatch[]
 }
 
@@ -165,7 +168,7 @@ const isUnderWay = (batches: readonly KnownBatch[]): boolean => batches.at(-1)?.
 const isSame = (known: KnownBatch, { epoch, baseSequence, recordCount }: SequencedBatch): boolean =>
   known.baseSequence === baseSequence && known.recordCount === recordCount && known.epoch === epoch
 
-/** Keeps five of the stored batches, and none of an epoch before theirs. */
+/** Keeps the last of the stored batches, and none of an epoch before theirs. */
 function trim(entry: Entry): void {
   const { batches } = entry
   let stored = batches.length

@@ -13,18 +13,22 @@ const headerBytes = 13
 const producerBytes = 19
 const batchBytes = 16
 
-/** Producers whose snapshot fits into one value of the state store, whatever they sent. */
+/** What one value of the state store holds. */
+const snapshotBytesMax = 1024 * 1024
+/** Producers whose snapshot fits into one value of the state store, with at least five batches of each. */
 export const producersPerSnapshotMax = 10_000
 
-/** The table as it stood when the log ended at `upTo`. */
+/** The table as it stood when the log ended at `upTo`. Of very many producers fewer batches are kept: the last ones. */
 export interface ProducerSnapshot {
   readonly upTo: number
   readonly producers: readonly ProducerState[]
 }
 
 export function encodeProducers({ upTo, producers }: ProducerSnapshot): Uint8Array {
+  const share = (snapshotBytesMax - headerBytes) / Math.max(1, producers.length)
+  const batchesMax = Math.min(batchesPerProducerMax, Math.floor((share - producerBytes) / batchBytes))
   const size = producers.reduce(
-    (sum, { batches }) => sum + producerBytes + batches.length * batchBytes,
+    (sum, { batches }) => sum + producerBytes + Math.min(batches.length, batchesMax) * batchBytes,
     headerBytes,
   )
   const bytes = new Uint8Array(size)
@@ -32,7 +36,8 @@ export function encodeProducers({ upTo, producers }: ProducerSnapshot): Uint8Arr
   writeInt64(bytes, 1, upTo)
   writeInt32(bytes, 9, producers.length)
   let at = headerBytes
-  for (const { producerId, epoch, lastMs, batches } of producers) {
+  for (const { producerId, epoch, lastMs, batches: known } of producers) {
+    const batches = known.slice(-batchesMax)
     writeInt64(bytes, at, producerId)
     writeInt16(bytes, at + 8, epoch)
     writeInt64(bytes, at + 10, lastMs)
