@@ -1,5 +1,6 @@
 /** Publishes through the public client as fast as it is taken, but never too far ahead of the consumer. */
 import { type Client, connect } from 'ratatoskr/client'
+import { batchesPerProducerMax } from 'ratatoskr/ports'
 import { MessageMaker } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
 import { credentialsOf } from '../harness/credentials.ts'
@@ -45,7 +46,10 @@ async function produce(client: Client, setup: ProducerSetup): Promise<number> {
       yield message
     }
   }
-  const producer = client.producer({ batchBytesMax: batchBytes, bufferBytesMax: 16 * batchBytes })
+  const producer = client.producer({
+    batchBytesMax: batchBytes,
+    bufferBytesMax: 2 * batchesPerProducerMax * batchBytes,
+  })
   while (!stopped) {
     await producer.addAll(topic, messages())
     // Too far ahead: what the consumer has reached comes with the next turn of the event loop, or a later one.

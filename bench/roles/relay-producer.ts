@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { nodePlatform } from 'ratatoskr/adapters/node'
-import { BatchBuilder } from 'ratatoskr/ports'
+import { BatchBuilder, batchesPerProducerMax } from 'ratatoskr/ports'
 import { MessageMaker } from '../../src/cli/bench/messages.ts'
 import { serveRole } from '../harness/child.ts'
 
@@ -11,9 +11,6 @@ export interface RelayProducerSetup {
   readonly payloadBytes: number
   readonly batchBytes: number
 }
-
-/** As many as the client's producer has under way. */
-const batchesUnderWay = 5
 
 let stopped = false
 let running: Promise<number> | undefined
@@ -52,7 +49,7 @@ async function produce(
     socket.write(prefix)
     socket.write(batch)
     socket.uncork()
-    if (socket.writableLength >= batchesUnderWay * batchBytes) await once(socket, 'drain')
+    if (socket.writableLength >= batchesPerProducerMax * batchBytes) await once(socket, 'drain')
   }
   return maker.count
 }
