@@ -77,7 +77,7 @@ function settleAll(
 /** Growth of heap and buffers by a million messages that are each leased alone, for one of them. */
 async function bytesOf(ordered: boolean): Promise<number> {
   const before = await usedBytes()
-  const table = leasedTable(ordered)
+  const { table } = leasedTable(ordered)
   const bytes = ((await usedBytes()) - before) / outstanding
   if (table.leased !== outstanding) throw new Error('not all are leased')
   return bytes
@@ -85,9 +85,9 @@ async function bytesOf(ordered: boolean): Promise<number> {
 
 /** Every sixteenth message is settled, so that there are as many runs as can be stored. */
 function checkpointMs(): readonly [wholeMs: number, longestMs: number] {
-  const table = leasedTable(false)
+  const { table, firstLease } = leasedTable(false)
   for (let offset = 1; offset < outstanding; offset += 16) {
-    const lease = 2 ** 32 + offset + 1
+    const lease = firstLease + offset
     if (table.settle('ack', lease, offset, offset + 1, 0).settled !== 1) throw new Error('it is not leased')
   }
   const steps = checkpointSteps(table)
@@ -110,17 +110,21 @@ function* checkpointSteps(table: LeaseTable): Generator<void, Uint8Array, undefi
   return yield* encodingSteps(table.checkpoint(false, walk))
 }
 
-function leasedTable(ordered: boolean): LeaseTable {
+/** A table whose messages are all leased, each alone: their leases follow one another. */
+function leasedTable(ordered: boolean): { readonly table: LeaseTable; readonly firstLease: number } {
   const table = openTable(ordered)
+  let firstLease = 0
   for (let from = 0; from < outstanding; from += admitted) {
     table.admit(
       from + admitted,
       ordered ? Int32Array.from({ length: admitted }, (_, i) => from + i + 1) : undefined,
     )
-    for (let offset = from; offset < from + admitted; offset++)
-      table.lease(offset, offset + 1, 1, from, leaseMs)
+    for (let offset = from; offset < from + admitted; offset++) {
+      const lease = table.lease(offset, offset + 1, 1, from, leaseMs)
+      if (offset === 0) firstLease = lease
+    }
   }
-  return table
+  return { table, firstLease }
 }
 
 /** Buffers are freed some time after their owners were collected. */

@@ -1,0 +1,35 @@
+/**
+ * Every scenario of the bench, shortly: `npm run test:bench -- --report bench.json`. That each runs, loses nothing and reports
+ * what it promises; how fast it is says `npm run bench`. Wants the build of these sources, for the scenario that starts it.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Battery, onInterrupt, parseOptions } from '../contract-tests/batteries/harness/battery.ts'
+import { scenarios } from './scenarios/index.ts'
+import { assertPeers, assertProfile, assertShortRun, shortRuns } from './short-runs.ts'
+
+const { report } = parseOptions({ report: { type: 'string' } })
+const battery = new Battery(report)
+const directory = mkdtempSync(join(tmpdir(), 'ratatoskr-bench-battery-'))
+const remove = (): void => rmSync(directory, { recursive: true, force: true })
+onInterrupt(remove)
+
+for (const { name } of scenarios) {
+  await battery.run(name, async () => {
+    const shortRun = shortRuns.find(({ scenario }) => scenario === name)
+    if (shortRun === undefined) throw new Error('bench/short-runs.ts has no run of this scenario')
+    await assertShortRun(shortRun, directory)
+    return 'figure' in shortRun ? shortRun.figure : `beside ${shortRun.beside}`
+  })
+}
+await battery.run('pingpong-tcp --peers', async () => {
+  await assertPeers(directory)
+  return 'aedes took part, nats-core is said to be missing'
+})
+await battery.run('npm run profile', async () => {
+  await assertProfile(directory)
+  return 'a profile, and ten functions'
+})
+remove()
+await battery.finish()
