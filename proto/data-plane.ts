@@ -1,9 +1,9 @@
 /**
  * Codecs of the messages that carry record batches: `ProduceRequest`, and what is pushed in the streams of `Consume`.
  *
- * The generated code would copy a batch up to three times and grow its buffer on the way; these copy it once when
- * writing, into a buffer of the exact size, and not at all when reading: `batches` is a view on the bytes that came.
- * On the wire they are what the generated code writes and reads, which a test holds them to:
+ * The generated code would copy a batch up to three times and grow its buffer on the way; these copy none. What is written
+ * comes in parts, the last of which is the batch itself, and what is read is a view on the bytes that came. On the wire they
+ * are what the generated code writes and reads, which a test holds them to, but that the batches come last:
  *
  *     ProduceRequest    1 correlation_id   2 topic        3 partition    4 durability   5 batches   6 lease
  *     Delivery          1 partition        2 from_offset  3 next_offset  4 batches
@@ -20,6 +20,7 @@ import {
 } from './generated/ratatoskr/v1/message_service.ts'
 import { type LeasedBatch, QueueServiceConsumeResponse } from './generated/ratatoskr/v1/queue_service.ts'
 import type { Durability } from './generated/ratatoskr/v1/types.ts'
+import { framePrefixBytes, frameWithBody, type MessageFrame } from './message-frames.ts'
 
 const VARINT = 0
 const LENGTH_DELIMITED = 2
@@ -27,8 +28,8 @@ const deliveryTag = (3 << 3) | LENGTH_DELIMITED
 const leasedTag = (3 << 3) | LENGTH_DELIMITED
 const TWO_32 = 4_294_967_296
 
-/** Writes a `ProduceRequest`. Numbers must be whole and not negative. */
-export function encodeProduceRequest(request: ProduceRequest): Buffer {
+/** Writes a `ProduceRequest`, its batches by reference. Numbers must be whole and not negative. */
+export function frameProduceRequest(request: ProduceRequest): MessageFrame {
   const topicBytes = Buffer.byteLength(request.topic)
   const lease = request.lease === undefined ? undefined : LeaseProof.encode(request.lease).finish()
   const size =
@@ -36,19 +37,23 @@ export function encodeProduceRequest(request: ProduceRequest): Buffer {
     bytesFieldSize(topicBytes) +
     numberFieldSize(request.partition) +
     numberFieldSize(request.durability) +
-    bytesFieldSize(request.batches.length) +
-    (lease === undefined ? 0 : messageFieldSize(lease.length))
-  const buffer = Buffer.allocUnsafe(size)
-  let at = writeNumberField(buffer, 0, 1, request.correlationId)
+    (lease === undefined ? 0 : messageFieldSize(lease.length)) +
+    lengthFieldSize(request.batches.length)
+  const head = Buffer.allocUnsafe(framePrefixBytes + size)
+  let at = writeNumberField(head, framePrefixBytes, 1, request.correlationId)
   if (topicBytes > 0) {
-    at = writeLength(buffer, at, 2, topicBytes)
-    at += buffer.write(request.topic, at)
+    at = writeLength(head, at, 2, topicBytes)
+    at += head.write(request.topic, at)
   }
-  at = writeNumberField(buffer, at, 3, request.partition)
-  at = writeNumberField(buffer, at, 4, request.durability)
-  at = writeBytesField(buffer, at, 5, request.batches)
-  if (lease !== undefined) buffer.set(lease, writeLength(buffer, at, 6, lease.length))
-  return buffer
+  at = writeNumberField(head, at, 3, request.partition)
+  at = writeNumberField(head, at, 4, request.durability)
+  if (lease !== undefined) {
+    at = writeLength(head, at, 6, lease.length)
+    head.set(lease, at)
+    at += lease.length
+  }
+  writeLengthField(head, at, 5, request.batches.length)
+  return frameWithBody(head, request.batches)
 }
 
 /**
@@ -77,20 +82,21 @@ export function decodeProduceRequest(bytes: Uint8Array): ProduceRequest {
   return request
 }
 
-/** Writes a `ConsumeResponse` with a delivery. Numbers must be whole and not negative. */
-export function encodeDelivery(delivery: Delivery): Buffer {
+/** Writes a `ConsumeResponse` with a delivery, its batches by reference. Numbers must be whole and not negative. */
+export function frameDelivery(delivery: Delivery): MessageFrame {
   const size =
     numberFieldSize(delivery.partition) +
     numberFieldSize(delivery.fromOffset) +
     numberFieldSize(delivery.nextOffset) +
-    bytesFieldSize(delivery.batches.length)
-  const buffer = Buffer.allocUnsafe(1 + varintSize(size) + size)
-  let at = writeLength(buffer, 0, 3, size)
-  at = writeNumberField(buffer, at, 1, delivery.partition)
-  at = writeNumberField(buffer, at, 2, delivery.fromOffset)
-  at = writeNumberField(buffer, at, 3, delivery.nextOffset)
-  writeBytesField(buffer, at, 4, delivery.batches)
-  return buffer
+    lengthFieldSize(delivery.batches.length)
+  const whole = size + delivery.batches.length
+  const head = Buffer.allocUnsafe(framePrefixBytes + 1 + varintSize(whole) + size)
+  let at = writeLength(head, framePrefixBytes, 3, whole)
+  at = writeNumberField(head, at, 1, delivery.partition)
+  at = writeNumberField(head, at, 2, delivery.fromOffset)
+  at = writeNumberField(head, at, 3, delivery.nextOffset)
+  writeLengthField(head, at, 4, delivery.batches.length)
+  return frameWithBody(head, delivery.batches)
 }
 
 /**
@@ -116,8 +122,8 @@ export function decodeConsumeResponse(bytes: Uint8Array): ConsumeResponse {
   return { delivery }
 }
 
-/** Writes a `QueueServiceConsumeResponse` with leased batches, without messages. Numbers must be whole and not negative. */
-export function encodeLeased(leased: Omit<LeasedBatch, 'messages'>): Buffer {
+/** Writes a `QueueServiceConsumeResponse` with leased batches, by reference and without messages. Numbers must be whole and not negative. */
+export function frameLeased(leased: Omit<LeasedBatch, 'messages'>): MessageFrame {
   const size =
     numberFieldSize(leased.partition) +
     numberFieldSize(leased.lease) +
@@ -127,19 +133,20 @@ export function encodeLeased(leased: Omit<LeasedBatch, 'messages'>): Buffer {
     numberFieldSize(leased.attempt) +
     numberFieldSize(leased.redelivered ? 1 : 0) +
     numberFieldSize(leased.leaseMs) +
-    bytesFieldSize(leased.batches.length)
-  const buffer = Buffer.allocUnsafe(1 + varintSize(size) + size)
-  let at = writeLength(buffer, 0, 3, size)
-  at = writeNumberField(buffer, at, 1, leased.partition)
-  at = writeNumberField(buffer, at, 2, leased.lease)
-  at = writeNumberField(buffer, at, 3, leased.recordCount)
-  at = writeNumberField(buffer, at, 4, leased.firstOffset)
-  at = writeNumberField(buffer, at, 5, leased.lastOffset)
-  at = writeNumberField(buffer, at, 6, leased.attempt)
-  at = writeNumberField(buffer, at, 7, leased.redelivered ? 1 : 0)
-  at = writeNumberField(buffer, at, 8, leased.leaseMs)
-  writeBytesField(buffer, at, 9, leased.batches)
-  return buffer
+    lengthFieldSize(leased.batches.length)
+  const whole = size + leased.batches.length
+  const head = Buffer.allocUnsafe(framePrefixBytes + 1 + varintSize(whole) + size)
+  let at = writeLength(head, framePrefixBytes, 3, whole)
+  at = writeNumberField(head, at, 1, leased.partition)
+  at = writeNumberField(head, at, 2, leased.lease)
+  at = writeNumberField(head, at, 3, leased.recordCount)
+  at = writeNumberField(head, at, 4, leased.firstOffset)
+  at = writeNumberField(head, at, 5, leased.lastOffset)
+  at = writeNumberField(head, at, 6, leased.attempt)
+  at = writeNumberField(head, at, 7, leased.redelivered ? 1 : 0)
+  at = writeNumberField(head, at, 8, leased.leaseMs)
+  writeLengthField(head, at, 9, leased.batches.length)
+  return frameWithBody(head, leased.batches)
 }
 
 /**
@@ -205,6 +212,8 @@ function writeVarint(buffer: Buffer, start: number, value: number): number {
 // Fields with their default value are not written: proto3.
 const numberFieldSize = (value: number): number => (value === 0 ? 0 : 1 + varintSize(value))
 const messageFieldSize = (length: number): number => 1 + varintSize(length) + length
+/** Without the bytes themselves. */
+const lengthFieldSize = (length: number): number => (length === 0 ? 0 : 1 + varintSize(length))
 const bytesFieldSize = (length: number): number => (length === 0 ? 0 : 1 + varintSize(length) + length)
 
 function writeNumberField(buffer: Buffer, at: number, field: number, value: number): number {
@@ -218,12 +227,9 @@ function writeLength(buffer: Buffer, at: number, field: number, length: number):
   return writeVarint(buffer, at + 1, length)
 }
 
-/** @returns the place after it */
-function writeBytesField(buffer: Buffer, at: number, field: number, bytes: Uint8Array): number {
-  if (bytes.length === 0) return at
-  const start = writeLength(buffer, at, field, bytes.length)
-  buffer.set(bytes, start)
-  return start + bytes.length
+/** What stands before a field of bytes that comes last. */
+function writeLengthField(buffer: Buffer, at: number, field: number, length: number): void {
+  if (length > 0) writeLength(buffer, at, field, length)
 }
 
 /** Walks the fields of one message. */

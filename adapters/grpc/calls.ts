@@ -188,10 +188,6 @@ export class StreamWriter<Response> {
 
 const gone = (): RatatoskrError => new RatatoskrError('RTK_DISCONNECTED', 'the peer is gone')
 
-/** The same bytes as grpc-js takes them. */
-export const bufferOf = (bytes: Uint8Array): Buffer =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-
 /** Work in flight of one stream: reading pauses while there is too much of it. */
 export class InFlight {
   readonly #input: { pause(): unknown; resume(): unknown }

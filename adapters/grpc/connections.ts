@@ -16,7 +16,7 @@ import {
 
 /** What finding the session of a call needs. */
 export interface Caller {
-  readonly metadata: Metadata
+  readonly metadata: Pick<Metadata, 'get'>
   getPeer(): string
 }
 

@@ -16,7 +16,7 @@ import type {
 import { toRatatoskrError } from 'ratatoskr/ports'
 import type { OpenLeases, QueueServiceConsumeRequest, QueueServiceConsumeResponse } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
-import { bufferOf, type CallHost } from './calls.ts'
+import type { CallHost } from './calls.ts'
 import { positionFromProto, textOf } from './convert.ts'
 import { leasedMessages } from './leased-messages.ts'
 import { wantsMessages } from './messages.ts'
@@ -71,8 +71,8 @@ class LeaseStream
     const topic = this.#topic
     if (topic !== undefined) return this.#deliverMessages(topic, batch)
     const { bytes, leaseMs, ...rest } = batch
-    const response = proto.encodeLeased({ ...rest, leaseMs: Math.floor(leaseMs), batches: bytes })
-    return this.writer.write(response, response.length)
+    const leased = { ...rest, leaseMs: Math.floor(leaseMs), batches: bytes }
+    return this.writer.write(proto.frameLeased(leased), bytes.length)
   }
 
   ended(reason: RatatoskrError | undefined): void {
@@ -123,7 +123,7 @@ class LeaseStream
     return subscription
   }
 
-  protected override standing(subscription: LeasedSubscription): Buffer {
+  protected override standing(subscription: LeasedSubscription): Uint8Array {
     const { id: subscriptionId, topic, group, member, memberTimeoutMs, beginsFrom } = subscription
     const config = queueConfigToProto(subscription.config)
     return bytesOf({ opened: { subscriptionId, topic, group, member, config, memberTimeoutMs, beginsFrom } })
@@ -149,5 +149,5 @@ class LeaseStream
   }
 }
 
-const bytesOf = (response: QueueServiceConsumeResponse): Buffer =>
-  bufferOf(proto.QueueServiceConsumeResponse.encode(response).finish())
+const bytesOf = (response: QueueServiceConsumeResponse): Uint8Array =>
+  proto.QueueServiceConsumeResponse.encode(response).finish()

@@ -16,7 +16,7 @@ import type {
 import { toRatatoskrError } from 'ratatoskr/ports'
 import type { ConsumeRequest, ConsumeResponse, Credit, OpenSubscription } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
-import { bufferOf, type CallHost } from './calls.ts'
+import type { CallHost } from './calls.ts'
 import { listOf, offsetsToProto, overflowFromProto, positionFromProto, textOf } from './convert.ts'
 import { MessagePacker, wantsMessages } from './messages.ts'
 import { errorToProto } from './status.ts'
@@ -57,8 +57,10 @@ class ConsumeStream extends SubscriptionStream<ConsumeRequest, Subscription> imp
   deliver(delivery: BatchDelivery): MaybePromise<void> {
     if (this.isEarly) return this.opened.promise.then(() => this.deliver(delivery))
     const { partition, fromOffset, nextOffset, bytes } = delivery
-    const response = proto.encodeDelivery({ partition, fromOffset, nextOffset, batches: bytes })
-    return this.writer.write(response, response.length)
+    return this.writer.write(
+      proto.frameDelivery({ partition, fromOffset, nextOffset, batches: bytes }),
+      bytes.length,
+    )
   }
 
   ended(reason: RatatoskrError | undefined): void {
@@ -84,7 +86,7 @@ class ConsumeStream extends SubscriptionStream<ConsumeRequest, Subscription> imp
       : session.subscribeMessages(topic, options, sink)
   }
 
-  protected override standing({ id, topic, group = '', member }: Subscription): Buffer {
+  protected override standing({ id, topic, group = '', member }: Subscription): Uint8Array {
     return bytesOf({ opened: { subscriptionId: id, topic, group, member } })
   }
 
@@ -135,5 +137,4 @@ class ConsumeStream extends SubscriptionStream<ConsumeRequest, Subscription> imp
   }
 }
 
-const bytesOf = (response: ConsumeResponse): Buffer =>
-  bufferOf(proto.ConsumeResponse.encode(response).finish())
+const bytesOf = (response: ConsumeResponse): Uint8Array => proto.ConsumeResponse.encode(response).finish()

@@ -9,7 +9,13 @@
  * The listening socket is ours, and its connections are handed over by the public injector: then binding fails with
  * error codes rather than texts, and the end of a connection is an event.
  */
-import type { Http2Server, ServerHttp2Session, Settings } from 'node:http2'
+import type {
+  Http2Server,
+  IncomingHttpHeaders,
+  ServerHttp2Session,
+  ServerHttp2Stream,
+  Settings,
+} from 'node:http2'
 import { type ConnectionInjector, Server, type ServerCredentials } from '@grpc/grpc-js'
 import { type Limits, RatatoskrError } from 'ratatoskr/ports'
 
@@ -20,6 +26,12 @@ const windowBytes = 8 * 1024 * 1024
 const requestOverheadBytes = 64 * 1024
 /** Streams beside subscriptions: unary calls wait in the client above this. */
 const callStreamsMax = 128
+
+/** Serves a stream, or leaves it to grpc-js. @returns true when it serves it */
+export type TakeStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean
+
+/** Largest message to accept. */
+export const requestBytesMax = ({ batchBytesMax }: Limits): number => batchBytesMax + requestOverheadBytes
 
 export interface KeepaliveOptions {
   readonly intervalMs: number
@@ -33,7 +45,7 @@ interface Internals {
 
 export function makeServer(limits: Limits, keepalive: KeepaliveOptions): Server {
   const server = new Server({
-    'grpc.max_receive_message_length': limits.batchBytesMax + requestOverheadBytes,
+    'grpc.max_receive_message_length': requestBytesMax(limits),
     'grpc.max_send_message_length': -1,
     'grpc.max_concurrent_streams': limits.subscriptionsPerSessionMax + callStreamsMax,
     'grpc.keepalive_time_ms': keepalive.intervalMs,
@@ -48,16 +60,31 @@ export function makeServer(limits: Limits, keepalive: KeepaliveOptions): Server 
 }
 
 /** Where connections are handed to the server. */
-export function makeInjector(server: Server, credentials: ServerCredentials): ConnectionInjector {
+export function makeInjector(
+  server: Server,
+  credentials: ServerCredentials,
+  take: TakeStream,
+): ConnectionInjector {
   const injector = server.createConnectionInjector(credentials)
   const { http2Servers } = server as unknown as Internals
   if (http2Servers === undefined || http2Servers.size === 0) throw unknownVersion()
   for (const http2Server of http2Servers.keys()) {
     http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(windowBytes))
+    takeFirst(http2Server, take)
     // A connection that breaks the protocol is closed by http2; there is nothing to add, and no listener would throw.
     http2Server.on('sessionError', () => undefined)
   }
   return injector
+}
+
+/** Lets `take` choose among the streams before grpc-js gets the others. */
+function takeFirst(http2Server: Http2Server, take: TakeStream): void {
+  const others = http2Server.listeners('stream')
+  http2Server.removeAllListeners('stream')
+  http2Server.on('stream', (stream: ServerHttp2Stream, headers, ...more) => {
+    if (take(stream, headers)) return
+    for (const other of others) other.call(http2Server, stream, headers, ...more)
+  })
 }
 
 const unknownVersion = (): RatatoskrError =>

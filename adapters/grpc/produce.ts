@@ -1,19 +1,11 @@
 /** `Produce`: record batches in, receipts out, any number in flight up to a bound on their bytes. */
-import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { BatchReceipt, Session } from 'ratatoskr/ports'
 import { toRatatoskrError } from 'ratatoskr/ports'
 import type { ProduceRequest } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
-import {
-  bufferOf,
-  type CallHost,
-  failure,
-  InFlight,
-  type OpenStream,
-  StreamWriter,
-  stopping,
-} from './calls.ts'
+import { type CallHost, failure, InFlight, type OpenStream, StreamWriter, stopping } from './calls.ts'
 import { duplicatesToProto, durabilityFromProto, durabilityToProto } from './convert.ts'
+import type { DuplexCall } from './data-stream.ts'
 import { errorToProto, type Incoming, readable } from './status.ts'
 
 /** What a request that failed is not answered with. */
@@ -25,7 +17,7 @@ const nothing: Omit<proto.ProduceResponse, 'correlationId' | 'error'> = {
   duplicates: [],
 }
 
-type ProduceCall = ServerDuplexStream<Incoming<ProduceRequest>, Buffer>
+type ProduceCall = DuplexCall<Incoming<ProduceRequest>>
 
 /** Batches of one stream whose receipts are not yet sent: reading pauses above. */
 const batchesInFlightMax = 1_024
@@ -42,7 +34,7 @@ export const produce = (host: CallHost) => (call: ProduceCall) => {
 class ProduceStream implements OpenStream {
   readonly #host: CallHost
   readonly #call: ProduceCall
-  readonly #writer: StreamWriter<Buffer>
+  readonly #writer: StreamWriter<proto.MessageFrame>
   readonly #inFlight: InFlight
   #draining = false
 
@@ -66,6 +58,7 @@ class ProduceStream implements OpenStream {
       }
     })
     call.once('end', () => this.#inFlight.whenIdle(() => this.end()))
+    call.resume()
   }
 
   drain(): void {
@@ -117,7 +110,7 @@ class ProduceStream implements OpenStream {
 
   #answer(response: proto.ProduceResponse, sizeBytes: number): void {
     if (this.#writer.over) return
-    const bytes = bufferOf(proto.ProduceResponse.encode(response).finish())
-    this.#writer.write(bytes, bytes.length, () => this.#inFlight.leave(sizeBytes))
+    const frame = proto.frameOf(proto.ProduceResponse.encode(response).finish())
+    this.#writer.write(frame, frame[0].length, () => this.#inFlight.leave(sizeBytes))
   }
 }

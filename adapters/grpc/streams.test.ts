@@ -45,14 +45,16 @@ function openProduce(on = client) {
   const stream = rawStream(on, '/ratatoskr.v1.MessageService/Produce')
   const send = (correlationId: number, batches: Uint8Array, more: Partial<proto.ProduceRequest> = {}) =>
     stream.write(
-      proto.encodeProduceRequest({
-        correlationId,
-        topic: 'orders',
-        partition: 0,
-        durability: 0,
-        batches,
-        ...more,
-      }),
+      Buffer.from(
+        proto.ProduceRequest.encode({
+          correlationId,
+          topic: 'orders',
+          partition: 0,
+          durability: 0,
+          batches,
+          ...more,
+        }).finish(),
+      ),
     )
   return { stream, send, ...watch(stream, proto.ProduceResponse.decode) }
 }

@@ -2,13 +2,14 @@
  * What the streams of `Consume` have in common, to a topic and to a queue group: the first request opens a subscription, what
  * comes before the client knows that it stands waits, and the stream and the subscription end with each other.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { MaybePromise, Session } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
+import { frameOf, type MessageFrame } from 'ratatoskr/proto'
 import { type CallHost, failure, InFlight, type OpenStream, StreamWriter, stopping } from './calls.ts'
+import type { DuplexCall } from './data-stream.ts'
 import { type Incoming, readable } from './status.ts'
 
-export type SubscriptionCall<Request> = ServerDuplexStream<Incoming<Request>, Buffer>
+export type SubscriptionCall<Request> = DuplexCall<Incoming<Request>>
 
 /** Starts a stream as soon as its caller is known. */
 export function started<Request>(
@@ -30,7 +31,7 @@ export abstract class SubscriptionStream<
   protected readonly host: CallHost
   protected readonly call: SubscriptionCall<Request>
   /** One write at a time: a slow reader holds up its subscription, and nothing piles up. */
-  protected readonly writer: StreamWriter<Buffer>
+  protected readonly writer: StreamWriter<MessageFrame>
   /** Requests that are not yet answered: reading pauses above a bound. */
   protected readonly answering: InFlight
   protected readonly opened = Promise.withResolvers<void>()
@@ -56,7 +57,7 @@ export abstract class SubscriptionStream<
   /** Carries out a request after the first; what it throws ends the stream. */
   protected abstract handle(request: Request): void
   /** The first response: the subscription stands. */
-  protected abstract standing(subscription: Opened): Buffer
+  protected abstract standing(subscription: Opened): Uint8Array
 
   run(session: Session): void {
     const call = this.call
@@ -72,6 +73,7 @@ export abstract class SubscriptionStream<
       if (!this.#opening) this.end(invalid('the stream ended before its first request, which must be `open`'))
       else this.answering.whenIdle(() => this.#close())
     })
+    call.resume()
   }
 
   drain(): void {
@@ -96,12 +98,12 @@ export abstract class SubscriptionStream<
     else this.#early.push(run)
   }
 
-  protected send(response: Buffer): MaybePromise<void> {
-    return this.writer.over ? undefined : this.writer.write(response, response.length)
+  protected send(response: Uint8Array): MaybePromise<void> {
+    return this.writer.over ? undefined : this.writer.write(frameOf(response), response.length)
   }
 
   /** Small responses are not waited for: there is one for each thing the client or the group did. */
-  protected respond(response: Buffer): void {
+  protected respond(response: Uint8Array): void {
     unheard(this.send(response))
   }
 

@@ -1,6 +1,6 @@
 /** The gRPC transport: `ratatoskr.v1`, the legacy service, health and reflection on one port. */
 import { createServer, type Server as Listener } from 'node:net'
-import { type Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
+import { type Server, ServerCredentials } from '@grpc/grpc-js'
 import {
   assertBindAllowed,
   type BoundAddress,
@@ -15,10 +15,11 @@ import { type CallHost, type OpenStream, tolerant } from './calls.ts'
 import { Connections } from './connections.ts'
 import { consume } from './consume.ts'
 import { consumeLeases } from './consume-leases.ts'
+import { DataStream, type DuplexCall, isPlain } from './data-stream.ts'
 import { deadLetterService } from './dead-letter-service.ts'
 import { healthService } from './health.ts'
 import { healthDefinition } from './health-definition.ts'
-import { makeInjector, makeServer } from './http2-server.ts'
+import { makeInjector, makeServer, requestBytesMax, type TakeStream } from './http2-server.ts'
 import { legacyService } from './legacy.ts'
 import { produce } from './produce.ts'
 import { queueService } from './queue-service.ts'
@@ -94,8 +95,8 @@ class GrpcTransport implements Transport {
     })
     const connections = new Connections(broker, tls !== undefined)
     const streams = new Set<OpenStream>()
-    this.#addServices(server, broker, { connections, streams, logger: broker.platform.logger })
-    const injector = makeInjector(server, credentialsOf(tls))
+    const take = this.#addServices(server, broker, { connections, streams, logger: broker.platform.logger })
+    const injector = makeInjector(server, credentialsOf(tls), take)
     const listener = createServer({ noDelay: true }, (socket) => {
       socket.on('error', () => undefined) // 'close' follows and is what counts
       connections.add(socket)
@@ -133,18 +134,26 @@ class GrpcTransport implements Transport {
     await connections.settled()
   }
 
-  #addServices(server: Server, broker: BrokerFacade, host: CallHost): void {
+  /** @returns what serves the streams of the data plane */
+  #addServices(server: Server, broker: BrokerFacade, host: CallHost): TakeStream {
     const messages = { ...messageService(host, broker), produce: produce(host), consume: consume(host) }
+    const messageMethods = tolerant(messagePlane(proto.MessageServiceService))
     server.addService(tolerant(proto.TopicServiceService), topicService(host))
-    server.addService(tolerant(dataPlane(proto.MessageServiceService)), messages)
+    server.addService(messageMethods, messages)
     server.addService(tolerant(proto.GroupServiceService), groupService(host, broker))
     const queues = { ...queueService(host, broker), consume: consumeLeases(host, broker) }
-    server.addService(tolerant(leasePlane(proto.QueueServiceService)), queues)
+    const queueMethods = tolerant(leasePlane(proto.QueueServiceService))
+    server.addService(queueMethods, queues)
     server.addService(tolerant(proto.DeadLetterServiceService), deadLetterService(host))
     server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
     server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
     server.addService(healthDefinition, healthService(host, broker, serviceNames))
     if (this.#options.reflection ?? true) addReflection(server, host)
+    return dataStreams(requestBytesMax(broker.limits), [
+      { method: messageMethods.produce, serve: messages.produce },
+      { method: messageMethods.consume, serve: messages.consume },
+      { method: queueMethods.consume, serve: queues.consume },
+    ])
   }
 }
 
@@ -158,24 +167,38 @@ const serviceNames = [
   'ratatoskr.MessageBroker',
 ]
 
-const asIs = (bytes: Buffer): Buffer => bytes
-
-/** `QueueService`, whose stream writes bytes that are already a message. */
-const leasePlane = (service: typeof proto.QueueServiceService): ServiceDefinition => ({
+/** `QueueService` with the codecs of the data plane. */
+const leasePlane = (service: typeof proto.QueueServiceService) => ({
   ...service,
-  consume: { ...service.consume, responseSerialize: asIs },
+  consume: { ...service.consume, responseSerialize: proto.messageOf },
 })
 
-/** `MessageService` with the codecs of the data plane: streams write bytes that are already a message. */
-function dataPlane(service: typeof proto.MessageServiceService): ServiceDefinition {
-  return {
-    ...service,
-    produce: {
-      ...service.produce,
-      requestDeserialize: proto.decodeProduceRequest,
-      responseSerialize: asIs,
-    },
-    consume: { ...service.consume, responseSerialize: asIs },
+/** `MessageService` with the codecs of the data plane: streams write frames. */
+const messagePlane = (service: typeof proto.MessageServiceService) => ({
+  ...service,
+  produce: {
+    ...service.produce,
+    requestDeserialize: proto.decodeProduceRequest,
+    responseSerialize: proto.messageOf,
+  },
+  consume: { ...service.consume, responseSerialize: proto.messageOf },
+})
+
+/** A stream of the data plane, and its handler. */
+interface DataMethod {
+  readonly method: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => unknown }
+  // biome-ignore lint/suspicious/noExplicitAny: each handler takes the requests that its method decodes
+  readonly serve: (call: DuplexCall<any>) => void
+}
+
+function dataStreams(bytesMax: number, methods: readonly DataMethod[]): TakeStream {
+  const byPath = new Map(methods.map((data) => [data.method.path, data]))
+  return (stream, headers) => {
+    const data = byPath.get(headers[':path'] ?? '')
+    if (data === undefined || !isPlain(headers)) return false
+    const { requestDeserialize } = data.method
+    data.serve(new DataStream(stream, headers, (bytes) => requestDeserialize(bytes as Buffer), bytesMax))
+    return true
   }
 }
 

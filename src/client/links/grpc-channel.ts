@@ -1,42 +1,40 @@
 /**
- * One HTTP/2 connection by grpc-js, kept from being more than that: grpc-js would reconnect, retry and fall idle by
- * itself. Here a connection that is lost is over; calls under way end as they end, and no new one begins.
+ * One connection of HTTP/2, and the calls of gRPC on it. It is made by node:http2: grpc-js would reconnect, retry and fall idle
+ * by itself, and copies each batch twice on its way. A connection that is lost is over; calls under way end as they end, and
+ * no new one begins.
  */
+import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { isIP } from 'node:net'
-import {
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  credentials as channelCredentials,
-  connectivityState,
-  Metadata,
-  type MethodDefinition,
-} from '@grpc/grpc-js'
+import { type MethodDefinition, status } from '@grpc/grpc-js'
+import { frameOf } from '../../../proto/index.ts'
 import { type Credentials, quoteForMessage, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { LinkOptions } from '../link.ts'
+import { type CallEvents, GrpcCall } from './grpc-call.ts'
 import { type CallStatus, restoreError } from './grpc-errors.ts'
-import { requestBytes, type Writing } from './grpc-requests.ts'
+import { requestBytes } from './grpc-requests.ts'
 
 /** HTTP/2 windows of a stream and of the connection, as on the broker's side. */
 const windowBytes = 8 * 1024 * 1024
 /** Room for what is around the batches of a message. */
 const overheadBytes = 64 * 1024
+/** A connection is asked for a sign of life so often, and cut when it gives none for so long. */
+const [keepaliveMs, keepaliveTimeoutMs] = [20_000, 10_000]
 
-/** The client's half of a method. */
-type StreamMethod<Request, Response> = Writing<Request> &
-  Pick<MethodDefinition<unknown, Response>, 'responseDeserialize'>
+/** The client's half of a method whose messages are streamed. */
+type StreamMethod<Response> = Pick<MethodDefinition<unknown, Response>, 'path' | 'responseDeserialize'>
 
-const asIs = (bytes: Buffer): Buffer => bytes
-
-interface Cancellable {
-  cancel(): void
+export interface StreamEvents<Response> {
+  response(response: Response): void
+  /** Once, after the last response. */
+  ended(reason: RatatoskrError | undefined): void
 }
 
 export class GrpcChannel {
-  readonly #client: Client
-  readonly #metadata: Metadata
-  readonly #calls = new Set<Cancellable>()
+  readonly #session: ClientHttp2Session
+  readonly #headers: OutgoingHttpHeaders
+  readonly #bytesMax: number
+  readonly #calls = new Set<GrpcCall>()
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
   /** Resolves once it is closing and every call has ended, and so every subscription was told. */
   readonly #idle = Promise.withResolvers<void>()
@@ -44,9 +42,20 @@ export class GrpcChannel {
   #over: RatatoskrError | undefined
   #closing = false
 
-  private constructor(client: Client, metadata: Metadata) {
-    this.#client = client
-    this.#metadata = metadata
+  private constructor(session: ClientHttp2Session, credentials: Credentials, bytesMax: number) {
+    this.#session = session
+    this.#headers = headersOf(credentials)
+    this.#bytesMax = bytesMax
+    const lost = (): void => {
+      if (this.#closing) return
+      this.#over = new RatatoskrError('RTK_CLOSED', 'the connection was lost before the call')
+      this.#settleWhenIdle()
+    }
+    session.once('goaway', lost)
+    session.once('close', lost)
+    // What nobody waits for holds no process.
+    session.unref()
+    keepAlive(session)
   }
 
   /** @throws RTK_DISCONNECTED, RTK_CANCELLED, RTK_TIMEOUT */
@@ -59,17 +68,15 @@ export class GrpcChannel {
         `grpcs:// needs a host name, for certificates are checked against it; got the address ${url.hostname}`,
       )
     }
-    const credentials = secure ? channelCredentials.createSsl() : channelCredentials.createInsecure()
-    const client = new Client(target, credentials, channelOptions(options.frameBytesMax))
-    try {
-      await connected(client, target, options.signal)
-    } catch (error) {
-      client.close()
-      throw error
-    }
-    const channel = new GrpcChannel(client, metadataOf(options.credentials))
-    channel.#watch()
-    return channel
+    if (options.signal?.aborted) throw abortError(options.signal, 'connecting')
+    const settings = { enablePush: false, initialWindowSize: windowBytes }
+    const session = connect(`${secure ? 'https' : 'http'}://${target}`, {
+      settings,
+      // Else no stream could be opened while more than 10 MB wait to be sent.
+      maxSessionMemory: Number.MAX_SAFE_INTEGER,
+    })
+    await connected(session, target, options.signal)
+    return new GrpcChannel(session, options.credentials, options.frameBytesMax + overheadBytes)
   }
 
   /** Settles when it is over: see `Link.closed`. */
@@ -92,70 +99,56 @@ export class GrpcChannel {
       if (signal?.aborted) throw abortError(signal, method.path)
       assertTexts(request as object)
       const bytes = requestBytes(method, request)
+      let answer: Uint8Array | undefined
+      const call = this.#begin(method.path, {
+        message: (message) => {
+          answer = message
+        },
+        ended: (ended) => {
+          signal?.removeEventListener('abort', abort)
+          try {
+            if (ended.code !== status.OK) throw this.errorOf(ended)
+            resolve(decoded(method, answer))
+          } catch (error) {
+            reject(error)
+          }
+        },
+      })
       const abort = (): void => {
         if (signal !== undefined) reject(abortError(signal, method.path))
-        // A call that is cancelled before grpc-js gave it to its connection keeps the connection open for up to ten seconds
-        // after the channel was closed, and a broker that stops waits for it.
-        setImmediate(() => call.cancel())
+        call.cancel()
       }
-      const call = this.#client.makeUnaryRequest<Buffer, Response>(
-        method.path,
-        asIs,
-        method.responseDeserialize,
-        bytes,
-        this.#metadata,
-        (error, response) => {
-          signal?.removeEventListener('abort', abort)
-          this.#forget(call)
-          if (error !== null) reject(this.errorOf(error))
-          else if (response !== undefined) resolve(response)
-        },
-      )
-      this.#calls.add(call)
+      call.write(frameOf(bytes))
+      call.end()
       signal?.addEventListener('abort', abort, { once: true })
     })
   }
 
   /**
-   * Opens a stream, to which requests are written as `requestBytes` makes them.
-   * @param ended called once, after the last response
+   * Opens a stream, to which frames of requests are written.
    * @throws RTK_CLOSED when the channel is over
    */
-  stream<Request, Response>(
-    method: StreamMethod<Request, Response>,
-    ended: (reason: RatatoskrError | undefined) => void,
-  ): ClientDuplexStream<Buffer, Response> {
+  stream<Response>(method: StreamMethod<Response>, events: StreamEvents<Response>): GrpcCall {
     if (this.#over !== undefined) throw this.#over
-    const call = this.#client.makeBidiStreamRequest<Buffer, Response>(
-      method.path,
-      asIs,
-      method.responseDeserialize,
-      this.#metadata,
-    )
-    this.#calls.add(call)
-    // The status may come while responses still wait to be read.
-    let status: CallStatus | undefined
-    let read = false
-    const finish = (): void => {
-      if (status === undefined || !read) return
-      ended(status.code === 0 ? undefined : this.errorOf(status))
-      this.#forget(call)
-    }
-    call.on('error', () => undefined) // 'status' says the same
-    call.once('status', (final: CallStatus) => {
-      status = final
-      finish()
-    })
-    call.once('end', () => {
-      read = true
-      finish()
+    const call = this.#begin(method.path, {
+      message: (bytes) => {
+        let response: Response
+        try {
+          response = decoded(method, bytes)
+        } catch (error) {
+          call.cancel({ code: status.INTERNAL, details: (error as Error).message })
+          return
+        }
+        events.response(response)
+      },
+      ended: (ended) => events.ended(ended.code === status.OK ? undefined : this.errorOf(ended)),
     })
     return call
   }
 
   /** The error of a call that failed. */
-  errorOf(status: CallStatus): RatatoskrError {
-    return this.#closing ? closedError() : restoreError(status)
+  errorOf(ended: CallStatus): RatatoskrError {
+    return this.#closing ? closedError() : restoreError(ended)
   }
 
   /** Cancels what is under way, which ends with RTK_CLOSED, and closes the connection. Resolves after that. Idempotent. */
@@ -163,25 +156,32 @@ export class GrpcChannel {
     this.#closing = true
     this.#over ??= closedError()
     for (const call of [...this.#calls]) call.cancel()
-    this.#client.close()
+    this.#session.close()
     if (this.#calls.size === 0) this.#idle.resolve()
     await this.#idle.promise
     this.#ended.resolve(undefined)
   }
 
-  #watch(): void {
-    const channel = this.#client.getChannel()
-    channel.watchConnectivityState(connectivityState.READY, Number.POSITIVE_INFINITY, () => {
-      if (this.#closing) return
-      this.#over = new RatatoskrError('RTK_CLOSED', 'the connection was lost before the call')
-      this.#settleWhenIdle()
+  #begin(path: string, events: CallEvents): GrpcCall {
+    if (this.#calls.size === 0) this.#session.ref()
+    const stream = this.#session.request({ ...this.#headers, ':path': path })
+    const call = new GrpcCall(stream, this.#bytesMax, {
+      message: events.message,
+      ended: (ended) => {
+        events.ended(ended)
+        this.#forget(call)
+      },
     })
+    this.#calls.add(call)
+    return call
   }
 
-  #forget(call: Cancellable): void {
+  #forget(call: GrpcCall): void {
     this.#calls.delete(call)
+    if (this.#calls.size > 0) return
+    this.#session.unref()
     if (this.#over !== undefined) this.#settleWhenIdle()
-    if (this.#closing && this.#calls.size === 0) this.#idle.resolve()
+    if (this.#closing) this.#idle.resolve()
   }
 
   /** A broker that stops still answers what is under way; a connection that broke ends it at once. */
@@ -191,71 +191,87 @@ export class GrpcChannel {
       new RatatoskrError('RTK_DISCONNECTED', 'the connection to the broker is lost; connect again'),
     )
     this.#closing = true
-    this.#client.close()
+    this.#session.close()
   }
 }
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the link is closed; open another')
 
-const channelOptions = (frameBytesMax: number): ClientOptions => ({
-  'grpc.max_receive_message_length': frameBytesMax + overheadBytes,
-  'grpc.max_send_message_length': -1,
-  'grpc-node.flow_control_window': windowBytes,
-  'grpc.keepalive_time_ms': 20_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-  'grpc.keepalive_permit_without_calls': 1,
-  // A link is one connection of its own, and nothing but the client's core decides about another attempt.
-  'grpc.use_local_subchannel_pool': 1,
-  'grpc.enable_retries': 0,
-  'grpc.client_idle_timeout_ms': 2 ** 31 - 1,
-  'grpc.service_config_disable_resolution': 1,
-  'grpc.enable_http_proxy': 0,
-  'grpc.enable_channelz': 0,
-})
-
-function metadataOf(credentials: Credentials): Metadata {
-  const metadata = new Metadata()
-  if (credentials.kind === 'bearer') metadata.set('authorization', `Bearer ${credentials.token}`)
-  if (credentials.kind === 'basic') {
-    const pair = `${credentials.username}:${credentials.password}`
-    metadata.set('authorization', `Basic ${Buffer.from(pair).toString('base64')}`)
+/** @throws RTK_INTERNAL for an answer that is none */
+function decoded<Response>(
+  { path, responseDeserialize }: StreamMethod<Response>,
+  bytes: Uint8Array | undefined,
+): Response {
+  try {
+    if (bytes !== undefined)
+      return responseDeserialize(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+  } catch (error) {
+    throw new RatatoskrError('RTK_INTERNAL', `the broker's answer to ${path} cannot be read`, {
+      cause: error,
+    })
   }
-  return metadata
+  throw new RatatoskrError('RTK_INTERNAL', `the broker ended ${path} without an answer`)
 }
 
-/** Resolves when the first connection stands. @throws RTK_DISCONNECTED after one failed attempt, or by the signal */
-function connected(client: Client, target: string, signal: AbortSignal | undefined): Promise<void> {
-  // grpc-js lets the process end while it connects: nothing else may hold it.
-  const hold = setInterval(() => undefined, 2 ** 31 - 1)
-  const attempt = new Promise<void>((resolve, reject) => {
+/** What all calls have in common. */
+function headersOf(credentials: Credentials): OutgoingHttpHeaders {
+  const headers = {
+    ':method': 'POST',
+    'content-type': 'application/grpc+proto',
+    te: 'trailers',
+    'user-agent': 'grpc-node-ratatoskr',
+  }
+  if (credentials.kind === 'bearer') return { ...headers, authorization: `Bearer ${credentials.token}` }
+  if (credentials.kind === 'none') return headers
+  const pair = `${credentials.username}:${credentials.password}`
+  return { ...headers, authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
+}
+
+/** Cuts a connection whose other end is silent. */
+function keepAlive(session: ClientHttp2Session): void {
+  const timer = setInterval(() => {
+    if (session.destroyed) return
+    const silent = setTimeout(() => session.destroy(), keepaliveTimeoutMs).unref()
+    session.ping(() => clearTimeout(silent))
+  }, keepaliveMs).unref()
+  session.once('close', () => clearInterval(timer))
+}
+
+/** Resolves when the other end has shown that it speaks HTTP/2. @throws RTK_DISCONNECTED, or by the signal */
+function connected(
+  session: ClientHttp2Session,
+  target: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let failure: unknown
     const abort = (): void => {
       if (signal !== undefined) reject(abortError(signal, 'connecting'))
+      session.destroy()
     }
-    if (signal?.aborted) {
-      abort()
-      return
-    }
+    const settled = (): void => signal?.removeEventListener('abort', abort)
     signal?.addEventListener('abort', abort, { once: true })
-    const channel = client.getChannel()
-    const look = (): void => {
-      const state = channel.getConnectivityState(true)
-      if (state === connectivityState.READY) resolve()
-      else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) {
-        reject(
-          new RatatoskrError(
-            'RTK_DISCONNECTED',
-            `no gRPC broker answers at ${target}; check the address and that the broker runs`,
-          ),
-        )
-      } else {
-        channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look)
-        return
-      }
-      signal?.removeEventListener('abort', abort)
-    }
-    look()
+    session.on('error', (error) => {
+      failure ??= error
+    })
+    session.once('connect', () => {
+      if (!session.destroyed) session.setLocalWindowSize(windowBytes)
+    })
+    session.once('remoteSettings', () => {
+      settled()
+      resolve()
+    })
+    session.once('close', () => {
+      settled()
+      reject(
+        new RatatoskrError(
+          'RTK_DISCONNECTED',
+          `no gRPC broker answers at ${target}; check the address and that the broker runs`,
+          { cause: failure },
+        ),
+      )
+    })
   })
-  return attempt.finally(() => clearInterval(hold))
 }
 
 /** Names of things, which protobuf would make texts of whatever they are. */

@@ -1,5 +1,6 @@
 /** Errors as they come over gRPC: those of the broker are restored from the trailers, those of gRPC itself are mapped. */
-import { type Metadata, status } from '@grpc/grpc-js'
+import type { IncomingHttpHeaders } from 'node:http2'
+import { status } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import { type ErrorCode, type ErrorDetails, isErrorCode, RatatoskrError } from '../../ports/index.ts'
 
@@ -7,7 +8,46 @@ import { type ErrorCode, type ErrorDetails, isErrorCode, RatatoskrError } from '
 export interface CallStatus {
   readonly code: number
   readonly details: string
-  readonly metadata?: Metadata | undefined
+  /** A `ratatoskr.v1.Error`, when it is the broker who ended it. */
+  readonly error?: Uint8Array | undefined
+}
+
+/** The status that trailers, or the headers of a call that failed at once, tell of. */
+export function statusOfHeaders(headers: IncomingHttpHeaders): CallStatus | undefined {
+  const code = headers['grpc-status']
+  if (code === undefined) return undefined
+  const error = headers['ratatoskr-error-bin']
+  return {
+    code: Number(code),
+    details: unescaped(String(headers['grpc-message'] ?? '')),
+    error: typeof error === 'string' ? Buffer.from(error, 'base64') : undefined,
+  }
+}
+
+/** The status that a proxy means which does not speak gRPC. */
+export const statusOfHttp = (httpStatus: number): CallStatus => ({
+  code: codeOfHttp[httpStatus] ?? status.UNKNOWN,
+  details: `the answer was HTTP status ${httpStatus}`,
+})
+
+const codeOfHttp: Readonly<Record<number, status | undefined>> = {
+  400: status.INTERNAL,
+  401: status.UNAUTHENTICATED,
+  403: status.PERMISSION_DENIED,
+  404: status.UNIMPLEMENTED,
+  429: status.UNAVAILABLE,
+  502: status.UNAVAILABLE,
+  503: status.UNAVAILABLE,
+  504: status.UNAVAILABLE,
+}
+
+/** Characters that a header cannot hold come by their bytes; who wrote it otherwise is shown as he wrote. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 /** For what carries no code of ours: gRPC's own statuses, proxies, and codes of a later version. */
@@ -22,20 +62,15 @@ const codeOfStatus: Readonly<Record<number, ErrorCode | undefined>> = {
   [status.UNAUTHENTICATED]: 'RTK_UNAUTHENTICATED',
 }
 
-/** What grpc-js calls a connection that broke in the middle of a call. */
-const lostStream = /RST_STREAM|ECONNRESET|EPIPE/
-
 export function restoreError(ended: CallStatus): RatatoskrError {
-  const wire = ended.metadata?.get('ratatoskr-error-bin')[0]
-  if (wire instanceof Uint8Array) {
+  if (ended.error !== undefined) {
     try {
-      return errorFromProto(proto.Error.decode(wire))
+      return errorFromProto(proto.Error.decode(ended.error))
     } catch {
       // Whoever wrote that trailer was no broker: the status stands for itself.
     }
   }
-  const wasLost = ended.code === status.INTERNAL && lostStream.test(ended.details)
-  const code = wasLost ? 'RTK_DISCONNECTED' : codeOfStatus[ended.code]
+  const code = codeOfStatus[ended.code]
   const name = status[ended.code] ?? String(ended.code)
   return new RatatoskrError(code ?? 'RTK_INTERNAL', `gRPC ended the call with ${name}: ${ended.details}`)
 }

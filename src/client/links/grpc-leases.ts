@@ -1,5 +1,4 @@
 /** A member of a queue group over one `Consume` stream of `QueueService`. */
-import type { ClientDuplexStream } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import {
   type Clock,
@@ -12,6 +11,7 @@ import {
   type Settlement,
   type SettleResult,
 } from '../../ports/index.ts'
+import type { GrpcCall } from './grpc-call.ts'
 import type { GrpcChannel } from './grpc-channel.ts'
 import { errorFromProto } from './grpc-errors.ts'
 import { queueConfigFromProto } from './grpc-queue-config.ts'
@@ -37,7 +37,7 @@ interface Settling extends PromiseWithResolvers<readonly SettleResult[]> {
 
 export class GrpcLeases {
   readonly #inbox: LeaseInbox
-  readonly #stream: ClientDuplexStream<Buffer, proto.QueueServiceConsumeResponse>
+  readonly #stream: GrpcCall
   readonly #opened = Promise.withResolvers<LeasedSubscription>()
   readonly #gone = Promise.withResolvers<void>()
   readonly #settling = new Map<number, Settling>()
@@ -47,8 +47,10 @@ export class GrpcLeases {
 
   private constructor(channel: GrpcChannel, sink: LeaseSink, clock: Clock) {
     this.#inbox = new LeaseInbox(sink, clock, () => void this.#close())
-    this.#stream = channel.stream(consumeMethod, (reason) => this.#streamEnded(reason))
-    this.#stream.on('data', (response: proto.QueueServiceConsumeResponse) => this.#arrived(response))
+    this.#stream = channel.stream(consumeMethod, {
+      response: (response) => this.#arrived(response),
+      ended: (reason) => this.#streamEnded(reason),
+    })
   }
 
   /** @throws as `QueueSession.consume` does */
@@ -60,9 +62,11 @@ export class GrpcLeases {
     sink: LeaseSink,
   ): Promise<LeasedSubscription> {
     const credit = options.credit === undefined ? undefined : creditToProto(options.credit)
-    const open = requestBytes(consumeMethod, {
-      open: { ...memberToProto(topic, options), credit, begins: options.begins ?? false },
-    })
+    const open = proto.frameOf(
+      requestBytes(consumeMethod, {
+        open: { ...memberToProto(topic, options), credit, begins: options.begins ?? false },
+      }),
+    )
     const member = new GrpcLeases(channel, sink, clock)
     member.#stream.write(open)
     return member.#opened.promise
@@ -81,20 +85,20 @@ export class GrpcLeases {
       grant: (credit) => this.#grant(credit),
       settle: (settlements) => this.#settle(settlements),
       heartbeat: () => {
-        if (!this.#closing) this.#stream.write(bytesOf({ heartbeat: {} }))
+        if (!this.#closing) this.#stream.write(frameOf({ heartbeat: {} }))
       },
       close: () => this.#close(),
     }
   }
 
   #grant(credit: QueueCredit): void {
-    if (!this.#closing) this.#stream.write(bytesOf({ credit: creditToProto(credit) }))
+    if (!this.#closing) this.#stream.write(frameOf({ credit: creditToProto(credit) }))
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     if (this.#closing) throw closedError()
     const correlationId = ++this.#lastId
-    const request = bytesOf({ settle: { correlationId, settlements: settlementsToProto(settlements) } })
+    const request = frameOf({ settle: { correlationId, settlements: settlementsToProto(settlements) } })
     const settling = { ...Promise.withResolvers<readonly SettleResult[]>(), count: settlements.length }
     this.#settling.set(correlationId, settling)
     this.#stream.write(request)
@@ -155,6 +159,7 @@ export class GrpcLeases {
 }
 
 /** Of requests whose numbers are checked. */
-const bytesOf = consumeMethod.requestSerialize
+const frameOf = (request: proto.QueueServiceConsumeRequest): proto.MessageFrame =>
+  proto.frameOf(consumeMethod.requestSerialize(request))
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')

@@ -1,8 +1,8 @@
 /** Publishing over one `Produce` stream: any number of batches in flight, told apart by correlation ids. */
-import type { ClientDuplexStream } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import { type BatchReceipt, type PublishOptions, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
+import type { GrpcCall } from './grpc-call.ts'
 import type { GrpcChannel } from './grpc-channel.ts'
 import { durabilityFromProto, durabilityToProto } from './grpc-convert.ts'
 import { errorFromProto } from './grpc-errors.ts'
@@ -13,13 +13,13 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-const produceMethod = { ...proto.MessageServiceService.produce, requestSerialize: proto.encodeProduceRequest }
+const produceMethod = proto.MessageServiceService.produce
 
 export class GrpcProducer {
   readonly #channel: GrpcChannel
   readonly #batchBytesMax: number
   readonly #waiting = new Map<number, Waiting>()
-  #stream: ClientDuplexStream<Buffer, proto.ProduceResponse> | undefined
+  #stream: GrpcCall | undefined
   #lastId = 0
 
   /** @param batchBytesMax what the broker takes: more would end the stream, and all that is in flight on it */
@@ -43,7 +43,7 @@ export class GrpcProducer {
       const correlationId = ++this.#lastId
       const durability = durabilityToProto(options?.durability)
       const lease = options?.lease
-      const bytes = proto.encodeProduceRequest({
+      const frame = proto.frameProduceRequest({
         correlationId,
         topic,
         partition,
@@ -57,7 +57,7 @@ export class GrpcProducer {
           ? { partition, resolve, reject }
           : this.#abortable(correlationId, { partition, resolve, reject }, signal),
       )
-      stream.write(bytes)
+      stream.write(frame)
     })
   }
 
@@ -97,9 +97,11 @@ export class GrpcProducer {
     }
   }
 
-  #open(): ClientDuplexStream<Buffer, proto.ProduceResponse> {
-    const stream = this.#channel.stream(produceMethod, (reason) => this.#ended(reason))
-    stream.on('data', (response: proto.ProduceResponse) => this.#answered(response))
+  #open(): GrpcCall {
+    const stream = this.#channel.stream(produceMethod, {
+      response: (response) => this.#answered(response),
+      ended: (reason) => this.#ended(reason),
+    })
     this.#stream = stream
     return stream
   }

@@ -1,5 +1,4 @@
 /** A subscription over one `Consume` stream. */
-import type { ClientDuplexStream } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import {
   type BatchSink,
@@ -12,6 +11,7 @@ import {
   type Subscription,
   toRatatoskrError,
 } from '../../ports/index.ts'
+import type { GrpcCall } from './grpc-call.ts'
 import type { GrpcChannel } from './grpc-channel.ts'
 import { committedToProto, droppedFromProto, offsetsFromProto, openToProto } from './grpc-convert.ts'
 import { errorFromProto } from './grpc-errors.ts'
@@ -24,7 +24,7 @@ const consumeMethod = {
 
 export class GrpcSubscription implements Subscription {
   readonly #sink: BatchSink
-  readonly #stream: ClientDuplexStream<Buffer, proto.ConsumeResponse>
+  readonly #stream: GrpcCall
   readonly #opened = Promise.withResolvers<this>()
   readonly #gone = Promise.withResolvers<void>()
   readonly #commits = new Map<number, PromiseWithResolvers<void>>()
@@ -40,8 +40,10 @@ export class GrpcSubscription implements Subscription {
 
   private constructor(channel: GrpcChannel, sink: BatchSink) {
     this.#sink = sink
-    this.#stream = channel.stream(consumeMethod, (reason) => this.#streamEnded(reason))
-    this.#stream.on('data', (response: proto.ConsumeResponse) => this.#arrived(response))
+    this.#stream = channel.stream(consumeMethod, {
+      response: (response) => this.#arrived(response),
+      ended: (reason) => this.#streamEnded(reason),
+    })
   }
 
   /** @throws as `Session.subscribe` does */
@@ -51,7 +53,7 @@ export class GrpcSubscription implements Subscription {
     options: SubscribeOptions,
     sink: BatchSink,
   ): Promise<Subscription> {
-    const open = bytesOf({ open: openToProto(topic, options) }) // what it refuses must not leave a stream behind
+    const open = frameOf({ open: openToProto(topic, options) }) // what it refuses must not leave a stream behind
     const subscription = new GrpcSubscription(channel, sink)
     subscription.#stream.write(open)
     return subscription.#opened.promise
@@ -75,13 +77,13 @@ export class GrpcSubscription implements Subscription {
 
   grant(credit: Credit): void {
     if (this.#closing || credit.bytes === undefined) return
-    this.#stream.write(bytesOf({ credit: { bytes: credit.bytes, messages: 0 } }))
+    this.#stream.write(frameOf({ credit: { bytes: credit.bytes, messages: 0 } }))
   }
 
   async commit(offsets: readonly CommittedOffset[]): Promise<void> {
     if (this.#closing) throw closedError()
     const correlationId = ++this.#lastCommit
-    const request = bytesOf({ commit: { correlationId, offsets: committedToProto(offsets) } })
+    const request = frameOf({ commit: { correlationId, offsets: committedToProto(offsets) } })
     const commit = Promise.withResolvers<void>()
     this.#commits.set(correlationId, commit)
     this.#stream.write(request)
@@ -195,6 +197,7 @@ export class GrpcSubscription implements Subscription {
   }
 }
 
-const bytesOf = (request: proto.ConsumeRequest): Buffer => requestBytes(consumeMethod, request)
+const frameOf = (request: proto.ConsumeRequest): proto.MessageFrame =>
+  proto.frameOf(requestBytes(consumeMethod, request))
 
 const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')

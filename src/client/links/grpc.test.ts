@@ -166,6 +166,13 @@ describe('publishing', () => {
     expect(Buffer.from(bytes).includes(payload)).toBe(true)
   })
 
+  it('leaves room for other calls while much waits to be sent', async () => {
+    const payload = new Uint8Array(8 * MIB - 100)
+    const publishing = [0, 1, 2, 3].map(() => link.publishBatch('orders', 0, batchOf(payload)))
+    expect(await link.topicExists('orders')).toBe(true)
+    expect((await Promise.all(publishing)).map(({ baseOffset }) => baseOffset)).toEqual([0, 1, 2, 3])
+  })
+
   it('stops waiting by the signal', async () => {
     const controller = new AbortController()
     const { signal } = controller

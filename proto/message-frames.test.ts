@@ -1,0 +1,117 @@
+/** Messages of a stream come out as they went in, however they were cut on the way. */
+import fc from 'fast-check'
+import { describe, expect, it, vi } from 'vitest'
+import { FrameReader, frameOf, framePrefixBytes, frameWithBody, messageOf } from './message-frames.ts'
+
+const MIB = 1024 * 1024
+const message = fc.uint8Array({ maxLength: 40 })
+
+const wireOf = (messages: readonly Uint8Array[]): Buffer => Buffer.concat(messages.flatMap(frameOf))
+const plain = (messages: readonly Uint8Array[]): number[][] => messages.map((bytes) => [...bytes])
+
+/** Bytes in pieces of these lengths, in turn. */
+function* pieces(bytes: Uint8Array, lengths: readonly number[]): Generator<Uint8Array> {
+  let at = 0
+  for (let turn = 0; at < bytes.length; turn++) {
+    const length = lengths[turn % lengths.length]
+    yield bytes.subarray(at, at + length)
+    at += length
+  }
+}
+
+describe('a frame', () => {
+  it('of a head and a body is one message, and a large body is not copied', () => {
+    for (const length of [0, 1, 2_048, 2_049, 100_000]) {
+      const head = Buffer.concat([Buffer.alloc(framePrefixBytes), Buffer.from('head')])
+      const body = new Uint8Array(length).fill(7)
+      const frame = frameWithBody(head, body)
+      expect(messageOf(frame)).toEqual(Buffer.concat([Buffer.from('head'), body]))
+      expect(frame.includes(body)).toBe(length > 2_048)
+      const taken: Uint8Array[] = []
+      new FrameReader(MIB, (bytes) => taken.push(bytes)).push(Buffer.concat(frame))
+      expect(plain(taken)).toEqual(plain([messageOf(frame)]))
+    }
+  })
+})
+
+describe('the reader', () => {
+  it('gives every message, whole and in order, with pauses and without', () => {
+    const lengths = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 5 })
+    fc.assert(
+      fc.property(fc.array(message), lengths, fc.nat(5), (messages, cuts, everyPaused) => {
+        const taken: Uint8Array[] = []
+        const reader = new FrameReader(40, (bytes) => {
+          taken.push(bytes)
+          if (everyPaused > 0 && taken.length % everyPaused === 0) reader.pause()
+        })
+        for (const piece of pieces(wireOf(messages), cuts)) {
+          const before = taken.length
+          const wasPaused = reader.isPaused
+          reader.push(piece)
+          if (wasPaused) expect(taken.length).toBe(before)
+          if (taken.length % 2 === 0) reader.resume()
+        }
+        while (reader.isPaused) reader.resume()
+        expect(plain(taken)).toEqual(plain(messages))
+        expect(reader.isAtEnd).toBe(true)
+      }),
+    )
+  })
+
+  it('tells when a message is cut short', () => {
+    const wire = wireOf([new Uint8Array(10)])
+    for (const length of [1, framePrefixBytes, wire.length - 1]) {
+      const reader = new FrameReader(100, () => expect.unreachable())
+      reader.push(wire.subarray(0, length))
+      expect(reader.isAtEnd).toBe(false)
+    }
+  })
+
+  it('goes on when it is paused and resumed from within', () => {
+    let count = 0
+    const reader = new FrameReader(100, () => {
+      count++
+      reader.pause()
+      reader.resume()
+    })
+    reader.push(wireOf(Array.from({ length: 1_000 }, () => new Uint8Array(1))))
+    expect(count).toBe(1_000)
+  })
+
+  it('gives a message that came in pieces in a buffer of its own size', () => {
+    for (const length of [100, MIB - 1, MIB, MIB + 1, 3 * MIB + 5]) {
+      const sent = Buffer.alloc(length, 'abc')
+      const taken: Uint8Array[] = []
+      const reader = new FrameReader(4 * MIB, (bytes) => taken.push(bytes))
+      for (const piece of pieces(wireOf([sent]), [16_384, 77])) reader.push(piece)
+      expect(taken).toHaveLength(1)
+      expect(sent.equals(taken[0])).toBe(true)
+      if (length > 16_384) expect(taken[0].buffer.byteLength).toBe(length)
+    }
+  })
+
+  it('makes no room for what is only announced', () => {
+    const allocated = vi.spyOn(Buffer, 'allocUnsafeSlow')
+    try {
+      const reader = new FrameReader(64 * MIB, () => expect.unreachable())
+      reader.push(wireOf([Buffer.alloc(64 * MIB)]).subarray(0, 16_384))
+      expect(allocated.mock.calls).toEqual([[MIB]])
+    } finally {
+      allocated.mockRestore()
+    }
+  })
+
+  it('refuses a message above the limit by its length alone, and one that is compressed', () => {
+    const refused = (wire: Uint8Array): unknown => {
+      try {
+        new FrameReader(10, () => undefined).push(wire)
+      } catch (error) {
+        return error
+      }
+    }
+    expect(refused(new Uint8Array([0, 0, 0, 0, 11]))).toMatchObject({ isTooLarge: true })
+    expect(refused(new Uint8Array([0, 0xff, 0xff, 0xff, 0xff]))).toMatchObject({ isTooLarge: true })
+    expect(refused(new Uint8Array([1, 0, 0, 0, 1, 0]))).toMatchObject({ isTooLarge: false })
+    expect(refused(new Uint8Array([0, 0, 0, 0, 10]))).toBeUndefined()
+  })
+})
