@@ -21,6 +21,7 @@ export type Unit =
   | 'µs'
   | 'ns'
   | 'KiB'
+  | '%'
 
 /** A bound that a figure's median is held to. */
 export type Asked = { readonly atLeast: number } | { readonly atMost: number }

@@ -1,6 +1,13 @@
-/** Frames of the bare relay: four bytes of length, then as many bytes. */
+/** Frames with four bytes of length before each: of the bare relay, and of the TCP transport behind its opening. */
 
 export const prefixBytes = 4
+
+/** A frame with its length before it. */
+export function framed(frame: Uint8Array): Buffer {
+  const prefix = Buffer.alloc(prefixBytes)
+  prefix.writeUInt32BE(frame.length)
+  return Buffer.concat([prefix, frame])
+}
 
 /** Puts frames together from whatever pieces a socket gives. */
 export class FrameReader {

@@ -9,6 +9,7 @@ import { type BrokerPlace, encodeOpening, encodeProduce, StreamReader, utf8, utf
 import { type Latency, latencyOf } from '../../src/cli/bench/messages.ts'
 import { BatchRing } from '../harness/batches.ts'
 import { serveRole } from '../harness/child.ts'
+import { framed } from '../harness/frames.ts'
 
 export interface RawProducerSetup {
   readonly url: string
@@ -35,7 +36,6 @@ export interface RawFindings {
 
 /** Batches that are written at once, and how many times that is under way on a connection. */
 const [batchesPerWrite, writesUnderWay] = [16, 2]
-const prefixBytes = 4
 /** The first byte of an answer that says where a batch is stored. */
 const produced = 2
 
@@ -89,13 +89,6 @@ function framesOf(
     return framed(encodeProduce(place + 1, topic, partition, undefined, ring.next()))
   })
   return Buffer.concat(frames)
-}
-
-/** A frame with its length before it. */
-function framed(frame: Uint8Array): Buffer {
-  const prefix = Buffer.alloc(prefixBytes)
-  prefix.writeUInt32BE(frame.length)
-  return Buffer.concat([prefix, frame])
 }
 
 /** Writes whenever one write has been answered in full. Settles when it was stopped and everything is answered. */

@@ -2,17 +2,20 @@
 import type { Scenario } from '../harness/scenario.ts'
 import { allocations } from './allocations.ts'
 import { authorize } from './authorize.ts'
+import { batchSweep } from './batch-sweep.ts'
 import { checksumScenario } from './checksum.ts'
 import { diskSize } from './disk-size.ts'
 import { diskWrite } from './disk-write.ts'
 import { durableAppend } from './durable-append.ts'
 import { embedded } from './embedded.ts'
 import { eventLoop } from './event-loop.ts'
+import { firstBroker } from './first-broker.ts'
+import { floors } from './floors.ts'
 import { footprint } from './footprint.ts'
 import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
 import { latencyScenario, messagesScenario, pingPongScenario } from './messages.ts'
-import { overload } from './overload.ts'
+import { overloadScenario } from './overload.ts'
 import { queueScenario } from './queue.ts'
 import { queueSoak } from './queue-soak.ts'
 import { queueTable } from './queue-table.ts'
@@ -23,6 +26,7 @@ import { soak } from './soak.ts'
 import { storeSoak } from './store-soak.ts'
 import { fanOut, streamScenario } from './stream.ts'
 import { subscribers } from './subscribers.ts'
+import { tierScenarios } from './tiers.ts'
 import { unaryGrpc } from './unary.ts'
 import { workersScenario } from './workers.ts'
 
@@ -42,9 +46,14 @@ export const scenarios: readonly Scenario[] = [
   allocations,
   authorize,
   subscribers,
-  overload,
+  overloadScenario('memory'),
+  overloadScenario('fsync'),
   soak,
   footprint,
+  ...tierScenarios,
+  floors,
+  firstBroker,
+  batchSweep,
   pingPongScenario('tcp', 1),
   pingPongScenario('ws', 1.2),
   latencyScenario('memory', 'tcp'),

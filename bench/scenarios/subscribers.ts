@@ -9,8 +9,20 @@ import type { BrokerMemory } from '../roles/broker.ts'
 import type { SwarmCount, SwarmSetup } from '../roles/swarm.ts'
 import { kinds, topic, withBroker } from './ours.ts'
 
+interface Crowd {
+  readonly size: number
+  /** Deliveries a second, and what the broker may take: what the first broker is said to scale to. */
+  readonly perSecond: number
+  readonly residentMegabytes: number
+}
+
 /** Those above `--messages` are left out, for a quick try. */
-const sizes = [50, 1_000, 10_000]
+const crowds: readonly Crowd[] = [
+  { size: 50, perSecond: 30_000, residentMegabytes: 64 },
+  { size: 1_000, perSecond: 85_000, residentMegabytes: 1_024 },
+  { size: 10_000, perSecond: 200_000, residentMegabytes: 4_096 },
+]
+const bytesPerMegabyte = 1e6
 const swarms = 2
 /** Fewer say nothing of the memory of one. */
 const measuredMin = 1_000
@@ -25,16 +37,21 @@ export const subscribers: Scenario = {
   async run(options) {
     const figures = new Figures()
     for (let run = 1; run <= options.runs; run++) {
-      for (const size of sizes.filter((one) => one <= options.messages)) {
-        await inFolder(options.directory, (directory) => measure(figures, size, options, directory))
-        options.progress(`run ${run} of ${options.runs}: ${size} subscribers done`)
+      for (const crowd of crowds.filter(({ size }) => size <= options.messages)) {
+        await inFolder(options.directory, (directory) => measure(figures, crowd, options, directory))
+        options.progress(`run ${run} of ${options.runs}: ${crowd.size} subscribers done`)
       }
     }
     return figures.report(this.name, 'memory')
   },
 }
 
-function measure(figures: Figures, size: number, options: ScenarioOptions, directory: string): Promise<void> {
+function measure(
+  figures: Figures,
+  { size, perSecond, residentMegabytes }: Crowd,
+  options: ScenarioOptions,
+  directory: string,
+): Promise<void> {
   const setup = {
     kept: kinds.memory,
     transport: 'ws',
@@ -59,7 +76,11 @@ function measure(figures: Figures, size: number, options: ScenarioOptions, direc
       figures.add(`${size} idle subscribers: in use, each`, 'KiB', perSubscriber('usedBytes'))
     }
     const seconds = await deliver(url, processes, options.payloadBytes)
-    figures.add(`${size} subscribers: deliveries`, '/s', (size * messages) / seconds)
+    figures.add(`${size} subscribers: deliveries`, '/s', (size * messages) / seconds, { atLeast: perSecond })
+    const { rssBytes } = await memory()
+    figures.add(`${size} subscribers: the broker, resident`, 'MB', rssBytes / bytesPerMegabyte, {
+      atMost: residentMegabytes,
+    })
   })
 }
 
