@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { connect } from 'ratatoskr/client'
 import { verifyAuditLog } from 'ratatoskr/plugins/audit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { ServedBroker } from '../composition/served-broker.ts'
 import { RatatoskrError } from '../ports/index.ts'
 import { brokerOfConfig } from './broker-of-config.ts'
 import { configSchema } from './config/schema.ts'
@@ -27,6 +28,8 @@ const brokerOf = (config: Record<string, object>) =>
       ),
     }),
   )
+
+const clientOf = ({ addresses: [{ url }] }: ServedBroker) => connect(url, { reconnect: false })
 
 const off = { enabled: false }
 const httpAlone = { grpc: off, websocket: off, tcp: off }
@@ -56,12 +59,14 @@ describe('brokerOfConfig', () => {
     {
       await using broker = await brokerOf(config)
       await broker.start()
-      await broker.createTopic('orders')
-      await broker.publish('orders', 'kept')
+      await using client = await clientOf(broker)
+      await client.createTopic('orders')
+      await client.publish('orders', 'kept')
     }
     await using again = await brokerOf(config)
     await again.start()
-    expect((await again.topicStats('orders')).messageCount).toBe(1)
+    await using client = await clientOf(again)
+    expect((await client.topicStats('orders')).messageCount).toBe(1)
   })
 
   it('applies limits, topic defaults and that topics are not made by publishing', async () => {
@@ -71,9 +76,10 @@ describe('brokerOfConfig', () => {
       topics: { autoCreate: false, defaults: { partitions: 3 } },
     })
     await broker.start()
-    await expect(broker.publish('orders', 'x')).rejects.toMatchObject({ code: 'RTK_TOPIC_NOT_FOUND' })
-    expect((await broker.createTopic('orders')).topic.partitions).toHaveLength(3)
-    await expect(broker.createTopic('more')).rejects.toMatchObject({
+    await using client = await clientOf(broker)
+    await expect(client.publish('orders', 'x')).rejects.toMatchObject({ code: 'RTK_TOPIC_NOT_FOUND' })
+    expect((await client.createTopic('orders')).topic.partitions).toHaveLength(3)
+    await expect(client.createTopic('more')).rejects.toMatchObject({
       code: 'RTK_LIMIT_EXCEEDED',
     })
   })
@@ -120,7 +126,8 @@ describe('brokerOfConfig', () => {
     {
       await using broker = await brokerOf({ ...httpAlone, audit: { enabled: true, file } })
       await broker.start()
-      await broker.createTopic('audited')
+      await using client = await clientOf(broker)
+      await client.createTopic('audited')
     }
     expect(await readFile(file, 'utf8')).toContain('audited')
     expect(await verifyAuditLog(file)).toMatchObject({ valid: true })

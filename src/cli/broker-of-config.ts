@@ -1,7 +1,8 @@
 /** Assembles the broker that a configuration describes. Adapters are loaded only when they are asked for. */
 import { readFile } from 'node:fs/promises'
-import { brokerWith } from '../composition/create-broker.ts'
-import { type BrokerOptions, createBroker, type EmbeddedBroker } from '../index.ts'
+import type { BrokerOptions } from '../composition/broker-options.ts'
+import { createServedBroker } from '../composition/create-served-broker.ts'
+import type { ServedBroker } from '../composition/served-broker.ts'
 import { type Metrics, type Plugin, RatatoskrError, type Storage, type Transport } from '../ports/index.ts'
 import { loadConfig } from './config/load.ts'
 import type { CompleteConfig } from './config/schema.ts'
@@ -9,10 +10,10 @@ import { telemetryIsRegistered } from './telemetry.ts'
 import { assertFree } from './workers/free-ports.ts'
 import { assertWorkers, directoryOfWorker, noteWorkers } from './workers/worker-directories.ts'
 
-export async function brokerOfConfig(config: CompleteConfig, configFile?: string): Promise<EmbeddedBroker> {
+export async function brokerOfConfig(config: CompleteConfig, configFile?: string): Promise<ServedBroker> {
   if (config.storage.kind === 'disk') await assertWorkers(config.storage.directory, config.workers)
   const options = await optionsOf(config, config.storage.directory)
-  if (config.workers === 1) return createBroker({ ...options, transports: await transportsOf(config) })
+  if (config.workers === 1) return createServedBroker({ ...options, transports: await transportsOf(config) })
   for (const { host, port } of sharedListeners(config)) await assertFree(host, port)
   const { workerThreads } = await import('./workers/threads.ts')
   const threads = workerThreads({
@@ -23,7 +24,10 @@ export async function brokerOfConfig(config: CompleteConfig, configFile?: string
     },
   })
   const shared = await sharedTransportsOf(config)
-  return brokerWith({ ...options, transports: [...shared, ...(await ownTransportsOf(config))] }, threads)
+  return createServedBroker(
+    { ...options, transports: [...shared, ...(await ownTransportsOf(config))] },
+    threads,
+  )
 }
 
 /** What a worker of the broker is made of, beside its transports. */

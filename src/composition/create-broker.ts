@@ -1,7 +1,7 @@
 /** Options in, broker out. */
 import type { WorkerThreads } from '../application/index.ts'
 import type { BrokerOptions } from './broker-options.ts'
-import { partsOf, tokens } from './container.ts'
+import { brokerPartsOf } from './create-served-broker.ts'
 import { EmbeddedBroker } from './embedded-broker.ts'
 
 /**
@@ -13,15 +13,5 @@ import { EmbeddedBroker } from './embedded-broker.ts'
 export const createBroker = (options: BrokerOptions): Promise<EmbeddedBroker> => brokerWith(options)
 
 /** The same, with more workers than this event loop. @param threads runs them */
-export async function brokerWith(options: BrokerOptions, threads?: WorkerThreads): Promise<EmbeddedBroker> {
-  if (typeof options?.storage?.open !== 'function') {
-    throw new TypeError('createBroker needs a storage, such as memoryStorage() or diskStorage({ directory })')
-  }
-  const parts = partsOf(options, threads)
-  return new EmbeddedBroker({
-    broker: parts.get(tokens.broker),
-    plugins: parts.get(tokens.plugins),
-    transports: parts.get(tokens.transports),
-    platform: parts.get(tokens.platform),
-  })
-}
+export const brokerWith = async (options: BrokerOptions, threads?: WorkerThreads): Promise<EmbeddedBroker> =>
+  new EmbeddedBroker(brokerPartsOf(options, threads))

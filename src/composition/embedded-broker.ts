@@ -1,20 +1,12 @@
 /**
- * A broker in this process: its life, and the client API on it directly. What it is assembled from is in container.ts.
+ * A broker in this process with the client API on it directly.
  */
 import type { Broker } from '../application/index.ts'
-import type { PluginHost } from '../application/plugins/index.ts'
 import type { Client } from '../client/client.ts'
 import { type ClientOptions, clientOver } from '../client/connect-with.ts'
 import { embeddedLink } from '../client/embedded.ts'
-import {
-  type BoundAddress,
-  type BrokerFacade,
-  type BrokerStats,
-  type Health,
-  type Platform,
-  RatatoskrError,
-  type Transport,
-} from '../ports/index.ts'
+import { RatatoskrError } from '../ports/index.ts'
+import { type BrokerParts, ServedBroker } from './served-broker.ts'
 
 /** The operations of a client that a broker offers itself. */
 type ClientOperations = Pick<
@@ -41,47 +33,30 @@ type ClientOperations = Pick<
   | 'topicStats'
 >
 
-export interface EmbeddedBrokerParts {
-  readonly broker: Broker
-  readonly plugins: PluginHost
-  readonly transports: readonly Transport[]
-  readonly platform: Platform
-}
-
 /** A broker in this process. What a client can do, it does itself, with all rights. */
-export class EmbeddedBroker implements ClientOperations, AsyncDisposable {
-  readonly #parts: EmbeddedBrokerParts
+export class EmbeddedBroker extends ServedBroker implements ClientOperations {
+  readonly #broker: Broker
   #client: Client | undefined
   #stopped = Promise.withResolvers<RatatoskrError | undefined>()
 
   /** Made by `createBroker`. */
-  constructor(parts: EmbeddedBrokerParts) {
-    this.#parts = parts
+  constructor(parts: BrokerParts) {
+    super(parts)
+    this.#broker = parts.broker
   }
 
-  /** Starts storage, plugins and transports; resolves when the broker is usable. Idempotent. */
-  async start(): Promise<void> {
-    await this.#parts.broker.start()
+  override async start(): Promise<void> {
+    await super.start()
     this.#client ??= await this.client()
   }
 
-  /** Makes readiness fail, and goes on serving until `stop`: for load balancers, which must look elsewhere first. */
-  drain(): void {
-    this.#parts.broker.drain()
-  }
-
-  /** Stops taking work, lets calls in flight finish, then stops everything; within `limits.stopTimeoutMs`. Idempotent. */
-  async stop(): Promise<void> {
+  override async stop(): Promise<void> {
     const client = this.#client
     this.#client = undefined
     await client?.close()
-    await this.#parts.broker.stop()
+    await super.stop()
     this.#stopped.resolve(new RatatoskrError('RTK_UNAVAILABLE', 'the broker was stopped'))
     this.#stopped = Promise.withResolvers()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop()
   }
 
   /**
@@ -89,38 +64,11 @@ export class EmbeddedBroker implements ClientOperations, AsyncDisposable {
    * @throws RTK_UNAVAILABLE when the broker is not running
    */
   client(options: ClientOptions = {}): Promise<Client> {
-    const { broker, platform } = this.#parts
-    const limits = options.limits ?? broker.facade.limits
+    const { platform } = this
+    const limits = options.limits ?? this.facade.limits
     const open = async () =>
-      embeddedLink(await broker.connectEmbedded(), this.#stopped.promise, platform.clock)
+      embeddedLink(await this.#broker.connectEmbedded(), this.#stopped.promise, platform.clock)
     return clientOver(open, 1, { ...options, limits, reconnect: false }, platform)
-  }
-
-  /** Where the transports listen, in their order. */
-  get addresses(): readonly BoundAddress[] {
-    return this.#parts.transports.flatMap(({ address }) => (address === undefined ? [] : [address]))
-  }
-
-  /** What transports and plugins get: for tests, and for transports that are not started by the broker. */
-  get facade(): BrokerFacade {
-    return this.#parts.broker.facade
-  }
-
-  get platform(): Platform {
-    return this.#parts.platform
-  }
-
-  health(): Health {
-    return this.#parts.broker.health()
-  }
-
-  stats(): BrokerStats {
-    return this.#parts.broker.stats()
-  }
-
-  /** Unloads a plugin while the broker runs: its hooks vanish, its queues drain, it is closed. */
-  removePlugin(name: string): Promise<void> {
-    return this.#parts.plugins.remove(name)
   }
 
   createTopic: Client['createTopic'] = (...args) => this.#call((own) => own.createTopic(...args))
