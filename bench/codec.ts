@@ -38,6 +38,7 @@ const build = (fields: object): Uint8Array => {
   return builder.build()
 }
 const plain = build({})
+const withId = build({ id })
 const full = build({ key, id, headers })
 
 const rules: BatchRules = { ...defaultLimits, checksum, records: undefined }
@@ -46,7 +47,7 @@ const walking: BatchRules = {
   records: { codecs: compression, bytesMax: defaultLimits.expandedBatchBytesMax },
 }
 const unchecked: BatchRules = { ...walking, checksum: (bytes) => crcOf.get(bytes.length) as number }
-const crcOf = new Map([plain, full].map((batch) => [batch.length - 21, checksum(batch.subarray(21))]))
+const crcOf = new Map([plain, withId, full].map((batch) => [batch.length - 21, checksum(batch.subarray(21))]))
 const source = {
   topic: 'orders',
   topicId: '3f0c8a52-9d0e-4a57-8f2e-6c1b7d9e0a11',
@@ -56,6 +57,7 @@ const source = {
 
 const builder = new BatchBuilder({ checksum, initialBytes: 256 * 1024 })
 const record = { payload, timestampMs }
+const recordWithId = { payload, timestampMs, id }
 const fullRecord = { payload, timestampMs, key, id, headers }
 const cursor = new RecordCursor()
 let sink = 0
@@ -71,10 +73,12 @@ const walk = (batch: Uint8Array): void => {
 
 const cases: Readonly<Record<string, () => void>> = {
   'build: payload only': () => addAll(record),
+  'build: payload and id': () => addAll(recordWithId),
   'build: key, id and header': () => addAll(fullRecord),
   'verify: header and CRC': () => void (sink += verifyBatch(plain, rules)),
   'verify: records too': () => void (sink += verifyBatch(plain, walking)),
   'verify: records without the CRC': () => void (sink += verifyBatch(plain, unchecked)),
+  'verify: records with id, without the CRC': () => void (sink += verifyBatch(withId, unchecked)),
   'verify: records with key, id and header, without the CRC': () =>
     void (sink += verifyBatch(full, unchecked)),
   'cursor: value lengths': () => walk(plain),

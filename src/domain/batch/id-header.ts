@@ -1,6 +1,6 @@
 /** The record header that carries a message's id, as bytes: it is read and written with nearly every message. */
 import { idHeaderName } from '../message.ts'
-import { utf8Size, writeUtf8, writeVarint } from './bytes.ts'
+import { readInt32, utf8Size, writeUtf8, writeVarint } from './bytes.ts'
 import type { RecordCursor } from './cursor.ts'
 
 const idBytes = 16
@@ -8,6 +8,10 @@ const nameBytes = utf8Size(idHeaderName)
 
 /** All of the header but the id: length of the name, the name, length of the id. */
 export const idHeaderPrefix = makePrefix()
+
+// Its eight bytes as two numbers: told apart in two comparisons.
+const prefixBegin = readInt32(idHeaderPrefix, 0)
+const prefixRest = readInt32(idHeaderPrefix, 4)
 
 /** Bytes that the header takes in a record. */
 export const idHeaderSize = idHeaderPrefix.length + idBytes
@@ -31,6 +35,11 @@ export function isIdHeader(cursor: RecordCursor): boolean {
     if (bytes[headerNameStart + i] !== idHeaderPrefix[i + 1]) return false
   }
   return true
+}
+
+/** True when a header that begins at `at` is an id. The bytes of a whole one must be there. */
+export function isIdHeaderAt(bytes: Uint8Array, at: number): boolean {
+  return readInt32(bytes, at) === prefixBegin && readInt32(bytes, at + 4) === prefixRest
 }
 
 function makePrefix(): Uint8Array {

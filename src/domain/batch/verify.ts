@@ -23,7 +23,7 @@ import {
   maxTimestampOf,
   recordCountOf,
 } from './header.ts'
-import { isIdHeader } from './id-header.ts'
+import { idHeaderSize, isIdHeader, isIdHeaderAt } from './id-header.ts'
 
 /** Bounds that a batch is held to, and what checking it needs. */
 export interface BatchRules extends HeaderLimits {
@@ -108,8 +108,8 @@ function verifyRecords(batch: Uint8Array, count: number, rules: BatchRules, expa
 }
 
 /**
- * The place after a record that is as nearly all are: without headers, of short fields, and right. Half of what a cursor takes,
- * for nothing is written down. @returns -1 for any other, which is then to be looked at in full
+ * The place after a record that is as nearly all are: without headers but the id, of short fields, and right. Half of what a
+ * cursor takes, for nothing is written down. @returns -1 for any other, which is then to be looked at in full
  */
 function plainRecordEnd(
   bytes: Uint8Array,
@@ -147,8 +147,13 @@ function plainRecordEnd(
   if (raw >= 0x4000 || (raw & 1) !== 0) return -1
   size += raw >>> 1
   at += raw >>> 1
-  return at === end - 1 && bytes[at] === 0 && size <= sizeMax ? end : -1
+  if (size > sizeMax) return -1
+  if (at === end - 1 && bytes[at] === 0) return end
+  return bytes[at] === oneHeader && at + 1 + idHeaderSize === end && isIdHeaderAt(bytes, at + 1) ? end : -1
 }
+
+/** The varint of 1. */
+const oneHeader = 2
 
 function verifyRecord(cursor: RecordCursor, delta: number, maxTimestampMs: number, rules: BatchRules): void {
   cursor.next()
