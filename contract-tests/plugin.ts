@@ -42,16 +42,21 @@ function checkAll(stage: PluginStage): readonly unknown[] {
   return guardNames.flatMap((name) => stage.check(name, guardEvents[name]))
 }
 
-/** Publishes without letting the event loop turn; stops when it takes too long. @returns the time that it took */
+/** As many calls that take too long, at least, prove that it is not the machine that stood still for a moment. */
+const slowEvents = 5_000
+
+/**
+ * Publishes without letting the event loop turn; stops when it has taken too long. @returns the time that a call took on
+ * average
+ */
 function flood(stage: PluginStage): number {
   const began = performance.now()
-  let tookMs = 0
-  for (let i = 0; i < floodEvents && tookMs < floodEvents * callMsMax; i++) {
+  for (let done = 1; ; done++) {
     const event = observerEvents.messagePublished
-    stage.emit('messagePublished', { ...event, baseOffset: i, topic: `flood.${i % 5_000}` })
-    tookMs = performance.now() - began
+    stage.emit('messagePublished', { ...event, baseOffset: done, topic: `flood.${done % 5_000}` })
+    const tookMs = performance.now() - began
+    if (done === floodEvents || tookMs > (done + slowEvents) * callMsMax) return tookMs / done
   }
-  return tookMs
 }
 
 async function staged(plugin: Plugin, stalled = false): Promise<PluginStage> {
@@ -139,10 +144,10 @@ export const pluginCases: readonly ContractCase<PluginContractContext>[] = [
     name: `takes a flood: an observer's call takes less than ${callMsMax} ms, and queues keep to their bounds`,
     async run({ subject }) {
       const stage = await staged(subject)
-      const tookMs = flood(stage)
+      const callMs = flood(stage)
       for (const queue of stage.queues) expect(queue.size).toBeLessThanOrEqual(queue.options.itemsMax)
       await stage.close()
-      expect(tookMs).toBeLessThan(floodEvents * callMsMax)
+      expect(callMs).toBeLessThan(callMsMax)
       expect(stage.faults).toEqual([])
     },
   },

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import type { ErrorCode } from '../ports/index.ts'
+import { rounds } from '../testing/rounds.ts'
 import { clientOver } from './connect-with.ts'
 import { FakeBroker } from './testing/fake-broker.ts'
 import { type CallFate, forwardingLink } from './testing/forwarding-link.ts'
@@ -101,6 +102,6 @@ it('stores each message once at most, the acknowledged ones for sure, all in ord
         if (code === planned.refusal && !copies) expect(stored).not.toContain(number)
       }
     }),
-    { numRuns: 300 },
+    { numRuns: rounds(300, 100) },
   )
 })

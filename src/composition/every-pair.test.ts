@@ -10,6 +10,7 @@ import { defaultLimits, utf8 } from 'ratatoskr/ports'
 import { publishAndAssertDelivery, startTestBroker } from 'ratatoskr/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { anyCharacter } from '../domain/testing/any-character.ts'
+import { rounds } from '../testing/rounds.ts'
 
 const protocols = ['gRPC', 'WebSocket', 'HTTP', 'TCP'] as const
 const pairs = protocols.flatMap((from) => protocols.map((to) => [from, to] as const))
@@ -77,7 +78,7 @@ describe('publishing by one protocol and subscribing by another', () => {
       fc.asyncProperty(anyMessages, async (messages) => {
         await publishAndAssertDelivery({ topic, messages, publisher: client(from), subscriber: client(to) })
       }),
-      { numRuns: 20 },
+      { numRuns: rounds(20, 5) },
     )
   })
 

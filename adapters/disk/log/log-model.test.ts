@@ -5,6 +5,7 @@ import { sampleBatch } from 'ratatoskr/contract-tests'
 import type { Durability, LogStore, PartitionLog } from 'ratatoskr/ports'
 import { nextOffsetOf } from 'ratatoskr/ports'
 import { expect, it } from 'vitest'
+import { rounds } from '../../../src/testing/rounds.ts'
 import { memoryLogSetup } from '../../memory/testing/setups.ts'
 import { diskLogSetup } from '../testing/setups.ts'
 
@@ -181,10 +182,10 @@ function agrees(setup: () => Promise<LogStoreContext>, numRuns: number): Promise
   )
 }
 
-it('memory agrees with a list of batches', () => agrees(memoryLogSetup, 300), 60_000)
-it('disk agrees with a list of batches', () => agrees(() => diskLogSetup(), 60), 60_000)
+it('memory agrees with a list of batches', () => agrees(memoryLogSetup, rounds(300, 100)), 60_000)
+it('disk agrees with a list of batches', () => agrees(() => diskLogSetup(), rounds(60, 15)), 60_000)
 it(
   'disk without a hot tail agrees with a list of batches',
-  () => agrees(() => diskLogSetup({ hotBytesMax: 1, openFilesMax: 2 }), 60),
+  () => agrees(() => diskLogSetup({ hotBytesMax: 1, openFilesMax: 2 }), rounds(60, 15)),
   60_000,
 )

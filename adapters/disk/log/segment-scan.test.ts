@@ -4,6 +4,7 @@ import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { sampleBatch } from 'ratatoskr/contract-tests'
 import { BatchBuilder, baseOffsetOf, batchSizeOf, type DiskFile, stampBatch } from 'ratatoskr/ports'
 import { describe, expect, it } from 'vitest'
+import { rounds } from '../../../src/testing/rounds.ts'
 import type { Gap } from './place.ts'
 import { type SegmentScan, scanSegment } from './segment-scan.ts'
 
@@ -327,6 +328,6 @@ it('damage makes no batch up, and loses none but what it touches or what lies be
         if (scan.torn !== undefined) expect(scan.gaps).toEqual([])
       },
     ),
-    { numRuns: 400 },
+    { numRuns: rounds(400, 120) },
   )
 })

@@ -15,6 +15,7 @@ import {
   utf8Text,
 } from 'ratatoskr/ports'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { rounds } from '../../../src/testing/rounds.ts'
 import { nodeFileSystem } from '../files/node-file-system.ts'
 import { diskStorage } from '../index.ts'
 import { FaultyFileSystem } from '../testing/faulty-file-system.ts'
@@ -141,7 +142,7 @@ describe('the copies', () => {
           expect(await opened()).toEqual({ found: all, lines: [] })
         },
       ),
-      { numRuns: 40 },
+      { numRuns: rounds(40, 15) },
     )
   })
 
@@ -194,7 +195,7 @@ describe('the copies', () => {
         expect((await quarantined()).length).toBe(whole < 0 ? 2 : 0)
         expect(await opened()).toEqual({ found, lines: [] })
       }),
-      { numRuns: 40 },
+      { numRuns: rounds(40, 15) },
     )
   })
 

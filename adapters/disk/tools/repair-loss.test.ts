@@ -16,6 +16,7 @@ import fc from 'fast-check'
 import { sampleBatch } from 'ratatoskr/contract-tests'
 import { batchStarts, utf8 } from 'ratatoskr/ports'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { rounds } from '../../../src/testing/rounds.ts'
 import { flip, id, name, range, readableIn, SampleDirectory, told } from '../testing/sample-directory.ts'
 import { filesIn } from '../testing/setups.ts'
 
@@ -329,7 +330,7 @@ describe('whatever was done to a log', () => {
           })
         },
       ),
-      { numRuns: 25 },
+      { numRuns: rounds(25, 8) },
     )
   })
 })

@@ -6,6 +6,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LeasedBatch, Sharing } from '../../ports/index.ts'
+import { rounds } from '../../testing/rounds.ts'
 import { QueueBench } from './testing/queue-bench.ts'
 import { offsetsOf, QueueSink } from './testing/queue-sink.ts'
 
@@ -225,7 +226,7 @@ describe.each(['shared', 'partitioned', 'keyShared'] as const)('a %s group', (sh
         await history.finish()
         await bench.bench.broker.stop()
       }),
-      { numRuns: 60 },
+      { numRuns: rounds(60, 25) },
     )
   })
 })

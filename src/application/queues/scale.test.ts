@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { LeasedBatch } from '../../ports/index.ts'
+import { rounds } from '../../testing/rounds.ts'
 import { batchOf } from '../testing/broker-bench.ts'
 import { QueueBench } from './testing/queue-bench.ts'
 
@@ -11,17 +12,19 @@ async function publishMany(bench: QueueBench, count: number): Promise<void> {
   for (let i = 0; i < count; i += texts.length) await bench.session.publishBatch('orders', 0, batchOf(texts))
 }
 
-describe('a million messages', () => {
+const many = rounds(1_000_000, 200_000)
+
+describe(`${many.toLocaleString('en')} messages`, () => {
   it('can be leased at once, settled one by one, and cost at most 200 bytes each', {
     timeout: millionMs,
   }, async () => {
     const bench = await QueueBench.start()
     bench.bench.hooks.observing = false
-    await publishMany(bench, 1_000_000)
+    await publishMany(bench, many)
     let leased = 0
     const leases: LeasedBatch[] = []
     const sink = await bench.join({
-      config: { sharing: 'shared', inFlightMax: 1_000_000, ackTimeoutMs: 3_600_000 },
+      config: { sharing: 'shared', inFlightMax: many, ackTimeoutMs: 3_600_000 },
       credit: {},
     })
     sink.onDeliver = (batch) => {
@@ -30,13 +33,13 @@ describe('a million messages', () => {
       sink.batches.length = 0
     }
     const before = process.memoryUsage()
-    sink.subscription.grant({ messages: 1_000_000 })
-    for (let i = 0; i < 2_000 && leased < 1_000_000; i++) await bench.pass(0)
+    sink.subscription.grant({ messages: many })
+    for (let i = 0; i < 2_000 && leased < many; i++) await bench.pass(0)
     const after = process.memoryUsage()
-    expect(leased).toBe(1_000_000)
-    expect(await bench.describe()).toMatchObject({ partitions: [{ inFlight: 1_000_000 }] })
+    expect(leased).toBe(many)
+    expect(await bench.describe()).toMatchObject({ partitions: [{ inFlight: many }] })
     const bytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers
-    expect(bytes / 1_000_000).toBeLessThan(200)
+    expect(bytes / many).toBeLessThan(200)
     for (const { partition, lease, firstOffset, lastOffset } of leases) {
       for (let from = firstOffset; from <= lastOffset; from++) {
         sink.subscription.settle([{ partition, lease, from, to: from + 1, action: 'ack' }])
@@ -44,7 +47,7 @@ describe('a million messages', () => {
     }
     expect(await bench.describe()).toMatchObject({
       lag: 0,
-      partitions: [{ inFlight: 0, ackedOffset: 1_000_000 }],
+      partitions: [{ inFlight: 0, ackedOffset: many }],
     })
   })
 })

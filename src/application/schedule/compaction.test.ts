@@ -13,6 +13,12 @@ describe('the log of the scheduler', () => {
       .flatMap(({ batches }) => batches)
       .reduce((sum, batch) => sum + batch.length, 0)
 
+  /** Lets time pass in which the machine slept, but for its last second: each timer runs once, not every few minutes of 90 days. */
+  async function pass(bench: BrokerBench, ms: number): Promise<void> {
+    bench.clock.stall(ms - 1_000)
+    await bench.clock.advance(1_000)
+  }
+
   /** Its id: it is of the one topic that nobody is told of. */
   async function logId(bench: BrokerBench, session: Session): Promise<string> {
     const known = new Set((await session.listTopics()).map((topic) => topic.id))
@@ -44,7 +50,7 @@ describe('the log of the scheduler', () => {
     expect(await next.cancelScheduled('orders', id(1))).toBe(true)
     const { bench: later, session: last } = await crashed(after)
     expect((await last.listScheduled('orders')).messages.map((one) => one.id)).toContain(id(2))
-    await later.clock.advance(90 * dayMs)
+    await pass(later, 90 * dayMs)
     expect(await texts(last)).toEqual(['second', 'third'])
   }, 60_000)
 
@@ -60,7 +66,7 @@ describe('the log of the scheduler', () => {
       bench.logs.onAppend = () => {}
       bench.state.onChange = () => {}
       const { bench: after, session: next } = await crashed(bench)
-      await after.clock.advance(90 * dayMs)
+      await pass(after, 90 * dayMs)
       expect(await texts(next), `after ${steps} steps`).toEqual(['first', 'second'])
     }
   }, 120_000)

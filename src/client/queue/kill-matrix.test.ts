@@ -11,6 +11,7 @@ import { ManualClock } from '../../../contract-tests/manual-clock.ts'
 import { createBroker } from '../../composition/create-broker.ts'
 import type { EmbeddedBroker } from '../../composition/embedded-broker.ts'
 import type { Sharing } from '../../ports/index.ts'
+import { rounds } from '../../testing/rounds.ts'
 import type { Client } from '../client.ts'
 import type { ClientMessage } from '../client-message.ts'
 import { clientOver } from '../connect-with.ts'
@@ -188,11 +189,12 @@ async function run(link: 'embedded' | 'TCP', sharing: Sharing, { fate, whole }: 
   return ledger
 }
 
+/** How many moments lie between those one dies at. */
 const cases = [
-  ['embedded', 'partitioned', 1],
-  ['embedded', 'shared', 1],
-  ['embedded', 'keyShared', 1],
-  ['TCP', 'keyShared', 5],
+  ['embedded', 'partitioned', rounds(1, 3)],
+  ['embedded', 'shared', rounds(1, 3)],
+  ['embedded', 'keyShared', rounds(1, 3)],
+  ['TCP', 'keyShared', rounds(5, 11)],
 ] as const
 
 describe.each(cases)('over the %s link, in a %s group', (link, sharing, step) => {

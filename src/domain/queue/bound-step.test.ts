@@ -1,6 +1,7 @@
 /** How far the delivery bound is ahead of deliveries, and that nothing is ever delivered beyond what is stored. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { rounds } from '../../testing/rounds.ts'
 import { LeaseTable } from './lease-table.ts'
 
 const tableFrom = (restored?: ReturnType<LeaseTable['checkpoint']>): LeaseTable => {
@@ -89,7 +90,7 @@ describe('the delivery bound', () => {
           expect(delivered).toBeLessThanOrEqual(stored.deliveryBound)
         }
       }),
-      { numRuns: 60 },
+      { numRuns: rounds(60, 20) },
     )
   })
 })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { rounds } from '../../testing/rounds.ts'
 import { checkpointBytesMax, type TriedRun, triedRunsMax } from './checkpoint.ts'
 import { decodeCheckpoint, encodeCheckpoint, encodingSteps } from './checkpoint-codec.ts'
 import { coarsened } from './checkpoint-of-table.ts'
@@ -60,7 +61,7 @@ describe('a checkpoint that is made in steps', () => {
         }
         expect(decodeCheckpoint(encodeCheckpoint(checkpoint))).toEqual(checkpoint)
       }),
-      { numRuns: 40 },
+      { numRuns: rounds(40, 15) },
     )
   })
 

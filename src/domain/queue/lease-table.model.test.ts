@@ -1,6 +1,7 @@
 /** The lease table against a naive model, over random histories: see testing/naive-queue.ts. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { rounds } from '../../testing/rounds.ts'
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint-codec.ts'
 import { LeaseTable } from './lease-table.ts'
 import type { Loss, SettleKind } from './lease-types.ts'
@@ -337,7 +338,7 @@ describe('the lease table does what the naive model does', () => {
           const pair = new Pair(ordered, keys)
           for (const each of steps) pair.run(each)
         }),
-        { numRuns: 150 },
+        { numRuns: rounds(150, 50) },
       )
     },
     60_000,
