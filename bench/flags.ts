@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { payloadBytesMin } from '../src/cli/bench/messages.ts'
 import type { Scenario, ScenarioOptions } from './harness/scenario.ts'
 import { peerNames } from './peers/index.ts'
+import { plan } from './results/plan.ts'
 import { scenarios } from './scenarios/index.ts'
 
 const flags = {
@@ -27,6 +28,8 @@ export const scenarioList = (): string =>
   scenarios.map(({ name, about }) => `  ${name.padEnd(20)} ${about}`).join('\n')
 
 const usage = (): string => `usage: npm run bench -- <scenario> [flags]
+       npm run bench -- all --json-directory DIR [flags]     every scenario that something is asked of
+       npm run bench -- results DIR [FILE]                   bench/RESULTS.md from the reports there
        npm run bench -- list
        npm run bench -- compare BEFORE.json AFTER.json
        npm run profile -- <scenario> [flags]
@@ -48,6 +51,7 @@ flags:
   --loop-delay MS    the broker's limit loopDelayMsMax: on a busy machine the default refuses publishes for what others do
   --trust-records    the broker checks a batch's header and checksum, not its records
   --check            end with 1 when a figure misses what is asked of it
+  --only NAME        with all: only this one; may be repeated
   --json FILE        write the report to a file, too
 `
 
@@ -87,6 +91,32 @@ export function parseFlags(args: readonly string[]): Asked {
       progress: (line) => console.error(line),
     },
   }
+}
+
+export interface AllAsked {
+  /** What goes on to every scenario. */
+  readonly flags: readonly string[]
+  /** Where the reports go. */
+  readonly directory: string
+  /** Only these of the plan; all of it without. */
+  readonly only: readonly string[] | undefined
+}
+
+/** @throws UsageError, or what `parseArgs` throws */
+export function parseAllFlags(args: readonly string[]): AllAsked {
+  const own = { 'json-directory': { type: 'string' }, only: { type: 'string', multiple: true } } as const
+  const { values, tokens } = parseArgs({ args: [...args], options: { ...flags, ...own }, tokens: true })
+  const { 'json-directory': directory, only } = values
+  if (directory === undefined) throw new UsageError('all takes --json-directory DIR, where the reports go')
+  if (values.json !== undefined) throw new UsageError('all writes its reports into --json-directory')
+  const unknown = only?.find((name) => !plan.some((one) => one.name === name))
+  if (unknown !== undefined) throw new UsageError(`there is no ${unknown} among those of all`)
+  const passedOn = tokens.flatMap((token) => {
+    if (token.kind !== 'option' || token.name in own) return []
+    return token.value === undefined ? [`--${token.name}`] : [`--${token.name}`, token.value]
+  })
+  parseFlags(['checksum', ...passedOn]) // so that a bad value is told before an hour of runs
+  return { flags: passedOn, directory, only }
 }
 
 function peersOf(names: readonly string[] | undefined): readonly string[] | undefined {

@@ -1,14 +1,17 @@
 /**
  * `npm run bench -- <scenario>`: measures one scenario and prints one JSON object on standard output; everything else
  * goes to standard error. Ends with 1 when a message was lost, came twice, out of order or damaged, or when `--check` was
- * given and a figure misses what is asked of it; with 2 when it was asked wrongly. `list` and `compare` measure nothing.
+ * given and a figure misses what is asked of it; with 2 when it was asked wrongly. `all` runs every scenario that something
+ * is asked of; `list`, `compare` and `results` measure nothing.
  */
 import { readFile, writeFile } from 'node:fs/promises'
-import { exitCodeOf, parseFlags, scenarioList, UsageError } from './flags.ts'
+import { exitCodeOf, parseAllFlags, parseFlags, scenarioList, UsageError } from './flags.ts'
 import { compare, machineDifferences } from './harness/compare.ts'
 import type { FigureReport } from './harness/figures.ts'
 import type { Report } from './harness/report.ts'
 import { changeTable, tableOf } from './harness/table.ts'
+import { runAll } from './results/all.ts'
+import { writeResults } from './results/main.ts'
 
 async function measure(args: readonly string[]): Promise<number> {
   const { scenario, json, check, options } = parseFlags(args)
@@ -41,6 +44,17 @@ async function compareFiles(files: readonly string[]): Promise<number> {
   return changes.some(({ verdict }) => verdict === 'worse') ? 1 : 0
 }
 
+async function results(args: readonly string[]): Promise<number> {
+  const [directory, target] = args
+  if (directory === undefined || args.length > 2) {
+    throw new UsageError(
+      'results takes the folder of the reports, and where to write them if not to bench/RESULTS.md',
+    )
+  }
+  await writeResults(directory, target)
+  return 0
+}
+
 async function readReport(file: string): Promise<Report | FigureReport> {
   try {
     return JSON.parse(await readFile(file, 'utf8'))
@@ -52,6 +66,8 @@ async function readReport(file: string): Promise<Report | FigureReport> {
 process.exitCode = await exitCodeOf(async () => {
   const [command, ...args] = process.argv.slice(2)
   if (command === 'compare') return compareFiles(args)
+  if (command === 'all') return runAll(parseAllFlags(args))
+  if (command === 'results') return results(args)
   if (command !== 'list') return measure(process.argv.slice(2))
   console.log(scenarioList())
   return 0

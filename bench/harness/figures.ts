@@ -26,7 +26,7 @@ export type Unit =
 /** A bound that a figure's median is held to. */
 export type Asked = { readonly atLeast: number } | { readonly atMost: number }
 
-interface Figure {
+export interface Figure {
   readonly name: string
   readonly unit: Unit
   readonly median: number

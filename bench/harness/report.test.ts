@@ -74,10 +74,10 @@ it('ratios are the medians of those of each round', () => {
 
 it('claims are judged where the one that they are about took part', () => {
   expect(report.judged).toEqual([
-    { asked: 'messagesPerSecond ≥ 2 × other', value: 2, met: true },
-    { asked: 'p99 ≤ 0.4 × other', value: 0.25, met: true },
-    { asked: 'p99 ≤ 1 × absent' },
-    { asked: 'p99 ≤ 2', value: 2, met: true },
+    { asked: 'messagesPerSecond ≥ 2 × other', bound: { atLeast: 2 }, value: 2, met: true },
+    { asked: 'p99 ≤ 0.4 × other', bound: { atMost: 0.4 }, value: 0.25, met: true },
+    { asked: 'p99 ≤ 1 × absent', bound: { atMost: 1 } },
+    { asked: 'p99 ≤ 2', bound: { atMost: 2 }, value: 2, met: true },
   ])
 })
 

@@ -3,7 +3,7 @@
 import type { Latency } from '../../src/cli/bench/messages.ts'
 import { median, type Range, rangeOf, ratioByRound, rounded } from '../../src/cli/bench/statistics.ts'
 import type { Contestant, Result } from './contest.ts'
-import type { Missing } from './figures.ts'
+import type { Asked, Missing } from './figures.ts'
 import { type Machine, machine } from './machine.ts'
 
 /** One run of one contestant. */
@@ -57,10 +57,11 @@ export type Claim = {
   /** A contestant, when it is a ratio to it that counts. */
   readonly against?: string
   readonly figure: 'messagesPerSecond' | 'p50' | 'p99'
-} & ({ readonly atLeast: number } | { readonly atMost: number })
+} & Asked
 
-interface Judged {
+export interface Judged {
   readonly asked: string
+  readonly bound: Asked
   /** Undefined when the contestant did not take part. */
   readonly value?: number
   readonly met?: boolean
@@ -183,9 +184,15 @@ function judge(claim: Claim, ours: Performance, peers: readonly PeerReport[]): J
   const { against, figure } = claim
   const bound = 'atLeast' in claim ? `≥ ${claim.atLeast}` : `≤ ${claim.atMost}`
   const asked = against === undefined ? `${figure} ${bound}` : `${figure} ${bound} × ${against}`
+  const wanted: Asked = 'atLeast' in claim ? { atLeast: claim.atLeast } : { atMost: claim.atMost }
   const value = against === undefined ? figureOf(ours, figure) : ratioTo(peers, against, figure)
-  if (value === undefined) return { asked }
-  return { asked, value, met: 'atLeast' in claim ? value >= claim.atLeast : value <= claim.atMost }
+  if (value === undefined) return { asked, bound: wanted }
+  return {
+    asked,
+    bound: wanted,
+    value,
+    met: 'atLeast' in claim ? value >= claim.atLeast : value <= claim.atMost,
+  }
 }
 
 const figureOf = (ours: Performance, figure: Claim['figure']): number =>
