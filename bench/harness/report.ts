@@ -59,7 +59,7 @@ export type Claim = {
   readonly figure: 'messagesPerSecond' | 'p50' | 'p99'
 } & Asked
 
-export interface Judged {
+interface Judged {
   readonly asked: string
   readonly bound: Asked
   /** Undefined when the contestant did not take part. */
