@@ -72,7 +72,7 @@ const needsBroker = ({ blocks }: Section): boolean =>
       (language !== 'yaml' && /127\.0\.0\.1:(50051|8080|8081|7282)|npx ratatoskr/.test(code)),
   )
 
-const isScript = ({ language }: CodeBlock): boolean => language === 'ts' || language === 'js'
+const isTest = (block: CodeBlock): boolean => fileOf(block).endsWith('.test.ts')
 const hasCurl = spawnSync('curl', ['--version']).status === 0
 
 let project: GuideProject
@@ -105,9 +105,8 @@ async function runBlock(block: CodeBlock, folder: string, addresses: Addresses |
     case 'ts':
     case 'js': {
       const file = await project.write(path.replace(/\.js$/, '.mjs'), scriptOf(block, addresses))
-      if (name.endsWith('.test.ts')) {
-        assertDone(await project.tool('vitest/vitest.mjs', ['run', path]))
-      } else if (!directive.startsWith('file: ')) assertOutcome(await project.script(file, enough), block)
+      if (isTest(block)) return // all of them are run together
+      if (!directive.startsWith('file: ')) assertOutcome(await project.script(file, enough), block)
       return
     }
     case 'sh': {
@@ -178,14 +177,28 @@ describe.each(guides)('%s', (guide) => {
   })
 })
 
-it('code in the guides is typed', async () => {
-  for (const { section, folder } of runnable) {
-    for (const block of section.blocks.filter(isScript)) {
+async function writeScripts(sections: readonly Runnable[]): Promise<void> {
+  for (const { section, folder } of sections) {
+    for (const block of section.blocks) {
       if (block.language === 'ts')
         await project.write(join(folder, fileOf(block)), scriptOf(block, undefined))
     }
   }
-  const { stdout } = await project.tool('typescript/bin/tsc', ['--noEmit', '-p', '.'])
+}
+
+it('tests in the guides pass', async () => {
+  const tested = runnable.filter(({ section }) => section.blocks.some(isTest))
+  expect(tested.length).toBeGreaterThan(1)
+  await writeScripts(tested)
+  const { exitCode, stdout, stderr } = await project.tool('vitest/vitest.mjs', ['run'])
+  expect(exitCode, `${stdout}${stderr}`).toBe(0)
+  for (const { folder } of tested) expect(stdout).toContain(`${folder}/`)
+}, 60_000)
+
+it('code in the guides is typed', async () => {
+  await writeScripts(runnable)
+  // With one checker, for several would check much twice.
+  const { stdout } = await project.tool('typescript/bin/tsc', ['--noEmit', '-p', '.', '--checkers', '1'])
   const inGuides = stdout.split('\n').filter((line) => /^[\w-]+-\d+\//.test(line))
   expect(inGuides).toEqual([])
 }, 60_000)

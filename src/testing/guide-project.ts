@@ -97,7 +97,7 @@ export class GuideProject {
       'tsconfig.json',
       JSON.stringify({ extends: join(root, 'tsconfig.json'), include: ['.'] }),
     )
-    await project.write('vitest.config.js', vitestConfig)
+    await project.write('vitest.config.js', vitestConfig(root))
     const npx = await project.write('bin/npx', `#!/bin/sh\nshift\nexec ${project.#command.join(' ')} "$@"\n`)
     await chmod(npx, 0o755)
     return project
@@ -188,9 +188,13 @@ export class GuideProject {
   }
 }
 
-const vitestConfig = `export default {
+/** Ratatoskr is loaded by Node, as a package is; the link to the repository would have its sources transformed one by one. */
+const vitestConfig = (root: string): string => `export default {
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
-  test: { execArgv: ['${conditions}'] },
+  test: {
+    execArgv: ['${conditions}'],
+    server: { deps: { external: [new RegExp('^' + RegExp.escape(${JSON.stringify(`${root}/`)}))] } },
+  },
 }
 `
