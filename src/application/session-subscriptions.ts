@@ -3,7 +3,7 @@ import { RatatoskrError } from '../domain/errors.ts'
 
 /** What all kinds of sink have in common. */
 interface Endable {
-  ended(reason: RatatoskrError | undefined): void
+  ended(reason: RatatoskrError | undefined): unknown
 }
 
 /** What all kinds of subscription have in common. */
@@ -39,15 +39,11 @@ export class SessionSubscriptions {
         `the session has ${this.#max} subscriptions already (subscriptionsPerSessionMax); close some or raise the limit`,
       )
     }
-    let ended = false
-    let subscription: Opened | undefined
-    const watched = watchEnd(sink, () => {
-      ended = true
-      if (subscription !== undefined) this.#open.delete(subscription)
-    })
+    const watched = new WatchedSink(sink, this.#open)
     this.#opening++
+    let subscription: Opened
     try {
-      subscription = await open(watched)
+      subscription = await open(watched as unknown as Sink)
     } finally {
       this.#opening--
     }
@@ -55,7 +51,7 @@ export class SessionSubscriptions {
       await subscription.close()
       throw sessionClosedError()
     }
-    if (!ended) this.#open.add(subscription)
+    watched.began(subscription)
     return subscription
   }
 
@@ -67,23 +63,49 @@ export class SessionSubscriptions {
   }
 }
 
-/** What sinks may be called with. */
-const sinkMethods = ['deliver', 'lost', 'assigned', 'dropped'] as const
+/** What sinks may be called with beside their end. */
+type Called = Partial<Record<'deliver' | 'lost' | 'assigned' | 'dropped', (...args: unknown[]) => unknown>>
 
 /** The same sink, whose end is noticed. Its own methods are called on itself, so that class instances work. */
-function watchEnd<Sink extends Endable>(sink: Sink, onEnd: () => void): Sink {
-  const methods = sink as Sink &
-    Partial<Record<(typeof sinkMethods)[number], (...args: unknown[]) => unknown>>
-  const watched: Record<string, unknown> = {
-    ended: (reason: RatatoskrError | undefined) => {
-      onEnd()
-      return sink.ended(reason)
-    },
+class WatchedSink implements Endable, Called {
+  readonly #sink: Endable & Called
+  readonly #open: Set<Closable>
+  #subscription: Closable | undefined
+  #ended = false
+
+  /** @param open where the subscription is kept from when it has begun until it ends */
+  constructor(sink: Endable, open: Set<Closable>) {
+    this.#sink = sink
+    this.#open = open
   }
-  for (const name of sinkMethods) {
-    watched[name] = methods[name]?.bind(sink)
+
+  began(subscription: Closable): void {
+    if (this.#ended) return
+    this.#subscription = subscription
+    this.#open.add(subscription)
   }
-  return watched as unknown as Sink
+
+  ended(reason: RatatoskrError | undefined): unknown {
+    this.#ended = true
+    if (this.#subscription !== undefined) this.#open.delete(this.#subscription)
+    return this.#sink.ended(reason)
+  }
+
+  deliver(delivery: unknown): unknown {
+    return this.#sink.deliver?.(delivery)
+  }
+
+  lost(...args: unknown[]): unknown {
+    return this.#sink.lost?.(...args)
+  }
+
+  assigned(offsets: unknown): unknown {
+    return this.#sink.assigned?.(offsets)
+  }
+
+  dropped(messages: unknown): unknown {
+    return this.#sink.dropped?.(messages)
+  }
 }
 
 export const sessionClosedError = (): RatatoskrError =>

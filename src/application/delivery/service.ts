@@ -15,14 +15,12 @@ import type {
   Limits,
   MaybePromise,
   MessageSink,
-  Overflow,
   PartitionOffset,
   Platform,
   SeekRequest,
   StartPosition,
   StateStore,
   SubscribeOptions,
-  SubscriberEvent,
   Subscription,
 } from '../../ports/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
@@ -39,7 +37,8 @@ import { MessageOutlet } from './message-sink.ts'
 import { BatchOutlet, grantOf, type Outlet, type OutletHost } from './outlet.ts'
 import { partitionsOf, resolvePosition } from './positions.ts'
 import { Runner } from './runner.ts'
-import { PushSubscription, type SubscriptionHost, type SubscriptionIdentity } from './subscription.ts'
+import { PushSubscription } from './subscription.ts'
+import { type SharedDelivery, SubscriptionHome } from './subscription-home.ts'
 import { TopicState } from './topic-state.ts'
 
 export interface DeliveryDependencies {
@@ -62,6 +61,7 @@ class DeliveryService implements Delivery {
   readonly #offsets: OffsetStore
   readonly #groups: GroupService
   readonly #queues: QueueParts
+  readonly #shared: SharedDelivery
   readonly #topics = new Map<string, TopicState>()
   /** Feeds that hold what they read last. */
   #readFeeds: PartitionFeed[] = []
@@ -78,6 +78,13 @@ class DeliveryService implements Delivery {
     this.#offsets = new OffsetStore(stateStore, platform.logger)
     const { clock, random } = platform
     this.#groups = new GroupService({ clock, random, limits, admission: this.#admission })
+    this.#shared = {
+      platform,
+      runner: this.#runner,
+      admission: this.#admission,
+      groups: this.#groups,
+      expansion: { codecs: platform.compression, bytesMax: limits.expandedBatchBytesMax },
+    }
     this.#queues = makeQueues({
       platform,
       limits,
@@ -153,7 +160,7 @@ class DeliveryService implements Delivery {
     sink: MessageSink,
     who: Subscriber,
   ): Promise<Subscription> {
-    const expansion = { codecs: this.#platform.compression, bytesMax: this.#limits.expandedBatchBytesMax }
+    const { expansion } = this.#shared
     const expiry = this.#platform.clock
     const origin = { topic: topic.text, topicId: topic.id, expansion, expiry }
     return this.#subscribe(topic, options, who, (host) => new MessageOutlet(sink, host, this.#limits, origin))
@@ -270,7 +277,7 @@ class DeliveryService implements Delivery {
     const admit = (): PushSubscription => {
       this.#admission.assertRoom(state)
       const identity = { id, topic: topic.text, group, member }
-      const host = this.#hostOf(state, identity, event, overflow)
+      const host = new SubscriptionHome(this.#shared, state, event, overflow)
       const subscription = new PushSubscription(identity, host, makeOutlet, overflow)
       state.subscriptions.add(subscription)
       this.#admission.joined(event)
@@ -297,46 +304,6 @@ class DeliveryService implements Delivery {
     subscription.assign(offsets.map(({ partition, offset }) => new Cursor(state.feed(partition), offset)))
     if (credit !== undefined) subscription.grant(credit)
     return subscription
-  }
-
-  #hostOf(
-    state: TopicState,
-    { group }: SubscriptionIdentity,
-    event: SubscriberEvent,
-    overflow: Overflow | undefined,
-  ): SubscriptionHost {
-    const { logger, checksum, compression } = this.#platform
-    return {
-      runner: this.#runner,
-      logger,
-      checksum,
-      expansion: { codecs: compression, bytesMax: this.#limits.expandedBatchBytesMax },
-      overflowed: (messages) => {
-        if (overflow === undefined) return
-        this.#admission.overflowed({ ...event, ...messages, policy: overflow.policy })
-      },
-      delivered: (event) => {
-        this.#runner.spent(event.sizeBytes)
-        this.#admission.delivered(event)
-      },
-      passedOver: (sizeBytes) => this.#runner.spent(sizeBytes),
-      commit: async (subscription, offsets) => {
-        if (group === undefined) {
-          throw new RatatoskrError(
-            'RTK_INVALID_ARGUMENT',
-            'a subscription without a group has nothing to commit',
-          )
-        }
-        if (subscription.isOver) throw overError(subscription.endReason)
-        await this.#groups.commitAs(state, group, subscription, offsets)
-      },
-      over: (subscription, reason, failed) => {
-        state.subscriptions.delete(subscription)
-        state.growing.delete(subscription)
-        if (group !== undefined) this.#groups.leave(state, group, subscription)
-        this.#admission.left(event, reason, failed)
-      },
-    }
   }
 
   readonly #dropShared = (): void => {
@@ -374,9 +341,4 @@ function assertOptions(options: SubscribeOptions, limits: Limits): void {
   }
   grantOf('bytes', options.credit?.bytes, limits.creditBytesMax)
   grantOf('messages', options.credit?.messages, limits.creditMessagesMax)
-}
-
-/** Commits after the end: a member that was replaced learns so, everyone else that the subscription is closed. */
-function overError(reason: RatatoskrError | undefined): RatatoskrError {
-  return reason ?? new RatatoskrError('RTK_CLOSED', 'the subscription is closed; commit before closing it')
 }

@@ -55,7 +55,10 @@ export class PushSubscription
   readonly #outlet: Outlet
   /** Undefined when it may fall behind as far as it likes. */
   readonly #guard: OverflowGuard | undefined
-  readonly #closed = Promise.withResolvers<void>()
+  /** Made when somebody waits for the end: most subscriptions are many, and nobody does. */
+  #closed: PromiseWithResolvers<void> | undefined
+  /** What the sink's promise is followed by; made when the sink is full for the first time. */
+  #afterSink: { readonly ready: () => void; readonly failed: (error: unknown) => void } | undefined
   #cursors: readonly Cursor[] = []
   /** Cursors that may have something to read, in the order of their turns. */
   #ready: Cursor[] = []
@@ -69,6 +72,7 @@ export class PushSubscription
   #inSink = false
   #assignedDue = false
   #endedDue = false
+  #endTold = false
 
   /**
    * @param makeOutlet makes the outlet for this subscription as its host
@@ -120,6 +124,8 @@ export class PushSubscription
 
   close(): Promise<void> {
     this.end(undefined)
+    if (this.#endTold) return Promise.resolve()
+    this.#closed ??= Promise.withResolvers()
     return this.#closed.promise
   }
 
@@ -328,14 +334,18 @@ export class PushSubscription
     else if (this.#assignedDue) this.#tellAssigned()
     if (isPromise(full)) {
       this.#busy = true
-      full.then(this.#sinkReady, this.#sinkFailed)
+      this.#afterSink ??= {
+        ready: () => this.#sinkReady(),
+        failed: (error) => this.#sinkFailed(error),
+      }
+      full.then(this.#afterSink.ready, this.#afterSink.failed)
     }
     if (this.#guard !== undefined && !this.#over && (this.#busy || !this.#outlet.open))
       this.#guard.stands(this.#cursors)
     this.#again()
   }
 
-  readonly #sinkReady = (): void => {
+  #sinkReady(): void {
     this.#busy = false
     this.#goesOn()
     this.#again()
@@ -349,7 +359,7 @@ export class PushSubscription
     if (this.#blocked.length > 0) this.#guard.stands(this.#cursors)
   }
 
-  readonly #sinkFailed = (error: unknown): void => {
+  #sinkFailed(error: unknown): void {
     this.#busy = false
     if (this.#endedDue) this.#tellEnded()
     else this.end(toRatatoskrError(error), true)
@@ -397,6 +407,7 @@ export class PushSubscription
         cause: error,
       })
     }
-    this.#closed.resolve()
+    this.#endTold = true
+    this.#closed?.resolve()
   }
 }
