@@ -2,3 +2,4 @@
 export type { ByteSink, CloseReason, FrameCarrier, Framing } from './carrier.ts'
 export { type FrameBounds, FrameConnection, type FrameConnectionOptions } from './connection.ts'
 export { type FrameBoundsOptions, FrameConnections } from './connections.ts'
+export { readInto } from './read-into.ts'

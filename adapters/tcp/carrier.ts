@@ -11,6 +11,7 @@ import {
   FrameConnection,
   type FrameConnectionOptions,
   type Framing,
+  readInto,
 } from 'ratatoskr/adapters/frames'
 import {
   binarySubprotocol,
@@ -27,7 +28,6 @@ import {
   toRatatoskrError,
 } from 'ratatoskr/ports'
 import { answerToForeigner } from './foreigners.ts'
-import { readInto } from './read-into.ts'
 
 /** The first frame tells who is there; nobody needs more for that, and nobody is trusted yet. */
 const firstFrameBytesMax = 64 * 1024

@@ -3,7 +3,6 @@
  * and therefore unmasked, so that a batch goes out without being copied; `ws` itself writes only control frames, whole and
  * synchronously.
  */
-import type { Duplex } from 'node:stream'
 import {
   type CloseReason,
   type FrameCarrier,
@@ -11,14 +10,26 @@ import {
   type FrameConnectionOptions,
   type Framing,
 } from 'ratatoskr/adapters/frames'
-import { binarySubprotocol, type RatatoskrError } from 'ratatoskr/ports'
+import {
+  binarySubprotocol,
+  type RatatoskrError,
+  webSocketHeaderBytes,
+  writeWebSocketHeader,
+} from 'ratatoskr/ports'
 import type { WebSocket } from 'ws'
+import type { SplitStream } from './split-stream.ts'
 
 type Accepted = Omit<FrameConnectionOptions, 'carrier' | 'sink' | 'framing'>
 
-/** Serves a WebSocket whose handshake is done. @param socket the socket under `ws` */
-export function acceptWebSocket(ws: WebSocket, socket: Duplex, accepted: Accepted): FrameConnection {
+/** Serves a WebSocket whose handshake is done. @param stream what `ws` runs on @param head what came with the handshake */
+export function acceptWebSocket(
+  ws: WebSocket,
+  stream: SplitStream,
+  head: Uint8Array,
+  accepted: Accepted,
+): FrameConnection {
   const { broker, peer } = accepted
+  const { socket } = stream
   const carrier = new WebSocketCarrier(ws)
   const connection = new FrameConnection({ ...accepted, carrier, sink: socket, framing: webSocketFraming })
   ws.on('message', (data: Buffer, binary: boolean) => {
@@ -32,6 +43,8 @@ export function acceptWebSocket(ws: WebSocket, socket: Duplex, accepted: Accepte
   })
   socket.on('drain', () => connection.writable())
   ws.once('close', () => connection.over())
+  const binary = (payload: Uint8Array): void => connection.binary(payload)
+  stream.begin({ binary, heard: () => connection.heard() }, head)
   return connection
 }
 
@@ -84,26 +97,8 @@ const closeCodes: Readonly<Record<CloseReason, number>> = {
   policy: 1008,
 }
 
-const textFrame = 0x81 // FIN and opcode 1
-const binaryFrame = 0x82 // FIN and opcode 2
-
-/** The header of a frame that is not masked. */
-export const webSocketFraming: Framing = {
-  headerBytes: (length) => (length < 126 ? 2 : length < 65_536 ? 4 : 10),
-  writeHeader(target, text, length) {
-    target[0] = text ? textFrame : binaryFrame
-    if (length < 126) {
-      target[1] = length
-      return
-    }
-    const view = new DataView(target.buffer, target.byteOffset)
-    if (length < 65_536) {
-      target[1] = 126
-      view.setUint16(2, length)
-    } else {
-      target[1] = 127
-      view.setUint32(2, 0)
-      view.setUint32(6, length)
-    }
-  },
+/** Headers of frames that are not masked. */
+const webSocketFraming: Framing = {
+  headerBytes: (length) => webSocketHeaderBytes(length, false),
+  writeHeader: (target, text, length) => writeWebSocketHeader(target, text, length, false),
 }

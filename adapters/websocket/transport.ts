@@ -3,7 +3,7 @@
  * The protocol is described with its frames, in `domain/wire`.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { SecureContextOptions } from 'node:tls'
 import { type FrameBoundsOptions, FrameConnections } from 'ratatoskr/adapters/frames'
@@ -24,6 +24,7 @@ import {
 import { type WebSocket, WebSocketServer } from 'ws'
 import { acceptWebSocket } from './carrier.ts'
 import { chosenSubprotocol, credentialsOf, peerOf, refusal, refusalOf, refuse } from './handshake.ts'
+import { SplitStream } from './split-stream.ts'
 
 // Imported as ES modules, they would load all that Node has of HTTP clients for exports that nobody here uses: 9 MB.
 const { createServer: createHttpServer } = process.getBuiltinModule('node:http')
@@ -62,6 +63,7 @@ const supports: TransportSupports = Object.freeze({
 
 const frameRoomBytes = 64 * 1024 // what surrounds a batch in a frame
 const headerBytesMax = 16 * 1024
+const noBytes = Buffer.alloc(0)
 
 /** What exists while the transport is started. */
 interface Running {
@@ -132,13 +134,16 @@ class WebSocketTransport implements Transport {
     return server
   }
 
+  #payloadBytesMax({ limits }: BrokerFacade): number {
+    return this.#options.frameBytesMax ?? Math.ceil(limits.batchBytesMax / 3) * 4 + frameRoomBytes
+  }
+
   #run(broker: BrokerFacade, server: Server): Running {
-    const { limits } = broker
     const upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: this.#options.frameBytesMax ?? Math.ceil(limits.batchBytesMax / 3) * 4 + frameRoomBytes,
+      maxPayload: this.#payloadBytesMax(broker),
       handleProtocols: (offered) => chosenSubprotocol(offered) ?? false,
     })
     return { broker, server, upgrader, connections: new FrameConnections(broker, this.#options) }
@@ -155,10 +160,12 @@ class WebSocketTransport implements Transport {
       refuse(socket, refused)
       return
     }
-    upgrader.handleUpgrade(request, socket, head, (ws: WebSocket) => {
-      const peer = peerOf(request, this.#options.tls !== undefined)
+    const peer = peerOf(request, this.#options.tls !== undefined)
+    const stream = new SplitStream(socket as Socket, this.#payloadBytesMax(broker))
+    upgrader.handleUpgrade(request, stream, noBytes, (ws: WebSocket) => {
+      const { bounds } = connections
       const credentials = credentialsOf(request)
-      connections.add(acceptWebSocket(ws, socket, { peer, credentials, broker, bounds: connections.bounds }))
+      connections.add(acceptWebSocket(ws, stream, head, { peer, credentials, broker, bounds }))
     })
   }
 }

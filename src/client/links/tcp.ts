@@ -17,11 +17,11 @@ import {
 } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { OpenLink } from '../link.ts'
+import { FramedSocket, type FrameHeader } from './framed-socket.ts'
 import { wireLinkOpener } from './wire-link.ts'
-import type { OpenWireSocket, WireSocket } from './wire-socket.ts'
+import type { OpenWireSocket } from './wire-socket.ts'
 
-const closeTimeoutMs = 2_000
-const copiedBodyBytesMax = 2 * 1024
+const noBytes = new Uint8Array(0)
 /** Where a broker listens unless it is told otherwise. */
 const defaultPort = 7_282
 
@@ -31,7 +31,7 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
     const frames: StreamEvents = {
       opening: assertVersion,
       frame(frame) {
-        if (frame.length === 0) stream.giveSignOfLife()
+        if (frame.length === 0) stream.sendBinary(noBytes)
         else if (frame[0] === textFrameByte) events.text(utf8Text(frame))
         else events.binary(frame)
       },
@@ -49,7 +49,7 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
       }
     }
     const socket = connected(url, reader, taking)
-    const stream = new StreamSocket(socket)
+    const stream = new FramedSocket(socket, lengthHeader)
     const abort = (): void => {
       if (signal !== undefined) reject(abortError(signal, 'connecting'))
       socket.destroy()
@@ -80,59 +80,10 @@ function assertVersion({ version }: StreamOpening): void {
   throw new Error(`it speaks version ${version} of the stream protocol, this client ${streamProtocolVersion}`)
 }
 
-class StreamSocket implements WireSocket {
-  readonly #socket: Socket
-  #corked = false
-  #closed = false
-
-  constructor(socket: Socket) {
-    this.#socket = socket
-  }
-
-  sendText(text: string): void {
-    const size = Buffer.byteLength(text)
-    const frame = Buffer.allocUnsafe(framePrefixBytes + size)
-    frame.writeUInt32BE(size)
-    frame.write(text, framePrefixBytes)
-    this.#write(frame)
-  }
-
-  /** A large body goes out as it is behind its head; to copy a small one costs less than one more piece for the socket. */
-  sendBinary(head: Uint8Array, body?: Uint8Array): void {
-    const bodyBytes = body?.length ?? 0
-    const copied = body !== undefined && bodyBytes <= copiedBodyBytesMax
-    const start = Buffer.allocUnsafe(framePrefixBytes + head.length + (copied ? bodyBytes : 0))
-    start.writeUInt32BE(head.length + bodyBytes)
-    start.set(head, framePrefixBytes)
-    if (copied) start.set(body, framePrefixBytes + head.length)
-    this.#write(start)
-    if (body !== undefined && !copied) this.#write(body)
-  }
-
-  giveSignOfLife(): void {
-    this.#write(new Uint8Array(framePrefixBytes))
-  }
-
-  close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#socket.end()
-    setTimeout(() => this.#socket.destroy(), closeTimeoutMs).unref()
-  }
-
-  /** Gathers what is sent until the current work is done into one system call. */
-  #write(bytes: Uint8Array): void {
-    if (this.#closed) return
-    if (!this.#corked) {
-      this.#corked = true
-      this.#socket.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        this.#socket.uncork()
-      })
-    }
-    this.#socket.write(bytes)
-  }
+/** The length of each frame. */
+const lengthHeader: FrameHeader = {
+  bytes: () => framePrefixBytes,
+  write: (target, _text, length) => new DataView(target.buffer, target.byteOffset).setUint32(0, length),
 }
 
 /** Connects, and tells the reader what comes. Of TLS the bytes come as they are decrypted; others are read where they belong. */

@@ -2,14 +2,23 @@
  * WebSocket links for Node, over `ws`.
  *
  * Clients must mask what they send, against proxies that would take a page's bytes for HTTP; this client is no page. It
- * masks with zeros, which is valid and which `ws` does without touching a byte: measured, 6 instead of 2 million small
- * messages a second, since neither end spends its time on XOR.
+ * masks with zeros, which is valid and takes no byte to be touched: measured, 6 instead of 2 million small messages a second,
+ * since neither end spends its time on XOR, and the broker reads a batch straight to where it stays.
  */
 import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
-import { binarySubprotocol, errorFromJson, joinFrame, parseJson, RatatoskrError } from '../../ports/index.ts'
+import {
+  binarySubprotocol,
+  errorFromJson,
+  parseJson,
+  RatatoskrError,
+  webSocketHeaderBytes,
+  writeWebSocketHeader,
+} from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { OpenLink } from '../link.ts'
+import { FramedSocket, type FrameHeader } from './framed-socket.ts'
 import { wireLinkOpener } from './wire-link.ts'
 import type { OpenWireSocket } from './wire-socket.ts'
 
@@ -32,13 +41,13 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
     }
     signal?.addEventListener('abort', abort, { once: true })
     let failure: Error | undefined
+    let stream: Duplex | undefined
+    ws.on('upgrade', ({ socket }) => {
+      stream = socket
+    })
     ws.on('open', () => {
       signal?.removeEventListener('abort', abort)
-      resolve({
-        sendText: (text) => ws.send(text),
-        sendBinary: (head, body) => ws.send(body === undefined ? head : joinFrame(head, body)),
-        close: () => ws.close(1000),
-      })
+      resolve(new OpenSocket(ws, stream as Duplex))
     })
     ws.on('unexpected-response', (_request, response) => {
       void refusalIn(response).then((error) => {
@@ -59,6 +68,25 @@ const openSocket: OpenWireSocket = (url, { events, frameBytesMax, signal }) =>
       events.closed(failure?.message ?? `closed with code ${code}${reason.length > 0 ? ` (${reason})` : ''}`)
     })
   })
+
+/** Sends messages itself, so that no batch is copied: `ws` writes control frames only, whole and synchronously. */
+class OpenSocket extends FramedSocket {
+  readonly #ws: WebSocket
+
+  constructor(ws: WebSocket, stream: Duplex) {
+    super(stream, maskedHeader)
+    this.#ws = ws
+  }
+
+  protected override end(): void {
+    this.#ws.close(1000)
+  }
+}
+
+const maskedHeader: FrameHeader = {
+  bytes: (length) => webSocketHeaderBytes(length, true),
+  write: (target, text, length) => writeWebSocketHeader(target, text, length, true),
+}
 
 /** The broker's reason for refusing the handshake. */
 async function refusalIn(response: IncomingMessage): Promise<RatatoskrError> {

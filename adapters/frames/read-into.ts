@@ -8,7 +8,16 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import type { StreamReader } from 'ratatoskr/ports'
+
+/** What takes the bytes of a connection. */
+export interface ByteReader {
+  /** Takes a chunk that somebody else has read. */
+  push(chunk: Uint8Array): void
+  /** Where the next bytes are to be read into. */
+  buffer(): Uint8Array
+  /** So many bytes were read into what `buffer` gave last. */
+  filled(bytes: number): void
+}
 
 interface WithHandle {
   _handle?: { useUserBuffer?: unknown } | null
@@ -18,7 +27,7 @@ interface WithHandle {
  * @param taking called with each read; it runs what it is given to let the reader take what came
  * @returns the socket to go on with: the accepted one is not to be used any more
  */
-export function readInto(accepted: Socket, reader: StreamReader, taking: (take: () => void) => void): Socket {
+export function readInto(accepted: Socket, reader: ByteReader, taking: (take: () => void) => void): Socket {
   const inside = accepted as WithHandle
   const handle = inside._handle
   if (accepted instanceof TLSSocket || typeof handle?.useUserBuffer !== 'function') {
