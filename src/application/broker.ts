@@ -259,6 +259,8 @@ export class Broker implements Component {
         delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
       random: platform.random,
     }
+    const bounded = { ...context, admission: this.#admission }
+    const unbounded = { ...context, admission: undefined }
     return new SessionTable({
       authenticator,
       authorizer,
@@ -267,7 +269,7 @@ export class Broker implements Component {
       limits,
       admission: this.#admission,
       open: (id, principal, grants, admission, closed) =>
-        new BrokerSession(id, principal, grants, { ...context, admission, closed }),
+        new BrokerSession(id, principal, grants, admission === undefined ? unbounded : bounded, closed),
     })
   }
 

@@ -14,13 +14,16 @@ import type {
 import type { Admission } from './admission/admission.ts'
 import type { Hooks } from './seams.ts'
 
-/** @param admission undefined for who is never refused for the broker's load */
+/**
+ * @param admission undefined for who is never refused for the broker's load
+ * @param closed called once, when it has ended
+ */
 type OpenSession = (
   id: string,
   principal: Principal,
   grants: Grants,
   admission: Admission | undefined,
-  closed: () => void,
+  closed: (session: Session) => void,
 ) => Session
 
 export interface SessionTableParts {
@@ -30,7 +33,6 @@ export interface SessionTableParts {
   readonly platform: Platform
   readonly limits: Limits
   readonly admission: Admission
-  /** Makes a session; `closed` is called once, when it has ended. */
   readonly open: OpenSession
 }
 
@@ -46,7 +48,8 @@ const everything: Grants = Object.freeze({ allows: () => true })
 
 export class SessionTable {
   readonly #parts: SessionTableParts
-  readonly #sessions = new Set<Session>()
+  /** Those that are open, with who is at their other end. */
+  readonly #sessions = new Map<Session, Peer>()
   #connecting = 0
   #accepting = false
 
@@ -114,7 +117,7 @@ export class SessionTable {
   /** Ends every session. */
   async close(): Promise<void> {
     this.refuse()
-    await Promise.all(Array.from(this.#sessions, (session) => session.close()))
+    await Promise.all(Array.from(this.#sessions.keys(), (session) => session.close()))
   }
 
   /** @param admission undefined for the process that holds the broker: its event loop is the broker's, and nobody else's to guard */
@@ -122,13 +125,18 @@ export class SessionTable {
     const { hooks, platform, open } = this.#parts
     const event = { sessionId: platform.random.uuid(), peer, principal }
     if (hooks.guards('connect')) hooks.check('connect', event)
-    const session: Session = open(event.sessionId, principal, grants, admission, () => {
-      this.#sessions.delete(session)
-      if (hooks.observes('disconnected')) hooks.emit('disconnected', event)
-    })
-    this.#sessions.add(session)
+    const session = open(event.sessionId, principal, grants, admission, this.#closed)
+    this.#sessions.set(session, peer)
     if (hooks.observes('connected')) hooks.emit('connected', event)
     return session
+  }
+
+  readonly #closed = (session: Session): void => {
+    const peer = this.#sessions.get(session)
+    this.#sessions.delete(session)
+    const { hooks } = this.#parts
+    if (peer === undefined || !hooks.observes('disconnected')) return
+    hooks.emit('disconnected', { sessionId: session.id, peer, principal: session.principal })
   }
 
   #assertRoom(): void {

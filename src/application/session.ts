@@ -79,8 +79,6 @@ export interface SessionContext extends GateContext {
   stats(): BrokerStats
   /** Live subscriptions on a topic, wherever they are connected. */
   subscriberCount(topic: LiveTopic): number
-  /** Called once, when this session has ended. */
-  closed(): void
 }
 
 export class BrokerSession implements Session {
@@ -90,12 +88,21 @@ export class BrokerSession implements Session {
   readonly #gate: SessionGate
   readonly #who: Subscriber
   readonly #subscriptions: SessionSubscriptions
+  readonly #closed: (session: Session) => void
   #closing: Promise<void> | undefined
 
-  constructor(id: string, principal: Principal, grants: Grants, context: SessionContext) {
+  /** @param closed called once, when this session has ended */
+  constructor(
+    id: string,
+    principal: Principal,
+    grants: Grants,
+    context: SessionContext,
+    closed: (session: Session) => void,
+  ) {
     this.id = id
     this.principal = principal
     this.#context = context
+    this.#closed = closed
     this.#gate = new SessionGate(principal, grants, context)
     this.#who = { sessionId: id, principal }
     this.#subscriptions = new SessionSubscriptions(context.limits.subscriptionsPerSessionMax)
@@ -368,7 +375,7 @@ export class BrokerSession implements Session {
     try {
       await this.#subscriptions.close()
     } finally {
-      this.#context.closed()
+      this.#closed(this)
     }
   }
 }

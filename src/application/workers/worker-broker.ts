@@ -151,8 +151,8 @@ export class WorkerBroker {
       platform,
       limits,
       admission: this.#admission,
-      open: (id, principal, grants, admission, closed) =>
-        new EntrySession(id, principal, grants, {
+      open: (id, principal, grants, admission, closed) => {
+        const session: EntrySession = new EntrySession(id, principal, grants, {
           topics: this.#topics,
           delivery,
           hooks,
@@ -164,10 +164,12 @@ export class WorkerBroker {
           sinks: this.#sinks,
           tellCounts: () => this.#tellCounts(),
           closed: () => {
-            closed()
+            closed(session)
             this.#tellCounts()
           },
-        }),
+        })
+        return session
+      },
     })
   }
 
