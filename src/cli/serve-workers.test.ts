@@ -22,11 +22,11 @@ const partitions = 6
 const clientsOf = (url: string): Promise<readonly Client[]> =>
   Promise.all(Array.from({ length: 40 }, () => connect(url, { reconnect: false })))
 
-async function readAll(client: Client): Promise<readonly string[]> {
+async function readAll(client: Client, from = topic): Promise<readonly string[]> {
   const texts: string[] = []
   for (let partition = 0; partition < partitions; partition++) {
     for (let offset = 0; ; ) {
-      const batch = await client.fetch(topic, { partition, offset })
+      const batch = await client.fetch(from, { partition, offset })
       if (batch.length === 0) break
       for (const message of batch) texts.push(`${partition}:${new TextDecoder().decode(message.payload)}`)
       offset = (batch.at(-1)?.offset ?? 0) + 1
@@ -36,50 +36,46 @@ async function readAll(client: Client): Promise<readonly string[]> {
 }
 
 describe('serve --workers', () => {
-  it.each(['tcp', 'ws', 'grpc'])(
-    'serves any partition on any connection over %s, and again after SIGKILL',
-    async (scheme) => {
-      const sent: string[] = []
-      {
-        await using server = await ServerProcess.start({ directory, args })
+  const schemes = ['tcp', 'ws', 'grpc']
+
+  it('serves any partition on any connection over each transport, and again after SIGKILL', async () => {
+    const sent = new Map<string, readonly string[]>()
+    {
+      await using server = await ServerProcess.start({ directory, args })
+      for (const scheme of schemes) {
         const clients = await clientsOf(server.urls[scheme])
-        await clients[0].createTopic(topic, { partitions })
-        await Promise.all(
+        const ofScheme = `${topic}.${scheme}`
+        await clients[0].createTopic(ofScheme, { partitions })
+        const receipts = await Promise.all(
           clients.map(async (client, i) => {
             const partition = i % partitions
-            await client.publish(topic, `${i}`, { partition })
-            sent.push(`${partition}:${i}`)
+            await client.publish(ofScheme, `${i}`, { partition })
+            return `${partition}:${i}`
           }),
         )
-        expect(await readAll(clients[1])).toEqual(sent.sort())
-        const stats = await clients[2].topicStats(topic)
+        sent.set(scheme, receipts.sort())
+        expect(await readAll(clients[1], ofScheme)).toEqual(sent.get(scheme))
+        const stats = await clients[2].topicStats(ofScheme)
         expect(stats.messageCount).toBe(clients.length)
-        server.child.kill('SIGKILL')
-        await server.exited
         await Promise.all(clients.map((client) => client.close()))
       }
-      expect((await readFile(join(directory, 'workers', 'count'), 'utf8')).trim()).toBe('3')
-      await using server = await ServerProcess.start({ directory, args })
+      await server.crash()
+    }
+    expect((await readFile(join(directory, 'workers', 'count'), 'utf8')).trim()).toBe('3')
+    await using server = await ServerProcess.start({ directory, args })
+    for (const scheme of schemes) {
       await using client = await connect(server.urls[scheme])
-      expect(await readAll(client)).toEqual(sent)
-    },
-  )
+      expect(await readAll(client, `${topic}.${scheme}`), scheme).toEqual(sent.get(scheme))
+    }
+  })
 
-  it('stops on SIGTERM in order', async () => {
+  it('stops on SIGTERM in order, and leaves a directory that another number of workers is refused', async () => {
     await using server = await ServerProcess.start({ directory, args })
     const [client] = await clientsOf(server.urls.tcp)
     await client.createTopic(topic, { partitions })
     server.child.kill('SIGTERM')
     expect(await server.exited).toEqual({ code: 0, signal: null })
     expect(server.lines.at(-1)).toContain('"stopped"')
-  })
-
-  it('refuses a directory that another number of workers has written, and a port that is taken', async () => {
-    {
-      await using server = await ServerProcess.start({ directory, args })
-      await using client = await connect(server.urls.tcp)
-      await client.createTopic(topic, { partitions })
-    }
     for (const count of ['1', '2']) {
       const run = await runCommand(['serve', '--directory', directory, '--workers', count])
       expect(run.code).toBe(78)
