@@ -56,7 +56,7 @@ export class Calls implements OperationContext {
   readonly #writer: FrameWriter
   readonly #bounds: CallBounds
   /** Of the requests that may wait, by id. */
-  readonly #controllers = new Map<number, AbortController>()
+  #controllers: Map<number, AbortController> | undefined
   #inFlight = 0
   /** Why no more requests are taken. */
   #refusing: RatatoskrError | undefined
@@ -105,6 +105,7 @@ export class Calls implements OperationContext {
   }
 
   signalFor(id: number): AbortSignal {
+    this.#controllers ??= new Map()
     if (this.#controllers.has(id)) {
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',
@@ -119,12 +120,12 @@ export class Calls implements OperationContext {
   }
 
   cancel(id: number): void {
-    this.#controllers.get(id)?.abort()
+    this.#controllers?.get(id)?.abort()
   }
 
   /** Cancels what waits for messages. */
   cancelAll(): void {
-    for (const controller of this.#controllers.values()) controller.abort()
+    for (const controller of this.#controllers?.values() ?? []) controller.abort()
   }
 
   /** Takes no more requests, ends subscriptions, and resolves when every request is answered. */
@@ -151,7 +152,7 @@ export class Calls implements OperationContext {
     }
     this.#inFlight++
     // A request with the id of another in flight must not let go of what the other can be cancelled by.
-    const release = id !== undefined && !this.#controllers.has(id) ? id : undefined
+    const release = id !== undefined && this.#controllers?.has(id) !== true ? id : undefined
     let result: MaybePromise<Result>
     try {
       result = call()
@@ -183,7 +184,7 @@ export class Calls implements OperationContext {
 
   #settled(release: number | undefined): void {
     this.#inFlight--
-    if (release !== undefined) this.#controllers.delete(release)
+    if (release !== undefined) this.#controllers?.delete(release)
     if (this.#inFlight === 0) this.#idle?.()
   }
 

@@ -49,14 +49,17 @@ interface Received {
 
 /** The carrier calls `text` and `binary` with what arrives, `heard`, `writable`, and at last `over`. */
 export class FrameConnection {
-  /** Resolves when the connection is over and its session closed. */
-  readonly closed: Promise<void>
   readonly #options: FrameConnectionOptions
   readonly #carrier: FrameCarrier
   readonly #writer: FrameWriter
-  readonly #deadline: Disposable
+  /** Until the session stands. */
+  #deadline: Disposable | undefined
   readonly #backlog: Received[] = []
-  readonly #ended = Promise.withResolvers<void>()
+  /** The closing of the session, once the connection is over. */
+  #ending: Promise<void> | undefined
+  /** Made when somebody waits for the end: there are many connections, and nobody waits for most of them. */
+  #closed: PromiseWithResolvers<void> | undefined
+  #whenClosed: ((connection: FrameConnection) => void) | undefined
   #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening'
   #begun = false
   /** True while the session is made. */
@@ -71,12 +74,21 @@ export class FrameConnection {
     this.#options = options
     this.#carrier = carrier
     // A peer that asks and does not read the answers is read no more: its own socket then fills, and it must wait.
-    this.#writer = new FrameWriter(sink, framing, {
-      pendingBytesMax: bounds.outboundBytesMax,
-      full: () => carrier.pause(),
-    })
+    this.#writer = new FrameWriter(sink, framing, bounds.outboundBytesMax, carrier)
     this.#deadline = broker.platform.clock.after(bounds.handshakeTimeoutMs, () => this.#tooLate())
-    this.closed = this.#ended.promise
+  }
+
+  /** Resolves when the connection is over and its session closed. */
+  get closed(): Promise<void> {
+    if (this.#ending !== undefined) return this.#ending
+    this.#closed ??= Promise.withResolvers()
+    return this.#closed.promise
+  }
+
+  /** Has `tell` called when the connection is over and its session closed. */
+  onClosed(tell: (connection: FrameConnection) => void): void {
+    if (this.#ending === undefined) this.#whenClosed = tell
+    else void this.#ending.then(() => tell(this))
   }
 
   /** The largest frame that the peer said it takes, in bytes. */
@@ -106,7 +118,9 @@ export class FrameConnection {
 
   /** The connection is over, whoever ended it. Idempotent. */
   over(): void {
-    this.#ended.resolve(this.#end())
+    if (this.#ending !== undefined) return
+    this.#ending = this.#end()
+    this.#closed?.resolve(this.#ending)
   }
 
   /** Ends a connection whose peer does not keep to the carrier's rules, and tells it why. */
@@ -222,13 +236,18 @@ export class FrameConnection {
     const told = hello === undefined ? undefined : helloCredentials(hello.fields)
     const session = await broker.connect(peer, told ?? credentials)
     if (this.#state !== 'opening') return session.close() // it went away, or took too long, meanwhile
-    this.#deadline[Symbol.dispose]()
+    this.#disarm()
     this.#session = session
     this.#state = 'open'
     if (hello?.id !== undefined) {
       this.#send({ id: hello.id, ok: helloReply(session, protocol, peer, broker) })
     }
     this.#calls = new Calls({ session, writer: this.#writer, binary, limits, platform, bounds })
+  }
+
+  #disarm(): void {
+    this.#deadline?.[Symbol.dispose]()
+    this.#deadline = undefined
   }
 
   #tooLate(): void {
@@ -262,7 +281,7 @@ export class FrameConnection {
 
   async #end(): Promise<void> {
     this.#state = 'closed'
-    this.#deadline[Symbol.dispose]()
+    this.#disarm()
     this.#writer.close()
     this.#calls?.cancelAll()
     try {
@@ -270,6 +289,7 @@ export class FrameConnection {
     } catch (error) {
       loggedError(error, this.#options.broker.platform)
     }
+    this.#whenClosed?.(this)
   }
 }
 

@@ -49,8 +49,10 @@ export class FrameConnections {
   /** Keeps a connection until it is over. */
   add(connection: FrameConnection): void {
     this.#open.add(connection)
-    void connection.closed.finally(() => this.#open.delete(connection))
+    connection.onClosed(this.#forget)
   }
+
+  readonly #forget = (connection: FrameConnection): void => void this.#open.delete(connection)
 
   /** Drains all of them, and cuts what is left at the deadline. */
   async stop(deadlineMs: number): Promise<void> {

@@ -49,7 +49,7 @@ const none = new Uint8Array(0)
 
 function writerOn(socket: StuckSocket, pendingBytesMax = 1e9) {
   let fulls = 0
-  const writer = new FrameWriter(socket, marked, { pendingBytesMax, full: () => fulls++ })
+  const writer = new FrameWriter(socket, marked, pendingBytesMax, { pause: () => fulls++ })
   return { writer, fulls: () => fulls }
 }
 

@@ -21,17 +21,17 @@ interface Waiting {
   readonly taken: () => void
 }
 
-export interface OutboundBound {
-  /** Bytes that the kernel has not taken. */
-  readonly pendingBytesMax: number
-  /** Called when a reply went above the bound. */
-  full(): void
+/** Where requests come from, whose replies are written. */
+export interface Requester {
+  /** Takes no more of them until the sink has taken what was written. */
+  pause(): void
 }
 
 export class FrameWriter {
   readonly #sink: ByteSink
   readonly #framing: Framing
-  readonly #bound: OutboundBound
+  readonly #pendingBytesMax: number
+  readonly #requester: Requester
   readonly #line: Waiting[] = []
   /** The largest delivery that the peer takes, in bytes. */
   frameBytesMax = Number.POSITIVE_INFINITY
@@ -42,10 +42,12 @@ export class FrameWriter {
   /** Settles the delivery that the kernel has not taken yet. */
   #taken: (() => void) | undefined
 
-  constructor(sink: ByteSink, framing: Framing, bound: OutboundBound) {
+  /** @param pendingBytesMax bytes that the kernel has not taken above which `requester` is paused by a reply */
+  constructor(sink: ByteSink, framing: Framing, pendingBytesMax: number, requester: Requester) {
     this.#sink = sink
     this.#framing = framing
-    this.#bound = bound
+    this.#pendingBytesMax = pendingBytesMax
+    this.#requester = requester
   }
 
   /** Bytes that the kernel has not taken yet. */
@@ -84,9 +86,9 @@ export class FrameWriter {
 
   #reply(frame: Uint8Array): void {
     if (this.#closed) return
-    if (this.#gather()) setImmediate(this.#release)
+    if (this.#gather()) setImmediate(FrameWriter.#release, this)
     this.#sink.write(frame)
-    if (this.pendingBytes > this.#bound.pendingBytesMax) this.#bound.full()
+    if (this.pendingBytes > this.#pendingBytesMax) this.#requester.pause()
   }
 
   /** Resolves when no delivery stands in line. */
@@ -159,14 +161,15 @@ export class FrameWriter {
   #releaseSoon(): void {
     if (this.#releasing || !this.#corked) return
     this.#releasing = true
-    process.nextTick(this.#release)
+    process.nextTick(FrameWriter.#release, this)
   }
 
-  readonly #release = (): void => {
-    this.#releasing = false
-    if (!this.#corked) return
-    this.#corked = false
-    this.#sink.uncork()
+  /** One function for all writers: each connection has one, and most are idle. */
+  static readonly #release = (writer: FrameWriter): void => {
+    writer.#releasing = false
+    if (!writer.#corked) return
+    writer.#corked = false
+    writer.#sink.uncork()
   }
 
   #assertTaken(length: number): void {

@@ -24,8 +24,8 @@ export class LeaseEvents extends WireSink<LeasedSubscription> implements LeaseSi
   /** What messages are made of: known when the reply goes out, and nothing is said before. */
   #source: Omit<BatchSource, 'partition'> | undefined
 
-  constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
-    super(id, host, forget)
+  constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm) {
+    super(id, host)
     this.#form = form
     this.#expander = new Expander(host, form)
   }

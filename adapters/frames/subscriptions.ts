@@ -13,14 +13,17 @@ import type {
   Message,
   MessageSink,
   PayloadEncoding,
+  Platform,
   QueueConfig,
   RatatoskrError,
+  Session,
   Settlement,
   SettleResult,
   SubscribeOptions,
   Subscription,
 } from 'ratatoskr/ports'
 import { encodeDeliverHeader, messageToJson, RatatoskrError as RatatoskrErrorClass } from 'ratatoskr/ports'
+import type { FrameWriter } from './frame-writer.ts'
 import { LeaseEvents } from './lease-events.ts'
 import {
   Expander,
@@ -47,12 +50,24 @@ export interface Consuming extends Subscribed {
   readonly beginsFrom: number
 }
 
-export class Subscriptions {
-  readonly #host: SubscriptionsHost
+export class Subscriptions implements SubscriptionsHost {
+  readonly session: Session
+  readonly platform: Platform
+  readonly writer: FrameWriter
+  readonly expandedBatchBytesMax: number
+  readonly binary: boolean
   readonly #open = new Map<number, WireSink<Subscription> | LeaseEvents>()
 
-  constructor(host: SubscriptionsHost) {
-    this.#host = host
+  constructor(shared: Omit<SubscriptionsHost, 'forget'>) {
+    this.session = shared.session
+    this.platform = shared.platform
+    this.writer = shared.writer
+    this.expandedBatchBytesMax = shared.expandedBatchBytesMax
+    this.binary = shared.binary
+  }
+
+  forget(id: number): void {
+    this.#open.delete(id)
   }
 
   /** Opens a subscription, silent until `announced`. @throws RTK_INVALID_ARGUMENT when the id is in use, and as the session does */
@@ -63,11 +78,8 @@ export class Subscriptions {
     form: SubscriptionForm,
   ): Promise<Subscribed> {
     this.#assertFree(id)
-    const { session, binary } = this.#host
-    const forget = (): void => void this.#open.delete(id)
-    const sink = binary
-      ? new BatchEvents(id, this.#host, form, forget)
-      : new MessageEvents(id, this.#host, form, forget)
+    const { session, binary } = this
+    const sink = binary ? new BatchEvents(id, this, form) : new MessageEvents(id, this, form)
     this.#open.set(id, sink)
     try {
       const subscription =
@@ -83,7 +95,7 @@ export class Subscriptions {
         member: subscription.member,
       }
     } catch (error) {
-      forget()
+      this.forget(id)
       sink.began(undefined)
       throw error
     }
@@ -97,8 +109,7 @@ export class Subscriptions {
     form: SubscriptionForm,
   ): Promise<Consuming> {
     this.#assertFree(id)
-    const forget = (): void => void this.#open.delete(id)
-    const sink = new LeaseEvents(id, this.#host, form, forget)
+    const sink = new LeaseEvents(id, this, form)
     this.#open.set(id, sink)
     try {
       const subscription = await sink.join(topic, options)
@@ -106,7 +117,7 @@ export class Subscriptions {
       const names = { subscription: id, subscriptionId, topic: subscription.topic, group, member }
       return { ...names, config, memberTimeoutMs, beginsFrom }
     } catch (error) {
-      forget()
+      this.forget(id)
       sink.began(undefined)
       throw error
     }
@@ -124,8 +135,9 @@ export class Subscriptions {
 
   /** Ends a subscription. Ending one that is over is no error. */
   async close(id: number): Promise<void> {
-    const ready: Promise<Subscription | LeasedSubscription | undefined> | undefined =
-      this.#open.get(id)?.ready
+    const ready: Promise<Subscription | LeasedSubscription | undefined> | undefined = this.#open
+      .get(id)
+      ?.ready()
     await (await ready)?.close()
   }
 
@@ -183,8 +195,8 @@ class SubscriptionEvents extends WireSink<Subscription> {
 class MessageEvents extends SubscriptionEvents implements MessageSink {
   readonly #encoding: PayloadEncoding | undefined
 
-  constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
-    super(id, host, forget)
+  constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm) {
+    super(id, host)
     this.#encoding = form.encoding
   }
 
@@ -203,8 +215,8 @@ class MessageEvents extends SubscriptionEvents implements MessageSink {
 class BatchEvents extends SubscriptionEvents implements BatchSink {
   readonly #expander: Expander
 
-  constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm, forget: () => void) {
-    super(id, host, forget)
+  constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm) {
+    super(id, host)
     this.#expander = new Expander(host, form)
   }
 

@@ -8,12 +8,15 @@ import type { MaybePromise, PayloadEncoding, Platform, RatatoskrError, Session }
 import { errorToJson, uncompressedBatches } from 'ratatoskr/ports'
 import type { FrameWriter } from './frame-writer.ts'
 
+/** What the subscriptions of one connection share. */
 export interface SubscriptionsHost {
   readonly session: Session
   readonly platform: Platform
   readonly writer: FrameWriter
   readonly expandedBatchBytesMax: number
   readonly binary: boolean
+  /** The subscription of this id is over. */
+  forget(id: number): void
 }
 
 /** How this protocol carries a subscription. */
@@ -38,35 +41,42 @@ interface Open {
 /** What all sinks share: holding back, and the events. */
 export class WireSink<Opened extends Open> {
   subscription: Opened | undefined
-  /** Resolves when the broker has begun it, or has not. */
-  readonly ready: Promise<Opened | undefined>
   /** Said instead of "closed by the client" when the transport ends it. */
   endReason: RatatoskrError | undefined
   protected readonly id: number
   protected readonly host: SubscriptionsHost
-  readonly #forget: () => void
-  readonly #begun = Promise.withResolvers<Opened | undefined>()
+  /** True when the broker has begun it, or has not. */
+  #begun = false
+  /** Made when somebody waits for that. */
+  #beginning: PromiseWithResolvers<void> | undefined
   /** Credit that came before the subscription had begun. */
-  #early: WireCredit[] = []
+  #early: WireCredit[] | undefined
   /** What came before the reply; undefined when the reply is out. */
   #held: (() => void)[] | undefined = []
 
-  constructor(id: number, host: SubscriptionsHost, forget: () => void) {
+  constructor(id: number, host: SubscriptionsHost) {
     this.id = id
     this.host = host
-    this.#forget = forget
-    this.ready = this.#begun.promise
   }
 
   began(subscription: Opened | undefined): void {
     this.subscription = subscription
-    this.#begun.resolve(subscription)
-    for (const credit of this.#early.splice(0)) subscription?.grant(credit)
+    this.#begun = true
+    this.#beginning?.resolve()
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const credit of early) subscription?.grant(credit)
+  }
+
+  /** Resolves when the broker has begun it, or has not. */
+  async ready(): Promise<Opened | undefined> {
+    if (!this.#begun) await (this.#beginning ??= Promise.withResolvers()).promise
+    return this.subscription
   }
 
   grant(credit: WireCredit): void {
-    if (this.subscription === undefined) this.#early.push(credit)
-    else this.subscription.grant(credit)
+    if (this.subscription !== undefined) this.subscription.grant(credit)
+    else if (!this.#begun) (this.#early ??= []).push(credit)
   }
 
   announced(): void {
@@ -83,7 +93,7 @@ export class WireSink<Opened extends Open> {
   ended(reason: RatatoskrError | undefined): void {
     const why = reason ?? this.endReason
     this.#say(() => {
-      this.#forget()
+      this.host.forget(this.id)
       const error = why === undefined ? undefined : errorToJson(why)
       this.event({ event: 'ended', subscription: this.id, error })
     })
