@@ -48,7 +48,7 @@ async function produce(client: Client, setup: ProducerSetup): Promise<number> {
   }
   const producer = client.producer({
     batchBytesMax: batchBytes,
-    bufferBytesMax: 2 * batchesPerProducerMax * batchBytes,
+    bufferBytesMax: (batchesPerProducerMax + 2) * batchBytes,
   })
   while (!stopped) {
     await producer.addAll(topic, messages())
