@@ -1,12 +1,9 @@
-/** `serve` where it cannot serve: a directory that is in use, and a start that never ends. */
+/** `serve` that is to stop while it starts, and never ends that, and one that is told so twice. */
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connect } from 'ratatoskr/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
 import { ServerProcess } from '../../contract-tests/batteries/harness/server-process.ts'
 
 let directory: string
@@ -14,39 +11,6 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'ratatoskr-stuck-'))
 })
 afterEach(() => rm(directory, { recursive: true, force: true }))
-
-/** Everything below a directory: contents, sizes and times of change. */
-async function snapshot(path: string): Promise<Record<string, unknown>> {
-  const found: Record<string, unknown> = {}
-  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
-    const file = join(entry.parentPath, entry.name)
-    const { mtimeNs, ctimeNs, size, ino } = await stat(file, { bigint: true })
-    const hash = entry.isFile()
-      ? createHash('sha256')
-          .update(await readFile(file))
-          .digest('hex')
-      : 'directory'
-    found[file] = [hash, size, ino, mtimeNs, ctimeNs].map(String)
-  }
-  const { mtimeNs, ctimeNs } = await stat(path, { bigint: true })
-  return { ...found, [path]: [mtimeNs, ctimeNs].map(String) }
-}
-
-describe('serve', () => {
-  it('on a directory that another process holds exits naming it, and has touched no file', async () => {
-    await using server = await ServerProcess.start({ directory })
-    await using client = await connect(server.urls.ws)
-    await client.createTopic('orders')
-    await client.publish('orders', 'x', { durability: 'fsync' })
-    const before = await snapshot(directory)
-    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0', '--tcp-port', '0']
-    const second = await runCommand(['serve', '--directory', directory, ...ports])
-    expect([second.code, second.stderr]).toEqual([6, expect.stringContaining(`process ${server.child.pid}`)])
-    expect(await snapshot(directory)).toEqual(before)
-    // The holder goes on.
-    expect((await client.publish('orders', 'y')).offset).toBe(1)
-  })
-})
 
 // A named pipe that nobody writes to holds whoever opens it, and a thread of the pool with him.
 describe.runIf(process.platform === 'linux')('a start that hangs', () => {

@@ -1,32 +1,72 @@
 /** `serve` as a process: its signals, its lock, and that it behaves as a broker in this process does. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { diskStorage } from 'ratatoskr/adapters/disk'
 import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { type Client, connect } from 'ratatoskr/client'
 import { publishAndAssertDelivery, startTestBroker } from 'ratatoskr/testing'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
 import { ServerProcess } from '../../contract-tests/batteries/harness/server-process.ts'
 
-let directory: string
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'ratatoskr-serve-'))
-})
-afterEach(() => rm(directory, { recursive: true, force: true }))
+describe('a broker that serves', () => {
+  let directory: string
+  let server: ServerProcess
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ratatoskr-serve-'))
+    server = await ServerProcess.start({ directory })
+  })
+  afterAll(async () => {
+    await server.crash()
+    await rm(directory, { recursive: true, force: true })
+  })
 
-describe('serve', () => {
-  it('logs JSON lines on stderr, one of them that it is ready and where', async () => {
-    await using server = await ServerProcess.start({ directory })
+  it('logs JSON lines on stderr, one of them that it is ready and where', () => {
     const lines = server.lines.map((line) => JSON.parse(line))
-    expect(lines.at(-1)).toMatchObject({ level: 'info', message: 'ready', storage: 'disk' })
-    expect(lines.at(-1).addresses).toEqual([
+    const ready = lines.find(({ message }) => message === 'ready')
+    expect(ready).toMatchObject({ level: 'info', storage: 'disk' })
+    expect(ready.addresses).toEqual([
       expect.stringMatching(/^grpc:\/\/127\.0\.0\.1:\d+$/),
       expect.stringMatching(/^ws:\/\/127\.0\.0\.1:\d+$/),
       expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
       expect.stringMatching(/^tcp:\/\/127\.0\.0\.1:\d+$/),
     ])
   })
+
+  it('has its directory for itself: another exits naming the holder, and has touched no file', async () => {
+    await using client = await connect(server.urls.ws)
+    await client.createTopic('orders')
+    await client.publish('orders', 'x', { durability: 'fsync' })
+    const before = await snapshot(directory)
+    const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0', '--tcp-port', '0']
+    const second = await runCommand(['serve', '--directory', directory, ...ports])
+    expect(second.code).toBe(6)
+    expect(second.stderr).toContain('RTK_STORE_LOCKED')
+    expect(second.stderr).toContain(`process ${server.child.pid}`)
+    expect(await snapshot(directory)).toEqual(before)
+    // The holder goes on.
+    expect((await client.publish('orders', 'y')).offset).toBe(1)
+    await client.deleteTopic('orders')
+  })
+
+  it('gives the same results as a broker in this process', async () => {
+    await using broker = await startTestBroker({ transports: [grpcTransport({ port: 0 })] })
+    await using embedded = await broker.client()
+    await using spawned = await connect(server.urls.grpc)
+    const results = [await tour(embedded), await tour(spawned)]
+    expect(results[1]).toEqual(results[0])
+    expect(results[0].slice(0, 4)).toEqual([true, 2, false, 'RTK_TOPIC_EXISTS'])
+  })
+})
+
+describe('serve', () => {
+  let directory: string
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ratatoskr-serve-'))
+  })
+  afterEach(() => rm(directory, { recursive: true, force: true }))
 
   it.each(['SIGTERM', 'SIGINT'] as const)(
     'on %s is ready no more, answers what is under way, and exits 0',
@@ -56,9 +96,8 @@ describe('serve', () => {
       expect(server.lines.at(-1)).toContain('"stopped"')
       // What was acknowledged while it drained is there afterwards.
       const acked = (await settled).filter(({ status }) => status === 'fulfilled').length
-      await using after = await ServerProcess.start({ directory })
-      await using reader = await connect(after.urls.grpc)
-      expect((await reader.topicStats('orders')).messageCount).toBeGreaterThanOrEqual(acked)
+      await using after = await startTestBroker({ storage: diskStorage({ directory }) })
+      expect((await after.topicStats('orders')).messageCount).toBeGreaterThanOrEqual(acked)
     },
   )
 
@@ -75,26 +114,6 @@ describe('serve', () => {
     expect(await after.describeTopic('orders')).toEqual(described)
     const [message] = await after.fetch('orders', { partition: 1 })
     expect([message.id, message.offset]).toEqual([receipt.id, receipt.offset])
-  })
-
-  it('refuses a directory that another process serves, and names the holder', async () => {
-    await using server = await ServerProcess.start({ directory })
-    const second = await runCommand([
-      'serve',
-      '--directory',
-      directory,
-      '--grpc-port',
-      '0',
-      '--http-port',
-      '0',
-      '--websocket-port',
-      '0',
-      '--tcp-port',
-      '0',
-    ])
-    expect(second.code).toBe(6)
-    expect(second.stderr).toContain('RTK_STORE_LOCKED')
-    expect(second.stderr).toContain(`${server.child.pid}`)
   })
 })
 
@@ -144,14 +163,19 @@ async function tour(client: Client): Promise<unknown[]> {
   return seen
 }
 
-describe('one body of a test', () => {
-  it('has the same results against a broker in this process and a server in another', async () => {
-    await using broker = await startTestBroker({ transports: [grpcTransport({ port: 0 })] })
-    await using embedded = await broker.client()
-    await using server = await ServerProcess.start({ directory })
-    await using spawned = await connect(server.urls.grpc)
-    const results = [await tour(embedded), await tour(spawned)]
-    expect(results[1]).toEqual(results[0])
-    expect(results[0].slice(0, 4)).toEqual([true, 2, false, 'RTK_TOPIC_EXISTS'])
-  })
-})
+/** Everything below a directory: contents, sizes and times of change. */
+async function snapshot(path: string): Promise<Record<string, unknown>> {
+  const found: Record<string, unknown> = {}
+  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+    const file = join(entry.parentPath, entry.name)
+    const { mtimeNs, ctimeNs, size, ino } = await stat(file, { bigint: true })
+    const hash = entry.isFile()
+      ? createHash('sha256')
+          .update(await readFile(file))
+          .digest('hex')
+      : 'directory'
+    found[file] = [hash, size, ino, mtimeNs, ctimeNs].map(String)
+  }
+  const { mtimeNs, ctimeNs } = await stat(path, { bigint: true })
+  return { ...found, [path]: [mtimeNs, ctimeNs].map(String) }
+}
