@@ -64,4 +64,34 @@ describe('a socket that is read into frames', () => {
     expect(await got.promise).toEqual(Buffer.of(42))
     peer.destroy()
   })
+
+  it('yields when frames take long, and goes on; who has paused it meanwhile resumes it', async () => {
+    const frames: number[] = []
+    let socket: Socket | undefined
+    const { peer } = await listening((accepted) => {
+      const reader = new StreamReader(1 << 20, {
+        opening: () => {},
+        frame: (frame) => {
+          frames.push(frame[0])
+          for (const untilMs = performance.now() + 25; performance.now() < untilMs; );
+          if (frame[0] === 2) (socket as Socket).pause()
+        },
+      })
+      socket = readInto(accepted, reader, (take) => take())
+    })
+    const send = (mark: number): void => {
+      peer.write(Uint8Array.of(0, 0, 0, 1, mark))
+    }
+    peer.write(encodeOpening(1))
+    send(1)
+    await expect.poll(() => frames).toEqual([1])
+    send(2)
+    await expect.poll(() => frames).toEqual([1, 2])
+    send(3)
+    for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve))
+    expect(frames).toEqual([1, 2])
+    ;(socket as unknown as Socket).resume()
+    await expect.poll(() => frames).toEqual([1, 2, 3])
+    peer.destroy()
+  })
 })

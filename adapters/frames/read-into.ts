@@ -8,6 +8,7 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { readTurns } from './read-turns.ts'
 
 /** What takes the bytes of a connection. */
 export interface ByteReader {
@@ -38,10 +39,16 @@ export function readInto(accepted: Socket, reader: ByteReader, taking: (take: ()
   const onread = {
     buffer: () => reader.buffer(),
     callback: (bytes: number) => {
+      readTurns.begins()
       taking(() => reader.filled(bytes))
-      return true
+      return readTurns.mayGoOn(goOn)
     },
   }
   const options: object = { handle, onread }
-  return new Socket(options as SocketConstructorOpts)
+  const socket = new Socket(options as SocketConstructorOpts)
+  // Who has paused it meanwhile resumes it.
+  const goOn = (): void => {
+    if (!socket.destroyed && !socket.isPaused()) socket.resume()
+  }
+  return socket
 }

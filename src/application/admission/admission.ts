@@ -11,6 +11,8 @@ const retryAfterMsMin = 100
 const retryAfterMsMax = 1_000
 /** Overloads that follow each other closer than this are told of once in the log. */
 const quietMs = 10_000
+/** A refusal is the same for as long as the loop is not looked at again. */
+const sameMs = 10
 
 export class Admission {
   readonly #load: LoopLoad
@@ -18,6 +20,8 @@ export class Admission {
   readonly #delayMsMax: number
   readonly #refused: { add(count: number): void }
   #refusedMs = Number.NEGATIVE_INFINITY
+  /** The last refusal, for all that come shortly after it: to make one costs more than to store a small batch. */
+  #last: { readonly error: RatatoskrError; readonly atMs: number } | undefined
 
   constructor(platform: Platform, { loopDelayMsMax }: Limits, metrics: Metrics) {
     this.#platform = platform
@@ -36,17 +40,23 @@ export class Admission {
   }
 
   #refusal(): RatatoskrError {
-    const { delayMs } = this.#load
-    const { clock, logger } = this.#platform
-    const nowMs = clock.monotonic()
-    if (nowMs - this.#refusedMs > quietMs) {
-      logger.warn('the broker is overloaded: publishes are refused until its event loop keeps up again', {
-        loopDelayMs: Math.round(delayMs),
-        loopDelayMsMax: this.#delayMsMax,
-      })
+    const nowMs = this.#platform.clock.monotonic()
+    this.#refused.add(1)
+    if (this.#last === undefined || nowMs - this.#last.atMs >= sameMs) {
+      this.#last = { error: this.#made(nowMs), atMs: nowMs }
     }
     this.#refusedMs = nowMs
-    this.#refused.add(1)
+    return this.#last.error
+  }
+
+  #made(nowMs: number): RatatoskrError {
+    const { delayMs } = this.#load
+    if (nowMs - this.#refusedMs > quietMs) {
+      this.#platform.logger.warn(
+        'the broker is overloaded: publishes are refused until its event loop keeps up again',
+        { loopDelayMs: Math.round(delayMs), loopDelayMsMax: this.#delayMsMax },
+      )
+    }
     const retryAfterMs = Math.round(Math.min(retryAfterMsMax, Math.max(retryAfterMsMin, 4 * delayMs)))
     return new RatatoskrError(
       'RTK_OVERLOADED',
