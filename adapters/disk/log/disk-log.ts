@@ -23,6 +23,7 @@ import type { Place } from './place.ts'
 import { Segment } from './segment.ts'
 import { readExamined, reportGaps } from './segment-damage.ts'
 import { SegmentList } from './segment-list.ts'
+import { SegmentRemoval } from './segment-removal.ts'
 import { markFailure } from './segment-tail.ts'
 import type { StoreContext } from './store-context.ts'
 import { storeFailed, storeFull, unreadable } from './store-errors.ts'
@@ -60,10 +61,8 @@ export class DiskLog implements PartitionLog {
   /** Counts what takes bytes away, so that a read that ran beside it knows. */
   #cuts = 0
   #commitQueued = false
-  /** Dropped from the start of the log, but their files are still there. */
-  readonly #gone: Segment[] = []
-  #removing: Promise<void> = Promise.resolve()
-  /** The end of the line of everything else that changes files. */
+  readonly #removal: SegmentRemoval
+  /** The end of the line of everything that changes files, but for the removal of old ones. */
   #line: Promise<void> = Promise.resolve()
 
   constructor(context: StoreContext, options: DiskLogOptions) {
@@ -74,6 +73,7 @@ export class DiskLog implements PartitionLog {
       segments.length > 0 ? segments : [new Segment(context, directory, 0, false)],
     )
     this.#endOffset = this.#stableOffset = this.#segments.active.endOffset
+    this.#removal = new SegmentRemoval(context, directory, options.key)
     this.#tail = new HotTail(context.hotBudget, () => this.#stableOffset)
     this.#writer = new GroupWriter(context, directory, options.newDirectories, {
       settled: (append) => {
@@ -166,9 +166,9 @@ export class DiskLog implements PartitionLog {
     await this.#inLine(async () => {
       const gone = this.#segments.dropBefore(Math.min(offset, this.#stableOffset))
       if (gone.length > 0) this.#cuts++
-      this.#gone.push(...gone)
+      this.#removal.add(gone)
     })
-    await this.#removeGone()
+    await this.#removal.run()
     return this.startOffset
   }
 
@@ -326,61 +326,18 @@ export class DiskLog implements PartitionLog {
 
   /** From the newest file to the oldest, so that a crash on the way leaves a log without a gap. */
   async #cutFiles(segment: Segment, place: Place): Promise<void> {
-    const { fileSystem, files } = this.#context
     const gone = this.#segments.after(segment).toReversed()
     this.#cutMemory(segment, place)
     try {
       // The indexes vouch for bytes that go: they must be gone first, or those would be taken for lost.
       for (const one of [...gone, segment]) await one.removeIndex()
-      await fileSystem.syncDirectory(this.#options.directory)
-      await this.#removeFiles(gone)
-      const file = await files.acquire(segment.path, 'write')
-      try {
-        await file.file.truncate(place.position)
-        await file.file.sync()
-        file.dirty = false
-        this.#writer.restart()
-      } catch (error) {
-        files.poison(file)
-        throw error
-      } finally {
-        files.release(file)
-      }
+      await this.#context.fileSystem.syncDirectory(this.#options.directory)
+      for (const one of gone) await this.#removal.remove(one)
+      await this.#removal.cut(segment, place.position)
+      this.#writer.restart()
     } catch (error) {
       this.#fail(error)
       throw error
-    }
-  }
-
-  /**
-   * Removes the files of what was dropped, the oldest first. Beside the line: nothing else looks at them any more, and
-   * appends would wait for as long as it takes to give back their blocks.
-   */
-  #removeGone(): Promise<void> {
-    const removing = this.#removing.then(async () => {
-      for (let next = this.#gone[0]; next !== undefined; next = this.#gone[0]) {
-        await this.#removeFiles([next])
-        this.#gone.shift()
-      }
-    })
-    this.#removing = removing.catch(() => undefined)
-    return removing.catch((error: unknown) => {
-      throw storeFailed(error)
-    })
-  }
-
-  /** Each is gone for good before the next goes, so that a crash never leaves a hole in the log. */
-  async #removeFiles(segments: readonly Segment[]): Promise<void> {
-    const { fileSystem, files, indexes, quarantine } = this.#context
-    for (const segment of segments) {
-      indexes.forget(segment)
-      await files.discard(segment.path)
-      await segment.removeIndex()
-      // An index without its segment tells of a loss.
-      await fileSystem.syncDirectory(this.#options.directory)
-      if (segment.gaps.length > 0) await quarantine.take(segment.path, this.#options.key)
-      else await fileSystem.remove(segment.path)
-      await fileSystem.syncDirectory(this.#options.directory)
     }
   }
 
@@ -416,7 +373,7 @@ export class DiskLog implements PartitionLog {
       return true
     }).catch(() => false)
     await this.#marking
-    await this.#removing
+    await this.#removal.idle()
     this.#writer.disarm()
     this.#tail.clear()
     const { active, all } = this.#segments

@@ -5,7 +5,7 @@
  * that was in it, now and after any number of restarts, and no offset is given out again.
  */
 import { type IndexSummary, readIndexFile } from './index-file.ts'
-import { baseOffsetOfName, pathOfSegment } from './segment.ts'
+import { baseOffsetOfName, pathOfSegment } from './segment-path.ts'
 import type { StoreContext } from './store-context.ts'
 
 const basesReported = 10

@@ -120,3 +120,15 @@ async function endOfForeign(
   const end = await scanBatches(file, { position, offset }, sizeBytes, checksum, () => undefined)
   return end.endPosition > endPosition && end.endOffset <= at.offset ? end.endPosition : undefined
 }
+
+/** The gaps of a scan; with one at the end when the file is shorter than it was. */
+export function gapsUpTo({ gaps, end, torn }: SegmentScan, wanted: Place): readonly Gap[] {
+  if (torn === undefined && end.position === wanted.position && end.offset === wanted.offset) return gaps
+  const last = gaps.at(-1)
+  const joined = last !== undefined && last.endPosition === end.position && torn === undefined
+  const from = joined ? last : end
+  return [
+    ...(joined ? gaps.slice(0, -1) : gaps),
+    { position: from.position, endPosition: wanted.position, offset: from.offset, endOffset: wanted.offset },
+  ]
+}

@@ -11,7 +11,8 @@
 import type { DiskFile } from 'ratatoskr/ports'
 import { allocate, writeAll } from '../files/file-system.ts'
 import type { Place } from './place.ts'
-import { baseOffsetOfName, pathOfSegment, type Segment } from './segment.ts'
+import type { Segment } from './segment.ts'
+import { baseOffsetOfName, pathOfSegment } from './segment-path.ts'
 import type { StoreContext } from './store-context.ts'
 
 const pieceBytes = 1024 * 1024

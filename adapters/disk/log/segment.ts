@@ -9,20 +9,11 @@ import { baseOffsetOf, maxTimestampOf, SparseIndex } from 'ratatoskr/ports'
 import { scanBatches } from './batch-scan.ts'
 import { encodeIndex, type IndexSummary, readIndexFile, writeIndexFile } from './index-file.ts'
 import type { Gap, Place } from './place.ts'
+import { pathOfIndex, pathOfSegment } from './segment-path.ts'
 import { findPlace, findTime, type ReadBounds, readBatches } from './segment-reader.ts'
-import { type SegmentScan, scanSegment } from './segment-scan.ts'
+import { gapsUpTo, type SegmentScan, scanSegment } from './segment-scan.ts'
 import type { StoreContext } from './store-context.ts'
 import { corrupt } from './store-errors.ts'
-
-const stem = (baseOffset: number): string => String(baseOffset).padStart(20, '0')
-
-export const pathOfSegment = (directory: string, baseOffset: number): string =>
-  `${directory}/${stem(baseOffset)}.log`
-
-/** The base offset in a segment's file name; undefined for other files. */
-export function baseOffsetOfName(name: string): number | undefined {
-  return /^\d{20}\.log$/.test(name) ? Number(name.slice(0, 20)) : undefined
-}
 
 /**
  * Bytes that may be synced before the index file is refreshed: what a start after a crash reads of a log is about as much.
@@ -72,7 +63,7 @@ export class Segment {
     this.baseOffset = baseOffset
     this.endOffset = baseOffset
     this.path = pathOfSegment(directory, baseOffset)
-    this.indexPath = `${directory}/${stem(baseOffset)}.index`
+    this.indexPath = pathOfIndex(directory, baseOffset)
     this.created = created
     this.#filed = this.#start
   }
@@ -184,7 +175,7 @@ export class Segment {
       const scan = await scanSegment(source, this.#start, false, (bytes, at, position, afterGap) => {
         this.#found(index, bytes, at, position, afterGap)
       })
-      return closedAt(scan, end)
+      return gapsUpTo(scan, end)
     })
     const known = this.#index ?? this.#recent
     for (let entry = 0; known !== undefined && entry < known.length; entry++) {
@@ -400,16 +391,4 @@ export class Segment {
       this.#context.files.release(pooled)
     }
   }
-}
-
-/** The gaps of a scan; with one at the end when the file is shorter than it was. */
-function closedAt({ gaps, end, torn }: SegmentScan, wanted: Place): readonly Gap[] {
-  if (torn === undefined && end.position === wanted.position && end.offset === wanted.offset) return gaps
-  const last = gaps.at(-1)
-  const joined = last !== undefined && last.endPosition === end.position && torn === undefined
-  const from = joined ? last : end
-  return [
-    ...(joined ? gaps.slice(0, -1) : gaps),
-    { position: from.position, endPosition: wanted.position, offset: from.offset, endOffset: wanted.offset },
-  ]
 }

@@ -9,8 +9,9 @@ import type { Checksum, DiskFile, FileSystem, OffsetRange, PlannedChange, StateT
 import { crcOf, RatatoskrError } from 'ratatoskr/ports'
 import { allocate, isFull, writeAll } from '../files/file-system.ts'
 import { readCleanFile, type StateNote } from '../log/clean-file.ts'
+import { OlderFiles } from './older-files.ts'
 import { ChangeEncoder, portionsOf } from './state-change.ts'
-import { type CopyFindings, copyEndings, generationOf, type MergedCopies } from './state-copies.ts'
+import { type CopyFindings, copyEndings, generationOf } from './state-copies.ts'
 import {
   type Generation,
   hasLogs,
@@ -62,14 +63,14 @@ export class StateLog {
   #rewriteAboveBytes = 0
   /** A sync failed: what the descriptors have is not known, and they are never synced again. */
   #poisoned = false
-  /** Files of earlier generations that are still there, and whether they are kept aside instead of removed. */
-  readonly #older = new Map<string, 'remove' | 'keep'>()
+  readonly #older: OlderFiles
 
   constructor(fileSystem: FileSystem, directory: string, checksum: Checksum) {
     this.#fileSystem = fileSystem
     this.#directory = directory
     this.#checksum = checksum
     this.#encoder = new ChangeEncoder(checksum)
+    this.#older = new OlderFiles(fileSystem)
   }
 
   /**
@@ -82,7 +83,7 @@ export class StateLog {
    */
   async open(table: StateTable, nowMs: number, acceptLoss = false): Promise<StateFindings | undefined> {
     this.#poisoned = false
-    this.#older.clear()
+    this.#older.forget()
     // Fails where something else stands in its place, which lists as empty.
     await this.#fileSystem.makeDirectory(this.#directory)
     const names = await this.#fileSystem.list(this.#directory)
@@ -103,18 +104,18 @@ export class StateLog {
     const reading = await readGenerations(this.#fileSystem, this.#directory, this.#checksum, table, note)
     if (reading.counts === undefined && !acceptLoss) await this.#assertNoLogs(reading.hollow)
     if (reading.isShort && note !== undefined) throw shortOf(note)
-    for (const one of reading.older) this.#noteOlder(one)
+    for (const one of reading.older) this.#older.note(one)
     // A state that is still empty is no damage.
     const { counts = isNewOfEarlierVersion(reading) ? reading.hollow[0] : undefined } = reading
     const hollow = reading.hollow.filter((one) => one !== counts)
     const copies = counts?.copies ?? []
     if (counts && hollow.length === 0 && copies.every(({ state }) => state === 'ok' || state === 'torn')) {
       await this.#goOn(counts, table)
-      await this.#clearOlder()
+      await this.#older.clear()
       if (copies.every(({ state }) => state === 'ok')) return undefined
       return { generation: counts.generation, copies, hollow: [], lost: counts.lost, full: false }
     }
-    for (const one of counts ? [counts, ...hollow] : hollow) this.#noteOlder(one)
+    for (const one of counts ? [counts, ...hollow] : hollow) this.#older.note(one)
     const full = await this.rewrite(table, nowMs).then(() => false, trueWhenFull)
     if (full) await this.#syncAsTheyAre(copies)
     return {
@@ -186,7 +187,7 @@ export class StateLog {
     const given = this.#copies
     this.#copies = []
     for (const { file, path } of given) {
-      this.#older.set(path, 'remove')
+      this.#older.discard(path)
       await file.truncate(this.#sizeBytes).catch(ignored)
       await file.close().catch(ignored)
     }
@@ -212,14 +213,14 @@ export class StateLog {
       // Whether a crash leaves the new generation is not known: the present one may not have another change.
       this.#poisoned = true
       for (const { file, path } of next.copies) {
-        this.#older.set(path, 'remove')
+        this.#older.discard(path)
         await file.close().catch(ignored)
         await this.#fileSystem.remove(`${path}.tmp`).catch(ignored)
       }
       throw error
     }
     for (const { file, path } of this.#copies) {
-      this.#older.set(path, 'remove')
+      this.#older.discard(path)
       await file.close().catch(ignored)
     }
     this.#copies = next.copies
@@ -229,7 +230,7 @@ export class StateLog {
     this.#offset = next.endOffset
     this.#lastCrc = next.lastCrc
     this.#rewriteAboveBytes = historyAbove(next.sizeBytes)
-    await this.#clearOlder()
+    await this.#older.clear()
   }
 
   /** Puts off the next rewrite, for which there was no room, until there is more history. */
@@ -320,28 +321,6 @@ export class StateLog {
     )
   }
 
-  /** Files to let go of once a newer generation is there: what is damaged, or holds no change, may still be of use to somebody. */
-  #noteOlder({ copies, batches }: MergedCopies): void {
-    for (const { path, state } of copies) {
-      if (state === 'missing') continue
-      const keep = batches === 0 || state === 'damaged' || state === 'different'
-      this.#older.set(path, keep ? 'keep' : 'remove')
-    }
-  }
-
-  /** Removes files of earlier generations, keeps damaged ones aside. What cannot be done now is done at the next opening. */
-  async #clearOlder(): Promise<void> {
-    for (const [path, fate] of [...this.#older]) {
-      try {
-        if (fate === 'keep') await keepAside(this.#fileSystem, path)
-        else await this.#fileSystem.remove(path)
-        this.#older.delete(path)
-      } catch {
-        // It harms nobody: a newer generation is there.
-      }
-    }
-  }
-
   async #sync(file: DiskFile): Promise<void> {
     try {
       await file.sync()
@@ -367,20 +346,6 @@ const shortOf = ({ generation, sizeBytes }: StateNote): RatatoskrError =>
     'RTK_STORE_CORRUPT',
     `the state ends before what the last stop left: ${sizeBytes} whole bytes of ${basename(stemOf('', generation))} (.log, .copy) expected; topics or committed offsets are lost without the rest. Nothing was changed. Put either file back in state/ as the stop left it, or run \`ratatoskr log repair --accept-loss\` to go on with what is left, also after restoring an older state/ from a backup; it keeps the logs`,
   )
-
-/** Moves a file of `state/` to `quarantine/state/`, never over one that is there. */
-async function keepAside(fileSystem: FileSystem, path: string): Promise<void> {
-  const directory = dirname(path)
-  const quarantine = `${dirname(directory)}/quarantine`
-  const aside = `${quarantine}/state`
-  const name = path.slice(directory.length + 1)
-  await fileSystem.makeDirectory(aside)
-  const taken = new Set(await fileSystem.list(aside))
-  let free = name
-  for (let i = 1; taken.has(free); i++) free = `${name}.${i}`
-  await fileSystem.rename(path, `${aside}/${free}`)
-  for (const one of [aside, quarantine, dirname(directory), directory]) await fileSystem.syncDirectory(one)
-}
 
 const ignored = (): void => {}
 

@@ -7,8 +7,8 @@ import { type Checksum, type DiskFile, type FileSystem, recordCountOf } from 'ra
 import { systemCodeOf } from '../files/file-system.ts'
 import { readIndexFile } from '../log/index-file.ts'
 import type { Gap } from '../log/place.ts'
-import { baseOffsetOfName } from '../log/segment.ts'
 import { beginningOf } from '../log/segment-name.ts'
+import { baseOffsetOfName } from '../log/segment-path.ts'
 import { type SegmentScan, scanSegment } from '../log/segment-scan.ts'
 import { isDeclaredLost } from './repair-loss.ts'
 

@@ -5,7 +5,7 @@
 import type { OffsetRange } from 'ratatoskr/ports'
 import { type CleanLogs, type CleanNote, readCleanFile } from '../log/clean-file.ts'
 import { type IndexSummary, readIndexFile } from '../log/index-file.ts'
-import { baseOffsetOfName } from '../log/segment.ts'
+import { baseOffsetOfName } from '../log/segment-path.ts'
 import type { Inspection, LogReport } from './inspect-log.ts'
 
 /** What the note of a clean stop says; undefined when there is none that counts. */

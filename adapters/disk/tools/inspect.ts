@@ -16,7 +16,7 @@ import { nodeFileSystem } from '../files/node-file-system.ts'
 import { BatchProbe } from '../log/batch-probe.ts'
 import { Window } from '../log/batch-scan.ts'
 import type { Gap, Place } from '../log/place.ts'
-import { baseOffsetOfName } from '../log/segment.ts'
+import { baseOffsetOfName } from '../log/segment-path.ts'
 import { scanSegment } from '../log/segment-scan.ts'
 import { changesOf } from '../state/state-change.ts'
 

@@ -133,7 +133,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'cutting a log does not sync the file',
     batteries: ['simdisk'],
-    file: 'adapters/disk/log/disk-log.ts',
+    file: 'adapters/disk/log/segment-removal.ts',
     find: 'await file.file.sync()',
     replace: 'await Promise.resolve()',
   },
