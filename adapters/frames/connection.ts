@@ -129,6 +129,12 @@ export class FrameConnection {
     this.#close(reason, error)
   }
 
+  /** The carrier refused what came and closes by itself. */
+  refused(reason: string): void {
+    const { broker, peer } = this.#options
+    broker.platform.logger.debug('frame refused by its carrier', { peer: peer.address, reason })
+  }
+
   /** Asks the peer for a sign of life, and cuts the connection when it gave none since the last time. */
   ping(): void {
     if (!this.#heard) this.#carrier.terminate()

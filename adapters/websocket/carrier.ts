@@ -16,7 +16,7 @@ import {
   webSocketHeaderBytes,
   writeWebSocketHeader,
 } from 'ratatoskr/ports'
-import type { WebSocket } from 'ws'
+import type { RawData, WebSocket } from 'ws'
 import type { SplitStream } from './split-stream.ts'
 
 type Accepted = Omit<FrameConnectionOptions, 'carrier' | 'sink' | 'framing'>
@@ -28,24 +28,34 @@ export function acceptWebSocket(
   head: Uint8Array,
   accepted: Accepted,
 ): FrameConnection {
-  const { broker, peer } = accepted
-  const { socket } = stream
   const carrier = new WebSocketCarrier(ws)
-  const connection = new FrameConnection({ ...accepted, carrier, sink: socket, framing: webSocketFraming })
-  ws.on('message', (data: Buffer, binary: boolean) => {
-    if (binary) connection.binary(data)
-    else connection.text(data)
-  })
-  ws.on('pong', () => connection.heard())
-  ws.on('error', (error) => {
-    // `ws` closes with the fitting code by itself: 1007 for bad UTF-8, 1009 for a message that is too large.
-    broker.platform.logger.debug('websocket frame refused', { peer: peer.address, reason: error.message })
-  })
-  socket.on('drain', () => connection.writable())
-  ws.once('close', () => connection.over())
-  const binary = (payload: Uint8Array): void => connection.binary(payload)
-  stream.begin({ binary, heard: () => connection.heard() }, head)
+  const sink = stream.socket
+  const connection = new FrameConnection({ ...accepted, carrier, sink, framing: webSocketFraming })
+  // One function for all connections each, which finds its own: most connections are idle, and a closure is 56 bytes.
+  ;(ws as Served)[served] = connection
+  ws.on('message', onMessage)
+  ws.on('error', onError)
+  ws.on('close', onClose)
+  stream.begin(connection, head)
   return connection
+}
+
+const served = Symbol('connection')
+type Served = WebSocket & { [served]?: FrameConnection }
+
+function onMessage(this: WebSocket, data: RawData, binary: boolean): void {
+  const connection = (this as Served)[served]
+  if (binary) connection?.binary(data as Buffer)
+  else connection?.text(data as Buffer)
+}
+
+/** `ws` closes with the fitting code by itself: 1007 for bad UTF-8, 1009 for a message that is too large. */
+function onError(this: WebSocket, error: Error): void {
+  ;(this as Served)[served]?.refused(error.message)
+}
+
+function onClose(this: WebSocket): void {
+  ;(this as Served)[served]?.over()
 }
 
 class WebSocketCarrier implements FrameCarrier {

@@ -60,6 +60,8 @@ const readBytes = 64 * 1024
 const probeBytes = 4 * 1024
 /** What all splitters read into where no large payload is known: what comes is looked at before anybody else reads. */
 let shared: { readonly whole: Uint8Array; readonly probe: Uint8Array } | undefined
+/** The header that is being read: of all splitters, for what comes is looked at before anybody else reads. */
+const header = new Uint8Array(headerBytesMax)
 
 /**
  * Takes batches out of what a client sends, straight into bytes of their own: binary messages in one frame that are masked with
@@ -71,8 +73,10 @@ export class WebSocketSplitter {
   readonly #payloadBytesMax: number
   readonly #events: WebSocketEvents
   readonly #allocate: (bytes: number) => Uint8Array
-  readonly #header = new Uint8Array(headerBytesMax)
+  /** Bytes of the header that are in `header`. */
   #headerFilled = 0
+  /** A header that is not complete when a chunk ends. */
+  #kept: Uint8Array | undefined
   /** Bytes left of a frame that goes on as it came. */
   #passing = 0
   /** True between the first and the last fragment of a message. */
@@ -137,20 +141,21 @@ export class WebSocketSplitter {
 
   /** @returns the place after what was taken */
   #readHeader(chunk: Uint8Array, start: number): number {
-    const header = this.#header
+    if (this.#kept !== undefined) header.set(this.#kept)
     for (let at = start; at < chunk.length; ) {
       header[this.#headerFilled++] = chunk[at++]
       if (this.#headerFilled < 2 || this.#headerFilled < headerSize(header[1])) continue
+      this.#kept = undefined
       return this.#begin(chunk, at)
     }
+    this.#kept = header.slice(0, this.#headerFilled)
     return chunk.length
   }
 
   /** A frame whose header is complete begins: its payload is at `at`. @returns the place after what was taken */
   #begin(chunk: Uint8Array, at: number): number {
-    const header = this.#header
     const headerBytes = this.#headerFilled
-    const length = lengthIn(header)
+    const length = lengthInHeader()
     this.#headerFilled = 0
     if (this.#takes(length)) return this.#beginPayload(chunk, at, length)
     const opcode = header[0] & opcodeBits
@@ -166,7 +171,6 @@ export class WebSocketSplitter {
 
   /** True for a payload that is handed on from here. */
   #takes(length: number): boolean {
-    const header = this.#header
     const maskAt = headerSize(header[1]) - maskBytes
     return (
       header[0] === binaryFrame &&
@@ -231,7 +235,7 @@ function headerSize(second: number): number {
   return (length < 126 ? 2 : length === 126 ? 4 : 10) + ((second & maskedBit) === 0 ? 0 : maskBytes)
 }
 
-function lengthIn(header: Uint8Array): number {
+function lengthInHeader(): number {
   const length = header[1] & lengthBits
   if (length < 126) return length
   if (length === 126) return (header[2] << 8) | header[3]
