@@ -60,6 +60,8 @@ export interface Link
   brokerNow(): number
   /** Which worker of the broker it has reached; undefined where that is of no use to know. */
   readonly place?: BrokerPlace | undefined
+  /** True when it needs the bytes of a batch no more once they are acknowledged; otherwise they are the broker's. */
+  readonly returnsBatches?: boolean | undefined
   /** Settles when the link is over: with the reason when it was lost, with undefined when it was closed. Never rejects. */
   readonly closed: Promise<RatatoskrError | undefined>
 }

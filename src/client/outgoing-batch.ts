@@ -156,6 +156,23 @@ export class OutgoingBatch {
     this.#write(message, owner.timestampMs)
   }
 
+  /** Adds bytes alone. @returns false when the bulk is not the one that added last */
+  addBareOfBulk(payload: Uint8Array, owner: BatchOwner): boolean {
+    const owners = this.#batchOwner
+    if (owners[owners.length - 1] !== owner) return false
+    scratch.payload = payload
+    scratch.key = undefined
+    scratch.headers = undefined
+    scratch.id = undefined
+    scratch.idStart = 0
+    scratch.expiresAtMs = undefined
+    scratch.timestampMs = owner.timestampMs
+    const { builder } = this.#options
+    builder.add(scratch)
+    this.bufferedBytes = builder.sizeBytes
+    return true
+  }
+
   /** The bytes of the batch in a buffer of their own; no record comes in any more. */
   seal(stamp: ProducerStamp | undefined): void {
     this.sealedCount = this.recordCount

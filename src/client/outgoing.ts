@@ -110,6 +110,24 @@ export function asOutgoing(message: MessageToPublish): OutgoingMessage {
   return isOfBytes(message) ? message : toOutgoing(message.payload, message)
 }
 
+/** True for a message of bytes of which nothing else is said. */
+export function isBare(message: MessageToPublish): message is { readonly payload: Uint8Array } {
+  const { payload, key, headers, id, timestampMs, ttlMs, expiresAtMs, partition } = message
+  const { deliverAtMs, delayMs } = message
+  return (
+    payload instanceof Uint8Array &&
+    key === undefined &&
+    headers === undefined &&
+    id === undefined &&
+    timestampMs === undefined &&
+    ttlMs === undefined &&
+    expiresAtMs === undefined &&
+    partition === undefined &&
+    deliverAtMs === undefined &&
+    delayMs === undefined
+  )
+}
+
 function isOfBytes(message: MessageToPublish): message is MessageToPublish & OutgoingMessage {
   const { payload, key, headers } = message
   return (

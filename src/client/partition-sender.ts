@@ -157,6 +157,25 @@ export class PartitionSender {
     this.#added(batch, before, deadlineMs)
   }
 
+  /**
+   * Adds bytes alone to the batch that the last message of their bulk is in: the short way, for nearly all of a bulk.
+   * @returns false when they must go the long one
+   */
+  addBareOfBulk(
+    payload: Uint8Array,
+    owner: BatchOwner,
+    durability: Durability | undefined,
+    lease: LeaseProof | undefined,
+  ): boolean {
+    const open = this.#open
+    if (open === undefined || open.durability !== durability || open.lease !== lease) return false
+    if (!this.#fits(payload.length)) return false
+    const before = open.bufferedBytes
+    if (!open.addBareOfBulk(payload, owner)) return false
+    this.#context.took(open.bufferedBytes - before)
+    return true
+  }
+
   /** The batch has waited long enough: it goes as soon as there is a place for it. */
   linger(): void {
     if (this.#open === undefined) return
@@ -183,12 +202,8 @@ export class PartitionSender {
     lease: LeaseProof | undefined,
   ): OutgoingBatch {
     const open = this.#open
-    const builder = this.#builder
-    if (open !== undefined && builder !== undefined) {
-      const { batchBytesMax, messagesPerBatchMax } = this.#context
-      // A little more than key and payload, for lengths and the id: batches end near their bound, not exactly at it.
-      const bytes = message.payload.length + (message.key?.length ?? 0) + 64
-      const fits = builder.sizeBytes + bytes <= batchBytesMax && builder.recordCount < messagesPerBatchMax
+    if (open !== undefined) {
+      const fits = this.#fits(message.payload.length + (message.key?.length ?? 0))
       if (fits && open.durability === durability && open.lease === lease) return open
       this.#sealOpen()
       this.#pump()
@@ -206,6 +221,15 @@ export class PartitionSender {
       expired: (batch) => this.#expired(batch),
     })
     return this.#open
+  }
+
+  /** True when the open batch takes so many bytes of key and payload. */
+  #fits(bytes: number): boolean {
+    const builder = this.#builder
+    if (builder === undefined) return false
+    const { batchBytesMax, messagesPerBatchMax } = this.#context
+    // A little more, for lengths and the id: batches end near their bound, not exactly at it.
+    return builder.sizeBytes + bytes + 64 <= batchBytesMax && builder.recordCount < messagesPerBatchMax
   }
 
   /** @param bytesBefore what the batch held before the message */
@@ -289,18 +313,25 @@ export class PartitionSender {
     this.#underWay.add(batch)
     // The bytes belong to the broker once they are sent: a second time it gets a copy.
     const bytes = (batch.sent ? batch.bytes?.slice() : batch.bytes) as Uint8Array
+    let returned = !batch.sent
     batch.sent = true
     batch.refusal = undefined
     const { signal, durability, lease } = batch
     try {
       const receipt = this.route.send(
-        (link) => link.publishBatch(this.topic, this.partition, bytes, { durability, lease, signal }),
+        (link) => {
+          returned &&= link.returnsBatches === true
+          return link.publishBatch(this.topic, this.partition, bytes, { durability, lease, signal })
+        },
         bytes.length,
         signal,
       )
       if (receipt instanceof Promise) {
         receipt.then(
-          (value) => this.#stored(batch, value),
+          (value) => {
+            if (returned && !batch.settled) this.#context.builders.reuse(bytes)
+            this.#stored(batch, value)
+          },
           (error: unknown) => this.#failed(batch, toRatatoskrError(error)),
         )
       } else this.#stored(batch, receipt)

@@ -19,7 +19,7 @@ import {
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { durabilityOf, leaseProofOf } from './checks.ts'
 import { knownOptions, messageNames, publishManyOptions, publishOptions } from './known-options.ts'
-import { asOutgoing, detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
+import { asOutgoing, detached, isBare, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
 import type { MessageOwner } from './outgoing-batch.ts'
 import type { PartitionSender, SenderContext } from './partition-sender.ts'
 import {
@@ -370,6 +370,24 @@ export class Producer implements AsyncDisposable {
     durability: Durability | undefined,
     lease: LeaseProof | undefined,
   ): boolean {
+    if (bulk.partition !== undefined && bulk.sharesTime && isBare(message)) {
+      const { payload } = message
+      const fits = payload.length <= sender.messageBytesMax
+      if (fits && bulk.partition.addBareOfBulk(payload, bulk, durability, lease)) {
+        bulk.shared()
+        return this.#hasRoom
+      }
+    }
+    return this.#addAnyOfBulk(sender, message, bulk, durability, lease)
+  }
+
+  #addAnyOfBulk(
+    sender: TopicSender,
+    message: MessageToPublish,
+    bulk: BulkPublish,
+    durability: Durability | undefined,
+    lease: LeaseProof | undefined,
+  ): boolean {
     if (this.#closed !== undefined) throw this.#closed
     if (bulk.tick()) sender.refresh(bulk.monotonicMs)
     // Those of a bulk are made alike: what is misspelt is so in the first.
@@ -377,7 +395,8 @@ export class Producer implements AsyncDisposable {
     const outgoing = asOutgoing(message)
     if (isScheduled(outgoing)) throw notInBulk()
     const deadlineMs = bulk.monotonicMs + this.#timeoutMs
-    sender.addOfBulk(outgoing, bulk, durability, deadlineMs, lease)
+    const partition = sender.addOfBulk(outgoing, bulk, durability, deadlineMs, lease)
+    bulk.partition = isBare(message) ? partition : undefined
     bulk.messageCount++
     return this.#hasRoom && sender.ready
   }

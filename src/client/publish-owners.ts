@@ -7,6 +7,7 @@ import {
   RatatoskrError,
 } from '../ports/index.ts'
 import type { BatchOwner, MessageOwner } from './outgoing-batch.ts'
+import type { PartitionSender } from './partition-sender.ts'
 
 /** What a bulk came to. */
 export interface BulkReceipt {
@@ -88,6 +89,8 @@ export class BulkPublish implements BatchOwner {
   /** The same moment by the monotonic clock. */
   monotonicMs = 0
   failure: RatatoskrError | undefined
+  /** Where the last message went when it was bytes alone: the next of its kind goes there too. */
+  partition: PartitionSender | undefined
   readonly #batches: BatchReceipt[] = []
   #open = 0
   #finished: PromiseWithResolvers<void> | undefined
@@ -105,6 +108,17 @@ export class BulkPublish implements BatchOwner {
     this.timestampMs = this.#clock.now()
     this.monotonicMs = this.#clock.monotonic()
     return true
+  }
+
+  /** True when the next message has the time of the one before. */
+  get sharesTime(): boolean {
+    return this.#messagesOfReading > 0
+  }
+
+  /** A message was added that shares its time. */
+  shared(): void {
+    this.#messagesOfReading--
+    this.messageCount++
   }
 
   /** After a pause: the clocks have moved on. */

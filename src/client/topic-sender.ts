@@ -112,14 +112,22 @@ export class TopicSender {
     return this.#senderFor(message).addPromised(message, durability, deadlineMs, lease)
   }
 
+  /** @returns where it went */
   addOfBulk(
     message: OutgoingMessage,
     owner: BatchOwner,
     durability: Durability | undefined,
     deadlineMs: number,
     lease: LeaseProof | undefined,
-  ): void {
-    this.#senderFor(message).addOfBulk(message, owner, durability, deadlineMs, lease)
+  ): PartitionSender {
+    const sender = this.#senderFor(message)
+    sender.addOfBulk(message, owner, durability, deadlineMs, lease)
+    return sender
+  }
+
+  /** The largest message that the topic takes, in bytes, as far as that is known. */
+  get messageBytesMax(): number {
+    return this.#messageBytesMax
   }
 
   /** Keeps a message until the topic is known and the buffer has room. */

@@ -61,6 +61,8 @@ export const wireLinkOpener =
   }
 
 class WireLink extends LinkWithQueues implements Link, WireChannelEvents {
+  /** What is acknowledged has left the socket. */
+  readonly returnsBatches = true
   readonly channel: WireChannel
   /** Platforms without codecs, such as browsers, ask for batches without compression. */
   readonly #expand: true | undefined

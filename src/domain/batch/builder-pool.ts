@@ -8,20 +8,38 @@ export interface BuilderPoolBounds {
   readonly builtBytesMax?: number
 }
 
+/** As many as are acknowledged at a time, rarely more. */
+const sparesMax = 8
+
 export class BuilderPool {
   readonly #options: BatchBuilderOptions
   readonly #buildersMax: number
   readonly #builtBytesMax: number
   readonly #idle: BatchBuilder[] = []
+  /** Bytes of batches that nobody needs any more, all of the size that was asked for last. */
+  #spares: Uint8Array[] = []
+  #spareBytes = 0
 
   constructor(options: BatchBuilderOptions, bounds: BuilderPoolBounds) {
-    this.#options = options
+    this.#options = { ...options, room: (bytes) => this.#room(bytes) }
     this.#buildersMax = bounds.buildersMax
     this.#builtBytesMax = bounds.builtBytesMax ?? Number.POSITIVE_INFINITY
   }
 
   take(): BatchBuilder {
     return this.#idle.pop() ?? new BatchBuilder(this.#options)
+  }
+
+  /** The bytes of a batch that one of its builders has built, for the next one: nobody may look at them any more. */
+  reuse(batch: Uint8Array): void {
+    if (batch.buffer.byteLength !== this.#spareBytes || this.#spares.length >= sparesMax) return
+    this.#spares.push(new Uint8Array(batch.buffer))
+  }
+
+  #room(bytes: number): Uint8Array {
+    if (bytes !== this.#spareBytes) this.#spares = []
+    this.#spareBytes = bytes
+    return this.#spares.pop() ?? new Uint8Array(bytes)
   }
 
   /** @param builtBytes what the builder has last built */

@@ -37,11 +37,18 @@ export interface BatchBuilderOptions {
   readonly checksum: (bytes: Uint8Array) => number
   /** Bytes to begin with; grows as needed. */
   readonly initialBytes?: number
+  /**
+   * Gives so many bytes to go on with: then a large batch that fills its buffer is given away with it, instead of being copied.
+   * They may hold anything.
+   */
+  readonly room?: (bytes: number) => Uint8Array
   /** Compresses the records of each batch as a whole. */
   readonly compression?: { readonly id: number; compress(bytes: Uint8Array): Uint8Array } | undefined
 }
 
 const lengthFieldBytesMax = 5
+/** A smaller batch is cheaper to copy than to replace its buffer. */
+const givenAwayBytesMin = 64 * 1024
 const noValue = 1 // the varint of -1
 
 /** Builds one batch after the other in the same buffer. */
@@ -106,14 +113,14 @@ export class BatchBuilder {
 
   /**
    * Completes the batch and begins a new one.
-   * @returns a buffer of its own, base offset 0 and leader epoch -1: the broker stamps them
+   * @returns bytes that are nobody else's, base offset 0 and leader epoch -1: the broker stamps them
    */
   build(producer?: ProducerStamp): Uint8Array {
     if (this.#count === 0) throw new TypeError('a batch has at least one record: add one before build')
     const { compression, checksum } = this.#options
     const batch =
       compression === undefined
-        ? this.#buffer.slice(0, this.#end)
+        ? this.#cut()
         : withHeaderRoom(compression.compress(this.#buffer.subarray(batchHeaderBytes, this.#end)))
     writeInt64(batch, 0, 0)
     writeInt32(batch, 8, batch.length - lengthPrefixBytes)
@@ -131,6 +138,17 @@ export class BatchBuilder {
     this.#end = batchHeaderBytes
     this.#count = 0
     return batch
+  }
+
+  /** The batch, in bytes of its own. */
+  #cut(): Uint8Array {
+    const { room } = this.#options
+    const buffer = this.#buffer
+    const unused = buffer.length - this.#end
+    if (room === undefined || this.#end < givenAwayBytesMin || unused > buffer.length >>> 4)
+      return buffer.slice(0, this.#end)
+    this.#buffer = room(buffer.length)
+    return buffer.subarray(0, this.#end)
   }
 
   #grow(bytes: number): void {
