@@ -10,6 +10,8 @@ export interface NackOptions {
   readonly reason?: unknown
 }
 
+const noMore: NackOptions = {}
+
 /** What ends the handling of a message. */
 export type MessageEnd = 'ack' | 'nack' | 'terminate' | 'release'
 
@@ -155,7 +157,7 @@ export class ClientMessage implements Message {
    *   RTK_DISCONNECTED when nobody knows. Not looking is free. Without a group it resolves at once.
    */
   ack(): Promise<void> {
-    return this.settle('ack', {})
+    return this.settle('ack', noMore)
   }
 
   /**
@@ -180,7 +182,7 @@ export class ClientMessage implements Message {
 
   /** Gives the message back unhandled: it comes again at once, and the attempt does not count. @returns as `ack` */
   release(): Promise<void> {
-    return this.settle('release', {})
+    return this.settle('release', noMore)
   }
 
   /**
@@ -194,13 +196,17 @@ export class ClientMessage implements Message {
 
   /** What the four above do. */
   settle(end: MessageEnd, options: NackOptions): Promise<void> {
-    if (!this.#settled) {
-      const { delayMs } = options
-      if (delayMs !== undefined) wholeNumber('delayMs', delayMs, 0)
-      this.#settled = true
-      this.origin.settle(this, end, options)
-    }
+    this.end(end, options)
     return new Answer(this.origin, this)
+  }
+
+  /** The same for those who look at no answer. */
+  end(end: MessageEnd, options: NackOptions = noMore): void {
+    if (this.#settled) return
+    const { delayMs } = options
+    if (delayMs !== undefined) wholeNumber('delayMs', delayMs, 0)
+    this.#settled = true
+    this.origin.settle(this, end, options)
   }
 }
 

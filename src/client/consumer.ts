@@ -165,8 +165,8 @@ export class Consumer implements MessageSource {
   }
 
   finished(message: ClientMessage, failure?: { readonly reason: unknown }): void {
-    if (failure !== undefined) void message.nack({ reason: failure.reason })
-    else if (this.settlesItself) void message.ack()
+    if (failure !== undefined) message.end('nack', { reason: failure.reason })
+    else if (this.settlesItself) message.end('ack')
     const lane = message.origin as Lane
     lane.busy = false
     if (lane.available && !this.#over) this.#ready.add(lane)

@@ -8,8 +8,7 @@ import {
   type Clock,
   type ExpiryRule,
   hasExpired,
-  type Message,
-  messagesOf,
+  MessageReader,
 } from '../ports/index.ts'
 import { ClientMessage, type MessageEnd, type MessageOrigin, type NackOptions } from './client-message.ts'
 
@@ -45,8 +44,9 @@ export class Lane implements MessageOrigin {
   readonly #owner: LaneOwner
   readonly #queue: BatchDelivery[] = []
   #delivery: BatchDelivery | undefined
-  #messages: Generator<Message, void, undefined> | undefined
-  #next: Message | undefined
+  readonly #reader = new MessageReader()
+  /** True while the reader stands at a message. */
+  #hasNext = false
   /** Messages given back, the oldest first: the lane goes no further before they were handed out again. */
   readonly #repeats: Repeat[] = []
   #pause: Disposable | undefined
@@ -83,12 +83,12 @@ export class Lane implements MessageOrigin {
   /** True when `take` has, or may have, something to give. */
   get available(): boolean {
     if (this.#over || this.#pause !== undefined) return false
-    return this.#repeats.length > 0 || this.#next !== undefined || this.#queue.length > 0
+    return this.#repeats.length > 0 || this.#hasNext || this.#queue.length > 0
   }
 
   /** True when the next message is the first of its delivery: the moment to let other lanes have a turn. */
   get betweenDeliveries(): boolean {
-    return this.#next === undefined
+    return !this.#hasNext
   }
 
   push(delivery: BatchDelivery): void {
@@ -118,10 +118,10 @@ export class Lane implements MessageOrigin {
 
   /** The next message of the deliveries; undefined when there is none, or when it has expired. */
   #takeNew(): ClientMessage | undefined {
-    while (this.#next === undefined) if (!this.#open()) return undefined
-    const message = this.#next
+    while (!this.#hasNext) if (!this.#open()) return undefined
+    const message = this.#reader.hasExpired(this.#owner.expiry) ? undefined : this.#reader.view()
     this.#advance()
-    if (!hasExpired(message, this.#owner.expiry)) return new ClientMessage(message, this, 1, 0)
+    if (message !== undefined) return new ClientMessage(message, this, 1, 0)
     this.#owner.expired()
     return undefined
   }
@@ -175,21 +175,20 @@ export class Lane implements MessageOrigin {
 
   #begin(delivery: BatchDelivery): void {
     this.#delivery = delivery
-    this.#messages = messagesOf(delivery.bytes, this.#owner.sourceOf(this.partition), delivery.fromOffset)
+    this.#reader.open(delivery.bytes, this.#owner.sourceOf(this.partition), delivery.fromOffset)
     this.#advance()
   }
 
   /** Decodes one message ahead, so that a batch is known to be used up when its last message is taken. */
   #advance(): void {
-    const next = this.#messages?.next()
-    if (next !== undefined && next.done !== true) this.#next = next.value
-    else this.#finishDelivery()
+    this.#hasNext = this.#reader.next()
+    if (!this.#hasNext) this.#finishDelivery()
   }
 
   #finishDelivery(): void {
     const delivery = this.#delivery
-    this.#next = undefined
-    this.#messages = undefined
+    this.#hasNext = false
+    this.#reader.close()
     this.#delivery = undefined
     if (delivery === undefined) return
     this.#owner.released(delivery.bytes.length)

@@ -14,7 +14,13 @@ export { utf8, utf8Text } from '../domain/batch/bytes.ts'
 export { RecordCursor } from '../domain/batch/cursor.ts'
 export { type Expansion, uncompressedBatches } from '../domain/batch/expand.ts'
 export * from '../domain/batch/header.ts'
-export { type BatchSource, type ExpiryRule, hasExpired, messagesOf } from '../domain/batch/messages.ts'
+export {
+  type BatchSource,
+  type ExpiryRule,
+  hasExpired,
+  MessageReader,
+  messagesOf,
+} from '../domain/batch/messages.ts'
 export { indexIntervalBytes, SparseIndex } from '../domain/batch/sparse-index.ts'
 export { type BatchRules, verifyBatch } from '../domain/batch/verify.ts'
 export * from '../domain/bind.ts'
