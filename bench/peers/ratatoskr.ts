@@ -3,8 +3,12 @@ import { connect, type Subscription } from 'ratatoskr/client'
 import { InFlight } from '../../src/cli/bench/in-flight.ts'
 import type { PeerClient, Take } from '../harness/peer.ts'
 
-/** Single publishes that wait for their acknowledgement: enough for several full batches. */
-const inFlightMax = 32_768
+/**
+ * Single publishes that wait for their acknowledgement: enough for several full batches. One of so many is awaited, for the
+ * promises of the others settle with it; the refusal of one that nobody awaits ends the process.
+ */
+const inFlightMax = 16_384
+const publishesPerLook = 256
 const ackedInFlightMax = 10_000
 
 async function iterate(messages: Subscription, take: Take): Promise<void> {
@@ -19,11 +23,15 @@ export const ratatoskr: PeerClient = {
   producer: async (address, topic) => {
     const client = await connect(address)
     const producer = client.producer({ waitingMax: inFlightMax })
-    const inFlight = new InFlight(inFlightMax)
+    const inFlight = new InFlight(inFlightMax / publishesPerLook)
+    let published = 0
     return {
-      publish: (payload) => inFlight.add(producer.publish(topic, payload)),
+      publish: (payload) => {
+        const stored = producer.publish(topic, payload)
+        if (++published % publishesPerLook === 0) inFlight.add(stored)
+      },
       ready: () => inFlight.ready(),
-      flush: () => inFlight.flush(),
+      flush: () => producer.flush(),
     }
   },
   consumer: async (address, topic, delivery, take) => {
