@@ -25,8 +25,9 @@ export async function startNats(directory: string, jetStream?: string): Promise<
   return ServerProcess.start({ command: 'nats-server', args: ['-c', config], port, address })
 }
 
+/** `noAsyncTraces` is what the client's manual says to set for publishers of JetStream: errors then do not tell where they began. */
 export const natsConnect = (address: string): Promise<NatsConnection> =>
-  connect({ servers: address, reconnect: false })
+  connect({ servers: address, reconnect: false, noAsyncTraces: true })
 
 /** Messages between two round trips to the server, and how many of those may be under way: what bounds the client's buffer. */
 const messagesPerFlush = 500
