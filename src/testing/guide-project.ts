@@ -3,7 +3,7 @@
  * `ratatoskr` is the sources of this repository, and `npx ratatoskr` is its command.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -98,8 +98,6 @@ export class GuideProject {
       JSON.stringify({ extends: join(root, 'tsconfig.json'), include: ['.'] }),
     )
     await project.write('vitest.config.js', vitestConfig(root))
-    const npx = await project.write('bin/npx', `#!/bin/sh\nshift\nexec ${project.#command.join(' ')} "$@"\n`)
-    await chmod(npx, 0o755)
     return project
   }
 
@@ -118,7 +116,10 @@ export class GuideProject {
   /** @param brokerUrl the broker that commands talk to */
   shell(text: string, folder: string, brokerUrl: string, enough?: Enough): Promise<Outcome> {
     const cwd = join(this.directory, folder)
-    return this.#run(['bash', '-euo', 'pipefail', '-c', text], cwd, { RATATOSKR_URL: brokerUrl }, enough)
+    // A function, for a file in a temporary directory may not be allowed to be a program.
+    const npx = `npx() { shift; ${this.#command.map((part) => `'${part}'`).join(' ')} "$@"; }\n`
+    const command = ['bash', '-euo', 'pipefail', '-c', `${npx}${text}`]
+    return this.#run(command, cwd, { RATATOSKR_URL: brokerUrl }, enough)
   }
 
   command(args: readonly string[]): Promise<Outcome> {
@@ -183,8 +184,7 @@ export class GuideProject {
     const inherited = Object.entries(process.env).filter(
       (entry): entry is [string, string] => entry[1] !== undefined && !foreign.test(entry[0]),
     )
-    const PATH = `${join(this.directory, 'bin')}:${process.env.PATH}`
-    return { ...Object.fromEntries(inherited), ...more, NO_COLOR: '1', PATH }
+    return { ...Object.fromEntries(inherited), ...more, NO_COLOR: '1' }
   }
 }
 
