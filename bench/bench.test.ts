@@ -16,8 +16,8 @@ describe('npm run bench', () => {
   it('reports in the form of the design', async () => {
     const scenario = 'stream-fsync-ws'
     const file = join(directory, `${scenario}.json`)
-    const flags = ['--seconds', '0.1', '--runs', '1', '--directory', directory, '--json', file]
-    const { stdout } = await bench([scenario, ...flags])
+    const flags = ['--seconds', '0.3', '--runs', '1', '--loop-delay', '60000', '--directory', directory]
+    const { stdout } = await bench([scenario, ...flags, '--json', file])
     const report = JSON.parse(stdout)
     const latencyMs = {
       p50: expect.any(Number),
