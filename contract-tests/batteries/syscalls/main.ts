@@ -44,7 +44,15 @@ const textOf = ({ call, nth, what, forEver }: Fault): string =>
 /** Every fault for every call that an undisturbed run makes. */
 function faultsFor(counts: ReadonlyMap<string, number>): Fault[] {
   const faults: Fault[] = []
-  const makesRoom: readonly CallName[] = ['openat', 'write', 'pwrite64', 'fdatasync', 'mkdir', 'rename']
+  const makesRoom: readonly CallName[] = [
+    'openat',
+    'write',
+    'pwrite64',
+    'pwritev',
+    'fdatasync',
+    'mkdir',
+    'rename',
+  ]
   for (const call of callNames) {
     for (let nth = 1; nth <= (counts.get(call) ?? 0); nth++) {
       const add = (what: Fault['what'], forEver: boolean): unknown =>

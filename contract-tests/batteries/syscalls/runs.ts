@@ -21,6 +21,7 @@ export const callNames = [
   'pread64',
   'write',
   'pwrite64',
+  'pwritev',
   'fdatasync',
   'fsync',
   'ftruncate',

@@ -24,6 +24,8 @@ const { logs, state } = diskStorage({
   fileSystem: nth === undefined ? nodeFileSystem : withShortWrite(Number(nth)),
 }).open(platform)
 const open = new Map<string, PartitionLog>()
+/** More than 64 KiB, whatever the payloads. */
+const recordsOfLarge = 2_000
 let steps = 0
 
 const say = (line: string): void => {
@@ -93,7 +95,9 @@ async function append(name: string, level: Durability, count = 1): Promise<void>
 async function appendTo(log: PartitionLog, name: string, level: Durability, count: number): Promise<boolean> {
   const from = log.endOffset
   const done = await step(`append ${name} ${from} ${from + count} ${level}`, async (number) => {
-    const pending = log.append(batchOf(number, from, from + count, platform.checksum), from, count, level)
+    // In a buffer of its own, as one that comes over a socket: the store keeps large ones as they are.
+    const batch = batchOf(number, from, from + count, platform.checksum).slice()
+    const pending = log.append(batch, from, count, level)
     await pending
     return count
   })
@@ -125,6 +129,12 @@ async function appends(): Promise<void> {
   const log = open.get('b')
   if (log !== undefined) {
     await Promise.all(levels.map((level) => appendTo(log, 'b', level, 1)))
+    await append('b', 'fsync')
+  }
+  // Large ones, which are written with one call as well.
+  const again = open.get('b')
+  if (again !== undefined) {
+    await Promise.all(Array.from({ length: 3 }, () => appendTo(again, 'b', 'fsync', recordsOfLarge)))
     await append('b', 'fsync')
   }
 }

@@ -81,7 +81,7 @@ export class Trace {
     if (name === 'writev') this.#line(call)
     else if (name === 'openat') this.#opened(call)
     else if (name === 'close') this.#descriptors.delete(descriptorOf(args))
-    else if (name === 'pwrite64') this.#wrote(call)
+    else if (name === 'pwrite64' || name === 'pwritev') this.#wrote(call)
     else if (name === 'fdatasync' || name === 'fsync') this.#synced(call)
     else if (name === 'ftruncate') this.#cut(call)
     else if (!call.failed) this.#changedNames(call)
