@@ -37,11 +37,12 @@ describe('a socket that is read into frames', () => {
       peer.write(new Uint8Array(size).fill(mark + 1))
     }
     await got.promise
-    expect(frames.map((frame) => [frame.length, frame.buffer.byteLength, frame[0], frame.at(-1)])).toEqual([
-      [10, 10, 1, 1],
-      [300_000, 300_000, 2, 2],
-      [200_000, 200_000, 3, 3],
+    expect(frames.map((frame) => [frame.length, frame[0], frame.at(-1)])).toEqual([
+      [10, 1, 1],
+      [300_000, 2, 2],
+      [200_000, 3, 3],
     ])
+    expect(frames.slice(1).map(({ buffer }) => buffer.byteLength)).toEqual([300_000, 200_000])
     const [before, after] = await accepted.promise
     expect(after).not.toBe(before)
     after.write('answered')

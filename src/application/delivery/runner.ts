@@ -17,6 +17,9 @@ export interface Steppable {
 const turnBytesMax = 16 * 1024 * 1024
 /** What a sink call costs beside its bytes, as bytes: bounds the number of calls in a turn. */
 const callBytes = 1024
+/** So little, of sinks so quick, needs no look at the turn: a timer for each small message would be a tenth of what it costs. */
+const uncountedBytesMax = 16 * 1024
+const quickMs = 1
 /** Sinks may take their time with each delivery; then this ends the turn. */
 const turnMsMax = 10
 
@@ -29,6 +32,8 @@ export class Runner {
   #paused = false
   #spentBytes = 0
   #turnStartMs = 0
+  /** When a delivery was reported last while no timer ran. */
+  #lastMs = Number.NEGATIVE_INFINITY
   #turnTimer: Disposable | undefined
 
   /** @param afterwards runs each time that all in the ring had their turns */
@@ -49,7 +54,11 @@ export class Runner {
   spent(bytes: number): void {
     this.#spentBytes += bytes + callBytes
     if (this.#turnTimer !== undefined) return
-    this.#turnStartMs = this.#clock.monotonic()
+    const nowMs = this.#clock.monotonic()
+    const quick = nowMs - this.#lastMs <= quickMs
+    this.#lastMs = nowMs
+    if (quick && this.#spentBytes <= uncountedBytesMax) return
+    this.#turnStartMs = nowMs
     this.#turnTimer = this.#clock.after(0, this.#nextTurn)
   }
 

@@ -96,9 +96,17 @@ describe('a stream of frames', () => {
     const room = read(new Uint8Array(100_000 - 996))
     expect(frames[0].buffer).toBe(room.buffer)
     expect(reader.buffer().length).toBe(4 * 1024)
-    read(prefixed(new Uint8Array(10)))
+    const small = read(prefixed(new Uint8Array(10).fill(1)))
     expect(reader.buffer().length).toBe(64 * 1024)
-    expect(frames[1].buffer.byteLength).toBe(10)
+    read(prefixed(new Uint8Array(10).fill(2), new Uint8Array(3_000).fill(3)))
+    small.fill(9)
+    expect(frames.slice(1).map((frame) => [frame.length, ...new Set(frame)])).toEqual([
+      [10, 1],
+      [10, 2],
+      [3_000, 3],
+    ])
+    expect(frames[1].buffer, 'small ones share an array').toBe(frames[2].buffer)
+    expect(frames[3].buffer.byteLength).toBe(3_000)
   })
 
   it('may be pushed to or read into, as it comes', () => {

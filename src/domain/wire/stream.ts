@@ -17,6 +17,7 @@
  */
 import { readUint32, writeInt32 } from '../batch/bytes.ts'
 import { RatatoskrError } from '../errors.ts'
+import { copyOf } from './frame-pool.ts'
 
 /** What each side sends first. */
 export interface StreamOpening {
@@ -185,7 +186,7 @@ export class StreamReader {
     this.#large = length >= largeFrameBytes
     if (end <= chunk.length) {
       if (length === 0) this.#events.frame(noBytes)
-      else this.#events.frame(this.#borrowed ? chunk.slice(at, end) : chunk.subarray(at, end))
+      else this.#events.frame(this.#borrowed ? copyOf(chunk, at, end) : chunk.subarray(at, end))
       return end
     }
     this.#filled = 0

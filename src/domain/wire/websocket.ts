@@ -3,6 +3,7 @@
  * sent, and the payloads of binary messages that come.
  */
 import { readUint32, writeInt16, writeInt32 } from '../batch/bytes.ts'
+import { copyOf } from './frame-pool.ts'
 
 const maskedBit = 0x80
 const maskBytes = 4
@@ -194,7 +195,7 @@ export class WebSocketSplitter {
     const end = at + length
     this.#large = length >= largeBytesMin
     if (end <= chunk.length) {
-      this.#events.binary(this.#borrowed ? chunk.slice(at, end) : chunk.subarray(at, end))
+      this.#events.binary(this.#borrowed ? copyOf(chunk, at, end) : chunk.subarray(at, end))
       return end
     }
     this.#length = length
