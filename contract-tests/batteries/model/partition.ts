@@ -7,30 +7,17 @@ import { broken } from './broken.ts'
 import { type Counts, type ExpectedResult, retryDelayMs } from './expected.ts'
 import type { MemberModel } from './group.ts'
 import { blockerOf, mayBeBlocked, overtakerOf } from './key-order.ts'
+import { LeaseBook } from './leases.ts'
 import { assertMayBeBuried, assertSaysWhy, saidBy } from './letter.ts'
 import { MessageModel, type Status } from './message.ts'
 import { recordsOf, type StoredRecord } from './stored-log.ts'
-
-interface LeaseModel {
-  readonly member: number
-  readonly from: number
-  readonly to: number
-  readonly lost: Set<number>
-  /** It was given out before the group was moved: whether what it settled is remembered is left open. */
-  old: boolean
-}
 
 export class PartitionModel {
   readonly index: number
   readonly messages: MessageModel[] = []
   readonly #configNow: () => QueueConfig
   readonly #ordered: boolean
-  readonly #leases = new Map<number, LeaseModel>()
-  /** Losses that live members have yet to be told of, with their reasons. */
-  readonly #untold = new Map<string, string>()
-  /** Members that poll: they learn of losses when they settle. */
-  readonly #pollers = new Set<number>()
-  lastLease = 0
+  readonly #leases: LeaseBook
   /** Goes up with each restart and seek. */
   #generation = 0
   /** Where the group began the last time. */
@@ -44,6 +31,11 @@ export class PartitionModel {
     this.index = index
     this.#configNow = configNow
     this.#ordered = configNow().sharing !== 'shared'
+    this.#leases = new LeaseBook((offset) => this.#at(offset))
+  }
+
+  get lastLease(): number {
+    return this.#leases.last
   }
 
   get #config(): QueueConfig {
@@ -80,7 +72,7 @@ export class PartitionModel {
       if (due > nowMs) return
       for (const message of this.#all('leased')) {
         if (message.deadlineMs > due) continue
-        this.#lost(message, 'timeout')
+        this.#leases.lost(message, 'timeout')
         this.#fail(message, 'retries', due)
       }
       this.#takeBack(due)
@@ -101,7 +93,7 @@ export class PartitionModel {
     sinceLease = this.lastLease,
   ): void {
     this.tick(nowMs)
-    if (polls) this.#pollers.add(member)
+    if (polls) this.#leases.polls(member)
     const { lease, attempt, firstOffset, lastOffset, recordCount } = batch
     const records = recordsOf(batch.bytes)
     if (records.length !== recordCount) throw broken(`${records.length} records came as ${recordCount}`)
@@ -110,15 +102,12 @@ export class PartitionModel {
         `records ${records[0]?.offset} to ${records.at(-1)?.offset} came as ${firstOffset} to ${lastOffset}`,
       )
     }
-    if (autoAck ? lease !== 0 : lease <= sinceLease || this.#leases.has(lease)) {
+    if (autoAck ? lease !== 0 : lease <= sinceLease || this.#leases.find(lease) !== undefined) {
       throw broken(`lease ${lease} came after lease ${this.lastLease}`)
     }
     if (handsOver) this.#freedMs = nowMs
     for (const record of records) this.#assertMayCome(record, member, batch, nowMs)
-    if (!autoAck) {
-      this.lastLease = Math.max(this.lastLease, lease)
-      this.#leases.set(lease, { member, from: firstOffset, to: lastOffset + 1, lost: new Set(), old: false })
-    }
+    if (!autoAck) this.#leases.give(lease, member, firstOffset, lastOffset + 1)
     for (const { offset } of records) {
       const message = this.messages[offset]
       message.attempts = attempt
@@ -142,7 +131,7 @@ export class PartitionModel {
   settle(settlement: Settlement, nowMs: number): ExpectedResult {
     this.tick(nowMs)
     const { action, lease, from, to } = settlement
-    const known = this.#leases.get(lease)
+    const known = this.#leases.find(lease)
     let settled = 0
     let lost = 0
     let unsure = 0
@@ -176,18 +165,18 @@ export class PartitionModel {
     this.tick(nowMs)
     for (const message of this.#all('leased')) {
       if (message.member !== member) continue
-      this.#leases.get(message.lease)?.lost.add(message.offset)
+      this.#leases.endOf(message)
       if (message.begun) this.#fail(message, 'retries', nowMs)
       else this.#release(message, nowMs)
     }
     this.#takeBack(nowMs)
-    for (const key of this.#untold.keys()) if (key.startsWith(`${member} `)) this.#untold.delete(key)
+    this.#leases.leave(member)
   }
 
   /** The group goes on elsewhere. */
   seek(offset: number, nowMs: number): void {
     this.tick(nowMs)
-    for (const message of this.#all('leased')) this.#lost(message, 'seek')
+    for (const message of this.#all('leased')) this.#leases.lost(message, 'seek')
     this.#begin()
     this.#start = offset
     for (const message of this.messages) message.begin(message.offset < offset ? 'settled' : 'waiting', nowMs)
@@ -205,10 +194,10 @@ export class PartitionModel {
   /** The broker is gone, and comes back with what was stored at some moment from `sinceMs` on. */
   restart(sinceMs: number, nowMs: number): void {
     for (const message of this.messages) {
-      if (message.status === 'leased') this.#leases.get(message.lease)?.lost.add(message.offset)
+      if (message.status === 'leased') this.#leases.endOf(message)
       message.restored(sinceMs, nowMs)
     }
-    this.#untold.clear()
+    this.#leases.forgetUntold()
     this.#begin()
   }
 
@@ -231,20 +220,14 @@ export class PartitionModel {
     if (!stopping) this.#settleNow(message, nowMs) // otherwise its source may not come to know of it
   }
 
-  /** A member was told of a loss. */
+  /** A member was told of a loss. @throws Error when there was none */
   toldLost(member: number, lease: number, offset: number, reason: string): void {
-    const key = `${member} ${lease} ${offset}`
-    if (this.#untold.get(key) !== reason) {
-      throw broken(
-        `${this.#at(offset)} was lost by ${reason}, and the model knows ${this.#untold.get(key) ?? 'nothing'}`,
-      )
-    }
-    this.#untold.delete(key)
+    this.#leases.told(member, lease, offset, reason)
   }
 
   /** Losses that were to be told, and were not. */
   get untold(): readonly string[] {
-    return [...this.#untold].map(([key, reason]) => `${key} ${reason}`)
+    return this.#leases.untold
   }
 
   counts(nowMs: number): Counts {
@@ -398,23 +381,17 @@ export class PartitionModel {
       if (key === '') continue
       for (const later of this.messages) {
         if (later.offset <= offset || later.key !== key || later.status !== 'leased') continue
-        this.#lost(later, 'order')
+        this.#leases.lost(later, 'order')
         later.attempts--
         later.become('waiting', nowMs)
       }
     }
   }
 
-  #lost(message: MessageModel, reason: string): void {
-    this.#leases.get(message.lease)?.lost.add(message.offset)
-    if (!this.#pollers.has(message.member))
-      this.#untold.set(`${message.member} ${message.lease} ${message.offset}`, reason)
-  }
-
   #begin(): void {
     this.#generation++
     this.#start = 0
-    for (const lease of this.#leases.values()) lease.old = true
+    this.#leases.age()
   }
 
   #all(status: Status): readonly MessageModel[] {
