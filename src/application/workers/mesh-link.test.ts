@@ -79,16 +79,16 @@ describe('a link of the mesh', () => {
           return { value: undefined }
         },
       },
-      ({ handle, recordCount, durability }, batch) => {
+      (handle, recordCount, durability, batch) => {
         heard.push([handle, recordCount, durability, ...batch])
         if (handle === 2) throw new RatatoskrError('RTK_OVERLOADED', 'full')
-        return handle === 3 ? Promise.resolve({ value: { baseOffset: 1 } }) : { value: 2 ** 40 }
+        return handle === 3 ? Promise.resolve({ baseOffset: 1 }) : 2 ** 40
       },
     )
     const append = (handle: number) =>
       new Promise((resolve, reject) => {
         const batch = Uint8Array.of(handle, handle)
-        caller.append({ handle, recordCount: 5, durability: 1 }, batch, resolve, reject)
+        caller.append(handle, 5, 1, batch, { appended: resolve, resolve, reject })
       })
     const results = [append(1)]
     caller.tell('note', 7)
@@ -98,9 +98,43 @@ describe('a link of the mesh', () => {
     await channel.settle()
     expect(heard).toEqual([[1, 5, 1, 1, 1], 7, [2, 5, 1, 2, 2], [3, 5, 1, 3, 3], 8])
     expect(await settled).toMatchObject([
-      { value: { value: 2 ** 40 } },
+      { value: 2 ** 40 },
       { reason: { code: 'RTK_OVERLOADED' } },
       { value: { value: { baseOffset: 1 } } },
+    ])
+  })
+
+  it('gives each turn bytes of its own, though it gathers them in the same memory', async () => {
+    const kept: Uint8Array[] = []
+    const { channel, caller } = linked({}, (_handle, _records, _durability, batch) => kept.push(batch))
+    const waiter = { appended: () => {}, resolve: () => {}, reject: () => {} }
+    for (let turn = 1; turn <= 3; turn++) {
+      for (let i = 0; i < 100; i++) caller.append(1, 1, 0, new Uint8Array(turn * 10).fill(turn), waiter)
+      await channel.settle()
+    }
+    expect(kept).toHaveLength(300)
+    const expected = kept.map((_, i) =>
+      new Uint8Array((Math.floor(i / 100) + 1) * 10).fill(Math.floor(i / 100) + 1),
+    )
+    expect(kept).toEqual(expected)
+  })
+
+  it('carries large batches by themselves, in memory that holds nothing else, and in order', async () => {
+    const sizes: number[][] = []
+    const { channel, caller } = linked({}, (_handle, _records, _durability, batch) => {
+      expect(batch).toEqual(new Uint8Array(batch.length).fill(batch[0]))
+      return sizes.push([batch[0], batch.length, batch.buffer.byteLength])
+    })
+    const waiter = { appended: () => {}, resolve: () => {}, reject: () => {} }
+    for (const [fill, size] of [10, 100_000, 65_536, 20, 65_535].entries())
+      caller.append(1, 1, 0, new Uint8Array(size).fill(fill), waiter)
+    await channel.settle()
+    expect(sizes).toEqual([
+      [0, 10, 10],
+      [1, 100_000, 100_000],
+      [2, 65_536, 65_536],
+      [3, 20, 65_555],
+      [4, 65_535, 65_555],
     ])
   })
 

@@ -1,6 +1,6 @@
 /**
  * One end of the connection between two workers: calls with answers, and news without. All that is said within a turn
- * crosses as one message, with the bytes of batches in one buffer that is given away: a batch is copied once.
+ * crosses as one message, with the bytes of small batches in one buffer; a large one goes by itself, in a buffer of its own.
  *
  * Everything arrives in the order in which it was said. When the channel closes, calls without an answer fail with
  * RTK_UNAVAILABLE: what they were to do may be done or not.
@@ -36,17 +36,18 @@ export type MeshService<Operations> = {
     : never
 }
 
-/** An append as a row of numbers: what is asked for a million times a second. */
-export interface PackedAppend {
-  /** Stands for the partition; see `nameHandle` of the operations. */
-  readonly handle: number
-  readonly recordCount: number
-  /** Number of the level. */
-  readonly durability: number
-}
+/** Serves appends. Other results than a number go the way of ordinary answers. @param batch given away to it */
+export type ServeAppend = (
+  handle: number,
+  recordCount: number,
+  durability: number,
+  batch: Uint8Array,
+) => MaybePromise<unknown>
 
-/** Serves packed appends. Other results than a number go the way of ordinary answers. */
-export type ServeAppend = (append: PackedAppend, batch: Uint8Array) => MaybePromise<MeshAnswer<unknown>>
+/** Told what became of an append. Exactly one of the three is called, once. */
+export interface AppendWaiter extends Waiting {
+  appended(offset: number): void
+}
 
 export interface MeshError {
   readonly code: ErrorCode
@@ -55,8 +56,8 @@ export interface MeshError {
 }
 
 interface Waiting {
-  readonly resolve: (answer: MeshAnswer<never>) => void
-  readonly reject: (error: RatatoskrError) => void
+  resolve(answer: MeshAnswer<never>): void
+  reject(error: RatatoskrError): void
 }
 
 const [call, answer, failure, news, cancel] = [0, 1, 2, 3, 4]
@@ -66,19 +67,24 @@ const [appendRow, offsetRow] = [0, 1]
 const rowNumbers = 7
 /** Bytes that one message carries, about: one that is larger is sent before the turn ends. */
 const messageBytesMax = 4 * 1024 * 1024
+/** Bytes that go by themselves: to gather them with others would copy them once more, and who keeps them would keep the others. */
+const aloneBytesMin = 64 * 1024
 
 export class MeshLink<Operations> {
   readonly #channel: MeshChannel
   readonly #serveAppend: ServeAppend
   readonly #service: MeshService<Operations>
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #waiting = new Map<number, Waiting | AppendWaiter>()
   /** Calls of the other end that may be cancelled. */
   readonly #running = new Map<number, AbortController>()
   #items: (MeshItem | number)[] = []
-  #numbers: number[] = []
+  #numbers = new Float64Array(64 * rowNumbers)
+  #numberCount = 0
   /** Bytes of the items, of which the first `#sizeBytes` are taken. */
   #bytes = noBytes
   #sizeBytes = 0
+  /** Bytes that go by themselves. */
+  #alone: Uint8Array<ArrayBuffer> | undefined
   #nextId = 1
   #closed = false
   readonly #whenClosed: () => void
@@ -142,27 +148,29 @@ export class MeshLink<Operations> {
   }
 
   /**
-   * Appends a batch. One of the two is called with what became of it, once.
+   * Appends a batch: as a row of numbers, for this is asked for a hundred thousand times a second.
+   * @param handle stands for the partition; see `nameHandle` of the operations
+   * @param durability number of the level
    * @param batch copied before this returns
    */
   append(
-    { handle, recordCount, durability }: PackedAppend,
+    handle: number,
+    recordCount: number,
+    durability: number,
     batch: Uint8Array,
-    resolve: (answer: MeshAnswer<never>) => void,
-    reject: (error: RatatoskrError) => void,
+    waiter: AppendWaiter,
   ): void {
     if (this.#closed) {
-      reject(linkClosed())
+      waiter.reject(linkClosed())
       return
     }
     const id = this.#nextId++
-    this.#waiting.set(id, { resolve, reject })
+    this.#waiting.set(id, waiter)
+    const start = this.#copy(batch)
     this.#beginTurn()
-    const start = this.#sizeBytes
-    this.#numbers.push(appendRow, id, handle, recordCount, durability, start, batch.length)
+    this.#row(appendRow, id, handle, recordCount, durability, start, batch.length)
     this.#countRow()
-    this.#copy(batch)
-    if (this.#sizeBytes >= messageBytesMax) this.#flush()
+    this.#flushWhenFull()
   }
 
   /** Says something that needs no answer. It is lost when the channel closes. */
@@ -181,13 +189,10 @@ export class MeshLink<Operations> {
   }
 
   #say(item: MeshItem, bytes: Uint8Array | undefined): void {
+    const start = bytes === undefined ? 0 : this.#copy(bytes)
     this.#beginTurn()
-    if (bytes === undefined) this.#items.push(item)
-    else {
-      this.#items.push([...item, this.#sizeBytes, bytes.length])
-      this.#copy(bytes)
-      if (this.#sizeBytes >= messageBytesMax) this.#flush()
-    }
+    this.#items.push(bytes === undefined ? item : [...item, start, bytes.length])
+    this.#flushWhenFull()
   }
 
   #beginTurn(): void {
@@ -202,25 +207,66 @@ export class MeshLink<Operations> {
     else this.#items.push(1)
   }
 
-  #copy(bytes: Uint8Array): void {
+  /** Adds a row of numbers. */
+  #row(
+    kind: number,
+    id: number,
+    third: number,
+    fourth: number,
+    fifth: number,
+    sixth: number,
+    seventh: number,
+  ): void {
+    let numbers = this.#numbers
+    const at = this.#numberCount
+    if (at === numbers.length) {
+      numbers = new Float64Array(2 * at)
+      numbers.set(this.#numbers)
+      this.#numbers = numbers
+    }
+    numbers[at] = kind
+    numbers[at + 1] = id
+    numbers[at + 2] = third
+    numbers[at + 3] = fourth
+    numbers[at + 4] = fifth
+    numbers[at + 5] = sixth
+    numbers[at + 6] = seventh
+    this.#numberCount = at + rowNumbers
+  }
+
+  /** Gathers bytes, before what refers to them is said. @returns where they begin in the message */
+  #copy(bytes: Uint8Array): number {
+    const start = this.#sizeBytes
+    if (bytes.length >= aloneBytesMin) {
+      this.#flush()
+      this.#alone = new Uint8Array(bytes)
+      return 0
+    }
     const sizeBytes = this.#sizeBytes + bytes.length
     if (sizeBytes > this.#bytes.length) {
       const larger = new Uint8Array(Math.max(sizeBytes, 2 * this.#bytes.length))
       larger.set(this.#bytes.subarray(0, this.#sizeBytes))
       this.#bytes = larger
     }
-    this.#bytes.set(bytes, this.#sizeBytes)
+    this.#bytes.set(bytes, start)
     this.#sizeBytes = sizeBytes
+    return start
+  }
+
+  #flushWhenFull(): void {
+    if (this.#alone !== undefined || this.#sizeBytes >= messageBytesMax) this.#flush()
   }
 
   readonly #flush = (): void => {
     const items = this.#items
     if (items.length === 0 || this.#closed) return
-    const bytes = this.#sizeBytes === 0 ? undefined : this.#bytes.buffer
-    const numbers = this.#numbers.length === 0 ? undefined : Float64Array.from(this.#numbers)
+    // What is gathered is copied into memory of its very size: the memory it is gathered in is used again and again.
+    const gathered = this.#sizeBytes === 0 ? undefined : this.#bytes.slice(0, this.#sizeBytes)
+    const bytes = (this.#alone ?? gathered)?.buffer
+    this.#alone = undefined
+    const numbers = this.#numberCount === 0 ? undefined : this.#numbers.slice(0, this.#numberCount)
     this.#items = []
-    this.#numbers = []
-    this.#bytes = noBytes
+    this.#numberCount = 0
     this.#sizeBytes = 0
     this.#channel.post({ items, numbers, bytes })
   }
@@ -250,33 +296,32 @@ export class MeshLink<Operations> {
   #takeRow(numbers: Float64Array, row: number, bytes: ArrayBuffer | undefined): void {
     const id = numbers[row + 1]
     if (numbers[row] === offsetRow) {
-      this.#settled(id)?.resolve({ value: numbers[row + 2] as never })
+      const waiter = this.#settled(id) as AppendWaiter | undefined
+      waiter?.appended(numbers[row + 2])
       return
     }
-    const append = { handle: numbers[row + 2], recordCount: numbers[row + 3], durability: numbers[row + 4] }
     const batch = new Uint8Array(bytes as ArrayBuffer, numbers[row + 5], numbers[row + 6])
     try {
-      const given = this.#serveAppend(append, batch)
+      const given = this.#serveAppend(numbers[row + 2], numbers[row + 3], numbers[row + 4], batch)
       if (isPromise(given)) {
         given.then(
-          (result) => this.#answerAppend(id, result as MeshAnswer<unknown>),
+          (at) => this.#answerAppend(id, at),
           (error) => this.#fail(id, error),
         )
-      } else this.#answerAppend(id, given as MeshAnswer<unknown>)
+      } else this.#answerAppend(id, given)
     } catch (error) {
       this.#fail(id, error)
     }
   }
 
-  #answerAppend(id: number, answer: MeshAnswer<unknown>): void {
-    const { value } = answer
-    if (typeof value !== 'number') {
-      this.#answer(id, answer)
+  #answerAppend(id: number, at: unknown): void {
+    if (typeof at !== 'number') {
+      this.#answer(id, { value: at })
       return
     }
     if (this.#closed) return
     this.#beginTurn()
-    this.#numbers.push(offsetRow, id, value, 0, 0, 0, 0)
+    this.#row(offsetRow, id, at, 0, 0, 0, 0)
     this.#countRow()
   }
 

@@ -37,7 +37,7 @@ export function partitionService(
   }
   const tellChanged = ({ topicId, partition }: PartitionAddress, { damaged }: Partition): void =>
     peer.tell('changed', { topicId, partition, damaged })
-  const serveAppend: ServeAppend = ({ handle, recordCount, durability }, batch) => {
+  const serveAppend: ServeAppend = (handle, recordCount, durability, batch) => {
     const level = durabilityLevels[durability]
     const appended = local(handles.get(handle)).append(batch, recordCount, level, enteredElsewhere)
     return isPromise(appended) ? appended.then(placeOf) : placeOf(appended as number | StoredBatch)
@@ -62,7 +62,8 @@ export function partitionService(
               enteredElsewhere,
               mayStore,
             )
-      return isPromise(appended) ? appended.then(placeOf) : placeOf(appended as number | StoredBatch)
+      const answer = (at: number | StoredBatch) => given(placeOf(at))
+      return isPromise(appended) ? appended.then(answer) : answer(appended as number | StoredBatch)
     },
     passOver: (takes, bytes) => {
       local(takes).passOver(bytes, takes.baseOffset, takes.durability)
@@ -103,8 +104,8 @@ export function partitionService(
 }
 
 /** A batch that is known, as plain data. */
-const placeOf = (at: number | StoredBatch): MeshAnswer<number | StoredBatch> =>
-  given(typeof at === 'number' ? at : { baseOffset: at.baseOffset, durability: at.durability })
+const placeOf = (at: number | StoredBatch): number | StoredBatch =>
+  typeof at === 'number' ? at : { baseOffset: at.baseOffset, durability: at.durability }
 
 const refuse = (): never => {
   throw new RatatoskrError('RTK_LEASE_LOST', 'the batch is not stored, and must not be')

@@ -2,15 +2,13 @@
  * Another worker as this one knows it: the same object while that worker ends and is started again. Calls go over the link
  * of the moment; without one they fail at once with RTK_UNAVAILABLE.
  */
-import type { RatatoskrError } from '../../domain/errors.ts'
-import type { StoredBatch } from '../partitions/topic-partition.ts'
 import type { MeshChannel } from './mesh-channel.ts'
 import {
+  type AppendWaiter,
   linkClosed,
   type MeshAnswer,
   MeshLink,
   type MeshService,
-  type PackedAppend,
   type ServeAppend,
 } from './mesh-link.ts'
 import type { MeshOperations, PartitionAddress } from './mesh-operations.ts'
@@ -75,13 +73,14 @@ export class Peer {
 
   /** See `MeshLink.append`. */
   append(
-    append: PackedAppend,
+    handle: number,
+    recordCount: number,
+    durability: number,
     batch: Uint8Array,
-    resolve: (answer: MeshAnswer<number | StoredBatch>) => void,
-    reject: (error: RatatoskrError) => void,
+    waiter: AppendWaiter,
   ): void {
-    if (this.#link === undefined) reject(linkClosed())
-    else this.#link.append(append, batch, resolve, reject)
+    if (this.#link === undefined) waiter.reject(linkClosed())
+    else this.#link.append(handle, recordCount, durability, batch, waiter)
   }
 
   tell<Name extends keyof MeshOperations>(name: Name, takes: Takes<Name>): void {

@@ -20,10 +20,10 @@ import { workerOf } from '../partitions/partition-place.ts'
 import { PublishIntake } from '../partitions/publish-intake.ts'
 import type { StoredBatch, TopicPartition } from '../partitions/topic-partition.ts'
 import { walkLog } from '../producers/partition-producers.ts'
-import type { MeshAnswer } from './mesh-link.ts'
 import type { PartitionAddress } from './mesh-operations.ts'
 import type { OffsetCells, Standing } from './offset-cells.ts'
 import type { Peer } from './peer.ts'
+import { RemoteAppend } from './remote-append.ts'
 
 /** Sees to the life of a partition that is elsewhere. */
 export interface RemoteLife {
@@ -302,34 +302,38 @@ export class RemotePartition implements TopicPartition {
     durability: Durability,
     enteredMs: number,
   ): Promise<number | StoredBatch> {
-    const sizeBytes = batch.length
-    this.#intake.entered(recordCount, sizeBytes)
+    this.#intake.entered(recordCount, batch.length)
     return new Promise((resolve, reject) => {
-      const left = (): void => {
-        this.#intake.left(recordCount, sizeBytes)
-        this.#intake.flush()
-      }
-      const stored = ({ value }: MeshAnswer<number | StoredBatch>): void => {
-        left()
-        if (typeof value === 'number') {
-          stampBatch(batch, value, leaderEpoch)
-          const { traffic } = this.#context
-          traffic.stored(this.#owner, this.index, value, recordCount, durability, batch, enteredMs)
-        }
-        resolve(value)
-      }
-      const failed = (error: RatatoskrError): void => {
-        left()
-        reject(error)
-      }
+      const append = new RemoteAppend(
+        this.#settled,
+        batch,
+        recordCount,
+        durability,
+        enteredMs,
+        resolve,
+        reject,
+      )
       if (original !== undefined) {
-        this.#ask(batch, original, recordCount, durability, false).then(stored, failed)
+        this.#ask(batch, original, recordCount, durability, false).then(
+          (answer) => append.resolve(answer),
+          (error) => append.reject(error),
+        )
         return
       }
       if (this.#handle === 0) this.#handle = this.#peer.handleFor(this.#address)
-      const append = { handle: this.#handle, recordCount, durability: durabilityNumber(durability) }
-      this.#peer.append(append, batch, stored, failed)
+      this.#peer.append(this.#handle, recordCount, durabilityNumber(durability), batch, append)
     })
+  }
+
+  /** An append has its answer. @param offset where it was stored now; undefined when it was not */
+  readonly #settled = (append: RemoteAppend, offset: number | undefined): void => {
+    const { batch, recordCount, durability, enteredMs } = append
+    this.#intake.left(recordCount, batch.length)
+    this.#intake.flush()
+    if (offset === undefined) return
+    stampBatch(batch, offset, leaderEpoch)
+    const { traffic } = this.#context
+    traffic.stored(this.#owner, this.index, offset, recordCount, durability, batch, enteredMs)
   }
 
   #ask(
