@@ -53,6 +53,55 @@ class BatchLane implements CommitSource {
   }
 }
 
+const over: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined })
+
+/** Goes through the records of a delivery. One result serves for all of them: a generator would make one for each record. */
+class RecordIterator implements IterableIterator<RecordCursor, undefined> {
+  readonly #delivery: BatchDelivery
+  readonly #expansion: Expansion
+  readonly #expiry: ExpiryRule
+  readonly #cursor = new RecordCursor()
+  readonly #found: IteratorYieldResult<RecordCursor> = { done: false, value: this.#cursor }
+  /** Where the next batch begins. */
+  #nextBatch = 0
+
+  constructor(delivery: BatchDelivery, expansion: Expansion, expiry: ExpiryRule) {
+    this.#delivery = delivery
+    this.#expansion = expansion
+    this.#expiry = expiry
+  }
+
+  [Symbol.iterator](): this {
+    return this
+  }
+
+  next(): IteratorResult<RecordCursor, undefined> {
+    const cursor = this.#cursor
+    const { fromOffset } = this.#delivery
+    for (;;) {
+      while (cursor.next()) {
+        if (cursor.offset < fromOffset) continue
+        if (!cursor.mayExpire || !hasExpired(cursor, this.#expiry)) return this.#found
+        this.#expiry.expired?.(cursor.offset)
+      }
+      if (!this.#openNext()) return over
+    }
+  }
+
+  /** @returns false after the last batch */
+  #openNext(): boolean {
+    const { bytes, fromOffset } = this.#delivery
+    while (this.#nextBatch < bytes.length) {
+      const at = this.#nextBatch
+      this.#nextBatch += batchSizeOf(bytes, at)
+      if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= fromOffset) continue
+      this.#cursor.open(bytes, at, expandedRecords(bytes, at, this.#expansion))
+      return true
+    }
+    return false
+  }
+}
+
 /** Some batches of one partition. */
 export class ClientBatch implements BatchDelivery {
   readonly topic: string
@@ -90,19 +139,8 @@ export class ClientBatch implements BatchDelivery {
    * their turn comes are passed over, by the broker's clock as the client reckons it; in `bytes` they are.
    * @throws RTK_COMPRESSION_UNAVAILABLE, RTK_BATCH_MALFORMED, RTK_BATCH_TOO_LARGE
    */
-  *records(): Generator<RecordCursor, void, undefined> {
-    const cursor = new RecordCursor()
-    const { bytes, fromOffset } = this
-    const expiry = this.#expiry
-    for (let at = 0; at < bytes.length; at += batchSizeOf(bytes, at)) {
-      if (isControlBatch(bytes, at) || nextOffsetOf(bytes, at) <= fromOffset) continue
-      cursor.open(bytes, at, expandedRecords(bytes, at, this.#expansion))
-      while (cursor.next()) {
-        if (cursor.offset < fromOffset) continue
-        if (!cursor.mayExpire || !hasExpired(cursor, expiry)) yield cursor
-        else expiry.expired?.(cursor.offset)
-      }
-    }
+  records(): IterableIterator<RecordCursor, undefined> {
+    return new RecordIterator(this, this.#expansion, this.#expiry)
   }
 
   /** The batches are done: the group goes on behind them. Idempotent; without a group there is nothing to commit. */
