@@ -30,7 +30,7 @@ interface Line {
 
 /** Connects and says who we are. @throws RTK_DISCONNECTED, RTK_UNAUTHENTICATED */
 export async function lineProbe(address: BoundAddress, token?: string): Promise<TransportProbe> {
-  const socket = connectSocket({ host: address.host, port: address.port })
+  const socket = connectSocket({ host: address.host, port: address.port, noDelay: true })
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve)
     socket.once('error', (cause) =>

@@ -56,7 +56,8 @@ class LineTransport implements Transport {
     if (this.address !== undefined) return this.address
     const { host = '127.0.0.1', port, insecure = false } = this.#options
     assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
-    const server = createServer((socket) => {
+    // Without Nagle's delay, which holds a line back until the peer has confirmed the one before.
+    const server = createServer({ noDelay: true }, (socket) => {
       const connection = new LineConnection(socket, broker)
       this.#connections.add(connection)
       socket.on('close', () => this.#connections.delete(connection))
