@@ -49,21 +49,31 @@ export class FrameError extends Error {
   }
 }
 
+/** Where small messages come in, many at once. */
+const scratchBytes = 4 * 1024
+/** What comes while reading is paused, in pieces of this size. */
+const heldBytes = 16 * 1024
+
 /**
- * Puts the messages of a stream together from what comes. One that came in one piece is given as a view of it, any other in
- * a buffer of exactly its size; neither changes afterwards.
+ * Puts the messages of a stream together: what comes is written where it belongs, which `buffer` tells. Each message is given
+ * in bytes of its own, which nothing changes afterwards, and a large one in a buffer of exactly its size.
  */
 export class FrameReader {
   readonly #bytesMax: number
   readonly #take: (message: Uint8Array) => void
-  readonly #prefix = Buffer.alloc(framePrefixBytes)
-  #prefixed = 0
+  readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes)
+  #scratchFilled = 0
+  /** The message that is being read, when it is none for the scratch. */
   #body: Uint8Array | undefined
-  #filled = 0
-  /** What came while it was paused. */
-  readonly #waiting: Uint8Array[] = []
+  #bodyBytes = 0
+  #bodyFilled = 0
+  /** What came while it was paused, or is left of it. */
+  readonly #held: Uint8Array[] = []
+  /** Given out to be filled while it is paused. */
+  #heldRoom: Uint8Array | undefined
   #reading = false
   #paused = false
+  #closed = false
 
   /**
    * @param bytesMax largest message to accept
@@ -80,16 +90,38 @@ export class FrameReader {
 
   /** True when nothing waits and no message is cut short. */
   get isAtEnd(): boolean {
-    return this.#waiting.length === 0 && this.#prefixed === 0
+    return this.#held.length === 0 && this.#scratchFilled === 0 && this.#body === undefined
   }
 
-  /** Takes what came. @throws FrameError */
+  /** Where to write what comes next, as much as fits; never empty. `filled` is to be told of it. */
+  buffer(): Uint8Array {
+    if (this.#closed) return this.#scratch
+    if (this.#paused || this.#held.length > 0) {
+      this.#heldRoom = Buffer.allocUnsafe(heldBytes)
+      return this.#heldRoom
+    }
+    this.#heldRoom = undefined
+    return this.#room()
+  }
+
+  /** So many bytes were written where `buffer` told last. @throws FrameError */
+  filled(bytes: number): void {
+    if (this.#closed) return
+    if (this.#heldRoom !== undefined) {
+      this.#held.push(this.#heldRoom.subarray(0, bytes))
+      this.#heldRoom = undefined
+      this.#work()
+    } else this.#came(bytes)
+  }
+
+  /** Takes what came elsewhere. @throws FrameError */
   push(chunk: Uint8Array): void {
-    this.#waiting.push(chunk)
+    if (this.#closed) return
+    this.#held.push(chunk)
     this.#work()
   }
 
-  /** Gives no more messages until `resume`; what is pushed meanwhile is kept. */
+  /** Gives no more messages until `resume`; what comes meanwhile is kept. */
   pause(): void {
     this.#paused = true
   }
@@ -100,77 +132,102 @@ export class FrameReader {
     this.#work()
   }
 
+  /** Gives no more messages, and drops what comes; so does a reader that has thrown. */
+  close(): void {
+    this.#closed = true
+    this.#body = undefined
+    this.#scratchFilled = 0
+    this.#held.length = 0
+  }
+
+  /** Reads what was held. */
   #work(): void {
-    if (this.#reading) return
+    while (!this.#reading && !this.#paused && !this.#closed) {
+      if (this.#body !== undefined && this.#bodyFilled === this.#bodyBytes) {
+        this.#came(0)
+        continue
+      }
+      const [chunk] = this.#held
+      if (chunk === undefined) return
+      const room = this.#room()
+      const bytes = Math.min(room.length, chunk.length)
+      room.set(bytes === chunk.length ? chunk : chunk.subarray(0, bytes))
+      if (bytes === chunk.length) this.#held.shift()
+      else this.#held[0] = chunk.subarray(bytes)
+      this.#came(bytes)
+    }
+  }
+
+  #room(): Uint8Array {
+    if (this.#body === undefined) return this.#scratch.subarray(this.#scratchFilled)
+    if (this.#bodyFilled < this.#body.length) return this.#body.subarray(this.#bodyFilled)
+    const whole = Buffer.allocUnsafeSlow(this.#bodyBytes)
+    whole.set(this.#body)
+    this.#body = whole
+    return whole.subarray(this.#bodyFilled)
+  }
+
+  /** So many bytes are in the room. */
+  #came(bytes: number): void {
     this.#reading = true
     try {
-      for (let chunk = this.#waiting.shift(); chunk !== undefined; chunk = this.#waiting.shift()) {
-        const at = this.#read(chunk)
-        if (at === chunk.length) continue
-        this.#waiting.unshift(chunk.subarray(at))
-        return
+      if (this.#body === undefined) {
+        this.#scratchFilled += bytes
+        this.#readScratch()
+      } else {
+        this.#bodyFilled += bytes
+        if (this.#bodyFilled < this.#bodyBytes || this.#paused) return
+        const body = this.#body
+        this.#body = undefined
+        this.#take(body)
       }
+    } catch (error) {
+      this.close()
+      throw error
     } finally {
       this.#reading = false
     }
   }
 
-  /** @returns how far it got: less than all when it was paused */
-  #read(chunk: Uint8Array): number {
+  #readScratch(): void {
+    const scratch = this.#scratch
+    const filled = this.#scratchFilled
     let at = 0
-    while (at < chunk.length && !this.#paused) {
-      at = this.#prefixed < framePrefixBytes ? this.#readPrefix(chunk, at) : this.#readBody(chunk, at)
-      if (this.#prefixed === framePrefixBytes && this.#length === 0) this.#give(noBytes)
+    while (filled - at >= framePrefixBytes && !this.#paused && !this.#closed) {
+      const start = at + framePrefixBytes
+      const length = this.#lengthAt(at)
+      if (start + length > filled) {
+        if (framePrefixBytes + length <= scratch.length) break
+        this.#begin(length, scratch.subarray(start, filled))
+        return
+      }
+      at = start + length
+      this.#take(Buffer.from(scratch.subarray(start, at)))
     }
-    return at
-  }
-
-  get #length(): number {
-    return this.#prefix.readUInt32BE(1)
-  }
-
-  #readPrefix(chunk: Uint8Array, start: number): number {
-    let at = start
-    while (this.#prefixed < framePrefixBytes && at < chunk.length)
-      this.#prefix[this.#prefixed++] = chunk[at++]
-    if (this.#prefixed < framePrefixBytes) return at
-    if (this.#prefix[0] === 1) throw new FrameError('a message is compressed, which was not agreed on', false)
-    if (this.#length > this.#bytesMax) {
-      throw new FrameError(`a message of ${this.#length} bytes is above the limit of ${this.#bytesMax}`, true)
+    if (this.#closed) return
+    this.#scratchFilled = 0
+    if (this.#paused && at < filled) this.#held.unshift(Buffer.from(scratch.subarray(at, filled)))
+    else {
+      scratch.copyWithin(0, at, filled)
+      this.#scratchFilled = filled - at
     }
-    return at
   }
 
-  #readBody(chunk: Uint8Array, at: number): number {
-    const length = this.#length
-    const end = Math.min(chunk.length, at + length - this.#filled)
-    const part = chunk.subarray(at, end)
-    if (part.length === length) {
-      this.#give(part)
-      return end
-    }
-    this.#roomFor(this.#filled + part.length, length).set(part, this.#filled)
-    this.#filled += part.length
-    if (this.#filled === length && this.#body !== undefined) this.#give(this.#body)
-    return end
+  #lengthAt(at: number): number {
+    if (this.#scratch[at] === 1)
+      throw new FrameError('a message is compressed, which was not agreed on', false)
+    const length = this.#scratch.readUInt32BE(at + 1)
+    if (length <= this.#bytesMax) return length
+    throw new FrameError(`a message of ${length} bytes is above the limit of ${this.#bytesMax}`, true)
   }
 
-  #roomFor(bytes: number, length: number): Uint8Array {
-    const body = this.#body
-    if (body !== undefined && body.length >= bytes) return body
+  /** A message that the scratch has no room for. */
+  #begin(length: number, start: Uint8Array): void {
     // Its own buffer, not a piece of one that is shared: whoever keeps the message keeps nothing else with it.
-    const larger = Buffer.allocUnsafeSlow(bytes > roomBytesMax ? length : Math.min(length, roomBytesMax))
-    if (body !== undefined) larger.set(body)
-    this.#body = larger
-    return larger
-  }
-
-  #give(message: Uint8Array): void {
-    this.#prefixed = 0
-    this.#filled = 0
-    this.#body = undefined
-    this.#take(message)
+    this.#body = Buffer.allocUnsafeSlow(Math.min(length, roomBytesMax))
+    this.#body.set(start)
+    this.#bodyBytes = length
+    this.#bodyFilled = start.length
+    this.#scratchFilled = 0
   }
 }
-
-const noBytes = new Uint8Array(0)

@@ -6,7 +6,7 @@
 import { EventEmitter } from 'node:events'
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import { Metadata, status } from '@grpc/grpc-js'
-import { FrameError, FrameReader, type MessageFrame } from 'ratatoskr/proto'
+import { FrameError, FrameReader, type MessageFrame, type Reading, readStream } from 'ratatoskr/proto'
 import type { FailedStatus } from './status.ts'
 
 /** What the handlers of the data plane use of a duplex call. */
@@ -40,6 +40,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
   readonly metadata: Metadata
   readonly #stream: ServerHttp2Stream
   readonly #reader: FrameReader
+  readonly #reading: Reading
   #halfClosed = false
   #ended = false
 
@@ -57,11 +58,10 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     this.#stream = stream
     this.metadata = Metadata.fromHttp2Headers(headers)
     this.#reader = new FrameReader(bytesMax, (message) => {
-      if (!this.#ended) this.emit('data', decode(message))
+      this.emit('data', decode(message))
     })
-    this.#reader.pause() // until there is someone to give requests to
-    stream.pause()
-    stream.on('data', (chunk: Uint8Array) => this.#came(() => this.#reader.push(chunk)))
+    this.#reading = readStream(stream, this.#reader, (take) => this.#came(take))
+    this.pause() // until there is someone to give requests to
     stream.once('end', () => {
       this.#halfClosed = true
       this.#tellEnd()
@@ -83,11 +83,11 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
   pause(): void {
     if (this.#ended) return
     this.#reader.pause()
-    this.#stream.pause()
+    this.#reading.pause()
   }
 
   resume(): void {
-    this.#stream.resume()
+    this.#reading.resume()
     this.#came(() => this.#reader.resume())
     if (this.#halfClosed) this.#tellEnd()
   }
@@ -130,6 +130,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
   #finish({ code, details, metadata }: Omit<FailedStatus, 'metadata'> & Partial<FailedStatus>): void {
     if (this.#ended) return
     this.#ended = true
+    this.#reader.close()
     const stream = this.#stream
     if (this.cancelled) return
     const trailers: OutgoingHttpHeaders = {
@@ -141,6 +142,6 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
       stream.once('wantTrailers', () => stream.sendTrailers(trailers))
       stream.end()
     } else stream.respond({ ...responseHeaders, ...trailers }, { endStream: true })
-    stream.resume() // what the client still sends is dropped
+    this.#reading.resume() // what the client still sends is dropped
   }
 }

@@ -2,7 +2,7 @@
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import { constants } from 'node:http2'
 import { status } from '@grpc/grpc-js'
-import { FrameError, FrameReader, type MessageFrame } from '../../../proto/index.ts'
+import { FrameError, FrameReader, type MessageFrame, readStream } from '../../../proto/index.ts'
 import { type CallStatus, statusOfHeaders, statusOfHttp } from './grpc-errors.ts'
 
 export interface CallEvents {
@@ -26,15 +26,13 @@ export class GrpcCall {
   constructor(stream: ClientHttp2Stream, bytesMax: number, events: CallEvents) {
     this.#stream = stream
     this.#events = events
-    this.#reader = new FrameReader(bytesMax, (message) => {
-      if (!this.#over) events.message(message)
-    })
+    this.#reader = new FrameReader(bytesMax, (message) => events.message(message))
     stream.on('response', (headers) => {
       this.#httpStatus = Number(headers[':status'])
       this.#ending(headers)
     })
     stream.on('trailers', (headers) => this.#ending(headers))
-    stream.on('data', (chunk: Uint8Array) => this.#came(chunk))
+    readStream(stream, this.#reader, (take) => this.#came(take))
     stream.on('end', () => {
       this.#read = true
       this.#finishWhenRead()
@@ -70,12 +68,12 @@ export class GrpcCall {
     queueMicrotask(() => this.#finish(reason))
   }
 
-  #came(chunk: Uint8Array): void {
+  #came(take: () => void): void {
     if (this.#over) return
     // What a proxy or a web server says instead of gRPC is no message.
     if (this.#httpStatus !== constants.HTTP_STATUS_OK) return
     try {
-      this.#reader.push(chunk)
+      take()
     } catch (error) {
       if (!(error instanceof FrameError)) throw error
       const code = error.isTooLarge ? status.RESOURCE_EXHAUSTED : status.INTERNAL
@@ -95,6 +93,7 @@ export class GrpcCall {
   #finish(final: CallStatus): void {
     if (this.#over) return
     this.#over = true
+    this.#reader.close()
     const stream = this.#stream
     // What the broker reads no more need not be sent.
     if (stream.writableLength > 0) stream.close(constants.NGHTTP2_CANCEL)
