@@ -10,6 +10,8 @@ export interface UnarySetup {
   readonly topic: string
   readonly payloadBytes: number
   readonly inFlight: number
+  /** Among which the calls are shared; one otherwise. */
+  readonly connections?: number
   /** Pause after each answer, so that the calls ask and do not load. */
   readonly pauseMs?: number
 }
@@ -31,6 +33,8 @@ export interface UnaryFindings {
 }
 
 const { path, requestSerialize, responseDeserialize } = MessageServiceService.publish
+/** More than a run stores. */
+const offsetsOfPartition = 2 ** 40
 let stopped = false
 let calls = 0
 let windowStart = 0
@@ -41,18 +45,25 @@ const offsets = new Set<number>()
 let lanes: readonly Promise<void>[] = []
 
 serveRole({
-  start: ({ address, inFlight, topic, payloadBytes, pauseMs = 0 }: UnarySetup) => {
-    const client = new Client(address, credentials.createInsecure())
+  start: ({ address, inFlight, topic, payloadBytes, connections = 1, pauseMs = 0 }: UnarySetup) => {
+    // Those of the same address would otherwise share one.
+    const apart = { 'grpc.use_local_subchannel_pool': 1 }
+    const clients = Array.from(
+      { length: connections },
+      () => new Client(address, credentials.createInsecure(), apart),
+    )
     const message = { headers: [], payload: Buffer.alloc(payloadBytes, 0x61) }
     const request: PublishRequest = { topic, message, durability: Durability.DURABILITY_UNSPECIFIED }
-    const call = () =>
+    const callBy = (client: Client) => () =>
       new Promise<PublishResponse>((resolve, reject) => {
         client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, (error, response) => {
           if (error !== null || response === undefined) reject(error)
           else resolve(response)
         })
       })
-    lanes = Array.from({ length: inFlight }, () => lane(call, pauseMs))
+    lanes = Array.from({ length: inFlight }, (_, place) =>
+      lane(callBy(clients[place % connections]), pauseMs),
+    )
     for (const one of lanes) one.catch(() => {}) // told to whoever asks for the result
   },
   windowBegin: () => {
@@ -83,7 +94,7 @@ async function lane(call: () => Promise<PublishResponse>, pauseMs: number): Prom
       const { receipt } = await call()
       calls++
       acceptedMs.push(performance.now() - beginMs)
-      if (receipt !== undefined) offsets.add(receipt.offset)
+      if (receipt !== undefined) offsets.add(receipt.partition * offsetsOfPartition + receipt.offset)
     } catch (error) {
       if ((error as ServiceError).code !== status.RESOURCE_EXHAUSTED) throw error
       refusedMs.push(performance.now() - beginMs)

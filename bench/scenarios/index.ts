@@ -27,7 +27,7 @@ import { storeSoak } from './store-soak.ts'
 import { fanOut, streamScenario } from './stream.ts'
 import { subscribers } from './subscribers.ts'
 import { tierScenarios } from './tiers.ts'
-import { unaryGrpc } from './unary.ts'
+import { unaryGrpc, unaryGrpcWorkers } from './unary.ts'
 import { workersScenario } from './workers.ts'
 
 export const scenarios: readonly Scenario[] = [
@@ -42,6 +42,7 @@ export const scenarios: readonly Scenario[] = [
   fanOut('tcp'),
   messagesScenario('ws'),
   unaryGrpc,
+  unaryGrpcWorkers,
   embedded,
   allocations,
   authorize,

@@ -12,7 +12,7 @@ import type { BrokerMemory } from '../roles/broker.ts'
 import type { FloodSetup, FloodWindow } from '../roles/flood.ts'
 import type { ProberSetup, ProberWindow } from '../roles/prober.ts'
 import type { RawProducerSetup } from '../roles/raw-producer.ts'
-import type { SwarmSetup } from '../roles/swarm.ts'
+import type { SwarmCount, SwarmSetup } from '../roles/swarm.ts'
 import { type KeptName, kinds, topic, withBroker } from './ours.ts'
 
 const times = 5
@@ -61,11 +61,13 @@ function measure(
     const prober = await start('prober', { url, topic, payloadBytes } satisfies ProberSetup)
     await sleep(warmUpMs(seconds))
     await Promise.all([server, prober, ...floods].map((process) => process.windowBegin()))
+    const before = (await reader.ask('counted')) as SwarmCount
     const stored = await storedPerSecond(server, seconds, (samples) => tellMemory(figures, samples))
     const { rssMegabytes } = await server.usage()
     const probed = (await prober.ask('window')) as ProberWindow
     const flooded = (await Promise.all(floods.map((flood) => flood.ask('window')))) as FloodWindow[]
-    await reader.ask('counted')
+    const after = (await reader.ask('counted')) as SwarmCount
+    figures.add('delivered to a consumer beside them', '/s', (after.total - before.total) / seconds)
     figures.add('stored under overload', '/s', stored)
     figures.add('goodput: under overload / sustained', '×', stored / sustained, { atLeast: 0.8 })
     figures.add('resident at most', 'MB', rssMegabytes, { atMost: 1_024 })

@@ -4,13 +4,11 @@
  * partitions, as who knows nothing of workers does: then two of three batches are handed to another worker inside.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { type Client, connect } from 'ratatoskr/client'
 import { comparisonScenario } from '../harness/comparison.ts'
 import { BenchProcess } from '../harness/process.ts'
 import type { Run } from '../harness/report.ts'
 import type { ScenarioOptions } from '../harness/scenario.ts'
-import { freePort, ServerProcess } from '../harness/server-process.ts'
+import { connectedTo, startServe } from '../harness/serve.ts'
 import { usesOf, warmUpMs } from '../harness/stream.ts'
 import type { RawFindings, RawProducerSetup, RawWindow } from '../roles/raw-producer.ts'
 import { kinds, topic } from './ours.ts'
@@ -22,7 +20,6 @@ const partitions = 12
 const connections = 16
 const recordsPerBatch = 10
 const retentionMessages = 100_000
-const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 export const workersScenario = comparisonScenario({
   name: 'workers',
@@ -34,31 +31,15 @@ export const workersScenario = comparisonScenario({
   claims: [{ against: 'one-worker', figure: 'messagesPerSecond', atLeast: 2.2 }],
 })
 
-/** Before it listens with its workers a broker looks whether the port is free, and so answers there for a moment. */
-async function connected(url: string): Promise<Client> {
-  for (let tries = 50; ; tries--) {
-    try {
-      return await connect(url)
-    } catch (error) {
-      if (tries === 0) throw error
-      await sleep(100)
-    }
-  }
-}
-
 async function loaded(
   { count, direct }: { readonly count: number; readonly direct: boolean },
   { payloadBytes, seconds }: ScenarioOptions,
 ): Promise<Run> {
-  const port = await freePort()
-  const url = `tcp://127.0.0.1:${port}`
-  const flags = ['--storage', 'memory', '--tcp-port', `${port}`, '--workers', `${count}`]
-  const others = ['grpc', 'http', 'websocket'].flatMap((name) => ['--set', `${name}.enabled=false`])
-  const args = ['--conditions=source', command, 'serve', ...flags, ...others]
-  const broker = await ServerProcess.start({ command: process.execPath, args, port, address: url })
+  const broker = await startServe('tcp', count)
+  const url = broker.address
   const loads = Array.from({ length: generators }, () => new BenchProcess('raw-producer'))
   try {
-    await using client = await connected(url)
+    await using client = await connectedTo(url)
     await client.createTopic(topic, { partitions, retentionMessages })
     const described = await client.describeTopic(topic)
     const setup: RawProducerSetup = {
