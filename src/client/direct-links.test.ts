@@ -101,6 +101,24 @@ describe('the owner of a partition', () => {
     expect(used()).toEqual([0, 0, 1])
   })
 
+  it('is sent nothing under a lease together with what is under none, since that goes another way inside', async () => {
+    const { broker, client, clock } = await setup([0])
+    const lease = { topic: 'orders', group: 'g', partition: 0, offset: 0, lease: 1 }
+    await client.publish('orders', 'a', { partition: 1 })
+    broker.publishes.length = 0
+    broker.holding = true
+    const sent = [
+      client.publish('orders', 'b', { partition: 1 }),
+      client.publish('orders', 'c', { partition: 1, lease }),
+    ]
+    await clock.advance(10)
+    expect(broker.publishes).toHaveLength(1)
+    broker.holding = false
+    broker.release()
+    await Promise.all(sent)
+    expect(broker.texts('orders', 1)).toEqual(['a', 'b', 'c'])
+  })
+
   it('is not turned to for what is under a lease', async () => {
     const { clock, client, publish, used } = await setup([0, 1])
     await publish(60)

@@ -13,6 +13,7 @@ export class PartitionRoute {
   readonly #connection: Connection
   /** Undefined for the connection. */
   #direct: DirectLink | undefined
+  #leased = false
   /** The last batch that nobody waits for any more and that may still be on its way; -1 for none. */
   #strayed = -1
 
@@ -22,13 +23,15 @@ export class PartitionRoute {
 
   /**
    * Finds the way of the next batch.
-   * @param leased goes where the lease is kept
+   * @param leased goes where the lease is kept: of several workers by way of the one that keeps leases
    * @returns false when it must wait for those that are under way
    */
   find(leased: boolean, underWay: number): boolean {
     const direct = leased ? undefined : this.#connection.direct.to(this.worker)
-    if (direct === this.#direct) return true
+    const sameWay = leased === this.#leased || this.worker === undefined
+    if (direct === this.#direct && sameWay) return true
     if (underWay > 0) return false
+    this.#leased = leased
     const stays = this.#strayed !== -1 && this.#direct?.isOpen !== false
     if (!stays) this.#direct = direct
     return true

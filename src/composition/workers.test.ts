@@ -7,11 +7,13 @@ import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { nodePlatform, silentLogger } from 'ratatoskr/adapters/node'
 import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { afterEach, describe, expect, it } from 'vitest'
+import { ManualClock } from '../../contract-tests/manual-clock.ts'
 import {
   BatchBuilder,
   type BatchDelivery,
   isRatatoskrError,
   messagesOf,
+  type Platform,
   type RatatoskrError,
   type Session,
   type Storage,
@@ -37,8 +39,11 @@ class Rig implements AsyncDisposable {
     this.threads = threads
   }
 
-  static async start(storageOf: (index: number) => Storage = () => memoryStorage()): Promise<Rig> {
-    const options = (index: number) => ({ storage: storageOf(index), platform })
+  static async start(
+    storageOf: (index: number) => Storage = () => memoryStorage(),
+    on: Platform = platform,
+  ): Promise<Rig> {
+    const options = (index: number) => ({ storage: storageOf(index), platform: on })
     const threads = new ThreadsHere(3, options, () => tcpTransport({ port: 0 }))
     const broker = await brokerWith(options(0), threads)
     await broker.start()
@@ -228,6 +233,63 @@ describe('three workers', () => {
       await sessions[0].publish(topic, { payload: utf8('x'), partition })
     }
     await until(() => seen.size === partitions)
+  })
+})
+
+describe('a subscription that the controller keeps for another worker', () => {
+  it('refuses credit that is none at once, as one that is here does', async () => {
+    await using rig = await Rig.start()
+    const session = await rig.session(1)
+    await session.createTopic(topic, { partitions: 1 })
+    const sink = { deliver: () => {}, lost: () => {}, ended: () => {} }
+    const subscriptions = [
+      await session.subscribe(topic, { group: 'a' }, sink),
+      await session.consume(topic, { group: 'b' }, sink),
+    ]
+    for (const subscription of subscriptions) {
+      expect(() => subscription.grant({ bytes: -1 })).toThrow(
+        expect.objectContaining({ code: 'RTK_INVALID_ARGUMENT' }),
+      )
+      expect(() => subscription.grant({ bytes: 1, messages: 1 })).not.toThrow()
+    }
+  })
+})
+
+describe('a worker that gives no sign of life', () => {
+  it('is ended after 10 seconds and started again; the others go on', async () => {
+    const clock = new ManualClock()
+    await using rig = await Rig.start(() => memoryStorage(), { ...platform, clock })
+    const session = await rig.session(1)
+    await session.createTopic(topic, { partitions })
+    const { partitions: described } = await session.describeTopic(topic)
+    const ofWorker = (index: number) => described.findIndex(({ worker }) => worker === index)
+    const publish = (partition: number) => session.publish(topic, { payload: utf8('x'), partition })
+    /** Time passes, in steps that leave workers the turns of the event loop in which they answer. */
+    const pass = async (ms: number): Promise<void> => {
+      for (let passed = 0; passed < ms; passed += 100) {
+        await clock.advance(100)
+        await session.topicExists(topic)
+      }
+    }
+    await pass(5_000)
+    rig.threads.stick(2)
+    await pass(10_800)
+    expect(rig.threads.starts).toEqual([undefined, 1, 1])
+    expect(rig.broker.health().status).toBe('ok')
+    await until(async () => {
+      await pass(100)
+      return rig.broker.health().status === 'degraded'
+    })
+    expect(clock.monotonic()).toBeLessThan(5_000 + 11_500)
+    await publish(ofWorker(0))
+    await publish(ofWorker(1))
+    await until(async () => {
+      await pass(100)
+      return rig.threads.starts[2] === 2 && rig.broker.health().status === 'ok'
+    })
+    await publish(ofWorker(2))
+    await pass(15_000)
+    expect(rig.threads.starts).toEqual([undefined, 1, 2])
   })
 })
 

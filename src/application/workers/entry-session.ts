@@ -10,6 +10,7 @@ import type {
   BatchReceipt,
   BatchSink,
   CallOptions,
+  Credit,
   FetchedBatch,
   FetchRequest,
   Grants,
@@ -25,6 +26,7 @@ import type {
   SubscribeOptions,
   Subscription,
 } from '../../ports/index.ts'
+import { grantOf } from '../delivery/outlet.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { Subscriber } from '../seams.ts'
 import { type GateContext, SessionGate } from '../session-gate.ts'
@@ -262,7 +264,13 @@ export class EntrySession implements Session {
       controller.tell('subscription', { key, method: name, args: args.map(pack) })
     return {
       ...(fields as Subscription & LeasedSubscription),
-      grant: (credit: object) => tell('grant', credit),
+      grant: (credit: Credit) => {
+        const { creditBytesMax, creditMessagesMax } = this.#context.limits
+        // Nobody is told what becomes of it there: what is wrong with it is found here.
+        grantOf('bytes', credit.bytes, creditBytesMax)
+        grantOf('messages', credit.messages, creditMessagesMax)
+        tell('grant', credit)
+      },
       commit: (offsets) => ask('commit', offsets),
       settle: (settlements) => ask('settle', settlements),
       heartbeat: () => tell('heartbeat'),

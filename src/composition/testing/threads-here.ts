@@ -16,6 +16,7 @@ export class ThreadsHere implements WorkerThreads {
   readonly starts: number[] = []
   readonly #optionsOf: (index: number) => BrokerOptions
   readonly #transportOf: (index: number, ports: readonly number[]) => Transport
+  readonly #stuck = new Set<number>()
   readonly #ends = new Map<number, (error?: unknown) => void>()
 
   constructor(
@@ -37,7 +38,11 @@ export class ThreadsHere implements WorkerThreads {
     })
     await worker.start()
     const { port1, port2 } = new MessageChannel()
-    worker.connect(0, portChannel(port2))
+    const channel = portChannel(port2)
+    worker.connect(0, {
+      ...channel,
+      open: (take, closed) => channel.open((message) => this.#stuck.has(index) || take(message), closed),
+    })
     this.workers.set(index, worker)
     const ended = Promise.withResolvers<unknown>()
     const end = (error?: unknown): void => {
@@ -60,10 +65,16 @@ export class ThreadsHere implements WorkerThreads {
     this.workers.get(other)?.connect(one, portChannel(port2))
   }
 
+  /** Has a worker hear nothing more of the controller, as if its event loop were held up. */
+  stick(index: number): void {
+    this.#stuck.add(index)
+  }
+
   /** Ends a worker as a crash does, as far as others can tell: its ports close, with whatever was under way. */
   async kill(index: number, error: unknown = new Error('killed')): Promise<void> {
     const worker = this.workers.get(index)
     if (worker === undefined) return
+    this.#stuck.delete(index)
     worker.cut()
     await worker.stop()
     this.#ends.get(index)?.(error)
