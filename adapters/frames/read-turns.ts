@@ -5,8 +5,11 @@
  * turn, and what its peer sends meanwhile waits in the system's buffers, and then with the peer.
  */
 
-/** Longer than what the turns of a day take, and far shorter than what the broker takes for an overload. */
-const turnMsMax = 20
+/**
+ * Delivering has its turn between: with 20 ms a consumer beside publishers that flood fell behind, and callers waited twice as
+ * long; publishers alone stored more.
+ */
+const turnMsMax = 5
 /** Reads that follow each other closer than this are of one turn, as far as matters. */
 const gapMsMax = 1
 
