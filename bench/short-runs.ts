@@ -113,6 +113,7 @@ export const shortRuns: readonly ShortRun[] = [
   { scenario: 'workers', beside: 'one-worker' },
   { scenario: 'footprint', figure: 'resident when idle, all transports' },
   { scenario: 'checksum', figure: "the platform's" },
+  { scenario: 'compression', figure: 'zstd: batch / payload' },
 ]
 
 /**

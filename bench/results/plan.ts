@@ -66,6 +66,7 @@ export const plan: readonly Planned[] = [
   planned('first-broker', ...shortly),
   planned('batch-sweep', ...shortly),
   planned('checksum'),
+  planned('compression'),
   // Half an hour each: run by themselves, for a slope says the same on a busy machine.
   planned('soak', ...once, '--seconds', '1800'),
   planned('queue-soak', ...once, '--seconds', '1800'),

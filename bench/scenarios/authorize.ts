@@ -11,6 +11,7 @@ import { runBatches, single } from './stream.ts'
 
 const decisionsPerTurn = 1_000_000
 const turns = 5
+const firstTurns = 200
 const topicsAsked = 100
 const nanosecondsPerMs = 1e6
 /** What one stream differs from the next on a busy machine: the mean of several has to be nearer. */
@@ -24,6 +25,7 @@ export const authorize: Scenario = {
     const grants = await grantsOfBench()
     for (let run = 0; run < options.runs; run++) {
       figures.add('a remembered decision', 'ns', decisionNs(grants), { atMost: 100 })
+      figures.add('a decision for the first time', 'ns', await firstDecisionNs())
       const token = randomBytes(16).toString('hex')
       // In turns, so that neither is always the first.
       const first = await streamRate(options, run % 2 === 0 ? token : undefined)
@@ -56,13 +58,24 @@ async function grantsOfBench(): Promise<Grants> {
   return authorizer.grants(principal)
 }
 
+/** The median of what each of some fresh grants takes for topics that it was never asked about. */
+async function firstDecisionNs(): Promise<number> {
+  const times: number[] = []
+  for (let turn = 0; turn < firstTurns; turn++) {
+    const grants = await grantsOfBench()
+    const beginMs = performance.now()
+    for (let place = 0; place < topicsAsked; place++) grants.allows('topic:publish', resourceOf(place))
+    times.push(((performance.now() - beginMs) * nanosecondsPerMs) / topicsAsked)
+  }
+  return median(times)
+}
+
+const resourceOf = (place: number) =>
+  ({ kind: 'topic', namespace: 'default', name: `bench.topic-${place}` }) as const
+
 /** Asks about many topics in turn: one alone would be answered by the processor's caches. */
 function decisionNs(grants: Grants): number {
-  const resources = Array.from({ length: topicsAsked }, (_, place) => ({
-    kind: 'topic' as const,
-    namespace: 'default',
-    name: `bench.topic-${place}`,
-  }))
+  const resources = Array.from({ length: topicsAsked }, (_, place) => resourceOf(place))
   const times = Array.from({ length: turns }, () => {
     let allowed = 0
     const beginMs = performance.now()

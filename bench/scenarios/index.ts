@@ -4,6 +4,7 @@ import { allocations } from './allocations.ts'
 import { authorize } from './authorize.ts'
 import { batchSweep } from './batch-sweep.ts'
 import { checksumScenario } from './checksum.ts'
+import { compressionScenario } from './compression.ts'
 import { diskSize } from './disk-size.ts'
 import { diskWrite } from './disk-write.ts'
 import { durableAppend } from './durable-append.ts'
@@ -74,5 +75,6 @@ export const scenarios: readonly Scenario[] = [
   queueScenario('grpc'),
   scheduled,
   checksumScenario,
+  compressionScenario,
   workersScenario,
 ]

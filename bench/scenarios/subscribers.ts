@@ -26,6 +26,8 @@ const bytesPerMegabyte = 1e6
 const swarms = 2
 /** Fewer say nothing of the memory of one. */
 const measuredMin = 1_000
+/** They come before what is measured: what they have loaded and compiled is no memory of those who follow. */
+const firstSubscribers = 20
 const messages = 100
 const bytesPerKib = 1024
 const deliveredMsMax = 60_000
@@ -61,9 +63,11 @@ function measure(
   } as const
   return withBroker(setup, options, async ({ address: url, server }) => {
     const memory = async () => (await server.ask('memory')) as BrokerMemory
+    await using stack = new AsyncDisposableStack()
+    const first = stack.use(new BenchProcess('swarm'))
+    await first.ask('start', { url, topic, subscribers: firstSubscribers, stalled: false })
     await memory() // the first collection frees what starting left
     const before = await memory()
-    await using stack = new AsyncDisposableStack()
     const processes = Array.from({ length: swarms }, () => stack.use(new BenchProcess('swarm')))
     const each: SwarmSetup = { url, topic, subscribers: size / swarms, stalled: false }
     await Promise.all(processes.map((process) => process.ask('start', each)))
