@@ -36,28 +36,71 @@ it('collects far less often while large buffers come and go', async () => {
   expect(paced).toBeLessThan((await collections('as it is')) / 1.5)
 })
 
-/** Keeps 20 MB of small objects among as many that it drops, as loading a program does, and prints what the heap takes for young ones. */
-const load = `
+/** What the heap takes for young objects, in megabytes: the median of what `look` saw lately, and the most that it saw. */
+const looking = `
   import { getHeapSpaceStatistics } from 'node:v8'
+  let lately = []
+  let most = 0
+  const look = () => {
+    const young = getHeapSpaceStatistics().find((space) => space.space_name === 'new_space')
+    lately.push(young.physical_space_size / 1e6)
+    most = Math.max(most, lately.at(-1))
+  }
+  const usual = () => lately.sort((a, b) => a - b)[lately.length >> 1]
+`
+
+/** Keeps some megabytes of small objects among as many that it drops, as loading a program does, and then more of the same. */
+const load = `${looking}
   import { keepHeapSmall } from 'ratatoskr/adapters/node'
   const small = process.argv[1] === 'small' ? keepHeapSmall() : undefined
   const kept = []
-  const make = (count) => { for (let i = 0; i < count; i++) kept[i % 300_000] = { i, next: [i] } }
+  const make = (count) => {
+    for (let i = 0; i < count; i++) {
+      kept[i % 300_000] = { i, next: [i] }
+      if (i % 10_000 === 0) look()
+    }
+  }
   make(600_000)
+  const whileSmall = usual()
   small?.[Symbol.dispose]()
-  if (process.argv[2] === 'then load') make(3_000_000)
-  console.log(getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').physical_space_size / 1e6)
+  make(3_000_000)
+  console.log(JSON.stringify([whileSmall, most]))
 `
 
-async function youngMegabytes(...words: string[]): Promise<number> {
-  const flags = ['--conditions=source', '--input-type=module', '--eval', load, ...words]
-  const { stdout } = await promisify(execFile)(process.execPath, flags)
-  return Number(stdout)
+/** Keeps what it makes for two seconds, with pauses or without. */
+const work = `${looking}
+  import { setImmediate, setTimeout } from 'node:timers/promises'
+  import { keepHeapSmallWhileIdle } from 'ratatoskr/adapters/node'
+  keepHeapSmallWhileIdle()
+  const kept = []
+  const make = (count) => { for (let i = 0; i < count; i++) kept.push({ i, next: [i] }) }
+  const endMs = performance.now() + 2_500
+  while (performance.now() < endMs) {
+    if (process.argv[1] === 'idle') { make(5_000); await setTimeout(50) }
+    else { make(200); await setImmediate() }
+    look()
+    if (kept.length > 200_000) kept.length = 0
+  }
+  console.log(JSON.stringify([usual(), most]))
+  process.exit()
+`
+
+async function youngMegabytes(program: string, how: string): Promise<number[]> {
+  const flags = ['--conditions=source', '--input-type=module', '--eval', program, how]
+  return JSON.parse((await promisify(execFile)(process.execPath, flags)).stdout)
 }
 
 it('takes little for young objects while the heap is to be small, and grows with the load afterwards', async () => {
-  const small = await youngMegabytes('small')
-  expect(small).toBeLessThan(8)
-  expect(await youngMegabytes('as it is')).toBeGreaterThan(2 * small)
-  expect(await youngMegabytes('small', 'then load')).toBeGreaterThan(2 * small)
+  const [small, mostAfterwards] = await youngMegabytes(load, 'small')
+  const [, mostAsItIs] = await youngMegabytes(load, 'as it is')
+  expect(small).toBeLessThan(mostAsItIs / 2)
+  expect(small).toBeLessThan(mostAfterwards / 2)
+})
+
+it('keeps the heap small while the loop is idle, and not while it works', async () => {
+  const [[idle], [, mostBusy]] = await Promise.all([
+    youngMegabytes(work, 'idle'),
+    youngMegabytes(work, 'busy'),
+  ])
+  expect(idle).toBeLessThan(mostBusy / 2)
 })

@@ -21,6 +21,35 @@ export function keepHeapSmall(): Disposable {
   return { [Symbol.dispose]: () => setFlag('--no-memory-saver-mode') }
 }
 
+/** Of its time, what a process works that has much to do. */
+const busyShare = 0.1
+const lookIntervalMs = 1_000
+
+/**
+ * Keeps the heap small while the event loop of this thread has next to nothing to do: the collections of a quiet time then give
+ * back what a busy one took. For a process whose only busy thread this is; process-wide.
+ */
+export function keepHeapSmallWhileIdle(): Disposable {
+  let small: Disposable | undefined = keepHeapSmall()
+  let seen = performance.eventLoopUtilization()
+  const look = (): void => {
+    const now = performance.eventLoopUtilization()
+    const busy = performance.eventLoopUtilization(now, seen).utilization > busyShare
+    seen = now
+    if (busy) {
+      small?.[Symbol.dispose]()
+      small = undefined
+    } else small ??= keepHeapSmall()
+  }
+  const timer = setInterval(look, lookIntervalMs).unref()
+  return {
+    [Symbol.dispose]: () => {
+      clearInterval(timer)
+      small?.[Symbol.dispose]()
+    },
+  }
+}
+
 /** Another generation of V8 may not know a flag, and would say so on standard error. */
 function setFlag(flag: string): void {
   if (process.versions.v8.startsWith('14.')) setFlagsFromString(flag)

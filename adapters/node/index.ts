@@ -8,7 +8,7 @@ import { systemRandom } from './random.ts'
 
 export { nodeChecksum } from './checksum.ts'
 export { systemClock } from './clock.ts'
-export { keepHeapSmall, paceCollector } from './collector.ts'
+export { keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } from './collector.ts'
 export { nodeCompression } from './compression.ts'
 export {
   type JsonLoggerOptions,

@@ -65,7 +65,7 @@ function measure(
     const memory = async () => (await server.ask('memory')) as BrokerMemory
     await using stack = new AsyncDisposableStack()
     const first = stack.use(new BenchProcess('swarm'))
-    await first.ask('start', { url, topic, subscribers: firstSubscribers, stalled: false })
+    await first.ask('start', { url, topic: 'first', subscribers: firstSubscribers, stalled: false })
     await memory() // the first collection frees what starting left
     const before = await memory()
     const processes = Array.from({ length: swarms }, () => stack.use(new BenchProcess('swarm')))

@@ -12,7 +12,7 @@ const sameAskMs = 500
 const stopGraceMs = 500
 
 export async function serve(flags: ConfigFlags): Promise<void> {
-  const { keepHeapSmall, paceCollector } = await import('ratatoskr/adapters/node')
+  const { keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } = await import('ratatoskr/adapters/node')
   paceCollector()
   const starting = keepHeapSmall() // and only now whatever else is needed is loaded
   const { config } = await (await import('../config/flags.ts')).loadConfigOf(flags)
@@ -47,6 +47,7 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   await broker.start()
   started = true
   starting[Symbol.dispose]()
+  if (config.workers === 1) keepHeapSmallWhileIdle()
   logger.info('ready', {
     storage: config.storage.kind,
     // Recovery included; what Node needs before the first line of ours runs is not.
