@@ -8,6 +8,8 @@ export interface Planned {
   readonly name: string
   readonly scenario: string
   readonly flags: readonly string[]
+  /** Measured for comparison: what is asked of the scenario is asked with its own settings. */
+  readonly onlyReported?: true
 }
 
 const planned = (scenario: string, ...flags: readonly string[]): Planned => ({
@@ -21,6 +23,7 @@ const variant = (scenario: string, suffix: string, ...flags: readonly string[]):
   name: `${scenario}-${suffix}`,
   scenario,
   flags,
+  onlyReported: true,
 })
 
 const peers = '--peers'

@@ -72,7 +72,8 @@ interface AskedRow {
 }
 
 function askedTable(reports: ReadonlyMap<string, AnyReport>, reasons: Reasons): string {
-  const rows = plan.flatMap(({ name }) => {
+  const rows = plan.flatMap(({ name, onlyReported }) => {
+    if (onlyReported) return []
     const report = reports.get(name)
     const asked = report === undefined ? [missingRow] : askedOf(report)
     const link = name in reasons.scenarios ? `[why](#${name})` : ''

@@ -120,6 +120,9 @@ describe('the results', () => {
       expect(results).toContain(row)
     }
     expect(results).not.toContain('memory: handled ≥')
+    // With other settings it is only reported.
+    expect(results).not.toContain('[stream-memory-tcp-1kib]')
+    expect(results).toContain('### stream-memory-tcp-1kib')
   })
 
   it('hold what was published beside it', () => {
