@@ -2,7 +2,9 @@
 import { formatUuid, parseUuid, type Random } from '../ports/index.ts'
 
 const idBytes = 16
-const poolBytes = 256 * idBytes
+// Drawing many at a time costs a third of drawing few; who publishes little draws little.
+const poolBytesMin = 64 * idBytes
+const poolBytesMax = 1_024 * idBytes
 const bytesMin = 64 * idBytes
 const none = new Uint8Array(0)
 // A lone message's, on its way into the record: ids of one message are worth no bytes of their own.
@@ -11,8 +13,8 @@ const firstId = new Uint8Array(idBytes)
 /** Random UUIDs of version 4, sixteen bytes at a time out of one pool. */
 export class IdPool {
   readonly #random: Random
-  readonly #pool = new Uint8Array(poolBytes)
-  #at = poolBytes
+  #pool: Uint8Array = none
+  #at = 0
 
   constructor(random: Random) {
     this.#random = random
@@ -20,16 +22,21 @@ export class IdPool {
 
   /** Writes the next id into `into`, from `start` on. */
   next(into: Uint8Array, start: number): void {
+    if (this.#at === this.#pool.length) this.#refill()
     const pool = this.#pool
-    if (this.#at === poolBytes) {
-      this.#random.fill(pool)
-      this.#at = 0
-    }
     const at = this.#at
     for (let i = 0; i < idBytes; i++) into[start + i] = pool[at + i]
     this.#at = at + idBytes
     into[start + 6] = (into[start + 6] & 0x0f) | 0x40
     into[start + 8] = (into[start + 8] & 0x3f) | 0x80
+  }
+
+  #refill(): void {
+    if (this.#pool.length < poolBytesMax) {
+      this.#pool = new Uint8Array(Math.min(poolBytesMax, Math.max(poolBytesMin, 4 * this.#pool.length)))
+    }
+    this.#random.fill(this.#pool)
+    this.#at = 0
   }
 }
 

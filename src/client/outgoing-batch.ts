@@ -5,7 +5,6 @@
 import {
   type BatchBuilder,
   type BatchReceipt,
-  type Clock,
   type Durability,
   expiryOf,
   isAfterGap,
@@ -19,6 +18,7 @@ import {
   stampProducer,
 } from '../ports/index.ts'
 import { BatchIds, type IdPool } from './batch-ids.ts'
+import type { Deadlines, Due } from './deadlines.ts'
 import type { TurnClock } from './turn-clock.ts'
 
 /** Who is told what became of one message. `place` is the owner's own number for it. */
@@ -50,7 +50,7 @@ const scratch = {
 export interface OutgoingBatchOptions {
   readonly builder: BatchBuilder
   readonly ids: IdPool
-  readonly clock: Clock
+  readonly deadlines: Deadlines
   /** When messages that bring no time were published. */
   readonly turn: TurnClock
   /** The broker's clock, in Unix milliseconds: a time to live is counted by it. */
@@ -63,7 +63,7 @@ export interface OutgoingBatchOptions {
   readonly expired: (batch: OutgoingBatch) => void
 }
 
-export class OutgoingBatch {
+export class OutgoingBatch implements Due {
   readonly sequence: number
   readonly durability: Durability | undefined
   readonly lease: LeaseProof | undefined
@@ -98,7 +98,6 @@ export class OutgoingBatch {
   readonly #ids: BatchIds
   #batchOwner: BatchOwner[] = []
   #deadlineMs = 0
-  #timer: Disposable | undefined
   #aborting: AbortController | undefined
   #whenSettled: PromiseWithResolvers<void> | undefined
 
@@ -208,8 +207,14 @@ export class OutgoingBatch {
   /** Moves the deadline to `deadlineMs` of the monotonic clock when that is later. */
   extendTo(deadlineMs: number): void {
     if (deadlineMs <= this.#deadlineMs) return
+    const isFirst = this.#deadlineMs === 0
     this.#deadlineMs = deadlineMs
-    if (this.#timer === undefined) this.#arm()
+    if (isFirst) this.#options.deadlines.watch(this)
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.#options.expired(this)
   }
 
   store(receipt: BatchReceipt): void {
@@ -241,8 +246,7 @@ export class OutgoingBatch {
     this.#owners = []
     this.#places = []
     this.#indexes = []
-    this.#timer?.[Symbol.dispose]()
-    this.#timer = undefined
+    this.#options.deadlines.forget(this)
     this.#whenSettled?.resolve()
   }
 
@@ -257,17 +261,6 @@ export class OutgoingBatch {
     const repeat = duplicates[passed]
     if (repeat?.index !== index) return { id, partition, offset: baseOffset + index - passed, durability }
     return { id, partition: repeat.partition, offset: repeat.offset, durability, duplicate: true }
-  }
-
-  #arm(): void {
-    const { clock, expired } = this.#options
-    const leftMs = this.#deadlineMs - clock.monotonic()
-    if (leftMs === Number.POSITIVE_INFINITY) return
-    this.#timer = clock.after(Math.min(leftMs, 2 ** 31 - 1), () => {
-      this.#timer = undefined
-      if (clock.monotonic() < this.#deadlineMs) this.#arm()
-      else expired(this)
-    })
   }
 
   /** @returns the record's place in the batch */

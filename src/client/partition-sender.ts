@@ -26,6 +26,7 @@ import { Backoff } from './backoff.ts'
 import type { IdPool } from './batch-ids.ts'
 import { BatchNumbers } from './batch-numbers.ts'
 import type { Connection } from './connection.ts'
+import type { Deadlines } from './deadlines.ts'
 import { type BatchOwner, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
 import { PartitionRoute } from './partition-route.ts'
 import { isAnswerLost, isIndeterminate, isOutOfOrder, isPassing } from './publish-failures.ts'
@@ -39,6 +40,7 @@ export interface SenderContext {
   /** The time of messages that are added now; `look` sees to it that it is that, before each. */
   readonly turn: TurnClock
   readonly look: () => void
+  readonly deadlines: Deadlines
   readonly random: Random
   readonly ids: IdPool
   readonly builders: BuilderPool
@@ -212,7 +214,7 @@ export class PartitionSender {
     this.#open = new OutgoingBatch({
       builder: this.#builder,
       ids: this.#context.ids,
-      clock: this.#context.clock,
+      deadlines: this.#context.deadlines,
       turn: this.#context.turn,
       brokerNow: this.#brokerNow,
       durability,

@@ -12,6 +12,7 @@ import { IdPool } from './batch-ids.ts'
 import { type ClientCallOptions, checkTimeoutMs } from './call.ts'
 import { durabilityOf, wholeNumber } from './checks.ts'
 import type { Connection } from './connection.ts'
+import { Deadlines } from './deadlines.ts'
 import type { MessageFields, PublishCall } from './outgoing.ts'
 
 import type { SenderContext } from './partition-sender.ts'
@@ -92,6 +93,7 @@ export function senderSettings(
   return {
     connection,
     clock: platform.clock,
+    deadlines: new Deadlines(platform.clock),
     random: platform.random,
     ids: new IdPool(platform.random),
     builders: new BuilderPool(

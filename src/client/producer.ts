@@ -231,6 +231,7 @@ export class Producer implements AsyncDisposable {
     } finally {
       for (const topic of this.#topics.values()) topic.close(this.#closed)
       this.#topics.clear()
+      this.#senders.deadlines.close()
       this.#context.closed(this)
     }
   }

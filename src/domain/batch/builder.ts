@@ -46,9 +46,13 @@ export interface BatchBuilderOptions {
   readonly compression?: { readonly id: number; compress(bytes: Uint8Array): Uint8Array } | undefined
 }
 
+const noBytes = new Uint8Array(0)
 const lengthFieldBytesMax = 5
 /** A smaller batch is cheaper to copy than to replace its buffer. */
 const givenAwayBytesMin = 64 * 1024
+/** So small a batch costs less than an array of its own: several share one, each bytes that no other has. */
+const sharingBytesMax = 1024
+const sharedBytes = 16 * 1024
 const noValue = 1 // the varint of -1
 
 /** Builds one batch after the other in the same buffer. */
@@ -56,6 +60,8 @@ export class BatchBuilder {
   readonly #options: BatchBuilderOptions
   #buffer: Uint8Array
   #end = batchHeaderBytes
+  #shared: Uint8Array = noBytes
+  #sharedEnd = 0
   #count = 0
   #baseTimestampMs = 0
   #maxTimestampMs = 0
@@ -144,11 +150,23 @@ export class BatchBuilder {
   #cut(): Uint8Array {
     const { room } = this.#options
     const buffer = this.#buffer
+    if (this.#end <= sharingBytesMax) return this.#cutSmall()
     const unused = buffer.length - this.#end
     if (room === undefined || this.#end < givenAwayBytesMin || unused > buffer.length >>> 4)
       return buffer.slice(0, this.#end)
     this.#buffer = room(buffer.length)
     return buffer.subarray(0, this.#end)
+  }
+
+  #cutSmall(): Uint8Array {
+    if (this.#sharedEnd + this.#end > this.#shared.length) {
+      this.#shared = new Uint8Array(sharedBytes)
+      this.#sharedEnd = 0
+    }
+    const batch = this.#shared.subarray(this.#sharedEnd, this.#sharedEnd + this.#end)
+    batch.set(this.#buffer.subarray(0, this.#end))
+    this.#sharedEnd += this.#end
+    return batch
   }
 
   #grow(bytes: number): void {
