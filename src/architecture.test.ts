@@ -69,7 +69,7 @@ const rings: readonly Ring[] = [
     name: 'command line',
     has: under('src/cli/'),
     inside: ['src/', 'adapters/', 'plugins/'],
-    packages: ['node:', 'commander', 'yaml', 'zod'],
+    packages: ['node:', 'commander', 'yaml'],
   },
   {
     name: 'proto',

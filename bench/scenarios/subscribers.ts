@@ -27,7 +27,7 @@ const swarms = 2
 /** Fewer say nothing of the memory of one. */
 const measuredMin = 1_000
 /** They come before what is measured: what they have loaded and compiled is no memory of those who follow. */
-const firstSubscribers = 20
+const firstSubscribers = 500
 const messages = 100
 const bytesPerKib = 1024
 const deliveredMsMax = 60_000

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ServedBroker } from '../composition/served-broker.ts'
 import { RatatoskrError } from '../ports/index.ts'
 import { brokerOfConfig } from './broker-of-config.ts'
-import { configSchema } from './config/schema.ts'
+import { completeConfig } from './config/schema.ts'
 
 const token = 'a-token-of-some-length'
 let directory: string
@@ -19,7 +19,7 @@ afterEach(() => rm(directory, { recursive: true, force: true }))
 /** A broker of this configuration on free ports, in memory unless it says otherwise. */
 const brokerOf = (config: Record<string, object>) =>
   brokerOfConfig(
-    configSchema.parse({
+    completeConfig({
       storage: { kind: 'memory' },
       log: { level: 'error' },
       ...config,

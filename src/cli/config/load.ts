@@ -6,12 +6,12 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { z } from 'zod'
 import { suggestion } from '../../domain/suggest.ts'
 import { type Durability, quoteForMessage, RatatoskrError } from '../../ports/index.ts'
 import { settingsOfEnvironment } from './environment.ts'
-import { type CompleteConfig, configSchema } from './schema.ts'
-import { mergeSettings, restoreText, type Setting, settingsOfTree } from './settings.ts'
+import { Misfit } from './rules.ts'
+import { type CompleteConfig, completeConfig } from './schema.ts'
+import { mergeSettings, restoreText, type Setting, type SettingsTree, settingsOfTree } from './settings.ts'
 
 /** A configuration, and for each key that was set the place it came from. */
 export interface LoadedConfig {
@@ -38,20 +38,28 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
     ...sources.flags,
   ]
   const { tree, origins } = mergeSettings(settings)
-  let result = configSchema.safeParse(tree)
-  if (!result.success) {
-    for (const issue of result.error.issues) {
-      const setting = origins.get(issue.path.join('.'))
-      if (setting?.text === true && issue.code === 'invalid_type' && issue.expected === 'string')
-        restoreText(tree, setting)
-    }
-    result = configSchema.safeParse(tree)
-  }
-  if (!result.success) throw configError(result.error.issues[0], tree, origins)
-  assertReachable(result.data, origins)
+  const config = completeOf(tree, origins)
+  assertReachable(config, origins)
   return {
-    config: result.data,
+    config,
     origins: new Map([...origins].map(([key, setting]) => [key, setting.origin])),
+  }
+}
+
+/** @throws RTK_CONFIG_INVALID, RTK_CONFIG_UNKNOWN_KEY */
+function completeOf(tree: SettingsTree, origins: ReadonlyMap<string, Setting>): CompleteConfig {
+  const restored = new Set<Setting>()
+  for (;;) {
+    try {
+      return completeConfig(tree)
+    } catch (error) {
+      if (!(error instanceof Misfit)) throw error
+      const setting = origins.get(error.path.join('.'))
+      if (!error.wantsText || setting?.text !== true || restored.has(setting))
+        throw configError(error, tree, origins)
+      restored.add(setting)
+      restoreText(tree, setting)
+    }
   }
 }
 
@@ -123,44 +131,25 @@ async function readConfigFile(path: string, origin: string): Promise<unknown> {
   }
 }
 
-/** The first issue as an error that says what to do. */
+/** What is wrong as an error that says what to do. */
 function configError(
-  issue: z.core.$ZodIssue,
+  { path, message, keys }: Misfit,
   tree: unknown,
   origins: ReadonlyMap<string, Setting>,
 ): RatatoskrError {
-  const path = issue.path.map(String)
-  if (issue.code === 'unrecognized_keys') {
-    const key = [...path, issue.keys[0]].join('.')
-    const hint = suggestion(issue.keys[0], knownKeys(path))
+  const key = path.join('.')
+  if (keys !== undefined) {
+    const hint = suggestion(path.at(-1) ?? '', keys)
     return new RatatoskrError(
       'RTK_CONFIG_UNKNOWN_KEY',
       `${key} is not a configuration key; ${hint} (from ${originOf(key, origins)})`,
     )
   }
-  const key = path.join('.')
   const got = path.reduce<unknown>((at, step) => (at as Record<string, unknown> | undefined)?.[step], tree)
   return new RatatoskrError(
     'RTK_CONFIG_INVALID',
-    `${key}: ${issue.message}, got ${quoteForMessage(got)} (from ${originOf(key, origins)})`,
+    `${key}: ${message}, got ${quoteForMessage(got)} (from ${originOf(key, origins)})`,
   )
-}
-
-/** Names that may stand at a path, for suggestions. */
-function knownKeys(path: readonly string[]): string[] {
-  let at: unknown = configSchema
-  for (const step of ['', ...path]) {
-    if (step !== '')
-      at = (at as { shape?: Record<string, unknown> }).shape?.[step] ?? (at as { element?: unknown }).element
-    while (
-      at !== undefined &&
-      !(at as { shape?: unknown }).shape &&
-      (at as { unwrap?: () => unknown }).unwrap
-    ) {
-      at = (at as { unwrap: () => unknown }).unwrap()
-    }
-  }
-  return Object.keys((at as { shape?: object } | undefined)?.shape ?? {})
 }
 
 function originOf(key: string, origins: ReadonlyMap<string, Setting>): string {

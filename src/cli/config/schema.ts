@@ -1,5 +1,4 @@
 /** What a configuration may hold, with the defaults: the one place that knows every key. */
-import { z } from 'zod'
 import type { RatatoskrConfig } from '../../composition/config.ts'
 import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import {
@@ -10,89 +9,86 @@ import {
   retentionPolicies,
   toRatatoskrError,
 } from '../../ports/index.ts'
+import { defaulted, flag, list, Misfit, object, oneOf, optional, type Rule, text, whole } from './rules.ts'
 
-const port = z.int().min(0).max(65_535)
 const listen = (defaultPort: number) => ({
-  enabled: z.boolean().default(true),
-  host: z.string().min(1).default('127.0.0.1'),
-  port: port.default(defaultPort),
-  insecure: z.boolean().default(false),
+  enabled: defaulted(flag, true),
+  host: defaulted(text(), '127.0.0.1'),
+  port: defaulted(whole(0, 65_535), defaultPort),
+  insecure: defaulted(flag, false),
 })
-const limit = z.int().min(1).optional()
-const limits = z.strictObject(
+const limit = optional(whole(1))
+const limits = object(
   Object.fromEntries(Object.keys(defaultLimits).map((name) => [name, limit])) as Record<
     keyof typeof defaultLimits,
     typeof limit
   >,
 )
 /** The broker's own rules say what is wrong with a setting. */
-const queueDefaults = z.custom<Partial<QueueConfig>>().transform((given, context) => {
+const queueDefaults: Rule<Partial<QueueConfig>> = (value, path) => {
   try {
-    return parseQueueSettings(given)
+    return parseQueueSettings(value as Partial<QueueConfig>)
   } catch (error) {
-    context.addIssue({ code: 'custom', message: toRatatoskrError(error).message })
-    return z.NEVER
+    throw new Misfit(path, toRatatoskrError(error).message)
   }
-})
-const topicDefaults = z.strictObject({
+}
+const topicDefaults = object({
   partitions: limit,
-  retentionMs: z.int().min(-1).optional(),
-  retentionBytes: z.int().min(-1).optional(),
-  retentionMessages: z.int().min(-1).optional(),
-  retention: z.enum(retentionPolicies).optional(),
+  retentionMs: optional(whole(-1)),
+  retentionBytes: optional(whole(-1)),
+  retentionMessages: optional(whole(-1)),
+  retention: optional(oneOf(retentionPolicies)),
   segmentBytes: limit,
-  durability: z.enum(durabilityLevels).optional(),
+  durability: optional(oneOf(durabilityLevels)),
   messageBytesMax: limit,
-  dedupWindowMs: z.int().min(0).max(604_800_000).optional(),
-  queue: queueDefaults.optional(),
+  dedupWindowMs: optional(whole(0, 604_800_000)),
+  queue: optional(queueDefaults),
 })
-const token = z.strictObject({
-  name: z.string().min(1),
-  token: z.string().min(16, 'a token is at least 16 characters').optional(),
-  tokenFile: z.string().min(1).optional(),
-  namespace: z.string().min(1).optional(),
-  allow: z.array(z.strictObject({ actions: z.array(z.string()).min(1), topics: z.string().optional() })),
+const token = object({
+  name: text(),
+  token: optional(text(16, 'a token is at least 16 characters')),
+  tokenFile: optional(text()),
+  namespace: optional(text()),
+  allow: list(object({ actions: list(text(0), 1), topics: optional(text(0)) })),
 })
-const plugin = z.custom<Plugin>(
-  (value) =>
-    typeof value === 'object' && value !== null && 'setup' in value && typeof value.setup === 'function',
-  'must be a plugin: an object with name and setup, in a configuration file that is code',
-)
+const plugin: Rule<Plugin> = (value, path) => {
+  if (typeof value === 'object' && value !== null && 'setup' in value && typeof value.setup === 'function')
+    return value as Plugin
+  throw new Misfit(
+    path,
+    'must be a plugin: an object with name and setup, in a configuration file that is code',
+  )
+}
 
-export const configSchema = z.strictObject({
-  storage: z
-    .strictObject({
-      kind: z.enum(['disk', 'memory']).default('disk'),
-      directory: z.string().min(1).default('./data'),
-      bytesMax: limit,
-    })
-    .prefault({}),
-  grpc: z.strictObject(listen(50_051)).prefault({}),
-  http: z.strictObject(listen(8_080)).prefault({}),
-  websocket: z
-    .strictObject({ ...listen(8_081), allowedOrigins: z.array(z.string()).default([]) })
-    .prefault({}),
-  tcp: z.strictObject(listen(7_282)).prefault({}),
-  unix: z.strictObject({ path: z.string().min(1).optional() }).prefault({}),
-  topics: z
-    .strictObject({ autoCreate: z.boolean().default(true), defaults: topicDefaults.prefault({}) })
-    .prefault({}),
-  limits: limits.prefault({}),
-  verifyRecords: z.boolean().default(true),
-  auth: z.strictObject({ tokens: z.array(token).default([]) }).prefault({}),
-  audit: z
-    .strictObject({
-      enabled: z.boolean().default(false),
-      file: z.string().min(1).default('./data/audit.jsonl'),
-      publishes: z.boolean().default(false),
-    })
-    .prefault({}),
-  metrics: z.strictObject({ enabled: z.boolean().default(true) }).prefault({}),
-  shutdown: z.strictObject({ drainMs: z.int().min(0).max(3_600_000).default(500) }).prefault({}),
-  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
-  workers: z.int().min(1).max(64).default(1),
-  plugins: z.array(plugin).default([]),
-}) satisfies z.ZodType<unknown, RatatoskrConfig>
+const complete = object({
+  storage: object({
+    kind: defaulted(oneOf(['disk', 'memory']), 'disk'),
+    directory: defaulted(text(), './data'),
+    bytesMax: limit,
+  }),
+  grpc: object(listen(50_051)),
+  http: object(listen(8_080)),
+  websocket: object({ ...listen(8_081), allowedOrigins: defaulted(list(text(0)), []) }),
+  tcp: object(listen(7_282)),
+  unix: object({ path: optional(text()) }),
+  topics: object({ autoCreate: defaulted(flag, true), defaults: topicDefaults }),
+  limits,
+  verifyRecords: defaulted(flag, true),
+  auth: object({ tokens: defaulted(list(token), []) }),
+  audit: object({
+    enabled: defaulted(flag, false),
+    file: defaulted(text(), './data/audit.jsonl'),
+    publishes: defaulted(flag, false),
+  }),
+  metrics: object({ enabled: defaulted(flag, true) }),
+  shutdown: object({ drainMs: defaulted(whole(0, 3_600_000), 500) }),
+  log: object({ level: defaulted(oneOf(['debug', 'info', 'warn', 'error']), 'info') }),
+  workers: defaulted(whole(1, 64), 1),
+  plugins: defaulted(list(plugin), []),
+} satisfies Record<keyof RatatoskrConfig, Rule<unknown>>) satisfies Rule<unknown>
 
 /** A configuration with every default filled in. */
-export type CompleteConfig = z.infer<typeof configSchema>
+export type CompleteConfig = ReturnType<typeof complete>
+
+/** Checks a configuration, and fills in the defaults. @throws Misfit */
+export const completeConfig = (tree: unknown): CompleteConfig => complete(tree, [])

@@ -13,9 +13,9 @@ export interface Setting {
   readonly text?: boolean
 }
 
-type Tree = Record<string, unknown>
+export type SettingsTree = Record<string, unknown>
 
-const isTree = (value: unknown): value is Tree =>
+const isTree = (value: unknown): value is SettingsTree =>
   typeof value === 'object' &&
   value !== null &&
   !Array.isArray(value) &&
@@ -42,14 +42,17 @@ export function valueOfText(text: string): unknown {
 }
 
 /** One object of all settings, later ones winning, and the origin of each path. */
-export function mergeSettings(settings: readonly Setting[]): { tree: Tree; origins: Map<string, Setting> } {
-  const tree: Tree = Object.create(null)
+export function mergeSettings(settings: readonly Setting[]): {
+  tree: SettingsTree
+  origins: Map<string, Setting>
+} {
+  const tree: SettingsTree = Object.create(null)
   const origins = new Map<string, Setting>()
   for (const setting of settings) {
     let at = tree
     for (const key of setting.path.slice(0, -1)) {
       if (!isTree(at[key])) at[key] = Object.create(null)
-      at = at[key] as Tree
+      at = at[key] as SettingsTree
     }
     const last = setting.path.at(-1)
     if (last === undefined) continue
@@ -60,8 +63,8 @@ export function mergeSettings(settings: readonly Setting[]): { tree: Tree; origi
 }
 
 /** Puts a setting's raw text where its meaning was taken for a number or the like: a directory may be called `5`. */
-export function restoreText(tree: Tree, setting: Setting): void {
+export function restoreText(tree: SettingsTree, setting: Setting): void {
   let at = tree
-  for (const key of setting.path.slice(0, -1)) at = at[key] as Tree
+  for (const key of setting.path.slice(0, -1)) at = at[key] as SettingsTree
   at[setting.path.at(-1) as string] = setting.value
 }
