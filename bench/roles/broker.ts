@@ -5,6 +5,7 @@ import { createBroker, type EmbeddedBroker } from 'ratatoskr'
 import { keepHeapSmallWhileIdle, paceCollector } from 'ratatoskr/adapters/node'
 import type { Durability, Storage, Transport } from 'ratatoskr/ports'
 import { serveRole } from '../harness/child.ts'
+import { delayWatch, type LoopDelay } from '../harness/loop-delay.ts'
 
 export interface BrokerSetup {
   readonly transport: TransportName
@@ -49,6 +50,7 @@ export interface BrokerMemory {
 }
 
 let broker: EmbeddedBroker
+let loop: ReturnType<typeof delayWatch> | undefined
 
 serveRole({
   start: async (setup: BrokerSetup): Promise<string> => {
@@ -75,6 +77,12 @@ serveRole({
     return broker.addresses[0].url
   },
   endOffset: async (topic: string): Promise<number> => (await broker.offsets(topic, 'latest'))[0].offset,
+  watchLoop: (): void => {
+    loop ??= delayWatch()
+    loop.turn()
+  },
+  /** Since `watchLoop`. */
+  loopDelay: (): LoopDelay | undefined => loop?.turn(),
   memory: async (): Promise<BrokerMemory> => {
     // What V8 holds in reserve for young objects, up to 32 MB whatever was done, goes back as well.
     globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })

@@ -5,6 +5,7 @@
  */
 import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
+import type { LoopDelay } from '../harness/loop-delay.ts'
 import { BenchProcess } from '../harness/process.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
 import { sleep, warmUpMs } from '../harness/stream.ts'
@@ -61,8 +62,10 @@ function measure(
     const prober = await start('prober', { url, topic, payloadBytes } satisfies ProberSetup)
     await sleep(warmUpMs(seconds))
     await Promise.all([server, prober, ...floods].map((process) => process.windowBegin()))
+    await server.ask('watchLoop')
     const before = (await reader.ask('counted')) as SwarmCount
     const stored = await storedPerSecond(server, seconds, (samples) => tellMemory(figures, samples))
+    const { p99Ms } = (await server.ask('loopDelay')) as LoopDelay
     const { rssMegabytes } = await server.usage()
     const probed = (await prober.ask('window')) as ProberWindow
     const flooded = (await Promise.all(floods.map((flood) => flood.ask('window')))) as FloodWindow[]
@@ -70,6 +73,7 @@ function measure(
     figures.add('delivered to a consumer beside them', '/s', (after.total - before.total) / seconds)
     figures.add('stored under overload', '/s', stored)
     figures.add('goodput: under overload / sustained', '×', stored / sustained, { atLeast: 0.8 })
+    figures.add('event loop of the broker, delay p99', 'ms', p99Ms, { atMost: 50 })
     figures.add('resident at most', 'MB', rssMegabytes, { atMost: 1_024 })
     tellOffers(figures, flooded, seconds, sustained)
     tellAnswers(figures, probed, seconds)
