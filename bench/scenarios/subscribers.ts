@@ -24,8 +24,10 @@ const crowds: readonly Crowd[] = [
 ]
 const bytesPerMegabyte = 1e6
 const swarms = 2
-/** Fewer say nothing of the memory of one. */
+/** Fewer say nothing of the memory of one, */
 const measuredMin = 1_000
+/** and of fewer than so many nothing is asked: what the process takes once, a few megabytes, is shared out among them. */
+const askedMin = 10_000
 /** They come before what is measured: what they have loaded and compiled is no memory of those who follow. */
 const firstSubscribers = 500
 const messages = 100
@@ -76,7 +78,12 @@ function measure(
     if (size >= measuredMin) {
       const perSubscriber = (part: 'rssBytes' | 'usedBytes') =>
         (after[part] - before[part]) / size / bytesPerKib
-      figures.add(`${size} idle subscribers: resident, each`, 'KiB', perSubscriber('rssBytes'), { atMost: 8 })
+      figures.add(
+        `${size} idle subscribers: resident, each`,
+        'KiB',
+        perSubscriber('rssBytes'),
+        size < askedMin ? {} : { atMost: 8 },
+      )
       figures.add(`${size} idle subscribers: in use, each`, 'KiB', perSubscriber('usedBytes'))
     }
     const seconds = await deliver(url, processes, options.payloadBytes)
