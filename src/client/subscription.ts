@@ -4,7 +4,7 @@
  *
  * Both survive the loss of the connection: that is an event, never an end.
  */
-import type { Clock, MaybePromise, RatatoskrError } from '../ports/index.ts'
+import type { MaybePromise, RatatoskrError } from '../ports/index.ts'
 import type { ClientCallOptions } from './call.ts'
 import { withDeadline } from './call.ts'
 import { wholeNumber } from './checks.ts'
@@ -12,6 +12,7 @@ import type { ClientMessage } from './client-message.ts'
 import type { ConsumeOptions } from './consume-options.ts'
 import { Consumer } from './consumer.ts'
 import type { ClientContext } from './context.ts'
+import { LoopWatch } from './loop-watch.ts'
 import type { MessageSource } from './message-source.ts'
 import { QueueConsumer } from './queue/queue-consumer.ts'
 
@@ -38,7 +39,8 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   readonly #concurrency: number
   readonly #waiting: PromiseWithResolvers<void>[] = []
   readonly #removed: (subscription: Subscription) => void
-  readonly #breather: Breather
+  /** Lets the event loop go on in time, however fast messages are handled. */
+  readonly #loop: LoopWatch
   /** Handlers whose promise is open. */
   #running = 0
   #starting = false
@@ -60,7 +62,7 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
       group === undefined ? new Consumer(context, options) : new QueueConsumer(context, options, group)
     this.#source.wake = handler === undefined ? () => this.#wakeIterators() : () => this.#startHandlers()
     this.#removed = removed
-    this.#breather = new Breather(context.platform.clock)
+    this.#loop = new LoopWatch(context.platform.clock)
     void this.#source.closed.then(() => removed(this))
   }
 
@@ -113,7 +115,7 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   [Symbol.asyncIterator](): AsyncIterator<ClientMessage, undefined> {
     this.#assertNoHandler()
     const source = this.#source
-    const breather = new Breather(this.#context.platform.clock)
+    const loop = new LoopWatch(this.#context.platform.clock)
     let given: ClientMessage | undefined
     const give = (message: ClientMessage | undefined): IteratorResult<ClientMessage, undefined> => {
       given = message
@@ -123,7 +125,8 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
       next: () => {
         if (given !== undefined) source.finished(given)
         given = undefined
-        if (breather.isDue) return breather.breathe().then(() => this.#next().then(give))
+        const pause = loop.pause()
+        if (pause !== undefined) return pause.then(() => this.#next()).then(give)
         const message = source.take('iterator')
         if (message === undefined) return this.#next().then(give)
         const begun = source.begin(message)
@@ -252,8 +255,9 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
       this.#startHandlers()
     }
     for (let count = 0; this.#running < this.#concurrency; count++) {
-      if (this.#breather.isDue) {
-        void this.#breather.breathe().then(goOn)
+      const pause = this.#loop.pause()
+      if (pause !== undefined) {
+        void pause.then(goOn)
         return
       }
       if (count === handledAtOnceMax) {
@@ -309,33 +313,3 @@ const isThenable = (value: unknown): value is PromiseLike<unknown> =>
 
 /** Messages that are handled without letting promises settle: whoever waits for an answer to one is not kept for long. */
 const handledAtOnceMax = 64
-// Work of this long without a pause keeps sockets and timers waiting.
-const breathAfterMs = 10
-const messagesPerLook = 64
-
-/** Lets the event loop go on in time, however fast messages are handled. */
-class Breather {
-  readonly #clock: Clock
-  #count = 0
-  #sinceMs: number
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-    this.#sinceMs = clock.monotonic()
-  }
-
-  get isDue(): boolean {
-    if (++this.#count < messagesPerLook) return false
-    this.#count = 0
-    return this.#clock.monotonic() - this.#sinceMs > breathAfterMs
-  }
-
-  breathe(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#clock.after(0, () => {
-        this.#sinceMs = this.#clock.monotonic()
-        resolve()
-      })
-    })
-  }
-}
