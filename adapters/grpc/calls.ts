@@ -13,7 +13,7 @@ import {
   type Session,
   toRatatoskrError,
 } from 'ratatoskr/ports'
-import type { Connections } from './connections.ts'
+import type { Caller, Connections } from './connections.ts'
 import { type FailedStatus, type Incoming, Malformed, readable, statusOf } from './status.ts'
 
 /** Streams that do not end by themselves, and so must be ended when the transport stops. */
@@ -36,6 +36,22 @@ export function failure(host: CallHost, thrown: unknown): FailedStatus {
   return statusOf(error)
 }
 
+/** Calls `run` with the session of a stream, now or when the broker has let the caller in; `failed` when it does not. */
+export function withSession(
+  host: CallHost,
+  call: Caller,
+  run: (session: Session) => void,
+  failed: (error: unknown) => void,
+): void {
+  try {
+    const session = host.connections.session(call)
+    if (session instanceof Promise) session.then(run, failed)
+    else run(session)
+  } catch (error) {
+    failed(error)
+  }
+}
+
 export const stopping = (): RatatoskrError =>
   new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; connect again after a pause')
 
@@ -46,22 +62,28 @@ export function unary<Request, Response>(
 ): handleUnaryCall<Request, Response> {
   return (call: ServerUnaryCall<Incoming<Request>, Response>, callback: sendUnaryData<Response>) => {
     const signal = new CallSignal(call)
-    const answer = async (): Promise<Response> => {
-      const request = readable(call.request)
-      const session = await host.connections.session(call)
+    const succeed = (response: Response): void => {
+      signal.settled()
+      callback(null, response)
+    }
+    const fail = (error: unknown): void => {
+      signal.settled()
+      callback(failure(host, error))
+    }
+    const answer = (session: Session): MaybePromise<Response> => {
       if (call.cancelled) throw new RatatoskrError('RTK_CANCELLED', 'the caller is gone')
       return handle(session, request, signal)
     }
-    answer().then(
-      (response) => {
-        signal.settled()
-        callback(null, response)
-      },
-      (error: unknown) => {
-        signal.settled()
-        callback(failure(host, error))
-      },
-    )
+    let request: Request
+    try {
+      request = readable(call.request)
+      const session = host.connections.session(call)
+      const response = session instanceof Promise ? session.then(answer) : answer(session)
+      if (response instanceof Promise) response.then(succeed, fail)
+      else succeed(response)
+    } catch (error) {
+      fail(error)
+    }
   }
 }
 
@@ -128,15 +150,15 @@ interface Sink<Response> {
  */
 export class StreamWriter<Response> {
   readonly #sink: Sink<Response>
-  readonly #bytesMax: number
+  /** Bytes that may wait for the transport before writers must: 0 for one write at a time. */
+  bytesMax: number
   #pendingBytes = 0
   #waiting: PromiseWithResolvers<void> | undefined
   #over = false
 
-  /** @param bytesMax bytes that may wait for the transport before writers must: 0 for one write at a time */
   constructor(sink: Sink<Response>, bytesMax: number) {
     this.#sink = sink
-    this.#bytesMax = bytesMax
+    this.bytesMax = bytesMax
     if (sink.cancelled) this.#cancel()
     else sink.once('cancelled', () => this.#cancel())
   }
@@ -154,7 +176,7 @@ export class StreamWriter<Response> {
       this.#written(sizeBytes)
       written?.()
     })
-    if (this.#pendingBytes <= this.#bytesMax) return undefined
+    if (this.#pendingBytes <= this.bytesMax) return undefined
     this.#waiting ??= Promise.withResolvers()
     return this.#waiting.promise
   }
@@ -170,7 +192,7 @@ export class StreamWriter<Response> {
 
   #written(sizeBytes: number): void {
     this.#pendingBytes -= sizeBytes
-    if (this.#pendingBytes <= this.#bytesMax) this.#release()
+    if (this.#pendingBytes <= this.bytesMax) this.#release()
   }
 
   #release(): void {

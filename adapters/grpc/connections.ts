@@ -9,6 +9,7 @@ import {
   type BrokerFacade,
   type Credentials,
   isLocalHost,
+  type MaybePromise,
   type Peer,
   RatatoskrError,
   type Session,
@@ -26,7 +27,8 @@ const credentialsPerConnectionMax = 16
 interface Connection {
   readonly socket: Socket
   readonly peer: Peer
-  readonly sessions: Map<string, Promise<Session>>
+  /** By what came as `authorization`; a promise until the broker has let it in. */
+  readonly sessions: Map<string, MaybePromise<Session>>
 }
 
 export class Connections {
@@ -60,10 +62,10 @@ export class Connections {
   }
 
   /**
-   * The session of a call.
+   * The session of a call: at once when it stands, for a promise would cost each call more than finding it.
    * @throws RTK_UNAUTHENTICATED, RTK_LIMIT_EXCEEDED, RTK_DISCONNECTED when the connection is already gone
    */
-  async session(call: Caller): Promise<Session> {
+  session(call: Caller): MaybePromise<Session> {
     const connection = this.#open.get(call.getPeer())
     if (connection === undefined) {
       throw new RatatoskrError('RTK_DISCONNECTED', 'the connection of this call is closed')
@@ -95,10 +97,13 @@ export class Connections {
         `one connection may use at most ${credentialsPerConnectionMax} different credentials; open another`,
       )
     }
-    const session = this.#broker.connect(peer, credentialsOf(authorization))
-    sessions.set(authorization, session)
-    session.catch(() => sessions.delete(authorization))
-    return session
+    const connecting = this.#broker.connect(peer, credentialsOf(authorization))
+    sessions.set(authorization, connecting)
+    connecting.then(
+      (session) => sessions.set(authorization, session),
+      () => sessions.delete(authorization),
+    )
+    return connecting
   }
 
   #forget(key: string, socket: Socket): void {
@@ -107,7 +112,7 @@ export class Connections {
     this.#open.delete(key)
     for (const session of connection.sessions.values()) {
       // Who could not connect has nothing to close.
-      const closing = session.then(
+      const closing = Promise.resolve(session).then(
         (opened) => opened.close(),
         () => undefined,
       )

@@ -1,5 +1,5 @@
 /**
- * `Consume` of a queue group: one member a stream. Leased batches go out as the broker hands them over, one write at a time;
+ * `Consume` of a queue group: one member a stream. Leased batches go out as the broker hands them over;
  * for clients that asked for messages they are decoded on the way.
  */
 import type {
@@ -28,7 +28,13 @@ import {
   settleResultsToProto,
 } from './queue-convert.ts'
 import { errorToProto } from './status.ts'
-import { invalid, type SubscriptionCall, SubscriptionStream, started } from './subscription-stream.ts'
+import {
+  batchBytesWaitingMax,
+  invalid,
+  type SubscriptionCall,
+  SubscriptionStream,
+  started,
+} from './subscription-stream.ts'
 
 type ConsumeCall = SubscriptionCall<QueueServiceConsumeRequest>
 
@@ -105,6 +111,7 @@ class LeaseStream
   ): Promise<LeasedSubscription> {
     const { topic, group, credit, autoAck, begins, format, ...open } = request.open as OpenLeases
     const asMessages = wantsMessages(format)
+    if (!asMessages) this.writer.bytesMax = batchBytesWaitingMax
     const options = {
       group,
       member: textOf(open.member),

@@ -1,5 +1,5 @@
 /**
- * `Consume`: one subscription a stream. Batches go out as the broker hands them over, one write at a time; messages, for
+ * `Consume`: one subscription a stream. Batches go out as the broker hands them over; messages, for
  * clients that asked for those, are packed on the way.
  */
 import type {
@@ -21,6 +21,7 @@ import { listOf, offsetsToProto, overflowFromProto, positionFromProto, textOf } 
 import { MessagePacker, wantsMessages } from './messages.ts'
 import { errorToProto } from './status.ts'
 import {
+  batchBytesWaitingMax,
   invalid,
   type SubscriptionCall,
   SubscriptionStream,
@@ -73,6 +74,7 @@ class ConsumeStream extends SubscriptionStream<ConsumeRequest, Subscription> imp
   protected override open(session: Session, { open }: ConsumeRequest): Promise<Subscription> {
     const { topic, group, member, from, partitions, credit, overflow, format } = open as OpenSubscription
     const sink = wantsMessages(format) ? this.#messageSink() : undefined
+    if (sink === undefined) this.writer.bytesMax = batchBytesWaitingMax
     const options = {
       group: textOf(group),
       member: textOf(member),

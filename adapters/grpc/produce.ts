@@ -3,7 +3,15 @@ import type { BatchReceipt, Session } from 'ratatoskr/ports'
 import { toRatatoskrError } from 'ratatoskr/ports'
 import type { ProduceRequest } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
-import { type CallHost, failure, InFlight, type OpenStream, StreamWriter, stopping } from './calls.ts'
+import {
+  type CallHost,
+  failure,
+  InFlight,
+  type OpenStream,
+  StreamWriter,
+  stopping,
+  withSession,
+} from './calls.ts'
 import { duplicatesToProto, durabilityFromProto, durabilityToProto } from './convert.ts'
 import type { DuplexCall } from './data-stream.ts'
 import { errorToProto, type Incoming, readable } from './status.ts'
@@ -25,9 +33,11 @@ const bytesInFlightMax = 16 * 1024 * 1024
 
 export const produce = (host: CallHost) => (call: ProduceCall) => {
   const stream = new ProduceStream(host, call)
-  host.connections.session(call).then(
+  withSession(
+    host,
+    call,
     (session) => stream.run(session),
-    (error: unknown) => stream.end(error),
+    (error) => stream.end(error),
   )
 }
 

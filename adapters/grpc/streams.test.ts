@@ -279,7 +279,7 @@ describe('Consume', () => {
     await expect.poll(subscriberCount, { interval: 5 }).toBe(0)
   })
 
-  it('keeps one write outstanding for a consumer that does not read', async () => {
+  it('keeps little outstanding for a consumer that does not read', async () => {
     const slow = openConsume(harness.client())
     slow.send(opening({ credit: bytes(64 * MIB) }))
     await slow.received.atLeast(1)

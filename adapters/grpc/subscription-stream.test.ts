@@ -11,12 +11,15 @@ import { platform } from './testing/harness.ts'
 /** The broker's half of a call, whose other half is a test. */
 class Call extends EventEmitter {
   readonly cancelled = false
-  readonly written: Buffer[] = []
+  readonly written: unknown[] = []
+  /** Says that the oldest write of those left has reached the network. */
+  readonly sent: (() => void)[] = []
   pause(): void {}
   resume(): void {}
   end(): void {}
-  write(bytes: Buffer): boolean {
-    this.written.push(bytes)
+  write(response: unknown, sent: () => void): boolean {
+    this.written.push(response)
+    this.sent.push(sent)
     return true
   }
 }
@@ -76,3 +79,36 @@ it.each(['topic', 'queue group'] as const)(
     expect(call.written).toEqual([])
   },
 )
+
+it('some batches may wait for the network, and then the broker waits', async () => {
+  let sink: BatchSink | undefined
+  const session = {
+    subscribe: async (_topic: string, _options: object, given: BatchSink) => {
+      sink = given
+      return { id: 's', topic: 'orders', group: undefined, member: '', close: async () => {} }
+    },
+  } as unknown as Session
+  const host = {
+    connections: { session: () => session },
+    streams: new Set<OpenStream>(),
+    logger: platform.logger,
+  }
+  const call = new Call()
+  consume(host as unknown as CallHost)(call as never)
+  call.emit('data', { open: { topic: 'orders', group: '', member: '', partitions: [], format: 1 } })
+  await soon()
+  call.sent.shift()?.()
+  const batch = { ...given, bytes: new Uint8Array(100 * 1024) }
+  expect([sink?.deliver(batch), sink?.deliver(batch)]).toEqual([undefined, undefined])
+  let waits = true
+  const full = sink?.deliver(batch)
+  void Promise.resolve(full).then(() => {
+    waits = false
+  })
+  expect(full).toBeInstanceOf(Promise)
+  await soon()
+  expect(waits).toBe(true)
+  call.sent.shift()?.()
+  await soon()
+  expect(waits).toBe(false)
+})

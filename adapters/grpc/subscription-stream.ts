@@ -5,7 +5,15 @@
 import type { MaybePromise, Session } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
 import { frameOf, type MessageFrame } from 'ratatoskr/proto'
-import { type CallHost, failure, InFlight, type OpenStream, StreamWriter, stopping } from './calls.ts'
+import {
+  type CallHost,
+  failure,
+  InFlight,
+  type OpenStream,
+  StreamWriter,
+  stopping,
+  withSession,
+} from './calls.ts'
 import type { DuplexCall } from './data-stream.ts'
 import { type Incoming, readable } from './status.ts'
 
@@ -17,11 +25,19 @@ export function started<Request>(
   call: SubscriptionCall<Request>,
   stream: { run(session: Session): void; end(thrown: unknown): void },
 ): void {
-  host.connections.session(call).then(
+  withSession(
+    host,
+    call,
     (session) => stream.run(session),
-    (error: unknown) => stream.end(error),
+    (error) => stream.end(error),
   )
 }
+
+/**
+ * Bytes of batches that may wait for the connection before the broker must: with none, the connection would wait for the
+ * broker after each delivery. Beyond it comes one delivery at most. Messages gather meanwhile, and so go one write at a time.
+ */
+export const batchBytesWaitingMax = 256 * 1024
 
 export abstract class SubscriptionStream<
   Request extends { readonly open?: unknown },
@@ -30,7 +46,7 @@ export abstract class SubscriptionStream<
 {
   protected readonly host: CallHost
   protected readonly call: SubscriptionCall<Request>
-  /** One write at a time: a slow reader holds up its subscription, and nothing piles up. */
+  /** One write at a time, but for batches: a slow reader holds up its subscription, and nothing piles up. */
   protected readonly writer: StreamWriter<MessageFrame>
   /** Requests that are not yet answered: reading pauses above a bound. */
   protected readonly answering: InFlight
