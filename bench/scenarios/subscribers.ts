@@ -82,7 +82,7 @@ function measure(
         `${size} idle subscribers: resident, each`,
         'KiB',
         perSubscriber('rssBytes'),
-        size < askedMin ? {} : { atMost: 8 },
+        size < askedMin ? undefined : { atMost: 8 },
       )
       figures.add(`${size} idle subscribers: in use, each`, 'KiB', perSubscriber('usedBytes'))
     }
