@@ -9,19 +9,21 @@
  */
 import {
   type Durability,
-  type LeaseProof,
   type OutgoingMessage,
   type PublishReceipt,
   type PublishResult,
   RatatoskrError,
   toRatatoskrError,
 } from '../ports/index.ts'
+import { BulkWriter } from './bulk-writer.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { durabilityOf, leaseProofOf } from './checks.ts'
 import { knownOptions, messageNames, publishManyOptions, publishOptions } from './known-options.ts'
-import { asOutgoing, detached, isBare, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
+import { Lingering } from './lingering.ts'
+import { detached, isScheduled, type MessageToPublish, toOutgoing } from './outgoing.ts'
 import type { MessageOwner } from './outgoing-batch.ts'
-import type { PartitionSender, SenderContext } from './partition-sender.ts'
+import type { SenderContext } from './partition-sender.ts'
+import { ProducerBuffer } from './producer-buffer.ts'
 import {
   type ProducerOptions,
   type ProducerParts,
@@ -31,9 +33,8 @@ import {
   senderSettings,
 } from './producer-options.ts'
 import { BulkPublish, type BulkReceipt, ManyPublish, SinglePublish } from './publish-owners.ts'
-import { notInBulk, ScheduledPublishes } from './scheduled-publish.ts'
+import { ScheduledPublishes } from './scheduled-publish.ts'
 import { TopicSender } from './topic-sender.ts'
-import { TurnClock } from './turn-clock.ts'
 
 export interface ProducerContext extends ProducerParts {
   /** Tells the client that the producer is closed. */
@@ -49,46 +50,39 @@ export class Producer implements AsyncDisposable {
   readonly #context: ProducerContext
   readonly #senders: SenderContext
   readonly #topics = new Map<string, TopicSender>()
-  readonly #bufferBytesMax: number
-  readonly #waitingMax: number
-  readonly #waits: boolean
+  readonly #buffer: ProducerBuffer
+  readonly #lingering: Lingering
   readonly #durability: Durability | undefined
   readonly #timeoutMs: number
-  readonly #lingerMs: number
-  readonly #lingering: PartitionSender[] = []
   readonly #later: ScheduledPublishes
-  #bufferedBytes = 0
-  #waiting = 0
-  #lingerSet = false
-  #turnEndSet = false
   #closed: RatatoskrError | undefined
-  #roomFor: PromiseWithResolvers<void> | undefined
 
   constructor(options: ProducerOptions, context: ProducerContext) {
     const bounds = producerBounds(options, context.timeoutMs)
+    const { durability, timeoutMs, lingerMs } = bounds
     this.#context = context
     this.#later = new ScheduledPublishes(context.connection)
-    this.#lingerMs = bounds.lingerMs
-    this.#bufferBytesMax = bounds.bufferBytesMax
-    this.#waitingMax = bounds.waitingMax
-    this.#waits = bounds.waits
-    this.#durability = bounds.durability
-    this.#timeoutMs = bounds.timeoutMs
+    this.#durability = durability
+    this.#timeoutMs = timeoutMs
+    const buffer = new ProducerBuffer(bounds, () => {
+      for (const topic of this.#topics.values()) topic.drain()
+    })
+    const lingering = new Lingering(context.platform.clock, lingerMs)
+    this.#buffer = buffer
+    this.#lingering = lingering
     this.#senders = {
       ...senderSettings(options, context),
-      turn: new TurnClock(context.platform.clock),
-      took: (bytes) => {
-        this.#bufferedBytes += bytes
-      },
-      look: () => this.#look(),
-      lingerFor: (sender) => this.#lingerFor(sender),
-      released: (bytes) => this.#released(bytes),
+      turn: lingering.turn,
+      look: () => lingering.look(),
+      lingerFor: (sender) => lingering.add(sender),
+      took: (bytes) => buffer.took(bytes),
+      released: (bytes) => buffer.released(bytes),
     }
   }
 
   /** Bytes of messages that are not acknowledged yet. */
   get bufferedBytes(): number {
-    return this.#bufferedBytes
+    return this.#buffer.bytes
   }
 
   /**
@@ -189,25 +183,18 @@ export class Producer implements AsyncDisposable {
         },
         { once: true },
       )
-      const stopped = (): boolean => bulk.failure !== undefined || isAborted
+      const writer = new BulkWriter({
+        sender,
+        buffer: this.#buffer,
+        bulk,
+        durability,
+        lease: options.lease,
+        timeoutMs: this.#timeoutMs,
+        assertOpen: () => this.#assertOpen(),
+        stopped: () => bulk.failure !== undefined || isAborted,
+      })
       try {
-        await sender.resolved()
-        if (Symbol.asyncIterator in messages) {
-          for await (const message of messages) {
-            bulk.resumed()
-            if (!this.#addOfBulk(sender, message, bulk, durability, options.lease))
-              await this.#readyFor(sender)
-            if (stopped()) break
-          }
-        } else {
-          for (const message of messages) {
-            if (!this.#addOfBulk(sender, message, bulk, durability, options.lease)) {
-              await this.#readyFor(sender)
-              bulk.resumed()
-            }
-            if (stopped()) break
-          }
-        }
+        await writer.write(messages)
       } catch (error) {
         bulk.failure ??= toRatatoskrError(error)
       }
@@ -263,7 +250,7 @@ export class Producer implements AsyncDisposable {
   ): Promise<void> {
     const { messages, places } = ScheduledPublishes.takeFrom(list)
     if (messages.length === 0) return
-    if (this.#closed !== undefined) throw this.#closed
+    this.#assertOpen()
     const durability = durabilityOf(options.durability) ?? this.#durability
     const { lease } = options
     const results = await this.#later.publish(topic, messages, { durability, lease, signal })
@@ -280,7 +267,7 @@ export class Producer implements AsyncDisposable {
   ): Promise<PublishReceipt> {
     const { timeoutMs, durability, lease } = options
     const sender = this.#senderFor(topic)
-    if (!sender.ready || !this.#hasRoom) {
+    if (!sender.ready || !this.#buffer.hasRoom) {
       const owner = new SinglePublish()
       this.#wait(sender, message, owner, options)
       return owner.promise
@@ -291,7 +278,7 @@ export class Producer implements AsyncDisposable {
 
   #accept(topic: string, message: OutgoingMessage, owner: SinglePublish, options: PublishManyOptions): void {
     const sender = this.#senderFor(topic)
-    if (!sender.ready || !this.#hasRoom) {
+    if (!sender.ready || !this.#buffer.hasRoom) {
       this.#wait(sender, message, owner, options)
       return
     }
@@ -308,17 +295,20 @@ export class Producer implements AsyncDisposable {
   ): void {
     const level = durabilityOf(durability) ?? this.#durability
     const deadlineMs = this.#deadlineMs(timeoutMs)
-    if (sender.ready && !this.#waits) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
-    if (this.#waiting >= this.#waitingMax) throw this.#full('waitingMax', this.#waitingMax)
-    this.#waiting++
+    if (sender.ready && !this.#buffer.waits) this.#buffer.assertRoom()
+    this.#buffer.entered()
     sender.wait(message, owner, 0, level, deadlineMs, lease)
+  }
+
+  #assertOpen(): void {
+    if (this.#closed !== undefined) throw this.#closed
   }
 
   /** The topic of a message that is published now. */
   #senderFor(topic: string): TopicSender {
-    if (this.#closed !== undefined) throw this.#closed
+    this.#assertOpen()
     const sender = this.#topic(topic)
-    if (this.#look()) sender.refresh(this.#senders.turn.monotonicMs)
+    if (this.#lingering.look()) sender.refresh(this.#senders.turn.monotonicMs)
     return sender
   }
 
@@ -340,7 +330,7 @@ export class Producer implements AsyncDisposable {
     for (let place = 0; place < messages.length; place++) {
       const message = messages[place]
       if (message === undefined) continue
-      const waits = !sender.ready || (this.#waits && !this.#hasRoom)
+      const waits = !sender.ready || (this.#buffer.waits && !this.#buffer.hasRoom)
       if (waits && !copied) {
         for (let i = place; i < messages.length; i++) {
           const left = messages[i]
@@ -349,71 +339,18 @@ export class Producer implements AsyncDisposable {
         copied = true
       }
       if (!sender.ready) await sender.resolved()
-      while (this.#waits && !this.#hasRoom && !owner.abandoned) await this.#room()
+      while (this.#buffer.waits && !this.#buffer.hasRoom && !owner.abandoned) await this.#buffer.room()
       if (owner.abandoned) return
-      if (this.#closed !== undefined) throw this.#closed
+      this.#assertOpen()
       try {
-        if (!this.#hasRoom) throw this.#full('bufferBytesMax', this.#bufferBytesMax)
-        this.#look()
+        this.#buffer.assertRoom()
+        this.#lingering.look()
         const message = messages[place] as OutgoingMessage
         sender.add(message, owner, place, durability, deadlineMs, options.lease)
       } catch (error) {
         owner.failed(place, toRatatoskrError(error))
       }
     }
-  }
-
-  /** Adds a message of a bulk. @returns false when the next one must wait */
-  #addOfBulk(
-    sender: TopicSender,
-    message: MessageToPublish,
-    bulk: BulkPublish,
-    durability: Durability | undefined,
-    lease: LeaseProof | undefined,
-  ): boolean {
-    if (bulk.partition !== undefined && bulk.sharesTime && isBare(message)) {
-      const { payload } = message
-      const fits = payload.length <= sender.messageBytesMax
-      if (fits && bulk.partition.addBareOfBulk(payload, bulk, durability, lease)) {
-        bulk.shared()
-        return this.#hasRoom
-      }
-    }
-    return this.#addAnyOfBulk(sender, message, bulk, durability, lease)
-  }
-
-  #addAnyOfBulk(
-    sender: TopicSender,
-    message: MessageToPublish,
-    bulk: BulkPublish,
-    durability: Durability | undefined,
-    lease: LeaseProof | undefined,
-  ): boolean {
-    if (this.#closed !== undefined) throw this.#closed
-    if (bulk.tick()) sender.refresh(bulk.monotonicMs)
-    // Those of a bulk are made alike: what is misspelt is so in the first.
-    if (bulk.messageCount === 0) knownOptions('a message', message, messageNames)
-    const outgoing = asOutgoing(message)
-    if (isScheduled(outgoing)) throw notInBulk()
-    const deadlineMs = bulk.monotonicMs + this.#timeoutMs
-    const partition = sender.addOfBulk(outgoing, bulk, durability, deadlineMs, lease)
-    bulk.partition = isBare(message) ? partition : undefined
-    bulk.messageCount++
-    return this.#hasRoom && sender.ready
-  }
-
-  get #hasRoom(): boolean {
-    return this.#bufferedBytes < this.#bufferBytesMax
-  }
-
-  async #readyFor(sender: TopicSender): Promise<void> {
-    while (!this.#hasRoom) await this.#room()
-    await sender.resolved()
-  }
-
-  #room(): Promise<void> {
-    this.#roomFor ??= Promise.withResolvers<void>()
-    return this.#roomFor.promise
   }
 
   #topic(name: string): TopicSender {
@@ -424,10 +361,8 @@ export class Producer implements AsyncDisposable {
       limits: this.#context.limits,
       timeoutMs: this.#timeoutMs,
       /** Moves what waits into batches while there is room. */
-      mayAdd: () => this.#hasRoom,
-      left: () => {
-        this.#waiting--
-      },
+      mayAdd: () => this.#buffer.hasRoom,
+      left: () => this.#buffer.left(),
     })
     this.#topics.set(name, sender)
     return sender
@@ -441,60 +376,12 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  #released(bytes: number): void {
-    this.#bufferedBytes -= bytes
-    if (!this.#hasRoom) return
-    if (this.#waiting > 0) for (const topic of this.#topics.values()) topic.drain()
-    if (!this.#hasRoom) return
-    this.#roomFor?.resolve()
-    this.#roomFor = undefined
-  }
-
-  #lingerFor(sender: PartitionSender): void {
-    this.#lingering.push(sender)
-    if (this.#lingerSet) return
-    this.#lingerSet = true
-    if (this.#lingerMs === 0) this.#atTurnEnd()
-    else this.#senders.clock.after(this.#lingerMs, () => this.#lingered())
-  }
-
-  #lingered(): void {
-    this.#lingerSet = false
-    for (const sender of this.#lingering.splice(0)) sender.linger()
-  }
-
-  /** Before each message: sees to the time. @returns true when the clocks were read */
-  #look(): boolean {
-    const isRead = this.#senders.turn.look()
-    if (isRead) this.#atTurnEnd()
-    return isRead
-  }
-
-  #atTurnEnd(): void {
-    if (this.#turnEndSet) return
-    this.#turnEndSet = true
-    queueMicrotask(this.#turnEnded)
-  }
-
-  readonly #turnEnded = (): void => {
-    this.#turnEndSet = false
-    this.#senders.turn.over()
-    if (this.#lingerSet && this.#lingerMs === 0) this.#lingered()
-  }
-
   async #flushed(): Promise<void> {
     const topics = [...this.#topics.values()]
     await Promise.all(topics.map((topic) => topic.whenDrained()))
     const batches = topics.flatMap((topic) => topic.pending)
-    this.#lingered()
+    this.#lingering.end()
     await Promise.all(batches.map((batch) => batch.whenSettled))
     await this.#later.settled()
-  }
-
-  #full(bound: string, value: number): RatatoskrError {
-    return new RatatoskrError(
-      'RTK_OVERLOADED',
-      `the producer holds as much as it may (${bound}: ${value}); await earlier publishes, or raise the bound`,
-    )
   }
 }
