@@ -16,7 +16,8 @@ import { RatatoskrError } from '../../ports/index.ts'
 import type { GroupService } from '../groups/group-service.ts'
 import type { Admission } from './admission.ts'
 import type { Runner } from './runner.ts'
-import type { PushSubscription, SubscriptionHost } from './subscription.ts'
+import type { PushSubscription } from './subscription.ts'
+import type { SubscriptionHost } from './subscription-host.ts'
 import type { TopicState } from './topic-state.ts'
 
 /** What all subscriptions share. */

@@ -8,9 +8,7 @@ import type {
   CommittedOffset,
   Credit,
   DroppedMessages,
-  Logger,
   MaybePromise,
-  MessageDeliveredEvent,
   Overflow,
   PartitionOffset,
   Subscription,
@@ -20,26 +18,9 @@ import type { GroupMember } from '../groups/member.ts'
 import { handledElsewhere, isPromise } from '../maybe-promise.ts'
 import type { Cursor, CursorHolder } from './cursor.ts'
 import type { Outlet, OutletHost } from './outlet.ts'
-import { type GuardedSubscription, OverflowGuard, type OverflowHost } from './overflow.ts'
+import { type GuardedSubscription, OverflowGuard } from './overflow.ts'
 import type { Steppable } from './runner.ts'
-
-/** Who a subscription is, for its holder, hooks and logs. */
-export interface SubscriptionIdentity {
-  readonly id: string
-  readonly topic: string
-  readonly group: string | undefined
-  readonly member: string
-}
-
-/** What a subscription needs of delivery as a whole. */
-export interface SubscriptionHost extends OverflowHost {
-  readonly logger: Logger
-  delivered(event: MessageDeliveredEvent): void
-  passedOver(sizeBytes: number): void
-  commit(subscription: PushSubscription, offsets: readonly CommittedOffset[]): Promise<void>
-  /** Called once, before the sink is told: `failed` when the sink or its batch was the reason. */
-  over(subscription: PushSubscription, reason: RatatoskrError | undefined, failed: boolean): void
-}
+import type { SubscriptionHost, SubscriptionIdentity } from './subscription-host.ts'
 
 export class PushSubscription
   implements Subscription, GroupMember, CursorHolder, Steppable, OutletHost, GuardedSubscription

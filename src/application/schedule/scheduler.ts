@@ -2,7 +2,6 @@
  * Messages that are to be delivered later: kept in the log of an internal topic, and published to their own when they are
  * due by the wall clock. What is in the log is what counts; in memory is only an index of when each is due.
  */
-
 import { backoffDelayMs } from '../../domain/backoff.ts'
 import type { Expansion } from '../../domain/batch/expand.ts'
 import type { Durability } from '../../domain/durability.ts'

@@ -3,6 +3,7 @@
  * the stop, the process is gone when the time for stopping has passed.
  */
 import type { Logger } from '../../ports/index.ts'
+import { dropCompiledModules } from '../compile-cache.ts'
 import type { ConfigFlags } from '../config/flags.ts'
 import { exitCodes } from '../exit-codes.ts'
 
@@ -16,7 +17,11 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   paceCollector()
   const starting = keepHeapSmall() // and only now whatever else is needed is loaded
   const { config } = await (await import('../config/flags.ts')).loadConfigOf(flags)
-  const broker = await (await import('../broker-of-config.ts')).brokerOfConfig(config, flags.config)
+  dropCompiledModules()
+  const { brokerOfConfig } = await import('../broker-of-config.ts')
+  dropCompiledModules()
+  const broker = await brokerOfConfig(config, flags.config)
+  dropCompiledModules()
   const { logger } = broker.platform
   let started = false
   const stopped = new Promise<void>((resolve, reject) => {
