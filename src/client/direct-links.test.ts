@@ -1,7 +1,7 @@
 /** A client of a broker of several workers: when it turns to the owner of a partition, and what that must not change. */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../../contract-tests/manual-clock.ts'
-import type { ConnectOptions } from './connect-with.ts'
+import { type ConnectOptions, clientOver } from './connect-with.ts'
 import { FakeBroker } from './testing/fake-broker.ts'
 import { error } from './testing/producing.ts'
 import { batchOf, numbers } from './testing/subscribing.ts'
@@ -151,6 +151,25 @@ describe('a direct link', () => {
     await publish(1)
     expect(used()).toEqual([0])
     expect(client).toBeDefined()
+  })
+
+  it('is sought where the connection is, of several addresses', async () => {
+    const clock = new ManualClock()
+    const broker = new FakeBroker()
+    broker.topic('orders')
+    broker.workerOf = () => 1
+    const opened: number[] = []
+    const open = async (_: AbortSignal, attempt: number) => {
+      broker.nextPlace = () => ({ broker: 'one', worker: opened.length < 4 ? 0 : 1, workers: 2 })
+      opened.push(attempt)
+      if (attempt === 0) throw error('RTK_DISCONNECTED')
+      return broker.open()
+    }
+    const client = await clientOver(open, 2, {}, testPlatform(clock))
+    for (let i = 0; i < 60; i++) await client.publish('orders', 'x')
+    await clock.advance(500)
+    expect(opened).toEqual([0, 1, 1, 1])
+    await client.close()
   })
 
   it('is sought a bounded number of times, then again after a pause', async () => {

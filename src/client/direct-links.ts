@@ -33,8 +33,8 @@ export interface DirectLinksOptions {
 
 /** Calls, or bytes, for another worker within so many milliseconds are worth a link. */
 const [worthCalls, worthBytes, worthWithinMs] = [50, 1024 * 1024, 1_000]
-/** Of N workers the one that is wanted is missed so often by one client in 3,000. */
-const attemptsPerWorker = 8
+/** Of N workers the one that is wanted is missed so often by one client in 3,000. No broker has clients try for ever. */
+const [attemptsPerWorker, attemptsMax] = [8, 256]
 /** Between two attempts, at most: those who start together shall not knock together. */
 const pauseMsMax = 20
 /** A link that is not used for so long is closed. */
@@ -183,7 +183,8 @@ export class DirectLinks {
     let missing: unknown
     try {
       for (let tries = 0; this.#wanted.size > 0; tries++) {
-        if (tries >= attemptsPerWorker * (this.#entry?.workers ?? 0)) throw notReached([...this.#wanted])
+        const triesMax = Math.min(attemptsPerWorker * (this.#entry?.workers ?? 0), attemptsMax)
+        if (tries >= triesMax) throw notReached([...this.#wanted])
         await delay(clock, random.next() * pauseMsMax, signal, 'connecting to a worker')
         const link = await open(signal)
         if (!this.#take(link)) link.close().catch(() => {})

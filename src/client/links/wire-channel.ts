@@ -80,9 +80,9 @@ export class WireChannel implements WireSocketEvents {
     const askedAtMs = clock.monotonic()
     const hello = (await this.request('hello', kind === 'none' ? {} : fields).catch((error: unknown) => {
       throw this.#fault ?? error // who is turned away is told why
-    })) as { readonly timeMs?: unknown; readonly place?: BrokerPlace } | undefined
+    })) as { readonly timeMs?: unknown; readonly place?: unknown } | undefined
     this.#brokerNow = brokerClock(clock, askedAtMs, hello?.timeMs)
-    this.#place = hello?.place
+    this.#place = placeOf(hello?.place)
   }
 
   /** Which of the broker's workers is at the other end; undefined when it has one only. */
@@ -240,4 +240,11 @@ function receiptOf(frame: ProducedFrame): BatchReceipt {
   const { partition, baseOffset, recordCount, durability, duplicate, duplicates } = frame
   const receipt = { partition, baseOffset, recordCount, durability }
   return duplicate === undefined && duplicates === undefined ? receipt : { ...receipt, duplicate, duplicates }
+}
+
+/** What a broker of several workers says; undefined for whatever else there is. */
+function placeOf(said: unknown): BrokerPlace | undefined {
+  const { broker, worker, workers } = (said ?? {}) as Partial<BrokerPlace>
+  const known = typeof broker === 'string' && Number.isInteger(worker) && Number.isInteger(workers)
+  return known ? (said as BrokerPlace) : undefined
 }
