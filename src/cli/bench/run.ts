@@ -88,7 +88,7 @@ export async function runLoad(
     if (signal.aborted) {
       throw new RatatoskrError('RTK_CANCELLED', 'interrupted before anything was measured')
     }
-    const window = new Window(senders, readers)
+    const window = new Window(senders, readers, load.singleInFlight !== undefined)
     const isSpent = () => senders.every((sender) => sender.isSpent)
     await watch(
       window.beginMs + load.durationMs,
@@ -154,13 +154,15 @@ class Window {
   readonly beginMs = performance.now()
   readonly #senders: readonly Sender[]
   readonly #readers: readonly Reader[]
+  readonly #single: boolean
   readonly #sentBefore: number
   readonly #cpu = process.cpuUsage()
   readonly #loop = performance.eventLoopUtilization()
 
-  constructor(senders: readonly Sender[], readers: readonly Reader[]) {
+  constructor(senders: readonly Sender[], readers: readonly Reader[], single: boolean) {
     this.#senders = senders
     this.#readers = readers
+    this.#single = single
     this.#sentBefore = sum(senders.map(({ sent }) => sent))
     for (const one of [...senders, ...readers]) one.windowBegin()
   }
@@ -180,7 +182,7 @@ class Window {
       publishedPerSecond: this.published / seconds,
       deliveredPerSecond: sum(this.#readers.map(({ receivedInWindow }) => receivedInWindow)) / seconds,
       latencyMs: this.#readers.length === 0 ? undefined : latencyOf(handled),
-      acknowledgedMs: acknowledged.length === 0 ? undefined : latencyOf(acknowledged),
+      acknowledgedMs: this.#single ? latencyOf(acknowledged) : undefined,
       cpuSeconds: (user + system) / 1e6,
       loopBusy: utilization,
     }

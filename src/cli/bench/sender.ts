@@ -20,7 +20,7 @@ export interface SenderOptions {
 
 /** Messages between two looks at whether the sender is to stop, or to wait for consumers. */
 const burst = 64
-/** At full speed, one in so many publishes is timed. */
+/** With many under way, one in so many publishes is timed. */
 const publishesPerSample = 64
 
 export class Sender {
@@ -110,17 +110,18 @@ export class Sender {
   }
 
   async #single(): Promise<void> {
-    const { perSecond } = this.#options
+    const { perSecond, singleInFlight } = this.#options
     if (perSecond !== undefined) {
       const schedule = { perSecond, nowMs, turn, stopped: this.#stopped }
       await pace(schedule, (dueMs) => this.#timed(this.#maker.makeDue(dueMs), dueMs), this.#inFlight)
     } else {
+      const timesAll = (singleInFlight as number) <= publishesPerSample
       while (!this.#stopped()) {
         if (this.#inFlight.isFull) await this.#inFlight.ready()
         else if (this.#isAhead) await turn()
         if (this.#isAhead) continue
         for (let i = 0; i < burst && !this.#inFlight.isFull; i++) {
-          const isSample = this.#maker.count % publishesPerSample === 0
+          const isSample = timesAll || this.#maker.count % publishesPerSample === 0
           const payload = this.#maker.copyOfNext()
           if (isSample) this.#timed(payload, nowMs())
           else this.#inFlight.add(this.#publish(payload))

@@ -167,6 +167,9 @@ async function report(load: Load, result: RunResult, options: BenchOptions): Pro
       megabytesPerSecond: rounded((messagesPerSecond * load.payloadBytes) / 1e6),
       ...(latencyMs === undefined ? {} : latencyFields('latencyMs', latencyMs, table)),
       ...(acknowledgedMs === undefined ? {} : latencyFields('acknowledgedMs', acknowledgedMs, table)),
+      // Of the whole run, before and after the window too.
+      published: result.sent,
+      delivered: result.findings.received,
       lost,
       duplicated,
       disordered,
