@@ -71,7 +71,7 @@ describe('the reader', () => {
         for (const [place, bytes] of taken.entries()) expect(Buffer.compare(bytes, messages[place])).toBe(0)
         expect(reader.isAtEnd).toBe(true)
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     )
   })
 
