@@ -5,6 +5,7 @@ import {
   encodeLeasedHeader,
   formatTopicRef,
   leasedToJson,
+  type MaybePromise,
   type PayloadEncoding,
   parseTopicRef,
   type QueueChanges,
@@ -198,14 +199,14 @@ function settleRoutes(routes: FastifyInstance, context: RouteContext): void {
 
 function presenceRoutes(routes: FastifyInstance, context: RouteContext): void {
   const memberBody = { ...object({ member: text }, ['member']), examples: [{ member: 'worker-1' }] } as const
-  type Run = (session: Session, topic: string, group: string, member: string) => void
+  type Run = (session: Session, topic: string, group: string, member: string) => MaybePromise<void>
   const presence = (action: string, summary: string, run: Run): void => {
     routes.post<GroupRoute & { Body: { member: string } }>(
       `${one}/${action}`,
       { schema: { tags, summary, params: groupParams, body: memberBody, response: done } },
       async (request, reply) => {
         const { topic, group } = request.params
-        run(await sessionOf(context, request), topic, group, request.body.member)
+        await run(await sessionOf(context, request), topic, group, request.body.member)
         return reply.code(204).send()
       },
     )
