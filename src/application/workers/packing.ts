@@ -12,7 +12,8 @@ const errorKey = 'ratatoskr:error'
 
 export function pack(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
-  if (value instanceof Uint8Array) return value.slice()
+  // Not `slice`: that of a Buffer of Node copies nothing, and what it is a view of would cross as a whole.
+  if (value instanceof Uint8Array) return new Uint8Array(value)
   if (isRatatoskrError(value)) return { [errorKey]: errorToMesh(value) }
   if (Array.isArray(value)) return value.map(pack)
   const prototype: unknown = Object.getPrototypeOf(value)
