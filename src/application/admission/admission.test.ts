@@ -1,9 +1,10 @@
 import { describe, expect, it, vi } from 'vitest'
-import { type Clock, isRatatoskrError, makeLimits, type Session } from '../../ports/index.ts'
+import { type Clock, isRatatoskrError, makeLimits, RatatoskrError, type Session } from '../../ports/index.ts'
 import { BrokerBench, batchOf, codeOf, message } from '../testing/broker-bench.ts'
 import { AppendGate } from '../testing/log-store-double.ts'
 import { LoopLoad } from './loop-load.ts'
 import { PublishBudget } from './publish-budget.ts'
+import { SharedRefusal } from './shared-refusal.ts'
 
 /** A loop whose turns end when the test says so: timers run late by as much as it likes. */
 class LateClock implements Clock {
@@ -141,6 +142,41 @@ describe('admission', () => {
     await first
     bench.logs.onAppend = () => {}
     expect(await codeOf(second)).toBeUndefined()
+  })
+})
+
+describe('a shared refusal', () => {
+  it('is the same for all within 10 ms, and made anew after that', () => {
+    let nowMs = 0
+    const refusal = new SharedRefusal({ monotonic: () => nowMs } as Clock)
+    let made = 0
+    const next = () => refusal.of(() => new RatatoskrError('RTK_OVERLOADED', `number ${++made}`)).message
+    expect(next()).toBe('number 1')
+    nowMs = 9.9
+    expect(next()).toBe('number 1')
+    nowMs = 10
+    expect(next()).toBe('number 2')
+  })
+
+  it('is that of a partition whose queue is full', async () => {
+    const bench = new BrokerBench({ limits: { partitionQueueMessagesMax: 1 } })
+    const session = await bench.start()
+    await session.createTopic('orders')
+    const gate = new AppendGate()
+    bench.logs.onAppend = gate.hold
+    const first = session.publishBatch('orders', 0, batchOf(['x']))
+    const refused = async (): Promise<unknown> => {
+      try {
+        return await session.publishBatch('orders', 0, batchOf(['y']))
+      } catch (error) {
+        return error
+      }
+    }
+    const error = await refused()
+    expect(isRatatoskrError(error, 'RTK_OVERLOADED')).toBe(true)
+    expect(await refused()).toBe(error)
+    gate.release()
+    await first
   })
 })
 

@@ -6,28 +6,27 @@ import { RatatoskrError } from '../../domain/errors.ts'
 import type { Limits } from '../../domain/limits.ts'
 import type { Metrics, Platform } from '../../ports/index.ts'
 import { LoopLoad } from './loop-load.ts'
+import { SharedRefusal } from './shared-refusal.ts'
 
 const retryAfterMsMin = 100
 const retryAfterMsMax = 1_000
 /** Overloads that follow each other closer than this are told of once in the log. */
 const quietMs = 10_000
-/** A refusal is the same for as long as the loop is not looked at again. */
-const sameMs = 10
 
 export class Admission {
   readonly #load: LoopLoad
   readonly #platform: Platform
   readonly #delayMsMax: number
   readonly #refused: { add(count: number): void }
+  readonly #shared: SharedRefusal
   #refusedMs = Number.NEGATIVE_INFINITY
-  /** The last refusal, for all that come shortly after it: to make one costs more than to store a small batch. */
-  #last: { readonly error: RatatoskrError; readonly atMs: number } | undefined
 
   constructor(platform: Platform, { loopDelayMsMax }: Limits, metrics: Metrics) {
     this.#platform = platform
     this.#delayMsMax = loopDelayMsMax
     this.#load = new LoopLoad(platform.clock, loopDelayMsMax)
     this.#refused = metrics.counter('ratatoskr.publish.overloaded')
+    this.#shared = new SharedRefusal(platform.clock)
   }
 
   /** @throws RTK_OVERLOADED with `details.retryAfterMs` */
@@ -42,11 +41,9 @@ export class Admission {
   #refusal(): RatatoskrError {
     const nowMs = this.#platform.clock.monotonic()
     this.#refused.add(1)
-    if (this.#last === undefined || nowMs - this.#last.atMs >= sameMs) {
-      this.#last = { error: this.#made(nowMs), atMs: nowMs }
-    }
+    const error = this.#shared.of(() => this.#made(nowMs))
     this.#refusedMs = nowMs
-    return this.#last.error
+    return error
   }
 
   #made(nowMs: number): RatatoskrError {

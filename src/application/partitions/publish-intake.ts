@@ -5,6 +5,7 @@
 import type { RecordFields } from '../../domain/batch/builder.ts'
 import type { Durability } from '../../domain/durability.ts'
 import type { RatatoskrError } from '../../domain/errors.ts'
+import { SharedRefusal } from '../admission/shared-refusal.ts'
 import { Accumulator, type BatchWriter, type MessageWaiter } from './accumulator.ts'
 import { AppendQueue } from './append-queue.ts'
 import type { PartitionContext, PartitionOwner } from './partition-context.ts'
@@ -23,6 +24,7 @@ export class PublishIntake {
   readonly #context: PartitionContext
   readonly #writer: IntakeWriter
   readonly #queue: AppendQueue
+  readonly #refusal: SharedRefusal
   #accumulator: Accumulator | undefined
 
   constructor(partition: number, owner: PartitionOwner, context: PartitionContext, writer: IntakeWriter) {
@@ -31,6 +33,7 @@ export class PublishIntake {
     this.#context = context
     this.#writer = writer
     this.#queue = new AppendQueue(context.limits, context.budget)
+    this.#refusal = new SharedRefusal(context.platform.clock)
   }
 
   /** See `TopicPartition.admit`. */
@@ -43,7 +46,9 @@ export class PublishIntake {
       gathered?.messageCount ?? 0,
       gathered?.sizeBytes ?? 0,
     )
-    if (refusal !== undefined) throw partitionOverloaded(this.#owner.text, this.#partition, refusal)
+    if (refusal !== undefined) {
+      throw this.#refusal.of(() => partitionOverloaded(this.#owner.text, this.#partition, refusal))
+    }
   }
 
   /** See `TopicPartition.appendMessage`. */
