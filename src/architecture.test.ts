@@ -204,6 +204,13 @@ describe('the rings', () => {
   })
 })
 
+// The `slice` of a Buffer of Node gives a view, and bytes from outside are Buffers often: `new Uint8Array(bytes)` copies.
+it('copies of bytes are copies whatever bytes they are of', () => {
+  const copied = /\b(bytes|batch|payload|key|value|chunk|id)\??\.slice\(\)/
+  const code = sources().filter((path) => !path.startsWith('contract-tests/'))
+  expect(code.filter((path) => copied.test(readFileSync(join(root, path), 'utf8')))).toEqual([])
+})
+
 describe('the inner rings', () => {
   const inner = sources().filter((path) => /^src\/(domain|ports|application)\//.test(path))
   const withoutComments = (path: string) =>

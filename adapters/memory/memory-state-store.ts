@@ -37,7 +37,7 @@ export class MemoryStateStore implements StateStore {
     this.#assertStarted()
     assertStateKey(key)
     const entry = this.#table.get(key)
-    return entry && { value: entry.value.slice(), version: entry.version }
+    return entry && { value: new Uint8Array(entry.value), version: entry.version }
   }
 
   async put(key: string, value: Uint8Array, expectedVersion?: number): Promise<number> {
@@ -77,5 +77,5 @@ export class MemoryStateStore implements StateStore {
 }
 
 async function* copiesOf(entries: readonly TableEntry[]): AsyncGenerator<StateEntry, void, undefined> {
-  for (const { key, value, version } of entries) yield { key, value: value.slice(), version }
+  for (const { key, value, version } of entries) yield { key, value: new Uint8Array(value), version }
 }

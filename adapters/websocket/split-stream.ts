@@ -52,7 +52,7 @@ export class SplitStream extends Duplex implements WebSocketEvents {
   }
 
   other(bytes: Uint8Array, borrowed: boolean): void {
-    this.push(borrowed ? bytes.slice() : bytes)
+    this.push(borrowed ? new Uint8Array(bytes) : bytes)
   }
 
   get mayPass(): boolean {

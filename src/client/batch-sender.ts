@@ -159,7 +159,7 @@ export class BatchSender {
     this.#numbers?.sending(batch, !batch.behindOthers)
     this.#underWay.add(batch)
     // The bytes belong to the broker once they are sent: a second time it gets a copy.
-    const bytes = (batch.sent ? batch.bytes?.slice() : batch.bytes) as Uint8Array
+    const bytes = (batch.sent ? new Uint8Array(batch.bytes as Uint8Array) : batch.bytes) as Uint8Array
     let returned = !batch.sent
     batch.sent = true
     batch.refusal = undefined

@@ -187,14 +187,14 @@ export class OutgoingBatch implements Due {
   /** Has it say so. What was sent belongs to the broker: the bytes are others then. */
   markAfterGap(checksum: (bytes: Uint8Array) => number): void {
     if (this.bytes === undefined || this.isAfterGap) return
-    if (this.sent) this.bytes = this.bytes.slice()
+    if (this.sent) this.bytes = new Uint8Array(this.bytes)
     markAfterGap(this.bytes, checksum)
   }
 
   /** Numbers it anew; its bytes are others then, too. */
   renumber(stamp: ProducerStamp, checksum: (bytes: Uint8Array) => number): void {
     if (this.bytes === undefined) return
-    if (this.sent) this.bytes = this.bytes.slice()
+    if (this.sent) this.bytes = new Uint8Array(this.bytes)
     this.stamp = stamp
     stampProducer(this.bytes, stamp, checksum)
   }

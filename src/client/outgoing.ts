@@ -157,8 +157,8 @@ function headerList(headers: HeadersInit): Header[] {
 export function detached(message: OutgoingMessage): OutgoingMessage {
   return {
     ...message,
-    payload: message.payload.slice(),
-    key: message.key?.slice(),
-    headers: message.headers?.map(([name, value]): Header => [name, value.slice()]),
+    payload: new Uint8Array(message.payload),
+    key: message.key && new Uint8Array(message.key),
+    headers: message.headers?.map(([name, value]): Header => [name, new Uint8Array(value)]),
   }
 }

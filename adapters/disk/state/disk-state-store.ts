@@ -92,7 +92,7 @@ export class DiskStateStore implements StateStore {
     this.#assertOpen()
     assertStateKey(key)
     const entry = this.#table.get(key)
-    return entry && { value: entry.value.slice(), version: entry.version }
+    return entry && { value: new Uint8Array(entry.value), version: entry.version }
   }
 
   async put(key: string, value: Uint8Array, expectedVersion?: number): Promise<number> {
@@ -284,5 +284,5 @@ export class DiskStateStore implements StateStore {
 }
 
 async function* copiesOf(entries: readonly TableEntry[]): AsyncGenerator<StateEntry, void, undefined> {
-  for (const { key, value, version } of entries) yield { key, value: value.slice(), version }
+  for (const { key, value, version } of entries) yield { key, value: new Uint8Array(value), version }
 }

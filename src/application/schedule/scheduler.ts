@@ -240,7 +240,7 @@ export class Scheduler {
     const { partition, deliverAtMs } = message
     const schedule = { kind: 'message', topicId: topic.id, partition, order: -1 } as const
     const sizeBytes = sizeOfScheduled(message)
-    const id = message.id.slice()
+    const id = new Uint8Array(message.id)
     state.log.appendMessage(
       waitingRecord(message, schedule, this.#nowMs),
       sizeBytes + recordOverheadBytes,
@@ -387,10 +387,10 @@ const unavailable = (): RatatoskrError =>
 
 const detached = (message: MessageToSchedule): MessageToSchedule => ({
   ...message,
-  id: message.id.slice(),
-  payload: message.payload.slice(),
-  key: message.key?.slice(),
-  headers: message.headers.map(([name, value]) => [name, value.slice()] as const),
+  id: new Uint8Array(message.id),
+  payload: new Uint8Array(message.payload),
+  key: message.key && new Uint8Array(message.key),
+  headers: message.headers.map(([name, value]) => [name, new Uint8Array(value)] as const),
 })
 
 function parseCursor(text: string): { readonly dueMs: number; readonly order: number } {

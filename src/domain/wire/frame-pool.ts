@@ -12,7 +12,7 @@ let poolUsed = 0
 /** These bytes in a place of their own. */
 export function copyOf(chunk: Uint8Array, start: number, end: number): Uint8Array {
   const size = end - start
-  if (size > pooledBytesMax) return chunk.slice(start, end)
+  if (size > pooledBytesMax) return new Uint8Array(chunk.subarray(start, end))
   if (pool.length - poolUsed < size) {
     pool = new Uint8Array(poolBytes)
     poolUsed = 0
