@@ -13,6 +13,7 @@ import fastify, {
 import { parseJson, RatatoskrError } from 'ratatoskr/ports'
 import { allowPage, assertBrowserAllowed, assertHeadersAllowed, type BrowserRules } from './guards.ts'
 import { collectRoutes, openApiRoute } from './openapi.ts'
+import { turnOf } from './pipeline.ts'
 import { errorOfThrown, problemOf, refuseOnSocket, sendProblem } from './problem.ts'
 import type { RouteContext } from './route-context.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
@@ -115,6 +116,7 @@ function addHooks(server: FastifyInstance, { context, browsers }: ServerOptions)
     assertHeadersAllowed(request.raw)
     assertBrowserAllowed(request.raw, browsers)
     allowPage(request.raw, reply.raw, browsers)
+    await turnOf(request.raw, reply.raw)
     const { 'content-encoding': encoding = 'identity' } = request.headers
     if (encoding.trim().toLowerCase() === 'identity') return
     // Stored as it is, it would be compressed bytes to every reader, who is not told.
