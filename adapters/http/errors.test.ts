@@ -99,4 +99,15 @@ describe('what failed inside', () => {
     expect(status).toBeGreaterThanOrEqual(400)
     expect(text).not.toMatch(/ENOENT|tokens|node_modules|\.ts/)
   })
+
+  it('is not what a client does that leaves within its request', async () => {
+    const lines: LogLine[] = []
+    const { socket, call } = await startRig({ platform: { logger: recordingLogger(lines) } })
+    const caller = await socket()
+    caller.write('POST /v1/topics/orders/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nx')
+    expect((await call('GET', '/livez')).status).toBe(200)
+    caller.resetAndDestroy()
+    for (let i = 0; i < 5; i++) await call('GET', '/livez')
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
 })

@@ -131,6 +131,10 @@ export function errorOfThrown(thrown: unknown): RatatoskrError {
       'the request body is above the limit; send smaller batches',
     )
   }
+  if (error?.code === 'ECONNRESET')
+    return new RatatoskrError('RTK_CANCELLED', 'the client left before it had sent its request', {
+      cause: thrown,
+    })
   if (typeof error?.code === 'string' && error.code.startsWith('FST_') && (error.statusCode ?? 500) < 500) {
     return new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
