@@ -199,3 +199,17 @@ export async function assertPeers(directory: string): Promise<void> {
     ['p50 ≤ 1 × nats-core', 'p99 ≤ 1 × nats-core'],
   )
 }
+
+/** A run beside all peers that the scenario has, each installed. @throws AssertionError, or Error with the output */
+export async function assertServers(scenario: string, directory: string): Promise<readonly string[]> {
+  const args = [...briefly, '--seconds', '0.5', '--directory', directory]
+  const { stdout } = await bench([scenario, '--peers', ...args])
+  const report = JSON.parse(stdout) as Report
+  assert.deepEqual([harmOf(report), report.missing], [noHarm, []])
+  const [, ...peers] = report.peers
+  for (const { name, messagesPerSecond, lost, version } of peers) {
+    assert.ok(messagesPerSecond > 0 && version !== '', name)
+    assert.equal(lost, 0, name)
+  }
+  return peers.map(({ name }) => name)
+}
