@@ -5,7 +5,9 @@ const idBytes = 16
 // Drawing many at a time costs a third of drawing few; who publishes little draws little.
 const poolBytesMin = 64 * idBytes
 const poolBytesMax = 1_024 * idBytes
-const bytesMin = 64 * idBytes
+// Few stand in the array object itself; where there are more, memory apart for many pays.
+const bytesMin = 4 * idBytes
+const grownBytesMin = 64 * idBytes
 const none = new Uint8Array(0)
 // A lone message's, on its way into the record: ids of one message are worth no bytes of their own.
 const firstId = new Uint8Array(idBytes)
@@ -73,7 +75,9 @@ export class BatchIds {
   #roomFor(index: number): Uint8Array {
     const bytes = index * idBytes
     if (this.#others.length < bytes) {
-      const larger = new Uint8Array(Math.max(bytesMin, this.#others.length * 2, bytes))
+      const larger = new Uint8Array(
+        this.#others === none ? bytesMin : Math.max(grownBytesMin, this.#others.length * 2),
+      )
       larger.set(this.#others)
       this.#others = larger
     }

@@ -163,15 +163,14 @@ export class BatchSender {
     let returned = !batch.sent
     batch.sent = true
     batch.refusal = undefined
-    const { signal, durability, lease } = batch
     try {
       const receipt = this.route.send(
         (link) => {
           returned &&= link.returnsBatches === true
-          return link.publishBatch(this.#topic, this.#partition, bytes, { durability, lease, signal })
+          return link.publishBatch(this.#topic, this.#partition, bytes, batch)
         },
         bytes.length,
-        signal,
+        batch,
       )
       if (receipt instanceof Promise) {
         receipt.then(

@@ -42,6 +42,12 @@ export interface ConnectionOptions {
   readonly waitingMax: number
 }
 
+/** What gives up a call: a signal, or who makes one when he is asked. A call that need not wait never asks: making one costs more. */
+export type CallSignal = AbortSignal | { readonly signal: AbortSignal }
+
+const signalOf = (given: CallSignal | undefined): AbortSignal | undefined =>
+  given === undefined || given instanceof AbortSignal ? given : given.signal
+
 // A link that lived this long was a good one: the next loss begins with the shortest pauses again.
 const stableAfterMs = 1_000
 const fatalKinds = new Set(['unauthenticated', 'denied', 'invalid', 'unsupported', 'config'])
@@ -119,9 +125,9 @@ export class Connection {
    * @param repeat true for calls that may safely be made again when their answer was lost
    * @throws RTK_CLOSED after the end, RTK_DISCONNECTED when the link is lost meanwhile, RTK_OVERLOADED when too many wait
    */
-  use<T>(run: (link: Link) => MaybePromise<T>, signal?: AbortSignal, repeat = false): MaybePromise<T> {
+  use<T>(run: (link: Link) => MaybePromise<T>, signal?: CallSignal, repeat = false): MaybePromise<T> {
     const link = this.#link
-    if (link === undefined) return this.#useNext(run, signal, repeat)
+    if (link === undefined) return this.#useNext(run, signalOf(signal), repeat)
     try {
       const result = run(link)
       if (!(result instanceof Promise)) return result
@@ -159,7 +165,7 @@ export class Connection {
     error: unknown,
     link: Link,
     run: (link: Link) => MaybePromise<T>,
-    signal: AbortSignal | undefined,
+    given: CallSignal | undefined,
     repeat: boolean,
   ): MaybePromise<T> {
     const closed = isRatatoskrError(error, 'RTK_CLOSED')
@@ -169,6 +175,7 @@ export class Connection {
     const untouched = closed && this.#link === link
     const reason = closed ? lostError(untouched, error) : error
     this.lost(link, reason)
+    const signal = signalOf(given)
     const again = this.#end === undefined && (repeat || untouched) && signal?.aborted !== true
     if (again) return this.#useNext(run, signal, repeat)
     // Only who has closed the client himself is told that it is closed.

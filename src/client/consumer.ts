@@ -273,6 +273,7 @@ export class Consumer implements MessageSource {
 
   /** Others may have a turn. */
   #giveTurn(lane: Lane): void {
+    if (this.#ready.size === 1) return // there are no others, and a set pays for each change
     if (this.#ready.delete(lane) && lane.available) this.#ready.add(lane)
   }
 

@@ -1,5 +1,5 @@
 /** The link to a broker in the same process: a session of the broker, without any protocol between. */
-import type { Clock, RatatoskrError, Session } from '../ports/index.ts'
+import type { Clock, PublishOptions, RatatoskrError, Session } from '../ports/index.ts'
 import type { Link } from './link.ts'
 import { LoopWatch } from './loop-watch.ts'
 
@@ -28,7 +28,8 @@ export function embeddedLink(
     initProducer: () => session.initProducer(),
     publishBatch(topic, partition, batch, options) {
       const pause = loop.pause()
-      if (pause === undefined) return session.publishBatch(topic, partition, batch, options)
+      // A signal would only let go of who waits, which he does himself; one for each batch would cost as much as a small one.
+      if (pause === undefined) return session.publishBatch(topic, partition, batch, unsignalled(options))
       return pause.then(() => session.publishBatch(topic, partition, batch, options))
     },
     publishMany: (topic, list, options) => session.publishMany(topic, list, options),
@@ -61,4 +62,10 @@ export function embeddedLink(
       closed.resolve(undefined)
     },
   }
+}
+
+function unsignalled(options: PublishOptions | undefined): PublishOptions | undefined {
+  if (options === undefined) return undefined
+  const { durability, lease } = options
+  return durability === undefined && lease === undefined ? undefined : { durability, lease }
 }

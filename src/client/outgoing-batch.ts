@@ -63,6 +63,11 @@ export interface OutgoingBatchOptions {
   readonly expired: (batch: OutgoingBatch) => void
 }
 
+/** Lists that nothing stands in: those of a lone message are mostly such, and five arrays would cost as much as writing it. */
+const nobody: MessageOwner[] = []
+const noBatchOwners: BatchOwner[] = []
+const noNumbers: number[] = []
+
 export class OutgoingBatch implements Due {
   readonly sequence: number
   readonly durability: Durability | undefined
@@ -88,15 +93,15 @@ export class OutgoingBatch implements Due {
   behindOthers = false
   readonly #options: OutgoingBatchOptions
   /** Of messages whose owners are told: who that is, his number for it, and the record. */
-  #owners: MessageOwner[] = []
-  #places: number[] = []
-  #indexes: number[] = []
+  #owners = nobody
+  #places = noNumbers
+  #indexes = noNumbers
   /** Resolves when the batch is stored, for messages with a promise; and their records, in the order of the promises. */
   #stored: PromiseWithResolvers<BatchReceipt> | undefined
   readonly #promised: number[] = []
   #toldCount = 0
   readonly #ids: BatchIds
-  #batchOwner: BatchOwner[] = []
+  #batchOwner = noBatchOwners
   #deadlineMs = 0
   #aborting: AbortController | undefined
   #whenSettled: PromiseWithResolvers<void> | undefined
@@ -128,6 +133,11 @@ export class OutgoingBatch implements Due {
 
   /** Adds a message whose owner wants to know its id and offset. */
   addMessage(message: OutgoingMessage, owner: MessageOwner, place: number): void {
+    if (this.#owners === nobody) {
+      this.#owners = []
+      this.#places = []
+      this.#indexes = []
+    }
     this.#indexes.push(this.#writeWithId(message))
     this.#owners.push(owner)
     this.#places.push(place)
@@ -147,6 +157,7 @@ export class OutgoingBatch implements Due {
   /** Adds a message of a bulk. */
   addOfBulk(message: OutgoingMessage, owner: BatchOwner): void {
     if (this.#batchOwner.at(-1) !== owner) {
+      if (this.#batchOwner === noBatchOwners) this.#batchOwner = []
       this.#batchOwner.push(owner)
       owner.joined()
     }
@@ -237,15 +248,16 @@ export class OutgoingBatch implements Due {
 
   /** Tells the link that nobody waits for the answer any more. */
   abort(reason: unknown): void {
-    this.#aborting?.abort(reason)
+    this.#aborting ??= new AbortController() // who asks for the signal later finds it aborted
+    this.#aborting.abort(reason)
   }
 
   #finish(): void {
     this.settled = true
     this.bytes = undefined
-    this.#owners = []
-    this.#places = []
-    this.#indexes = []
+    this.#owners = nobody
+    this.#places = noNumbers
+    this.#indexes = noNumbers
     this.#options.deadlines.forget(this)
     this.#whenSettled?.resolve()
   }

@@ -3,7 +3,7 @@
  * changes only while nothing is under way, so that no batch overtakes another.
  */
 import type { MaybePromise } from '../ports/index.ts'
-import type { Connection } from './connection.ts'
+import type { CallSignal, Connection } from './connection.ts'
 import type { DirectLink } from './direct-links.ts'
 import type { Link } from './link.ts'
 
@@ -38,7 +38,7 @@ export class PartitionRoute {
   }
 
   /** Sends a batch. @throws as `Connection.use` does */
-  send<T>(run: (link: Link) => MaybePromise<T>, sizeBytes: number, signal: AbortSignal): MaybePromise<T> {
+  send<T>(run: (link: Link) => MaybePromise<T>, sizeBytes: number, signal: CallSignal): MaybePromise<T> {
     if (this.#direct !== undefined) return this.#direct.use(run)
     this.#connection.direct.passed(this.worker, sizeBytes)
     return this.#connection.use(run, signal)

@@ -4,9 +4,42 @@
  */
 import type { Logger } from '../../ports/index.ts'
 
+/** One that waits, in a ring with the others: adding and leaving cost the same however many there are, and make nothing else. */
+class Listener implements Disposable {
+  readonly run: () => void
+  before: Listener = this
+  after: Listener = this
+
+  constructor(run: () => void) {
+    this.run = run
+  }
+
+  /** Comes behind `other`. */
+  join(other: Listener): void {
+    this.before = other
+    this.after = other.after
+    other.after.before = this
+    other.after = this
+  }
+
+  leave(): void {
+    this.before.after = this.after
+    this.after.before = this.before
+    this.before = this
+    this.after = this
+  }
+
+  [Symbol.dispose](): void {
+    this.leave()
+  }
+}
+
+const nothing = (): void => {}
+
 export class OneShotListeners {
   readonly #logger: Logger
-  #waiting = new Set<() => void>()
+  /** Where the ring of those that wait begins and ends. */
+  readonly #ring = new Listener(nothing)
   #scheduled = false
 
   constructor(logger: Logger) {
@@ -14,27 +47,28 @@ export class OneShotListeners {
   }
 
   add(run: () => void): Disposable {
-    // A closure of its own, so that the same function added twice is called twice.
-    const once = (): void => run()
-    const waiting = this.#waiting
-    waiting.add(once)
-    return { [Symbol.dispose]: () => void waiting.delete(once) }
+    const listener = new Listener(run)
+    listener.join(this.#ring.before)
+    return listener
   }
 
   wake(): void {
-    if (this.#scheduled || this.#waiting.size === 0) return
+    if (this.#scheduled || this.#ring.after === this.#ring) return
     this.#scheduled = true
-    queueMicrotask(() => this.#runAll())
+    queueMicrotask(this.#runAll)
   }
 
-  #runAll(): void {
+  readonly #runAll = (): void => {
     this.#scheduled = false
-    // Deleting while running keeps disposal by another listener effective; what is added meanwhile waits for the next wake.
-    const added = this.#waiting
-    this.#waiting = new Set()
-    for (const run of added) {
+    // In a ring of their own one can still be disposed of by another; what is added meanwhile waits for the next wake.
+    const woken = new Listener(nothing)
+    woken.join(this.#ring)
+    this.#ring.leave()
+    while (woken.after !== woken) {
+      const listener = woken.after
+      listener.leave()
       try {
-        run()
+        listener.run()
       } catch (error) {
         this.#logger.error('a listener for new messages threw', { error })
       }

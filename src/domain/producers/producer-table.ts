@@ -74,6 +74,8 @@ export class ProducerTable {
   readonly #bounds: ProducerBounds
   /** Ordered by when they were heard of last. */
   readonly #entries = new Map<number, Entry>()
+  /** The one that was heard of last. */
+  #newest: Entry | undefined
 
   constructor(bounds: ProducerBounds) {
     this.#bounds = bounds
@@ -113,10 +115,12 @@ export class ProducerTable {
       if (this.#entries.size >= this.#bounds.producersMax) this.#makeRoom()
       entry = { producerId, lastMs: nowMs, batches: [] }
     } else {
-      this.#entries.delete(producerId)
       entry.lastMs = nowMs
+      // Whoever was heard of last already stays where he is: a map pays for each change with a larger one now and then.
+      if (entry !== this.#newest) this.#entries.delete(producerId)
     }
-    this.#entries.set(producerId, entry)
+    if (entry !== this.#newest) this.#entries.set(producerId, entry)
+    this.#newest = entry
     entry.batches.push(batch)
     if (batch.settled === undefined) trim(entry)
   }
@@ -134,7 +138,7 @@ export class ProducerTable {
     const place = entry?.batches.indexOf(batch) ?? -1
     if (entry === undefined || place === -1) return
     entry.batches.length = place
-    if (place === 0) this.#entries.delete(batch.producerId)
+    if (place === 0) this.#forget(batch.producerId)
   }
 
   /** What is stored, for a snapshot: those that were silent longest come first. */
@@ -149,7 +153,7 @@ export class ProducerTable {
   #expire(nowMs: number): void {
     for (const { producerId, lastMs, batches } of this.#entries.values()) {
       if (nowMs - lastMs < this.#bounds.expiryMs || isUnderWay(batches)) return
-      this.#entries.delete(producerId)
+      this.#forget(producerId)
     }
   }
 
@@ -157,9 +161,14 @@ export class ProducerTable {
   #makeRoom(): void {
     for (const { producerId, batches } of this.#entries.values()) {
       if (isUnderWay(batches)) continue
-      this.#entries.delete(producerId)
+      this.#forget(producerId)
       return
     }
+  }
+
+  #forget(producerId: number): void {
+    if (this.#newest?.producerId === producerId) this.#newest = undefined
+    this.#entries.delete(producerId)
   }
 }
 
@@ -177,7 +186,8 @@ function trim(entry: Entry): void {
   const { epoch } = batches[stored - 1]
   let from = Math.max(0, stored - batchesPerProducerMax)
   while (batches[from].epoch !== epoch) from++
-  if (from > 0) batches.splice(0, from)
+  if (from === 1) batches.shift()
+  else if (from > 0) batches.splice(0, from)
 }
 
 function assertSequenced({ producerId, epoch, baseSequence }: SequencedBatch): void {
