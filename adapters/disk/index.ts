@@ -19,6 +19,7 @@ import { DiskStateStore } from './state/disk-state-store.ts'
 import { StateLog } from './state/state-log.ts'
 
 export type { DirectoryLock, DiskFile, FileSystem, OpenMode } from 'ratatoskr/ports'
+export type { DirectoryPart } from './tools/directory-part.ts'
 export type { Finding } from './tools/finding.ts'
 export {
   batchFileNameOf,

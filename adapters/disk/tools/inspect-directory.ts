@@ -1,7 +1,7 @@
 /** Checks a whole data directory without owning it: what `ratatoskr log verify` is made of. Only reads. */
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
-import { relative } from 'node:path'
+import { basename, dirname, relative } from 'node:path'
 import {
   type Checksum,
   type DiskFile,
@@ -17,6 +17,7 @@ import { coded, misplacedIn, tolerantFileSystem, unreadableSegment } from '../lo
 import { baseOffsetOfName } from '../log/segment-path.ts'
 import { failureMark } from '../log/segment-tail.ts'
 import { generationOf } from '../state/state-copies.ts'
+import { type DirectoryPart, namesOfOthers, partOf, pathsOf, toldBelowFirst } from './directory-part.ts'
 import type { Finding } from './finding.ts'
 import {
   type Inspection,
@@ -26,29 +27,39 @@ import {
   type SegmentReport,
 } from './inspect-log.ts'
 import { missingOf, notedLogs, readNote, withoutHoles } from './inspect-missing.ts'
-import { inspectState, stateFindings } from './inspect-state.ts'
-import { lostLogFindings, orphanFindings, reachedFindings } from './inspect-topics.ts'
+import { inspectState, inspectTopics, stateFindings } from './inspect-state.ts'
+import { displacedFindings, lostLogFindings, orphanFindings, reachedFindings } from './inspect-topics.ts'
 
 /** How far a check is, in bytes of segments and state. */
 export type OnProgress = (doneBytes: number, totalBytes: number) => void
 
 /**
  * Checks every file, one after the other; also while a broker runs on it.
+ * @param directory of several, each is checked by itself
  * @throws RTK_INVALID_ARGUMENT when it is no data directory
  */
 export const verifyDataDirectory = (
-  directory: string,
+  directory: string | DirectoryPart,
   checksum: Checksum,
   onProgress: OnProgress = () => {},
   fileSystem: FileSystem = tolerantFileSystem,
-): AsyncGenerator<Finding, void, undefined> => coded(check(directory, checksum, onProgress, fileSystem))
+): AsyncGenerator<Finding, void, undefined> => {
+  const part = partOf(directory)
+  return toldBelowFirst(part, coded(check(part, checksum, onProgress, fileSystem)))
+}
 
 async function* check(
-  directory: string,
+  part: DirectoryPart,
   checksum: Checksum,
   onProgress: OnProgress,
   fileSystem: FileSystem,
 ): AsyncGenerator<Finding, void, undefined> {
+  const { directory, root } = pathsOf(part)
+  if (part.index > 0 && (await isUnused(fileSystem, directory))) {
+    const topics = await inspectTopics({ fileSystem, checksum, onBytes: () => {} }, root)
+    yield* lostLogFindings(fileSystem, part, topics, new Set())
+    return
+  }
   await assertDataDirectory(fileSystem, directory)
   const below = (path: string): string => relative(directory, path)
   // Only on the machine's own files can another process hold them.
@@ -86,6 +97,7 @@ async function* check(
   if (state !== undefined)
     for (const finding of stateFindings(`${directory}/state`, state, holder !== undefined))
       yield relativeTo(finding, below)
+  const topics = part.index === 0 ? state : await inspectTopics(inspection, root)
   const noted = notedLogs(note, directory)
   const found = new Set<string>()
   for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
@@ -94,15 +106,16 @@ async function* check(
     const { report, holes } = withoutHoles(settled)
     const missing = [...holes, ...(await missingOf(inspection, report, noted.get(folder)))]
     for (const finding of logFindings(report, missing, holder !== undefined)) yield relativeTo(finding, below)
-    yield* orphanFindings(report, state, below(folder))
+    yield* orphanFindings(report, topics, below(folder))
+    yield* displacedFindings(report, part, topics, below(folder))
     // A note knows better where the log ended, and a broker that runs goes on writing.
     if (note === undefined && holder === undefined)
-      yield* reachedFindings(report, missing, state, below(folder))
+      yield* reachedFindings(report, missing, topics, below(folder))
   }
   // A broker that runs may have made or deleted topics since the state was read.
-  if (holder === undefined) yield* lostLogFindings(state?.partitionsOf ?? new Map(), found)
+  if (holder === undefined) yield* lostLogFindings(fileSystem, part, topics, found)
   yield* leftFindings(fileSystem, directory)
-  yield* foreignFindings(fileSystem, directory)
+  yield* foreignFindings(fileSystem, directory, namesOfOthers(part))
 }
 
 const ownNames =
@@ -110,8 +123,13 @@ const ownNames =
 const topicName = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** What somebody else has put beside our files. */
-async function* foreignFindings(fileSystem: FileSystem, directory: string): AsyncGenerator<Finding> {
-  const top = (await fileSystem.list(directory)).filter((name) => !ownNames.test(name))
+async function* foreignFindings(
+  fileSystem: FileSystem,
+  directory: string,
+  others: ReadonlySet<string>,
+): AsyncGenerator<Finding> {
+  const names = await fileSystem.list(directory)
+  const top = names.filter((name) => !ownNames.test(name) && !others.has(name))
   const topics = await fileSystem.list(`${directory}/logs`)
   const inLogs = topics.filter((name) => !topicName.test(name)).map((name) => `logs/${name}`)
   const inTopics: string[] = []
@@ -135,6 +153,12 @@ const relativeTo = (finding: Finding, below: (path: string) => string): Finding 
   ...finding,
   file: below(finding.file),
 })
+
+/** True for one of several directories that nothing was ever written to, or that is gone. @throws RTK_INVALID_ARGUMENT */
+export async function isUnused(fileSystem: FileSystem, directory: string): Promise<boolean> {
+  const isMissing = (await fileSystem.list(dirname(directory))).includes(basename(directory)) === false
+  return isMissing || (await namesIn(fileSystem, directory)).length === 0
+}
 
 /** @throws RTK_INVALID_ARGUMENT */
 export async function assertDataDirectory(fileSystem: FileSystem, directory: string): Promise<void> {

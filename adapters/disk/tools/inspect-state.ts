@@ -1,5 +1,6 @@
 /** Checks the state of a data directory: the part of `inspect-directory.ts` that is about `state/`. Only reads. */
 import { StateTable, utf8Text } from 'ratatoskr/ports'
+import { systemCodeOf } from '../files/file-system.ts'
 import type { StateNote } from '../log/clean-file.ts'
 import { type CopyFindings, copyEndings, type MergedCopies } from '../state/state-copies.ts'
 import {
@@ -23,10 +24,16 @@ export interface InspectedState {
   readonly hasLogs: boolean
   /** Ids that the topics of the state name. */
   readonly topicIds: ReadonlySet<string>
-  /** How many partitions each has, of those that are not being deleted, by id. */
-  readonly partitionsOf: ReadonlyMap<string, number>
+  /** Those that are not being deleted, by id. */
+  readonly topics: ReadonlyMap<string, InspectedTopic>
   /** The group that has come furthest in each log, by `<topic id>/<partition>`. */
   readonly reached: ReadonlyMap<string, Reached>
+}
+
+interface InspectedTopic {
+  /** What it is stored under. */
+  readonly key: string
+  readonly partitions: number
 }
 
 interface Reached {
@@ -56,16 +63,26 @@ export async function inspectState(
     for (const one of merged ? [merged, ...hollow] : hollow)
       for (const { sizeBytes } of one.copies) onBytes(sizeBytes)
     const topicIds = new Set<string>()
-    const partitionsOf = new Map<string, number>()
-    for (const { value } of table.list('topics/')) {
+    const topics = new Map<string, InspectedTopic>()
+    for (const { key, value } of table.list('topics/')) {
       const [id, partitions] = partitionsIn(utf8Text(value))
-      if (id !== undefined && partitions !== undefined) partitionsOf.set(id, partitions)
+      if (id !== undefined && partitions !== undefined) topics.set(id, { key, partitions })
       for (const [id] of utf8Text(value).matchAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))
         topicIds.add(id)
     }
-    return { merged, hollow, shortOf, hasLogs: logs, topicIds, partitionsOf, reached: reachedIn(table) }
+    return { merged, hollow, shortOf, hasLogs: logs, topicIds, topics, reached: reachedIn(table) }
   }
 }
+
+/** The state that names the topics of another directory; what is wrong with it is told where it is. */
+export const inspectTopics = (
+  inspection: Inspection,
+  directory: string,
+): Promise<InspectedState | undefined> =>
+  inspectState({ ...inspection, onBytes: () => {} }, directory, undefined).catch((error: unknown) => {
+    if (systemCodeOf(error) === undefined) throw error
+    return undefined
+  })
 
 /**
  * What groups have come to: `groups/<topic id>/<group>/<partition>` holds `{ offset }` as JSON, `queues/` likewise a byte 1 and

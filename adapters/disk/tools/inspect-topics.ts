@@ -1,23 +1,52 @@
 /** Checks the logs of a data directory against what its state says of topics and groups. Only reads. */
-import type { OffsetRange } from 'ratatoskr/ports'
+import type { FileSystem, OffsetRange } from 'ratatoskr/ports'
+import { type DirectoryPart, isElsewhere, nameOf } from './directory-part.ts'
 import type { Finding } from './finding.ts'
 import type { LogReport } from './inspect-log.ts'
 import type { InspectedState } from './inspect-state.ts'
 
 /** Logs of which nothing is left: a topic is only on record when the directories of its logs are on the disk. */
-export function* lostLogFindings(
-  partitionsOf: ReadonlyMap<string, number>,
+export async function* lostLogFindings(
+  fileSystem: FileSystem,
+  part: DirectoryPart,
+  state: InspectedState | undefined,
   found: ReadonlySet<string>,
-): Generator<Finding> {
-  for (const [topicId, partitions] of partitionsOf) {
+): AsyncGenerator<Finding> {
+  for (const [topicId, { key, partitions }] of state?.topics ?? []) {
     for (let partition = 0; partition < partitions; partition++) {
       const file = `logs/${topicId}/${partition}`
-      if (found.has(file)) continue
+      if (found.has(file) || part.placeOf(key, topicId, partition) !== part.index) continue
+      // Where it is, it is told of as displaced.
+      if (await isElsewhere(fileSystem, part, topicId, partition)) continue
       const problem = 'the directory of this log is missing, though its topic is there: what it held is lost'
       const advice =
         'put it back, from where it was moved to or from a backup, before a broker is started: it begins the log anew'
       yield { severity: 'error', file, state: 'missing', problem, advice }
     }
+  }
+}
+
+/** A log in a directory that is not its own: nobody reads it there. */
+export function* displacedFindings(
+  { folder, segments }: LogReport,
+  part: DirectoryPart,
+  state: InspectedState | undefined,
+  file: string,
+): Generator<Finding> {
+  const [topicId, partition] = folder.split('/').slice(-2)
+  const topic = state?.topics.get(topicId)
+  if (topic === undefined) return
+  const place = part.placeOf(topic.key, topicId, Number(partition))
+  const endOffset = segments.at(-1)?.endOffset ?? 0
+  if (place === part.index) return
+  yield {
+    severity: endOffset > 0 ? 'error' : 'info',
+    ...{ file, state: 'displaced', nextOffset: endOffset },
+    problem: `this log belongs in ${nameOf(part, place)}: the broker does not read it here`,
+    advice:
+      endOffset > 0
+        ? 'move it there, into the folder of its topic in logs, before a broker is started: it begins the log anew'
+        : 'nothing: it never held a record',
   }
 }
 

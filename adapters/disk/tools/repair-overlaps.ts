@@ -15,7 +15,8 @@ import {
 } from './inspect-log.ts'
 
 interface OverlapWorkshop {
-  readonly directory: string
+  /** Paths are told below it. */
+  readonly root: string
   readonly inspection: Inspection
   readonly options: { readonly setAside: readonly string[] }
 }
@@ -68,14 +69,14 @@ export async function withoutOverlaps(workshop: OverlapWorkshop, folder: string)
  * @throws RTK_INVALID_ARGUMENT for a file about which there is nothing to decide
  */
 export async function assertChoices(workshop: OverlapWorkshop): Promise<void> {
-  const { directory, options } = workshop
+  const { root, options } = workshop
   for (const folder of new Set(options.setAside.map((path) => dirname(path)))) {
     const { without } = await withoutOverlaps(workshop, folder)
     const needless = options.setAside.find((path) => dirname(path) === folder && !without.has(basename(path)))
     if (needless === undefined) continue
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
-      `${relative(directory, needless)} is not to be set aside: it can be read, and no other file has its offsets with other records; \`ratatoskr log repair --dry-run\` lists what is to be decided`,
+      `${relative(root, needless)} is not to be set aside: it can be read, and no other file has its offsets with other records; \`ratatoskr log repair --dry-run\` lists what is to be decided`,
     )
   }
 }

@@ -12,7 +12,14 @@ import type { CleanNote } from '../log/clean-file.ts'
 import type { IndexSummary } from '../log/index-file.ts'
 import { coded, misplacedIn, unreadableSegment } from '../log/misplaced.ts'
 import { StateLog } from '../state/state-log.ts'
-import { assertDataDirectory, formatProblem, logFolders, type OnProgress } from './inspect-directory.ts'
+import { type DirectoryPart, partOf, pathsOf } from './directory-part.ts'
+import {
+  assertDataDirectory,
+  formatProblem,
+  isUnused,
+  logFolders,
+  type OnProgress,
+} from './inspect-directory.ts'
 import {
   type Inspection,
   inspectLog,
@@ -21,7 +28,7 @@ import {
   type SegmentReport,
 } from './inspect-log.ts'
 import { doubtfulNotes, missingOf, notedLogs, readNote } from './inspect-missing.ts'
-import { type InspectedState, inspectState, shortText } from './inspect-state.ts'
+import { type InspectedState, inspectState, inspectTopics, shortText } from './inspect-state.ts'
 import { orphanFindings } from './inspect-topics.ts'
 import { RepairFiles } from './repair-files.ts'
 import { assertChoices, withoutOverlaps } from './repair-overlaps.ts'
@@ -66,6 +73,8 @@ interface Tools {
 /** What a repair works with. */
 interface Workshop {
   readonly directory: string
+  /** Paths are told below it. */
+  readonly root: string
   readonly options: RepairOptions
   readonly inspection: Inspection
   readonly files: RepairFiles
@@ -77,19 +86,20 @@ interface Workshop {
 
 /**
  * Repairs, or says what it would do.
+ * @param directory of several, each is repaired by itself, the first one first
  * @throws RTK_STORE_LOCKED when a broker runs on it, RTK_INVALID_ARGUMENT, RTK_STORE_FORMAT_UNKNOWN
  */
 export const repairDataDirectory = (
-  directory: string,
+  directory: string | DirectoryPart,
   platform: Tools,
   options: RepairOptions,
   onProgress: OnProgress = () => {},
   fileSystem: FileSystem = nodeFileSystem,
 ): AsyncGenerator<RepairStep, void, undefined> =>
-  coded(repair(directory, platform, options, onProgress, fileSystem))
+  coded(repair(partOf(directory), platform, options, onProgress, fileSystem))
 
 async function* repair(
-  directory: string,
+  part: DirectoryPart,
   platform: Tools,
   options: RepairOptions,
   onProgress: OnProgress,
@@ -97,17 +107,19 @@ async function* repair(
 ): AsyncGenerator<RepairStep, void, undefined> {
   // Only on the machine's own files can another process hold them, or something else stand in their place.
   const isOwn = fileSystem === nodeFileSystem
+  const { directory, root } = pathsOf(part)
+  if (part.index > 0 && (await isUnused(fileSystem, directory))) return
   await assertDataDirectory(fileSystem, directory)
   let isMisplaced = false
   for await (const { path, problem: reason, advice } of isOwn ? misplacedIn(directory) : []) {
     isMisplaced = true
-    const step = { action: 'put right', file: relative(directory, path), result: 'not done', reason } as const
+    const step = { action: 'put right', file: relative(root, path), result: 'not done', reason } as const
     yield { ...step, advice: `${advice}; nothing else is repaired before that` }
   }
   if (isMisplaced) return
   const problem = await formatProblem(fileSystem, directory)
   if (problem !== undefined) throw new RatatoskrError('RTK_STORE_FORMAT_UNKNOWN', problem)
-  const setAside = chosenFiles(directory, options.setAside)
+  const setAside = chosenFiles(directory, root, options.setAside)
   const holder = isOwn ? await lockHolderOf(directory) : undefined
   if (holder !== undefined) throw locked(holder)
   const lock = options.dryRun ? undefined : await fileSystem.lock(directory)
@@ -128,6 +140,7 @@ async function* repair(
       : { logs: await doubtfulNotes(inspection, noted), state: found?.shortOf }
     const workshop: Workshop = {
       directory,
+      root,
       options: { ...options, setAside },
       inspection,
       files: new RepairFiles(fileSystem, directory, checksum, keptNotes),
@@ -137,13 +150,13 @@ async function* repair(
     }
     await assertChoices(workshop)
     yield* repairState(workshop, found)
-    const state = await inspectState(workshop.inspection, directory, undefined)
+    const topics = await inspectTopics(workshop.inspection, root)
     for await (const folder of logFolders(fileSystem, directory, noted.keys())) {
       const report = yield* repairLog(workshop, folder)
-      for (const { advice, problem: reason } of orphanFindings(report, state, '')) {
+      for (const { advice, problem: reason } of orphanFindings(report, topics, '')) {
         yield {
           action: 'orphan',
-          file: relative(directory, folder),
+          file: relative(root, folder),
           result: 'not done',
           reason: `${reason}`,
           ...(advice && { advice }),
@@ -156,9 +169,9 @@ async function* repair(
 }
 
 /** @throws RTK_INVALID_ARGUMENT for a path that is no segment of the directory */
-function chosenFiles(directory: string, paths: readonly string[]): string[] {
+function chosenFiles(directory: string, root: string, paths: readonly string[]): string[] {
   return paths.map((path) => {
-    const file = relative(directory, resolve(directory, path))
+    const file = relative(directory, resolve(root, path))
     if (/^logs\/[^/]+\/\d+\/\d{20}\.log$/.test(file)) return `${directory}/${file}`
     throw new RatatoskrError(
       'RTK_INVALID_ARGUMENT',
@@ -172,7 +185,7 @@ async function* repairState(
   found: InspectedState | undefined,
 ): AsyncGenerator<RepairStep, void, undefined> {
   if (found === undefined) return
-  const { options } = workshop
+  const { directory, root, options } = workshop
   const { merged, hollow, shortOf } = found
   const copies = merged?.copies ?? []
   const isMissing = merged === undefined && hollow.length === 0
@@ -187,7 +200,7 @@ async function* repairState(
   if (shortOf !== undefined) parts.push(shortText(shortOf))
   const what = parts.join('; ')
   const action = isWhole ? 'accept loss' : 'write state'
-  const step = { action, file: 'state', reason: what } as const
+  const step = { action, file: relative(root, `${directory}/state`), reason: what } as const
   const isLost = hollow.length > 0 || merged?.lost.length !== 0
   if ((isLost || shortOf !== undefined) && !options.acceptLoss) {
     const reason =
@@ -242,8 +255,8 @@ async function* repairLog(
   workshop: Workshop,
   folder: string,
 ): AsyncGenerator<RepairStep, LogReport, undefined> {
-  const { directory, inspection, options, files, noted } = workshop
-  const below = (path: string): string => relative(directory, path)
+  const { root, inspection, options, files, noted } = workshop
+  const below = (path: string): string => relative(root, path)
   const { without, conflict, reasons, report: resolved } = await withoutOverlaps(workshop, folder)
   if (conflict !== undefined) {
     yield conflictStep(conflict, below)
@@ -292,11 +305,11 @@ const acceptAdvice = { advice: 'restore the file from a backup, or give --accept
 
 /** Empty segments hold the place of what is missing, so that no offset is given out again; then it is a loss like others. */
 async function* acceptMissing(
-  { directory, options, files }: Workshop,
+  { root, options, files }: Workshop,
   { folder, segments }: LogReport,
   { from, to }: OffsetRange,
 ): AsyncGenerator<RepairStep, void, undefined> {
-  const file = relative(directory, `${folder}/${String(from).padStart(20, '0')}.log`)
+  const file = relative(root, `${folder}/${String(from).padStart(20, '0')}.log`)
   const reason = `offsets ${from} to ${to - 1} are in no file, and nobody has deleted them`
   const step = { action: 'accept loss', file, reason } as const
   if (!options.acceptLoss) {
@@ -316,10 +329,10 @@ async function* acceptLosses(
   workshop: Workshop,
   report: LogReport,
 ): AsyncGenerator<RepairStep, void, undefined> {
-  const { directory, options, files } = workshop
+  const { root, options, files } = workshop
   for (const { kind, from, to, after } of report.misfits) {
     if (kind !== 'hole') continue
-    const step = { action: 'accept loss', file: relative(directory, after.path) } as const
+    const step = { action: 'accept loss', file: relative(root, after.path) } as const
     const reason = `offsets ${from} to ${to - 1} before it are in no file`
     if (!options.acceptLoss) {
       yield { ...step, result: 'not done', reason, ...acceptAdvice }
@@ -334,7 +347,7 @@ async function* acceptLosses(
     const losses = open.filter(({ offset, endOffset }) => endOffset > offset)
     if (losses.length === 0) continue
     const ranges = losses.map(({ offset, endOffset }) => `${offset} to ${endOffset - 1}`).join(', ')
-    const step = { action: 'accept loss', file: relative(directory, segment.path) } as const
+    const step = { action: 'accept loss', file: relative(root, segment.path) } as const
     const reason = `offsets ${ranges} are lost to damage`
     if (!options.acceptLoss) {
       yield { ...step, result: 'not done', reason, ...acceptAdvice }

@@ -24,7 +24,8 @@ import { errorToMesh, type MeshService } from './mesh-link.ts'
 import type { MeshOperations, TopicNews, WorkerCounts } from './mesh-operations.ts'
 import { partitionService } from './partition-host.ts'
 import { Peer } from './peer.ts'
-import { ownerOf, PlacedPartitions } from './placed-partitions.ts'
+import { PlacedPartitions } from './placed-partitions.ts'
+import { ownerAmong } from './placement.ts'
 import { RemotePartition } from './remote-partition.ts'
 import { SessionHost } from './session-host.ts'
 import type { WorkerThread, WorkerThreads } from './worker-threads.ts'
@@ -210,7 +211,7 @@ export class Controller implements TopicAudience {
   }
 
   #ownerOf(topicId: string, partition: number, ref: Topic['ref']): number {
-    return isHiddenTopic(ref) ? 0 : ownerOf(topicId, partition, this.#parts.threads.count)
+    return ownerAmong(ref, topicId, partition, this.#parts.threads.count)
   }
 
   #newsOf(topic: Topic, partitions = topic.config.partitions): TopicNews {

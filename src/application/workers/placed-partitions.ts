@@ -11,13 +11,6 @@ interface PlacedTopic {
   readonly cells: SharedArrayBuffer[]
 }
 
-/**
- * The worker that owns a partition, of `workers`. A topic's partitions are spread evenly, beginning with any worker, so that
- * topics of one partition are spread too.
- */
-export const ownerOf = (topicId: string, partition: number, workers: number): number =>
-  (Number.parseInt(topicId.slice(0, 8), 16) + partition) % workers
-
 export class PlacedPartitions implements PartitionFinder {
   readonly #topics = new Map<string, PlacedTopic>()
 

@@ -14,7 +14,8 @@ import { topicKey } from '../topics/topic-record.ts'
 import { errorOf, type MeshService } from './mesh-link.ts'
 import type { MeshOperations, TopicNews, WorkerOperations } from './mesh-operations.ts'
 import type { Peer } from './peer.ts'
-import { ownerOf, PlacedPartitions } from './placed-partitions.ts'
+import { PlacedPartitions } from './placed-partitions.ts'
+import { ownerOf } from './placement.ts'
 import { RemotePartition } from './remote-partition.ts'
 
 export interface WorkerTopicsParts {

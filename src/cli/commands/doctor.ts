@@ -9,6 +9,7 @@ import type { CompleteConfig } from '../config/schema.ts'
 import { type ConnectionOptions, withClient } from '../connection.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { printRows } from '../output.ts'
+import { assertWorkers } from '../workers/worker-directories.ts'
 
 interface Finding {
   readonly check: string
@@ -28,7 +29,10 @@ export async function doctor(options: ConfigFlags & ConnectionOptions): Promise<
     findings.push({ check: 'configuration', result: 'failure', detail: config.message })
   else {
     findings.push(ok('configuration', 'valid'))
-    if (config.storage.kind === 'disk') findings.push(await directoryFinding(config.storage.directory))
+    if (config.storage.kind === 'disk') {
+      const { directory } = config.storage
+      findings.push(await directoryFinding(directory), await workersFinding(directory, config.workers))
+    }
     findings.push(...(await portFindings(config)))
   }
   findings.push(await brokerFinding(options))
@@ -58,6 +62,17 @@ async function directoryFinding(directory: string): Promise<Finding> {
         }
       }
     }
+  }
+}
+
+/** A directory is of use only to as many workers as wrote it. */
+async function workersFinding(directory: string, workers: number): Promise<Finding> {
+  const check = 'workers'
+  try {
+    await assertWorkers(directory, workers)
+    return ok(check, `${workers}`)
+  } catch (error) {
+    return { check, result: 'failure', detail: (error as Error).message }
   }
 }
 

@@ -1,11 +1,12 @@
 /** `ratatoskr log dump`, `log verify` and `log repair`: print what adapters/disk finds and does; it decides. */
-import type { Finding } from 'ratatoskr/adapters/disk'
+import type { Finding, RepairStep } from 'ratatoskr/adapters/disk'
 import {
   attributesOf,
   baseOffsetOf,
   batchSizeOf,
   compressionOf,
   crcOf,
+  isRatatoskrError,
   leaderEpochOf,
   maxTimestampOf,
   messagesOf,
@@ -140,17 +141,10 @@ export async function verifyLogs(
   { output }: { readonly output: OutputFormat },
 ): Promise<void> {
   assertFormat(output)
-  const { verifyDataDirectory } = await import('ratatoskr/adapters/disk')
-  const { nodePlatform } = await import('ratatoskr/adapters/node')
   const progress = new Progress('log verify')
   const rows: Finding[] = []
   const counts = { ok: 0, info: 0, warning: 0, error: 0 }
-  const findings = verifyDataDirectory(await directoryOf(directory), nodePlatform().checksum, (done, total) =>
-    progress.update(
-      `${mebibytes(done)} of ${mebibytes(total)} MiB, ${Math.floor((100 * done) / Math.max(1, total))} %`,
-    ),
-  )
-  for await (const finding of findings) {
+  for await (const finding of findingsOf(await directoryOf(directory), progress)) {
     counts[finding.severity]++
     // One line each is printed at once: a directory may have very many files.
     if (output === 'ndjson') await write(process.stdout, `${JSON.stringify(finding)}\n`)
@@ -168,6 +162,38 @@ export async function verifyLogs(
   if (counts.error > 0) process.exitCode = exitCodes.failure
 }
 
+/** What is found in the directories of all workers. */
+async function* findingsOf(directory: string, progress: Progress): AsyncGenerator<Finding> {
+  const { verifyDataDirectory } = await import('ratatoskr/adapters/disk')
+  const { nodePlatform } = await import('ratatoskr/adapters/node')
+  const { partName, partsOf } = await import('../workers/directory-parts.ts')
+  const { parts, problem, advice } = await partsOf(directory)
+  const { checksum } = nodePlatform()
+  if (problem !== undefined) {
+    const refused = `${problem}: the broker refuses to start`
+    yield {
+      severity: 'error',
+      ...{ file: 'workers/count', state: 'refused', problem: refused },
+      ...(advice && { advice }),
+    }
+  }
+  for (const part of parts) {
+    const file = partName(part)
+    const findings = verifyDataDirectory(part, checksum, (done, total) =>
+      progress.update(
+        `${file}${file && ': '}${mebibytes(done)} of ${mebibytes(total)} MiB, ${Math.floor((100 * done) / Math.max(1, total))} %`,
+      ),
+    )
+    try {
+      yield* findings
+    } catch (error) {
+      // What is found in the others counts all the same.
+      if (part.index === 0 || !isRatatoskrError(error)) throw error
+      yield { severity: 'error', file, state: 'refused', problem: error.message }
+    }
+  }
+}
+
 export interface RepairFlags {
   readonly output: OutputFormat
   readonly dryRun?: boolean
@@ -177,19 +203,11 @@ export interface RepairFlags {
 
 export async function repairLogs(directory: string | undefined, flags: RepairFlags): Promise<void> {
   assertFormat(flags.output)
-  const { repairDataDirectory } = await import('ratatoskr/adapters/disk')
-  const { nodePlatform } = await import('ratatoskr/adapters/node')
-  const { dryRun = false, acceptLoss = false, setAside = [] } = flags
+  const { dryRun = false } = flags
   const progress = new Progress('log repair')
   const rows: object[] = []
   const counts = { done: 0, 'would do': 0, 'not done': 0 }
-  const steps = repairDataDirectory(
-    await directoryOf(directory),
-    nodePlatform(),
-    { dryRun, acceptLoss, setAside },
-    (done) => progress.update(`${mebibytes(done)} MiB read`),
-  )
-  for await (const step of steps) {
+  for await (const step of stepsOf(await directoryOf(directory), flags, progress)) {
     // A log without a topic is told of, and nothing that a repair could do.
     if (step.action !== 'orphan') counts[step.result]++
     rows.push(step)
@@ -198,6 +216,35 @@ export async function repairLogs(directory: string | undefined, flags: RepairFla
   progress.finish(`${done}, ${counts['not done']} not possible without a decision`)
   await printRows(rows, ['result', 'action', 'file', 'reason', 'advice'], flags.output)
   if (counts['not done'] > 0) process.exitCode = exitCodes.failure
+}
+
+/**
+ * Repairs the directories of all workers, one after the other.
+ * @throws RTK_CONFIG_INVALID when nobody can tell how many there are
+ */
+async function* stepsOf(
+  directory: string,
+  { dryRun = false, acceptLoss = false, setAside = [] }: RepairFlags,
+  progress: Progress,
+): AsyncGenerator<RepairStep> {
+  const { repairDataDirectory } = await import('ratatoskr/adapters/disk')
+  const { nodePlatform } = await import('ratatoskr/adapters/node')
+  const { partName, partsOf, pathsWithin } = await import('../workers/directory-parts.ts')
+  const { parts, problem, advice } = await partsOf(directory)
+  if (problem !== undefined) throw new RatatoskrError('RTK_CONFIG_INVALID', `${problem}; ${advice}`)
+  for (const part of parts) {
+    const file = partName(part)
+    const options = { dryRun, acceptLoss, setAside: pathsWithin(part, setAside) }
+    const steps = repairDataDirectory(part, nodePlatform(), options, (done) =>
+      progress.update(`${file}${file && ': '}${mebibytes(done)} MiB read`),
+    )
+    try {
+      yield* steps
+    } catch (error) {
+      if (part.index === 0 || !isRatatoskrError(error)) throw error
+      yield { action: 'put right', file, result: 'not done', reason: error.message }
+    }
+  }
 }
 
 const mebibytes = (bytes: number): number => Math.ceil(bytes / (1024 * 1024))

@@ -9,6 +9,7 @@ import {
   retentionPolicies,
   toRatatoskrError,
 } from '../../ports/index.ts'
+import { workersMax } from '../workers/worker-directories.ts'
 import { defaulted, flag, list, Misfit, object, oneOf, optional, type Rule, text, whole } from './rules.ts'
 
 const listen = (defaultPort: number) => ({
@@ -83,7 +84,7 @@ const complete = object({
   metrics: object({ enabled: defaulted(flag, true) }),
   shutdown: object({ drainMs: defaulted(whole(0, 3_600_000), 500) }),
   log: object({ level: defaulted(oneOf(['debug', 'info', 'warn', 'error']), 'info') }),
-  workers: defaulted(whole(1, 64), 1),
+  workers: defaulted(whole(1, workersMax), 1),
   plugins: defaulted(list(plugin), []),
 } satisfies Record<keyof RatatoskrConfig, Rule<unknown>>) satisfies Rule<unknown>
 
