@@ -98,7 +98,7 @@ export class OutgoingBatch implements Due {
   #indexes = noNumbers
   /** Resolves when the batch is stored, for messages with a promise; and their records, in the order of the promises. */
   #stored: PromiseWithResolvers<BatchReceipt> | undefined
-  readonly #promised: number[] = []
+  #promised = noNumbers
   #toldCount = 0
   readonly #ids: BatchIds
   #batchOwner = noBatchOwners
@@ -149,7 +149,9 @@ export class OutgoingBatch implements Due {
    * thousands wait at a time.
    */
   addPromised(message: OutgoingMessage): Promise<PublishReceipt> {
-    this.#promised.push(this.#writeWithId(message))
+    const index = this.#writeWithId(message)
+    if (this.#promised === noNumbers) this.#promised = [index]
+    else this.#promised.push(index)
     this.#stored ??= Promise.withResolvers<BatchReceipt>()
     return this.#stored.promise.then(this.#nextReceipt)
   }

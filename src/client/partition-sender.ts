@@ -53,6 +53,13 @@ export class PartitionSender {
   readonly #context: SenderContext
   readonly #sender: BatchSender
   readonly #brokerNow = (): number => this.#context.connection.brokerNow()
+  readonly #expired = (batch: OutgoingBatch): void => {
+    if (batch === this.#open) {
+      batch.seal(undefined)
+      this.#discardOpen()
+    }
+    this.#sender.expired(batch)
+  }
   #open: OutgoingBatch | undefined
   #builder: BatchBuilder | undefined
   #sequence = 0
@@ -188,7 +195,7 @@ export class PartitionSender {
       durability,
       lease,
       sequence: this.#sequence++,
-      expired: (batch) => this.#expired(batch),
+      expired: this.#expired,
     })
     return this.#open
   }
@@ -217,14 +224,6 @@ export class PartitionSender {
     open.seal(this.#sender.stamp(open.recordCount))
     this.#discardOpen()
     return open
-  }
-
-  #expired(batch: OutgoingBatch): void {
-    if (batch === this.#open) {
-      batch.seal(undefined)
-      this.#discardOpen()
-    }
-    this.#sender.expired(batch)
   }
 
   #discardOpen(): void {

@@ -40,6 +40,8 @@ export class OneShotListeners {
   readonly #logger: Logger
   /** Where the ring of those that wait begins and ends. */
   readonly #ring = new Listener(nothing)
+  /** The same of those that are being woken. */
+  readonly #woken = new Listener(nothing)
   #scheduled = false
 
   constructor(logger: Logger) {
@@ -61,7 +63,7 @@ export class OneShotListeners {
   readonly #runAll = (): void => {
     this.#scheduled = false
     // In a ring of their own one can still be disposed of by another; what is added meanwhile waits for the next wake.
-    const woken = new Listener(nothing)
+    const woken = this.#woken
     woken.join(this.#ring)
     this.#ring.leave()
     while (woken.after !== woken) {

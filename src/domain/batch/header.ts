@@ -124,7 +124,11 @@ export function batchEndOf(bytes: Uint8Array, at = 0): number {
  */
 export function endOffsetOf(bytes: Uint8Array): number | undefined {
   let end: number | undefined
-  for (const at of batchStarts(bytes)) end = nextOffsetOf(bytes, at)
+  // Not by batchStarts: it is asked for each delivery, and most are one batch.
+  for (let at = 0, next = 0; at < bytes.length; at = next) {
+    next = batchEndOf(bytes, at)
+    end = nextOffsetOf(bytes, at)
+  }
   return end
 }
 

@@ -63,7 +63,13 @@ export function verifyBatch(batch: Uint8Array, rules: BatchRules): number {
       `the batch says CRC-32C ${hex(crcOf(batch))}, its bytes give ${hex(crc)}`,
     )
   }
-  if (rules.records !== undefined) verifyRecords(batch, count, rules, rules.records)
+  if (rules.records !== undefined) {
+    try {
+      verifyRecords(batch, count, rules, rules.records)
+    } finally {
+      cursor.bytes = noBytes // of a batch nothing is held beyond its time
+    }
+  }
   return count
 }
 
@@ -87,8 +93,12 @@ function verifyHeader(batch: Uint8Array): void {
   }
 }
 
+// Verifying is done in one go: one cursor serves all batches in turn.
+const cursor = new RecordCursor()
+const noBytes = new Uint8Array(0)
+
 function verifyRecords(batch: Uint8Array, count: number, rules: BatchRules, expansion: Expansion): void {
-  const cursor = new RecordCursor().open(batch, 0, expandedRecords(batch, 0, expansion))
+  cursor.open(batch, 0, expandedRecords(batch, 0, expansion))
   const { bytes, limit } = cursor
   const { messageBytesMax } = rules
   const maxTimestampMs = maxTimestampOf(batch)
