@@ -28,7 +28,7 @@ export class SplitStream extends Duplex implements WebSocketEvents {
 
   constructor(accepted: Socket, payloadBytesMax: number) {
     super({ allowHalfOpen: true })
-    this.#splitter = new WebSocketSplitter(payloadBytesMax, this, unfilled)
+    this.#splitter = new WebSocketSplitter('client', payloadBytesMax, this, unfilled)
     this.socket = readInto(accepted, this.#splitter, (take) => {
       this.#receiver?.heard()
       take()

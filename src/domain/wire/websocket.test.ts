@@ -38,10 +38,11 @@ interface Sent {
 
 const payloadBytesMax = 70_000
 
-function frame(first: number, mask: readonly number[], length: number, fill: number): Uint8Array {
-  const header = headerOf(length, true)
+/** @param mask undefined for a frame that is not masked */
+function frame(first: number, mask: readonly number[] | undefined, length: number, fill: number): Uint8Array {
+  const header = headerOf(length, mask !== undefined)
   header[0] = first
-  header.set(mask, header.length - 4)
+  if (mask !== undefined) header.set(mask, header.length - 4)
   const bytes = new Uint8Array(header.length + length).fill(fill)
   bytes.set(header)
   return bytes
@@ -51,31 +52,44 @@ const lengths = fc.oneof(
   fc.nat(300),
   fc.constantFrom(125, 126, 65_535, 65_536, payloadBytesMax, payloadBytesMax + 1),
 )
-const whole = fc.tuple(lengths, fc.nat(255)).map(([length, fill]): Sent[] => {
-  const bytes = frame(0x82, [0, 0, 0, 0], length, fill)
-  return [{ bytes, payload: length <= payloadBytesMax ? bytes.subarray(bytes.length - length) : undefined }]
-})
-const other = fc
-  .tuple(fc.constantFrom(0x81, 0x89, 0x8a, 0x88, 0xc2, 0x83), fc.nat(125), fc.nat(255))
-  .map(([first, length, fill]): Sent[] => [
-    { bytes: frame(first, [0, 0, 0, 0], length, fill), payload: undefined },
+/** What a peer may send that masks its frames so, or not at all. */
+function conversationsOf(mask: readonly number[] | undefined): fc.Arbitrary<Sent[][]> {
+  const whole = fc.tuple(lengths, fc.nat(255)).map(([length, fill]): Sent[] => {
+    const bytes = frame(0x82, mask, length, fill)
+    return [{ bytes, payload: length <= payloadBytesMax ? bytes.subarray(bytes.length - length) : undefined }]
+  })
+  /** A length that would have gone into fewer bytes. */
+  const wordy = fc.tuple(fc.nat(300), fc.nat(255)).map(([length, fill]): Sent[] => {
+    const bytes = frame(0x82, mask, 65_536, fill).subarray(0, (mask === undefined ? 10 : 14) + length)
+    new DataView(bytes.buffer).setUint32(6, length)
+    return [{ bytes, payload: bytes.subarray(bytes.length - length) }]
+  })
+  const other = fc
+    .tuple(fc.constantFrom(0x81, 0x89, 0x8a, 0x88, 0xc2, 0x83), fc.nat(125), fc.nat(255))
+    .map(([first, length, fill]): Sent[] => [{ bytes: frame(first, mask, length, fill), payload: undefined }])
+  /** Two fragments of a message, and between them what may not be taken out: it belongs to nobody there. */
+  const fragments = fc.tuple(fc.constantFrom(0x01, 0x02), fc.nat(300)).map(([first, length]): Sent[] => [
+    { bytes: frame(first, mask, length, 2), payload: undefined },
+    { bytes: frame(0x89, mask, 3, 3), payload: undefined },
+    { bytes: frame(0x82, mask, 5, 4), payload: undefined },
+    { bytes: frame(0x80, mask, length, 5), payload: undefined },
   ])
-const masked = fc
-  .tuple(fc.nat(2_000), fc.integer({ min: 1, max: 255 }))
-  .map(([length, key]): Sent[] => [{ bytes: frame(0x82, [0, key, 0, 0], length, 1), payload: undefined }])
-/** Two fragments of a message, and between them what may not be taken out: it belongs to nobody there. */
-const fragments = fc.tuple(fc.constantFrom(0x01, 0x02), fc.nat(300)).map(([first, length]): Sent[] => [
-  { bytes: frame(first, [0, 0, 0, 0], length, 2), payload: undefined },
-  { bytes: frame(0x89, [0, 0, 0, 0], 3, 3), payload: undefined },
-  { bytes: frame(0x82, [0, 0, 0, 0], 5, 4), payload: undefined },
-  { bytes: frame(0x80, [0, 0, 0, 0], length, 5), payload: undefined },
-])
-const bare = fc.nat(20).map((length): Sent[] => {
-  const bytes = new Uint8Array(2 + length).fill(9)
-  bytes.set([0x82, length]) // not masked, as clients must
-  return [{ bytes, payload: undefined }]
-})
-const conversations = fc.array(fc.oneof(whole, whole, other, masked, fragments, bare), { maxLength: 12 })
+  /** What has to be unmasked, or breaks the rules for who sends it. */
+  const foreign = fc
+    .tuple(fc.nat(2_000), mask === undefined ? fc.nat(255) : fc.integer({ min: 1, max: 255 }))
+    .map(([length, key]): Sent[] => [{ bytes: frame(0x82, [0, key, 0, 0], length, 1), payload: undefined }])
+  const bare = fc
+    .nat(20)
+    .map((length): Sent[] => [{ bytes: frame(0x82, undefined, length, 9), payload: undefined }])
+  const kinds = mask === undefined ? [] : [bare]
+  return fc.array(fc.oneof(whole, whole, wordy, other, foreign, fragments, ...kinds), { maxLength: 12 })
+}
+
+const zeros = [0, 0, 0, 0]
+const senders = [
+  { sender: 'client', mask: zeros },
+  { sender: 'server', mask: undefined },
+] as const
 
 class Seen {
   readonly payloads: Uint8Array[] = []
@@ -89,13 +103,15 @@ class Seen {
   }
 }
 
-describe('what a client sends', () => {
+describe.each(senders)('what a $sender sends', ({ sender, mask }) => {
+  const conversations = conversationsOf(mask)
+
   it.each(['chunks', 'reads'])('is split into batches and the rest, however its %s fall', (how) => {
     fc.assert(
       fc.property(conversations, fc.infiniteStream(fc.integer({ min: 1, max: 5_000 })), (parts, sizes) => {
         const sent = parts.flat()
         const seen = new Seen()
-        const splitter = new WebSocketSplitter(payloadBytesMax, seen.events, (bytes) =>
+        const splitter = new WebSocketSplitter(sender, payloadBytesMax, seen.events, (bytes) =>
           new Uint8Array(bytes).fill(6),
         )
         const wire = sent.flatMap(({ bytes }) => [...bytes])
@@ -123,17 +139,41 @@ describe('what a client sends', () => {
     )
   })
 
+  it('is split cut at every byte', () => {
+    fc.assert(
+      fc.property(conversations, (parts) => {
+        const sent = parts.flat().filter(({ bytes }) => bytes.length < 1_000)
+        const seen = new Seen()
+        const splitter = new WebSocketSplitter(sender, payloadBytesMax, seen.events, (bytes) =>
+          new Uint8Array(bytes).fill(6),
+        )
+        for (const { bytes } of sent) for (const byte of bytes) splitter.push(Uint8Array.of(byte))
+        const batches = sent.flatMap(({ payload }) => (payload === undefined ? [] : [payload]))
+        expect(seen.payloads.map((bytes) => [...bytes])).toEqual(batches.map((bytes) => [...bytes]))
+        expect(seen.rest).toEqual(
+          sent.flatMap(({ bytes, payload }) => (payload === undefined ? [...bytes] : [])),
+        )
+      }),
+      { numRuns: 30 },
+    )
+  })
+
   it('goes on as it came while what came before waits', () => {
     const seen = new Seen()
-    const splitter = new WebSocketSplitter(payloadBytesMax, seen.events, (bytes) => new Uint8Array(bytes))
-    const batch = frame(0x82, [0, 0, 0, 0], 100, 1)
+    const splitter = new WebSocketSplitter(
+      sender,
+      payloadBytesMax,
+      seen.events,
+      (bytes) => new Uint8Array(bytes),
+    )
+    const batch = frame(0x82, mask, 100, 1)
     seen.events.mayPass = false
     splitter.push(batch)
     expect(seen.payloads).toEqual([])
     expect(seen.rest).toEqual([...batch])
     seen.events.mayPass = true
     splitter.push(batch)
-    expect(seen.payloads).toEqual([batch.subarray(6)])
+    expect(seen.payloads).toEqual([batch.subarray(batch.length - 100)])
   })
 
   it('takes no room on the word of a length', () => {
@@ -143,8 +183,8 @@ describe('what a client sends', () => {
       return new Uint8Array(bytes)
     }
     const seen = new Seen()
-    const splitter = new WebSocketSplitter(1 << 30, seen.events, allocate)
-    splitter.push(headerOf(1 << 30, true))
+    const splitter = new WebSocketSplitter(sender, 1 << 30, seen.events, allocate)
+    splitter.push(headerOf(1 << 30, mask !== undefined))
     splitter.push(new Uint8Array(10))
     expect(asked).toEqual([1024 * 1024])
   })

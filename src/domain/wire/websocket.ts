@@ -64,13 +64,16 @@ let shared: { readonly whole: Uint8Array; readonly probe: Uint8Array } | undefin
 /** The header that is being read: of all splitters, for what comes is looked at before anybody else reads. */
 const header = new Uint8Array(headerBytesMax)
 
+/** Who sends: clients must mask, and may do it with zeros, as the client of this project does; servers must not. */
+type Sender = 'client' | 'server'
+
 /**
- * Takes batches out of what a client sends, straight into bytes of their own: binary messages in one frame that are masked with
- * zeros, as the client of this project sends them. Everything else goes on as it came, for a WebSocket in full: text, control
- * frames, fragments, payloads to unmask, whatever breaks the rules. As `StreamReader`, it is given chunks by `push`, or
- * says by `buffer` where to read to.
+ * Takes batches out of what a peer sends, straight into bytes of their own: binary messages in one frame whose bytes are as they
+ * were before masking. Everything else goes on as it came, for a WebSocket in full: text, control frames, fragments, payloads to
+ * unmask, whatever breaks the rules. As `StreamReader`, it is given chunks by `push`, or says by `buffer` where to read to.
  */
 export class WebSocketSplitter {
+  readonly #sender: Sender
   readonly #payloadBytesMax: number
   readonly #events: WebSocketEvents
   readonly #allocate: (bytes: number) => Uint8Array
@@ -92,7 +95,13 @@ export class WebSocketSplitter {
   #large = false
 
   /** @param allocate makes room for what comes; it may hold anything, for nobody sees what is not filled */
-  constructor(payloadBytesMax: number, events: WebSocketEvents, allocate: (bytes: number) => Uint8Array) {
+  constructor(
+    sender: Sender,
+    payloadBytesMax: number,
+    events: WebSocketEvents,
+    allocate: (bytes: number) => Uint8Array,
+  ) {
+    this.#sender = sender
     this.#payloadBytesMax = payloadBytesMax
     this.#events = events
     this.#allocate = allocate
@@ -172,11 +181,9 @@ export class WebSocketSplitter {
 
   /** True for a payload that is handed on from here. */
   #takes(length: number): boolean {
-    const maskAt = headerSize(header[1]) - maskBytes
     return (
       header[0] === binaryFrame &&
-      (header[1] & maskedBit) !== 0 &&
-      readUint32(header, maskAt) === 0 &&
+      (this.#sender === 'client' ? maskedWithZeros() : (header[1] & maskedBit) === 0) &&
       !this.#fragmented &&
       length <= this.#payloadBytesMax &&
       this.#events.mayPass
@@ -235,6 +242,9 @@ function headerSize(second: number): number {
   const length = second & lengthBits
   return (length < 126 ? 2 : length === 126 ? 4 : 10) + ((second & maskedBit) === 0 ? 0 : maskBytes)
 }
+
+const maskedWithZeros = (): boolean =>
+  (header[1] & maskedBit) !== 0 && readUint32(header, headerSize(header[1]) - maskBytes) === 0
 
 function lengthInHeader(): number {
   const length = header[1] & lengthBits
