@@ -46,6 +46,35 @@ describe('retention', () => {
     expect(sizeBytes).toBeLessThan(250_100)
   })
 
+  it('goes by the segments that the log tells of, and does not read it then', async () => {
+    const bench = new BrokerBench()
+    const reads: number[] = []
+    const surplus: number[] = []
+    const open = bench.logs.openLog.bind(bench.logs)
+    bench.logs.openLog = async (...args) => {
+      const log = await open(...args)
+      const read = log.read.bind(log)
+      return Object.assign(log, {
+        read: (offset: number, bytesMax: number) => {
+          reads.push(bytesMax)
+          return read(offset, bytesMax)
+        },
+        offsetAfterBytes: (bytes: number) => {
+          surplus.push(bytes)
+          return 7
+        },
+      })
+    }
+    const session = await bench.start()
+    await session.createTopic('orders', { retentionMs: -1, retentionBytes: 200_000, segmentBytes: 65_536 })
+    for (let i = 0; i < 15; i++) session.publishBatch('orders', 0, batchOf(['x'.repeat(50_000)]))
+    const { sizeBytes } = await session.topicStats('orders')
+    await bench.clock.advance(sweepMs)
+    expect(surplus).toEqual([sizeBytes - 200_000])
+    expect(await leftOf(session)).toEqual([7, 15])
+    expect(reads).toEqual([1]) // looks whether the first message has expired
+  })
+
   it('keeps everything when told so', async () => {
     const bench = new BrokerBench()
     const session = await bench.start()

@@ -146,7 +146,8 @@ export class Retention {
     // Below a segment of surplus nothing can be let go: then the log need not be read either.
     const surplusBytes = partition.sizeBytes - config.retentionBytes
     if (surplusBytes < config.segmentBytes) return
-    await truncate(partition, await offsetAfter(partition, surplusBytes))
+    const known = partition.offsetAfterBytes?.(surplusBytes)
+    await truncate(partition, known ?? (await offsetAfter(partition, surplusBytes)))
   }
 }
 

@@ -133,6 +133,13 @@ export interface PartitionLog {
   offsetForTime(timestampMs: number): Promise<number>
 
   /**
+   * The end of the last segment that lies wholly within the log's first `bytes`, `startOffset` when none does: what
+   * `truncateBefore` may be given to let go of at most so many bytes. Without this the log is read to find it.
+   * @throws RTK_CLOSED
+   */
+  offsetAfterBytes?(bytes: number): number
+
+  /**
    * Lets go of records below `offset`, in whole segments; never of the segment that is being written. What is damaged is
    * let go of like the rest, but a store that keeps files keeps the damaged one aside.
    * @returns the new `startOffset`, at most `offset`

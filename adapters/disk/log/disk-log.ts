@@ -161,6 +161,11 @@ export class DiskLog implements PartitionLog {
     })
   }
 
+  offsetAfterBytes(bytes: number): number {
+    this.#assertOpen()
+    return this.#segments.offsetAfterBytes(bytes)
+  }
+
   async truncateBefore(offset: number): Promise<number> {
     this.#assertOpen()
     await this.#inLine(async () => {

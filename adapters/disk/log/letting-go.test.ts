@@ -85,6 +85,14 @@ it('a file that could not be removed is removed before the next ones are, so tha
   expect(await segments()).toEqual([3, 4])
 })
 
+it('tells without reading where the segments end that lie within so many bytes', async () => {
+  const batchBytes = log.sizeBytes / 5
+  const within = (batches: number) => log.offsetAfterBytes?.(Math.floor(batches * batchBytes))
+  expect([0, 0.9, 1, 2.5, 99].map(within)).toEqual([0, 0, 1, 2, 5])
+  await log.truncateBefore(2)
+  expect([0.9, 1, 2].map(within)).toEqual([2, 3, 4])
+})
+
 it('closing waits until the files are gone', async () => {
   const held = Promise.withResolvers<void>()
   const begun = Promise.withResolvers<void>()

@@ -67,6 +67,18 @@ export class SegmentList {
     return segments[low]
   }
 
+  /** The end of the last segment that lies wholly within the first `bytes`; the start when none does. */
+  offsetAfterBytes(bytes: number): number {
+    let offset = this.startOffset
+    let left = bytes
+    for (const { sizeBytes, endOffset } of this.#segments) {
+      left -= sizeBytes
+      if (left < 0) break
+      offset = endOffset
+    }
+    return offset
+  }
+
   /** The segments behind one, in order. */
   after(segment: Segment): readonly Segment[] {
     return this.#segments.slice(this.#segments.indexOf(segment) + 1)

@@ -190,6 +190,10 @@ export class Partition implements TopicPartition {
     return this.#onLog((log) => log.offsetForTime(timestampMs))
   }
 
+  offsetAfterBytes(bytes: number): number | undefined {
+    return this.#keeper.online().offsetAfterBytes?.(bytes)
+  }
+
   async truncateBefore(offset: number): Promise<number> {
     const startOffset = await this.#onLog((log) => log.truncateBefore(offset))
     this.#place?.cells.write(this)

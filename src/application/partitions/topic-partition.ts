@@ -76,6 +76,8 @@ export interface TopicPartition extends ReadablePartition {
   admit(recordCount: number, sizeBytes: number): void
   /** Offset of the first batch that holds a record of at least this time, without looking into it. */
   batchOffsetForTime(timestampMs: number): Promise<number>
+  /** What the log tells of that name; undefined when it can only be read. */
+  offsetAfterBytes?(bytes: number): number | undefined
   /** Lets go of records below `offset`, in whole segments. @returns the new start offset */
   truncateBefore(offset: number): Promise<number>
   /** Opens the log again with the topic's options as they are now. Publishes are refused for that moment. */
