@@ -136,7 +136,7 @@ describe('the reader', () => {
       }
       fill(wireOf([Buffer.alloc(7), Buffer.alloc(9_000)]))
       const bad = end === 'throws' ? Buffer.alloc(20_000, 0xff) : new Uint8Array(20_000)
-      if (end === 'throws') expect(() => fill(bad)).toThrow('above the limit')
+      if (end === 'throws') expect(() => fill(bad)).toThrow('neither 0 nor 1')
       else fill(bad)
       reader.resume()
       fill(Buffer.alloc(50_000))
@@ -156,6 +156,36 @@ describe('the reader', () => {
     expect(refused(new Uint8Array([0, 0, 0, 0, 11]))).toMatchObject({ isTooLarge: true })
     expect(refused(new Uint8Array([0, 0xff, 0xff, 0xff, 0xff]))).toMatchObject({ isTooLarge: true })
     expect(refused(new Uint8Array([1, 0, 0, 0, 1, 0]))).toMatchObject({ isTooLarge: false })
+    expect(refused(new Uint8Array([7, 0, 0, 0, 1, 0]))).toMatchObject({ isTooLarge: false })
     expect(refused(new Uint8Array([0, 0, 0, 0, 10]))).toBeUndefined()
+  })
+
+  it('keeps single bytes that come while it is paused in few pieces, and tells how many', () => {
+    const taken: Buffer[] = []
+    const reader = new FrameReader(100_000, (message) => taken.push(Buffer.from(message)))
+    const messages = [Buffer.alloc(3, 1), Buffer.alloc(20_000, 2), Buffer.alloc(5_000, 3)]
+    const rooms = new Set<ArrayBufferLike>()
+    const fill = (wire: Uint8Array): void => {
+      for (const byte of wire) {
+        const room = reader.buffer()
+        rooms.add(room.buffer)
+        room[0] = byte
+        reader.filled(1)
+      }
+    }
+    for (let round = 1; round <= 3; round++) {
+      reader.pause()
+      const wire = wireOf(messages)
+      fill(wire.subarray(0, 20_000))
+      reader.resume()
+      reader.pause()
+      fill(wire.subarray(20_000))
+      expect(reader.bytesKept).toBeGreaterThan(wire.length - 100)
+      reader.resume()
+      expect(taken).toHaveLength(3 * round)
+      expect(reader.bytesKept).toBe(0)
+    }
+    expect(taken).toEqual([...messages, ...messages, ...messages])
+    expect(rooms.size).toBeLessThan(25)
   })
 })

@@ -40,7 +40,7 @@ function writePrefix(head: Buffer, length: number): void {
 
 /** What comes is not what may come. */
 export class FrameError extends Error {
-  /** True when a message is larger than it may be; otherwise it says to be compressed, which nobody agreed on. */
+  /** True when a message is larger than it may be; otherwise what stands before it is not what was agreed on. */
   readonly isTooLarge: boolean
 
   constructor(message: string, isTooLarge: boolean) {
@@ -69,6 +69,9 @@ export class FrameReader {
   #bodyFilled = 0
   /** What came while it was paused, or is left of it. */
   readonly #held: Uint8Array[] = []
+  #heldBytes = 0
+  /** The rest of the last piece, where what comes next fits behind it: who sends single bytes gets no piece for each. */
+  #heldRest: Uint8Array | undefined
   /** Given out to be filled while it is paused. */
   #heldRoom: Uint8Array | undefined
   #reading = false
@@ -88,6 +91,11 @@ export class FrameReader {
     return this.#paused
   }
 
+  /** Bytes that are kept: of a message that is not complete, and what waits behind it. */
+  get bytesKept(): number {
+    return this.#heldBytes + (this.#body === undefined ? 0 : this.#bodyFilled)
+  }
+
   /** True when nothing waits and no message is cut short. */
   get isAtEnd(): boolean {
     return this.#held.length === 0 && this.#scratchFilled === 0 && this.#body === undefined
@@ -97,10 +105,11 @@ export class FrameReader {
   buffer(): Uint8Array {
     if (this.#closed) return this.#scratch
     if (this.#paused || this.#held.length > 0) {
-      this.#heldRoom = Buffer.allocUnsafe(heldBytes)
+      this.#heldRoom = this.#heldRest ?? Buffer.allocUnsafe(heldBytes)
       return this.#heldRoom
     }
     this.#heldRoom = undefined
+    this.#heldRest = undefined
     return this.#room()
   }
 
@@ -108,7 +117,7 @@ export class FrameReader {
   filled(bytes: number): void {
     if (this.#closed) return
     if (this.#heldRoom !== undefined) {
-      this.#held.push(this.#heldRoom.subarray(0, bytes))
+      this.#hold(this.#heldRoom, bytes)
       this.#heldRoom = undefined
       this.#work()
     } else this.#came(bytes)
@@ -118,6 +127,8 @@ export class FrameReader {
   push(chunk: Uint8Array): void {
     if (this.#closed) return
     this.#held.push(chunk)
+    this.#heldBytes += chunk.length
+    this.#heldRest = undefined
     this.#work()
   }
 
@@ -138,6 +149,18 @@ export class FrameReader {
     this.#body = undefined
     this.#scratchFilled = 0
     this.#held.length = 0
+    this.#heldBytes = 0
+    this.#heldRest = undefined
+  }
+
+  /** Keeps the bytes at the start of a room, together with the piece before when they follow it. */
+  #hold(room: Uint8Array, bytes: number): void {
+    const last = this.#held.at(-1)
+    if (room === this.#heldRest && last !== undefined) {
+      this.#held[this.#held.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + bytes)
+    } else this.#held.push(room.subarray(0, bytes))
+    this.#heldBytes += bytes
+    this.#heldRest = bytes < room.length ? room.subarray(bytes) : undefined
   }
 
   /** Reads what was held. */
@@ -154,6 +177,7 @@ export class FrameReader {
       room.set(bytes === chunk.length ? chunk : chunk.subarray(0, bytes))
       if (bytes === chunk.length) this.#held.shift()
       else this.#held[0] = chunk.subarray(bytes)
+      this.#heldBytes -= bytes
       this.#came(bytes)
     }
   }
@@ -206,16 +230,21 @@ export class FrameReader {
     }
     if (this.#closed) return
     this.#scratchFilled = 0
-    if (this.#paused && at < filled) this.#held.unshift(Buffer.from(scratch.subarray(at, filled)))
-    else {
+    if (this.#paused && at < filled) {
+      // What comes next belongs behind what is already held, or else behind this.
+      if (this.#held.length === 0) this.#heldRest = undefined
+      this.#held.unshift(Buffer.from(scratch.subarray(at, filled)))
+      this.#heldBytes += filled - at
+    } else {
       scratch.copyWithin(0, at, filled)
       this.#scratchFilled = filled - at
     }
   }
 
   #lengthAt(at: number): number {
-    if (this.#scratch[at] === 1)
-      throw new FrameError('a message is compressed, which was not agreed on', false)
+    const flag = this.#scratch[at]
+    if (flag === 1) throw new FrameError('a message is compressed, which was not agreed on', false)
+    if (flag !== 0) throw new FrameError(`a message begins with ${flag}, which is neither 0 nor 1`, false)
     const length = this.#scratch.readUInt32BE(at + 1)
     if (length <= this.#bytesMax) return length
     throw new FrameError(`a message of ${length} bytes is above the limit of ${this.#bytesMax}`, true)

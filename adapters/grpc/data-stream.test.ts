@@ -36,7 +36,7 @@ const frameOf = (correlationId: number, batches = batchOf('a', 'b')): Buffer =>
 
 /** A stream whose bytes are a test's, what it answers, and what it ends with. */
 function open(headers: http2.OutgoingHttpHeaders = {}) {
-  const stream = session.request({ ...plainHeaders, ...headers })
+  const stream = session.request({ ...plainHeaders, ...headers }, { endStream: false })
   const answers: proto.ProduceResponse[] = []
   let wake = () => {}
   const reader = new proto.FrameReader(1_000_000, (bytes) => {
@@ -110,6 +110,8 @@ describe('requests', () => {
 describe('what is no request', () => {
   it.each<[string, http2.OutgoingHttpHeaders, Uint8Array, number]>([
     ['a compressed message without an encoding', {}, new Uint8Array([1, 0, 0, 0, 1, 0]), status.INTERNAL],
+    ['a message that begins with 7', {}, new Uint8Array([7, 0, 0, 0, 1, 0]), status.INTERNAL],
+    ['GET', { ':method': 'GET' }, new Uint8Array(0), 405],
     ['a length of 2 GiB', {}, new Uint8Array([0, 0x7f, 0xff, 0xff, 0xff]), status.RESOURCE_EXHAUSTED],
     ['a message of noise', {}, new Uint8Array([0, 0, 0, 0, 2, 0xff, 0xff]), status.INVALID_ARGUMENT],
     ['a message cut short', {}, new Uint8Array([0, 0, 0, 0, 9, 1]), status.INTERNAL],

@@ -4,10 +4,17 @@
  * that asks for more than the plain case, a deadline or compression, is left to grpc-js.
  */
 import { EventEmitter } from 'node:events'
-import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { Metadata, status } from '@grpc/grpc-js'
+import { isRatatoskrError } from 'ratatoskr/ports'
 import { FrameError, FrameReader, type MessageFrame, type Reading, readStream } from 'ratatoskr/proto'
-import type { FailedStatus } from './status.ts'
+import type { ConnectionUse } from './connection-bounds.ts'
+import { type FailedStatus, statusOf } from './status.ts'
 
 /** What the handlers of the data plane use of a duplex call. */
 export interface DuplexCall<Request> {
@@ -36,26 +43,47 @@ export const isPlain = (headers: IncomingHttpHeaders): boolean =>
   headers['grpc-timeout'] === undefined &&
   (headers['grpc-encoding'] ?? 'identity') === 'identity'
 
+type Outcome = Omit<FailedStatus, 'metadata'> & { readonly metadata?: Metadata | undefined }
+
+const trailersOf = ({ code, details, metadata }: Outcome): OutgoingHttpHeaders => ({
+  'grpc-status': code,
+  'grpc-message': encodeURI(details),
+  ...metadata?.toHttp2Headers(),
+})
+
+/** Ends a stream that nobody serves; what its client still sends is dropped. */
+export function refuse(stream: ServerHttp2Stream, failed: Outcome): void {
+  stream.on('error', () => undefined) // 'close' follows and is what counts
+  if (!stream.destroyed) stream.respond({ ...responseHeaders, ...trailersOf(failed) }, { endStream: true })
+  stream.resume()
+}
+
 export class DataStream<Request> extends EventEmitter implements DuplexCall<Request> {
   readonly metadata: Metadata
   readonly #stream: ServerHttp2Stream
   readonly #reader: FrameReader
   readonly #reading: Reading
+  readonly #use: ConnectionUse | undefined
+  /** Bytes that the connection is told to keep for this stream. */
+  #bytesKept = 0
   #halfClosed = false
   #ended = false
 
   /**
    * @param decode makes a request of a message; does not throw
    * @param bytesMax largest message to accept
+   * @param use what the connection of the stream uses, unless it is gone
    */
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     decode: (message: Uint8Array) => Request,
     bytesMax: number,
+    use: ConnectionUse | undefined,
   ) {
     super()
     this.#stream = stream
+    this.#use = use
     this.metadata = Metadata.fromHttp2Headers(headers)
     this.#reader = new FrameReader(bytesMax, (message) => {
       this.emit('data', decode(message))
@@ -67,7 +95,11 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
       this.#tellEnd()
     })
     stream.on('error', () => undefined) // 'close' follows and is what counts
-    stream.once('close', () => this.emit('cancelled'))
+    stream.once('close', () => {
+      this.#reader.close()
+      this.#keep()
+      this.emit('cancelled')
+    })
     this.on('error', (failed: FailedStatus) => this.#finish(failed))
   }
 
@@ -87,6 +119,8 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
   }
 
   resume(): void {
+    // Writes end with their stream, and then nobody waits for what is still to be read.
+    if (this.cancelled) return
     this.#reading.resume()
     this.#came(() => this.#reader.resume())
     if (this.#halfClosed) this.#tellEnd()
@@ -114,11 +148,28 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     if (this.#ended) return
     try {
       work()
+      this.#keep()
     } catch (error) {
+      if (isRatatoskrError(error, 'RTK_OVERLOADED')) {
+        const stream = this.#stream
+        // Behind answers that the client does not take, a status would not reach it.
+        const isStuck = stream.writableLength > 0
+        this.#finish(statusOf(error))
+        if (isStuck) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+        return
+      }
       if (!(error instanceof FrameError)) throw error
       const code = error.isTooLarge ? status.RESOURCE_EXHAUSTED : status.INTERNAL
       this.#finish({ code, details: error.message })
     }
+  }
+
+  /** @throws RTK_OVERLOADED when the streams of the connection together keep too much */
+  #keep(): void {
+    const more = this.#reader.bytesKept - this.#bytesKept
+    if (more === 0) return
+    this.#bytesKept += more
+    this.#use?.keep(more)
   }
 
   #tellEnd(): void {
@@ -127,17 +178,14 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     else this.#finish({ code: status.INTERNAL, details: 'the stream ended within a message' })
   }
 
-  #finish({ code, details, metadata }: Omit<FailedStatus, 'metadata'> & Partial<FailedStatus>): void {
+  #finish({ code, details, metadata }: Outcome): void {
     if (this.#ended) return
     this.#ended = true
     this.#reader.close()
+    this.#keep()
     const stream = this.#stream
     if (this.cancelled) return
-    const trailers: OutgoingHttpHeaders = {
-      'grpc-status': code,
-      'grpc-message': encodeURI(details),
-      ...metadata?.toHttp2Headers(),
-    }
+    const trailers = trailersOf({ code, details, metadata })
     if (stream.headersSent) {
       stream.once('wantTrailers', () => stream.sendTrailers(trailers))
       stream.end()

@@ -1,8 +1,8 @@
 /** Clients that mean no good: each gets an answer by code, or loses its connection, and the others notice nothing. */
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import * as proto from 'ratatoskr/proto'
-import { afterEach, beforeEach, expect, it } from 'vitest'
-import { call, Harness } from './testing/harness.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { batchOf, call, Harness } from './testing/harness.ts'
 
 const path = '/ratatoskr.v1.QueueService/Consume'
 const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' }
@@ -36,7 +36,10 @@ afterEach(async () => {
 })
 
 function framed(request: proto.QueueServiceConsumeRequest): Buffer {
-  const bytes = proto.QueueServiceConsumeRequest.encode(request).finish()
+  return framedBytes(proto.QueueServiceConsumeRequest.encode(request).finish())
+}
+
+function framedBytes(bytes: Uint8Array): Buffer {
   const frame = Buffer.alloc(5 + bytes.length)
   frame.writeUInt32BE(bytes.length, 1)
   frame.set(bytes, 5)
@@ -110,4 +113,83 @@ it('a header block of a megabyte ends its own connection', async () => {
   stream.on('error', () => undefined)
   await gone
   expect((await others()).topic?.name).toBe('orders')
+})
+
+describe('a client that does not take its answers', () => {
+  let unread: ClientHttp2Session
+
+  beforeEach(() => {
+    unread = connectHttp2(`http://${harness.target}`, {
+      settings: { initialWindowSize: 0 },
+      maxSessionMemory: 1_000,
+    })
+    unread.on('error', () => undefined)
+  })
+
+  afterEach(() => unread.destroy())
+
+  const request = (of: string) => unread.request({ ...headers, ':path': of }).on('error', () => undefined)
+
+  /** A fetch: its stream, and the code that it is refused with, or `undefined` when it is answered. */
+  function fetching() {
+    const stream = request(proto.MessageServiceService.fetch.path)
+    const code = new Promise<unknown>((resolve) => {
+      stream.once('response', (sent) => resolve(sent['ratatoskr-code']))
+    })
+    const asked = {
+      topic: 'orders',
+      partition: 0,
+      offset: 0,
+      format: proto.DeliveryFormat.DELIVERY_FORMAT_BATCHES,
+    }
+    stream.end(framedBytes(proto.FetchRequest.encode(asked).finish()))
+    return { stream, code }
+  }
+
+  it('may have so many fetches in flight, and more when it takes some', async () => {
+    const { publishRecordBatch } = proto.MessageServiceService
+    const batches = batchOf(new Uint8Array(10_000))
+    await call(harness.client(), publishRecordBatch, {
+      topic: 'orders',
+      partition: 0,
+      batches,
+      durability: 0,
+    })
+    const first = Array.from({ length: 64 }, fetching)
+    expect(new Set(await Promise.all(first.map(({ code }) => code)))).toEqual(new Set([undefined]))
+    const more = Array.from({ length: 100 }, fetching)
+    expect(new Set(await Promise.all(more.map(({ code }) => code)))).toEqual(new Set(['RTK_OVERLOADED']))
+    expect((await others()).topic?.name).toBe('orders')
+    const gone = first
+      .slice(0, 2)
+      .map(({ stream }) => new Promise((resolve) => stream.once('close', resolve)))
+    for (const { stream } of first.slice(0, 2)) stream.close(8)
+    await Promise.all(gone)
+    const again = Array.from({ length: 3 }, fetching)
+    expect(await Promise.all(again.map(({ code }) => code))).toEqual([undefined, undefined, 'RTK_OVERLOADED'])
+  })
+
+  it('loses a stream that keeps too much waiting behind requests without room for answers', async () => {
+    const durability = proto.Durability.DURABILITY_UNSPECIFIED
+    const batches = batchOf('a')
+    const one = proto.frameProduceRequest({
+      correlationId: 1,
+      topic: 'orders',
+      partition: 0,
+      durability,
+      batches,
+    })
+    const asked = Buffer.concat(Array.from({ length: 1_024 }, () => one).flat())
+    const rest = Buffer.alloc(8_000_000)
+    const code = await new Promise<unknown>((resolve) => {
+      for (let i = 0; i < 20; i++) {
+        const stream = request(proto.MessageServiceService.produce.path)
+        stream.once('close', () => resolve(stream.rstCode))
+        stream.write(asked)
+        stream.write(rest)
+      }
+    })
+    expect(code).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    expect((await others()).topic?.name).toBe('orders')
+  })
 })

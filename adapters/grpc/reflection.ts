@@ -15,6 +15,11 @@ import { type CallHost, failure } from './calls.ts'
 
 const versions = ['v1', 'v1alpha'] as const
 type Version = (typeof versions)[number]
+const pathOf = (version: Version): string =>
+  `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`
+
+export const reflectionPaths: readonly string[] = versions.map(pathOf)
+
 type BytesStream = ServerDuplexStream<Buffer, Buffer>
 
 /** What the package handles of one version: its only method, and that method's handler. */
@@ -31,7 +36,7 @@ export function addReflection(server: Server, host: CallHost): void {
   for (const version of versions) {
     const definition: ServiceDefinition = {
       serverReflectionInfo: {
-        path: `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
+        path: pathOf(version),
         requestStream: true,
         responseStream: true,
         requestSerialize: asIs,
@@ -72,7 +77,12 @@ function answer(stream: BytesStream, { method, handle }: Loaded): void {
   }
   handle({
     on,
-    write: (response: unknown) => stream.write(method.responseSerialize(response)),
+    write: (response: unknown) => {
+      if (stream.write(method.responseSerialize(response))) return
+      // No more is read of a client that does not take the answers.
+      stream.pause()
+      stream.once('drain', () => stream.resume())
+    },
     end: () => stream.end(),
   })
 }

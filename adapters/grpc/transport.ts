@@ -12,10 +12,11 @@ import {
 } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
 import { type CallHost, type OpenStream, tolerant } from './calls.ts'
+import { ConnectionBounds } from './connection-bounds.ts'
 import { Connections } from './connections.ts'
 import { consume } from './consume.ts'
 import { consumeLeases } from './consume-leases.ts'
-import { DataStream, type DuplexCall, isPlain } from './data-stream.ts'
+import { DataStream, type DuplexCall, isPlain, refuse } from './data-stream.ts'
 import { deadLetterService } from './dead-letter-service.ts'
 import { healthService } from './health.ts'
 import { healthDefinition } from './health-definition.ts'
@@ -23,8 +24,9 @@ import { makeInjector, makeServer, requestBytesMax, type TakeStream } from './ht
 import { legacyService } from './legacy.ts'
 import { produce } from './produce.ts'
 import { queueService } from './queue-service.ts'
-import { addReflection } from './reflection.ts'
+import { addReflection, reflectionPaths } from './reflection.ts'
 import { brokerService, groupService, messageService, topicService } from './services.ts'
+import { statusOf } from './status.ts'
 
 /** Where the gRPC transport listens, and how. */
 export interface GrpcTransportOptions {
@@ -42,6 +44,8 @@ export interface GrpcTransportOptions {
   readonly keepaliveIntervalMs?: number
   /** A connection that gives none for this long is cut: 10 s by default. */
   readonly keepaliveTimeoutMs?: number
+  /** Calls of one connection that wait for messages, or whose answers the client has not taken. Default 64. */
+  readonly fetchesInFlightMax?: number
   /** Answers `grpc.reflection.v1`, which shows the .proto files to tools: true by default. */
   readonly reflection?: boolean
 }
@@ -149,7 +153,8 @@ class GrpcTransport implements Transport {
     server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
     server.addService(healthDefinition, healthService(host, broker, serviceNames))
     if (this.#options.reflection ?? true) addReflection(server, host)
-    return dataStreams(requestBytesMax(broker.limits), [
+    const bounds = new ConnectionBounds(this.#options.fetchesInFlightMax ?? 64, fetches)
+    return chooser(bounds, requestBytesMax(broker.limits), [
       { method: messageMethods.produce, serve: messages.produce },
       { method: messageMethods.consume, serve: messages.consume },
       { method: queueMethods.consume, serve: queues.consume },
@@ -191,13 +196,38 @@ interface DataMethod {
   readonly serve: (call: DuplexCall<any>) => void
 }
 
-function dataStreams(bytesMax: number, methods: readonly DataMethod[]): TakeStream {
+/** Calls that may wait for messages, and others whose answers may be large. */
+const fetches: readonly string[] = [
+  proto.MessageServiceService.fetch.path,
+  proto.MessageServiceService.listScheduled.path,
+  proto.GroupServiceService.fetchGroup.path,
+  proto.QueueServiceService.take.path,
+  proto.DeadLetterServiceService.listDeadLetters.path,
+  proto.DeadLetterServiceService.redriveDeadLetters.path,
+  proto.DeadLetterServiceService.purgeDeadLetters.path,
+  ...reflectionPaths,
+]
+
+/** Serves the streams of the data plane, refuses calls above the bounds of their connection, and leaves the others to grpc-js. */
+function chooser(bounds: ConnectionBounds, bytesMax: number, methods: readonly DataMethod[]): TakeStream {
   const byPath = new Map(methods.map((data) => [data.method.path, data]))
   return (stream, headers) => {
-    const data = byPath.get(headers[':path'] ?? '')
-    if (data === undefined || !isPlain(headers)) return false
+    if (headers[':method'] !== 'POST') {
+      stream.respond({ ':status': 405, allow: 'POST' }, { endStream: true })
+      stream.resume()
+      return true
+    }
+    const path = headers[':path'] ?? ''
+    const data = byPath.get(path)
+    if (data === undefined) {
+      const refusal = bounds.enter(stream, path)
+      if (refusal !== undefined) refuse(stream, statusOf(refusal))
+      return refusal !== undefined
+    }
+    if (!isPlain(headers)) return false
     const { requestDeserialize } = data.method
-    data.serve(new DataStream(stream, headers, (bytes) => requestDeserialize(bytes as Buffer), bytesMax))
+    const decode = (bytes: Uint8Array): unknown => requestDeserialize(bytes as Buffer)
+    data.serve(new DataStream(stream, headers, decode, bytesMax, bounds.of(stream)))
     return true
   }
 }
