@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { tcpTransport } from 'ratatoskr/adapters/tcp'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startTestBroker } from '../../../contract-tests/testing/start-test-broker.ts'
@@ -60,6 +60,24 @@ describe('a link over a byte stream', () => {
     await expect(openLink(openTcpLink, url, { signal: gone })).rejects.toMatchObject({
       code: 'RTK_CANCELLED',
     })
+  })
+
+  it('names the broker that it means, under TLS', async () => {
+    const named = Promise.withResolvers<string>()
+    const server = createTlsServer({
+      SNICallback: (name, done) => {
+        named.resolve(name)
+        done(null)
+      },
+    })
+    server.on('tlsClientError', () => undefined).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    await expect(openLink(openTcpLink, `tcps://localhost:${port}`)).rejects.toMatchObject({
+      code: 'RTK_DISCONNECTED',
+    })
+    expect(await named.promise).toBe('localhost')
   })
 
   it('answers signs of life that the broker asks for', async () => {

@@ -2,7 +2,7 @@
  * Links over a byte stream: TCP (`tcp://host:port`), TLS (`tcps://host:port`) and Unix sockets (`unix:/path/to.sock`).
  * What goes over it is described in domain/wire/stream.ts.
  */
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import {
   encodeOpening,
@@ -91,7 +91,11 @@ function connected(url: URL, reader: StreamReader, taking: (take: () => void) =>
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   const address = { host, port: Number(url.port || defaultPort), noDelay: true }
   if (url.protocol === 'tcps:') {
-    return connectTls(address).on('data', (chunk: Buffer) => taking(() => reader.push(chunk)))
+    // Where several brokers share an address, the one that is meant is told by its name.
+    const servername = isIP(host) === 0 ? host : ''
+    return connectTls({ ...address, servername }).on('data', (chunk: Buffer) =>
+      taking(() => reader.push(chunk)),
+    )
   }
   const onread = {
     buffer: () => reader.buffer(),
