@@ -318,8 +318,10 @@ class GroupJudge {
     for (const { group, fromMs, toMs } of this.#ledger.seeks) {
       if (group !== this.#index || toMs === undefined || expires) continue
       const given = deliveries.some(({ startMs }) => startMs >= fromMs) || this.#isHandedOver(record, fromMs)
-      // What is never handled in time is buried without anybody having seen it.
-      if (!given && !letters.some(({ timestampMs }) => timestampMs >= fromMs)) {
+      // What is never handled in time is buried without anybody having seen it; after a crash a letter of before the seek is
+      // taken for that of this burial.
+      const lettersFromMs = this.#crashedIn(fromMs, this.#ledger.nowMs) ? 0 : fromMs
+      if (!given && !letters.some(({ timestampMs }) => timestampMs >= lettersFromMs)) {
         this.#wrong.push(
           `${this.#group.name} ${placeOf(record)} did not come again after the seek at ${fromMs}`,
         )

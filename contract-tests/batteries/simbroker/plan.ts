@@ -245,8 +245,8 @@ function withCutRedrive(plan: Plan, crash: 'kill' | 'power cut'): Plan {
   const [{ everyGroup } = { everyGroup: dice.chance(0.5) }] = plan.redrives
   const redrive = { atMs, client, group, everyGroup }
   const again = { ...redrive, atMs: quietMs + dice.between(1_000, 3_000) }
-  const cutMs = atMs + dice.between(1, 60)
-  const cut = { kind: crash, atMs: cutMs, forMs: dice.between(20, 400), client, group, calls: 0 }
+  // A redrive takes no time but that of its calls of the disk: it is cut within those.
+  const cut = { kind: crash, atMs, forMs: dice.between(20, 400), client, group, calls: dice.between(1, 12) }
   return { ...plan, faults: [...plan.faults, cut], redrives: [...plan.redrives, redrive, again] }
 }
 
