@@ -35,7 +35,9 @@ const missed = (report: Report | FigureReport): boolean =>
 
 async function compareFiles(files: readonly string[]): Promise<number> {
   if (files.length !== 2) throw new UsageError('compare takes two reports: BEFORE.json AFTER.json')
-  const [before, after] = await Promise.all(files.map(readReport))
+  // One after the other, so that of two that cannot be read it is the first that is told.
+  const before = await readReport(files[0])
+  const after = await readReport(files[1])
   for (const difference of machineDifferences(before, after)) {
     console.error(`the machines differ in ${difference}`)
   }
