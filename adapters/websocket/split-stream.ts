@@ -25,12 +25,15 @@ export class SplitStream extends Duplex implements WebSocketEvents {
   readonly socket: Socket
   readonly #splitter: WebSocketSplitter
   #receiver: SplitReceiver | undefined
+  /** True when of what was read now something else came: who breaks the rules is noticed only after it. */
+  #others = false
 
   constructor(accepted: Socket, payloadBytesMax: number) {
     super({ allowHalfOpen: true })
     this.#splitter = new WebSocketSplitter('client', payloadBytesMax, this, unfilled)
     this.socket = readInto(accepted, this.#splitter, (take) => {
       this.#receiver?.heard()
+      this.#others = false
       take()
     })
     // One function for all connections each, which finds its own: most connections are idle, and a closure is 56 bytes.
@@ -52,11 +55,12 @@ export class SplitStream extends Duplex implements WebSocketEvents {
   }
 
   other(bytes: Uint8Array, borrowed: boolean): void {
+    this.#others = true
     this.push(borrowed ? new Uint8Array(bytes) : bytes)
   }
 
   get mayPass(): boolean {
-    return this.readableLength === 0
+    return !this.#others && this.readableLength === 0
   }
 
   /** Everything written before is taken. */
