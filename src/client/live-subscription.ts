@@ -24,8 +24,8 @@ import {
 import type { SubscriptionGap } from './consume-options.ts'
 import type { ClientContext } from './context.ts'
 import type { DirectLink } from './direct-links.ts'
-import { joinAgain } from './join-again.ts'
 import type { Link } from './link.ts'
+import { LinkedLife } from './linked-life.ts'
 import { StreamCredit } from './stream-credit.ts'
 import { type TopicFacts, topicFacts, workerOfAll } from './topic-facts.ts'
 
@@ -67,7 +67,7 @@ export class LiveSubscription {
   readonly #context: ClientContext
   readonly #options: LiveOptions
   readonly #sink: LiveSink
-  readonly #closing = new AbortController()
+  readonly #life: LinkedLife
   readonly #positions = new Map<number, Position>()
   #facts: TopicFacts | undefined
   /** Why a subscription ended before it was even answered. */
@@ -81,11 +81,8 @@ export class LiveSubscription {
   #leaveDirect: (() => void) | undefined
   /** A link over which it could not go on. */
   #refusedBy: DirectLink | undefined
-  /** Counts subscribing: calls of an older sink are ignored. */
-  #generation = 0
   #resuming = false
   readonly #credit: StreamCredit
-  #finished = false
 
   private constructor(context: ClientContext, topic: string, options: LiveOptions, sink: LiveSink) {
     this.#context = context
@@ -94,6 +91,15 @@ export class LiveSubscription {
     this.#sink = sink
     this.#member = options.member
     this.#credit = new StreamCredit(options.creditBytes)
+    this.#life = new LinkedLife(context, {
+      joiningAgain: 'resubscribing',
+      join: (link) => this.#subscribe(link),
+      leave: () => this.#leave(),
+      mayPass: ({ retryable }) => retryable,
+      disconnected: (reason) => sink.disconnected(reason),
+      reconnected: () => sink.reconnected(),
+      over: (reason) => sink.ended(reason),
+    })
   }
 
   /** Subscribes. @throws as `Session.subscribe` does */
@@ -105,19 +111,8 @@ export class LiveSubscription {
     signal: AbortSignal,
   ): Promise<LiveSubscription> {
     const live = new LiveSubscription(context, topic, options, sink)
-    const cancel = (): void => live.#closing.abort(signal.reason)
-    signal.addEventListener('abort', cancel, { once: true })
-    context.connection.signal.addEventListener('abort', live.#connectionEnded, { once: true })
-    try {
-      await context.connection.use((link) => live.#subscribe(link), signal, true)
-      return live
-    } catch (error) {
-      live.#finished = true
-      live.#detach()
-      throw error
-    } finally {
-      signal.removeEventListener('abort', cancel)
-    }
+    await live.#life.begin(signal)
+    return live
   }
 
   /** The topic's id and name as messages show them. */
@@ -141,11 +136,11 @@ export class LiveSubscription {
    */
   async commit(offsets: readonly CommittedOffset[]): Promise<void> {
     const subscription = this.#current
-    if (subscription === undefined) throw this.#finished ? closedError() : LOST
+    if (subscription === undefined) throw this.#life.isOver ? closedError() : LOST
     try {
       await subscription.commit(offsets)
     } catch (error) {
-      if (subscription !== this.#current && !this.#finished) throw LOST
+      if (subscription !== this.#current && !this.#life.isOver) throw LOST
       throw toRatatoskrError(error)
     }
     for (const { partition, offset } of offsets) {
@@ -155,40 +150,14 @@ export class LiveSubscription {
   }
 
   /** Leaves; no call of the sink comes after it resolves. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#finished) return
-    this.#finished = true
+  close(): Promise<void> {
     const subscription = this.#current
-    this.#current = undefined
-    this.#leaveDirect?.()
-    this.#closing.abort(closedError())
-    this.#detach()
-    this.#sink.ended(undefined)
-    await subscription?.close().catch(() => {})
-  }
-
-  readonly #connectionEnded = (): void => {
-    const { reason } = this.#context.connection.signal
-    this.#end(toRatatoskrError(reason))
-  }
-
-  #detach(): void {
-    this.#context.connection.signal.removeEventListener('abort', this.#connectionEnded)
-  }
-
-  #end(reason: RatatoskrError): void {
-    if (this.#finished) return
-    this.#finished = true
-    this.#current = undefined
-    this.#leaveDirect?.()
-    this.#closing.abort(reason)
-    this.#detach()
-    this.#sink.ended(reason)
+    return this.#life.close(() => subscription?.close().catch(() => {}))
   }
 
   /** Subscribes on a link, from the start or from where the last one ended. */
   async #subscribe(link: Link): Promise<void> {
-    const generation = ++this.#generation
+    const generation = this.#life.joins()
     this.#early = undefined
     this.#resuming = this.#positions.size > 0
     if (this.#resuming) await this.#checkTopic(link)
@@ -196,7 +165,7 @@ export class LiveSubscription {
     try {
       if (this.#facts === undefined) await this.#checkTopic(link)
       if (this.#early !== undefined) throw this.#early
-      if (this.#closing.signal.aborted) throw LOST
+      if (this.#life.isEnding) throw LOST
     } catch (error) {
       await subscription.close().catch(() => {})
       throw error
@@ -235,23 +204,19 @@ export class LiveSubscription {
         credit: { bytes },
       },
       {
-        assigned: (list) => this.#isCurrent(generation) && this.#assigned(list),
-        dropped: (messages) => this.#isCurrent(generation) && this.#dropped(messages),
+        assigned: (list) => this.#life.isCurrent(generation) && this.#assigned(list),
+        dropped: (messages) => this.#life.isCurrent(generation) && this.#dropped(messages),
         deliver: (delivery): MaybePromise<void> => {
-          if (this.#isCurrent(generation)) this.#deliver(delivery)
+          if (this.#life.isCurrent(generation)) this.#deliver(delivery)
         },
         ended: (reason) => {
-          if (!this.#isCurrent(generation)) return
+          if (!this.#life.isCurrent(generation)) return
           // Before `subscribe` has answered, its caller is the one to try again.
           if (this.#current === undefined) this.#early = reason ?? LOST
-          else this.#linkEnded(reason ?? LOST)
+          else this.#life.linkEnded(this.#link, reason ?? LOST)
         },
       },
     )
-  }
-
-  #isCurrent(generation: number): boolean {
-    return generation === this.#generation && !this.#finished
   }
 
   #assigned(list: readonly PartitionOffset[]): void {
@@ -321,23 +286,28 @@ export class LiveSubscription {
     const before = this.#current
     this.#leaveDirect = direct.hold()
     this.#leaveCurrent()
+    this.#life.leaves()
     try {
       await direct.use((link) => this.#subscribe(link))
     } catch {
       this.#refusedBy = direct
-      this.#leaveDirect()
-      this.#leaveDirect = undefined
-      void this.#resume(false)
+      this.#leave()
+      void this.#life.joinAgain(false)
     } finally {
       await before?.close().catch(() => {})
     }
   }
 
-  /** What is still to come from the subscription there is counts no more. */
+  /** What is still to come from the subscription there counts no more. */
   #leaveCurrent(): void {
     this.#current = undefined
     this.#credit.ended()
-    this.#generation++
+  }
+
+  #leave(): void {
+    this.#leaveCurrent()
+    this.#leaveDirect?.()
+    this.#leaveDirect = undefined
   }
 
   /** Left out by the overflow policy: what comes next is behind it. */
@@ -347,36 +317,6 @@ export class LiveSubscription {
     if (toOffset <= expectedOffset) return
     if (position !== undefined) position.nextOffset = toOffset
     this.#sink.gap({ partition, expectedOffset, offset: toOffset, reason: 'overflow' })
-  }
-
-  #linkEnded(reason: RatatoskrError): void {
-    const lost = reason.code === 'RTK_DISCONNECTED'
-    if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, reason)
-    this.#leaveCurrent()
-    this.#leaveDirect?.()
-    this.#leaveDirect = undefined
-    if (this.#finished) return
-    if (!reason.retryable && reason.code !== 'RTK_CLOSED') {
-      this.#end(reason)
-      return
-    }
-    this.#sink.disconnected(reason)
-    void this.#resume(!lost)
-  }
-
-  /** Subscribes again until it works, or until the broker says that it never will. */
-  async #resume(pauseFirst: boolean): Promise<void> {
-    try {
-      const isBack = await joinAgain(this.#context, this.#closing.signal, {
-        doing: 'resubscribing',
-        pauseFirst,
-        join: (link) => this.#subscribe(link),
-        mayPass: ({ retryable }) => retryable,
-      })
-      if (isBack && !this.#finished) this.#sink.reconnected()
-    } catch (error) {
-      this.#end(toRatatoskrError(error))
-    }
   }
 
   /** Learns the topic's id, and begins anew when a topic of the same name has replaced the one that was read. */

@@ -17,8 +17,8 @@ import {
   toRatatoskrError,
 } from '../../ports/index.ts'
 import type { ClientContext } from '../context.ts'
-import { joinAgain } from '../join-again.ts'
 import type { Link } from '../link.ts'
+import { LinkedLife } from '../linked-life.ts'
 import { type TopicFacts, topicFacts } from '../topic-facts.ts'
 
 /** What the holder of a live member is told. Calls come one after the other, never after `ended`. */
@@ -43,26 +43,35 @@ const LOST = new RatatoskrError(
 
 export class LiveQueue {
   readonly topic: string
-  readonly #context: ClientContext
   readonly #options: MemberOptions
   readonly #sink: LiveQueueSink
-  readonly #closing = new AbortController()
+  readonly #life: LinkedLife
   #facts: TopicFacts | undefined
   /** Why a membership ended before it was even answered. */
   #early: RatatoskrError | undefined
   #member: string | undefined
   #current: LeasedSubscription | undefined
   #link: Link | undefined
-  /** Counts joining: calls of an older sink are ignored. */
-  #generation = 0
-  #finished = false
 
   private constructor(context: ClientContext, topic: string, options: MemberOptions, sink: LiveQueueSink) {
-    this.#context = context
     this.topic = topic
     this.#options = options
     this.#sink = sink
     this.#member = options.member
+    this.#life = new LinkedLife(context, {
+      joiningAgain: 'joining the group again',
+      join: (link) => this.#join(link),
+      leave: () => {
+        this.#current = undefined
+      },
+      mayPass: (refusal) => refusal.retryable || wasEvicted(refusal),
+      disconnected: (reason) => {
+        sink.voided(reason)
+        sink.disconnected(reason)
+      },
+      reconnected: () => sink.reconnected(),
+      over: (reason) => sink.ended(reason),
+    })
   }
 
   /** Joins. @throws as `QueueSession.consume` does */
@@ -74,19 +83,8 @@ export class LiveQueue {
     signal: AbortSignal,
   ): Promise<LiveQueue> {
     const live = new LiveQueue(context, topic, options, sink)
-    const cancel = (): void => live.#closing.abort(signal.reason)
-    signal.addEventListener('abort', cancel, { once: true })
-    context.connection.signal.addEventListener('abort', live.#connectionEnded, { once: true })
-    try {
-      await context.connection.use((link) => live.#join(link), signal, true)
-      return live
-    } catch (error) {
-      live.#finished = true
-      live.#detach()
-      throw error
-    } finally {
-      signal.removeEventListener('abort', cancel)
-    }
+    await live.#life.begin(signal)
+    return live
   }
 
   /** The topic's id and name as messages show them. */
@@ -123,36 +121,13 @@ export class LiveQueue {
   }
 
   /** Leaves; no call of the sink comes after it resolves. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#finished) return
-    this.#finished = true
+  close(): Promise<void> {
     const subscription = this.#current
-    this.#current = undefined
-    this.#closing.abort(closedError())
-    this.#detach()
-    this.#sink.ended(undefined)
-    await subscription?.close().catch(() => {})
-  }
-
-  readonly #connectionEnded = (): void => {
-    this.#end(toRatatoskrError(this.#context.connection.signal.reason))
-  }
-
-  #detach(): void {
-    this.#context.connection.signal.removeEventListener('abort', this.#connectionEnded)
-  }
-
-  #end(reason: RatatoskrError): void {
-    if (this.#finished) return
-    this.#finished = true
-    this.#current = undefined
-    this.#closing.abort(reason)
-    this.#detach()
-    this.#sink.ended(reason)
+    return this.#life.close(() => subscription?.close().catch(() => {}))
   }
 
   async #join(link: Link): Promise<void> {
-    const generation = ++this.#generation
+    const generation = this.#life.joins()
     this.#early = undefined
     const credit = await this.#sink.joining(link)
     let subscription: LeasedSubscription | undefined
@@ -162,29 +137,29 @@ export class LiveQueue {
         { ...this.#options, member: this.#member, credit },
         {
           deliver: (batch) => {
-            if (this.#isCurrent(generation)) this.#sink.deliver(batch)
+            if (this.#life.isCurrent(generation)) this.#sink.deliver(batch)
           },
           lost: (ranges, reason) => {
-            if (this.#isCurrent(generation)) this.#sink.lost(ranges, reason)
+            if (this.#life.isCurrent(generation)) this.#sink.lost(ranges, reason)
           },
           assigned: (partitions) => {
-            if (this.#isCurrent(generation)) this.#sink.assigned(partitions)
+            if (this.#life.isCurrent(generation)) this.#sink.assigned(partitions)
           },
           ended: (reason) => {
-            if (!this.#isCurrent(generation)) return
+            if (!this.#life.isCurrent(generation)) return
             // Before `consume` has answered, its caller is the one to try again.
             if (this.#current === undefined) this.#early = reason ?? LOST
-            else this.#linkEnded(reason ?? LOST)
+            else this.#life.linkEnded(this.#link, reason ?? LOST)
           },
         },
       )
       const facts = await topicFacts(link, this.topic)
       this.#facts = facts ?? this.#facts
       if (this.#early !== undefined) throw this.#early
-      if (this.#closing.signal.aborted) throw LOST
+      if (this.#life.isEnding) throw LOST
     } catch (error) {
       // Deliveries may have come before the answer, also when none came.
-      this.#generation++
+      this.#life.leaves()
       await subscription?.close().catch(() => {})
       this.#sink.voided(toRatatoskrError(error))
       throw error
@@ -194,44 +169,8 @@ export class LiveQueue {
     this.#member = subscription.member
     this.#sink.joined(subscription.config, subscription.memberTimeoutMs)
   }
-
-  #isCurrent(generation: number): boolean {
-    return generation === this.#generation && !this.#finished
-  }
-
-  #linkEnded(reason: RatatoskrError): void {
-    const lost = reason.code === 'RTK_DISCONNECTED'
-    if (lost && this.#link !== undefined) this.#context.connection.lost(this.#link, reason)
-    this.#current = undefined
-    this.#generation++
-    if (this.#finished) return
-    if (!reason.retryable && reason.code !== 'RTK_CLOSED' && !wasEvicted(reason)) {
-      this.#end(reason)
-      return
-    }
-    this.#sink.voided(reason)
-    this.#sink.disconnected(reason)
-    void this.#resume(!lost)
-  }
-
-  /** Joins again until it works, or until the broker says that it never will. */
-  async #resume(pauseFirst: boolean): Promise<void> {
-    try {
-      const isBack = await joinAgain(this.#context, this.#closing.signal, {
-        doing: 'joining the group again',
-        pauseFirst,
-        join: (link) => this.#join(link),
-        mayPass: (failure) => failure.retryable || wasEvicted(failure),
-      })
-      if (isBack && !this.#finished) this.#sink.reconnected()
-    } catch (error) {
-      this.#end(toRatatoskrError(error))
-    }
-  }
 }
 
 /** The broker had not heard of the member for too long: it may join again, unlike one whose name another has taken. */
 const wasEvicted = ({ code, details }: RatatoskrError): boolean =>
   code === 'RTK_LEASE_LOST' && details.silentMs !== undefined
-
-const closedError = (): RatatoskrError => new RatatoskrError('RTK_CLOSED', 'the subscription is closed')
