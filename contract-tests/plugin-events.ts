@@ -28,6 +28,7 @@ const topic: TopicEvent = {
     durability: 'memory',
     messageBytesMax: defaultLimits.messageBytesMax,
     dedupWindowMs: 0,
+    compression: 'none',
   },
   principal,
 }
@@ -115,6 +116,7 @@ export const observerEvents: ObserverEvents = {
     error: new RatatoskrError('RTK_UNAUTHENTICATED', 'credentials are missing or wrong'),
   },
   denied: { principal, action: 'topic:delete', resource: 'orders' },
+  profileStarted: { principal, kind: 'cpu', durationMs: 1_000 },
 }
 
 /** What guards are asked about. */

@@ -154,7 +154,12 @@ export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<Br
   })),
   getBrokerStats: unary(host, async (session) => {
     const stats = await session.brokerStats()
-    return { ...stats, uptimeMs: Math.floor(stats.uptimeMs), storage: { ...stats.storage } }
+    return {
+      ...stats,
+      uptimeMs: Math.floor(stats.uptimeMs),
+      storage: { ...stats.storage },
+      process: stats.process,
+    }
   }),
   getHealth: (_call, callback) => callback(null, healthToProto(broker.health())),
 })

@@ -37,6 +37,7 @@ GET /healthz
 GET /livez
 GET /readyz
 POST /v1/producers
+POST /v1/profile
 GET /v1/session
 GET /v1/stats
 GET /v1/topics

@@ -20,6 +20,7 @@ import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { groupRoutes } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { messageRoutes } from './routes/messages.ts'
+import { profileRoutes } from './routes/profile.ts'
 import { queueRoutes } from './routes/queues.ts'
 import { scheduledRoutes } from './routes/scheduled.ts'
 import { subscribeRoutes } from './routes/subscribe.ts'
@@ -75,6 +76,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
 export function addRoutes(routes: FastifyInstance, context: RouteContext): void {
   for (const add of [
     healthRoutes,
+    profileRoutes,
     topicRoutes,
     messageRoutes,
     scheduledRoutes,

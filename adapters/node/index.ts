@@ -3,6 +3,7 @@ import type { Platform } from 'ratatoskr/ports'
 import { nodeChecksum } from './checksum.ts'
 import { systemClock } from './clock.ts'
 import { nodeCompression } from './compression.ts'
+import { nodeDiagnostics } from './diagnostics.ts'
 import { jsonLogger } from './logger.ts'
 import { systemRandom } from './random.ts'
 
@@ -10,6 +11,7 @@ export { nodeChecksum } from './checksum.ts'
 export { systemClock } from './clock.ts'
 export { keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } from './collector.ts'
 export { nodeCompression } from './compression.ts'
+export { nodeDiagnostics } from './diagnostics.ts'
 export {
   type JsonLoggerOptions,
   jsonLogger,
@@ -32,5 +34,6 @@ export function nodePlatform(parts: Partial<Platform> = {}): Platform {
     checksum: parts.checksum ?? nodeChecksum(),
     compression: parts.compression ?? nodeCompression(),
     logger: parts.logger ?? jsonLogger({ now: () => clock.now() }),
+    diagnostics: parts.diagnostics ?? nodeDiagnostics,
   })
 }

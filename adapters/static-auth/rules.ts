@@ -28,6 +28,7 @@ const allActions = Object.keys({
   'group:seek': true,
   'group:configure': true,
   'broker:describe': true,
+  'broker:profile': true,
 } satisfies Record<Action, true>) as readonly Action[]
 
 /** Answers that are remembered for one principal; above it they are forgotten and looked up again. */

@@ -134,6 +134,9 @@ class Recorder {
     context.on('denied', ({ principal, action, resource }) =>
       this.#record('denied', { principal: who(principal), action: cut(action), resource: cut(resource) }),
     )
+    context.on('profileStarted', ({ principal, kind, durationMs }) =>
+      this.#record('profileStarted', { principal: who(principal), kind, durationMs }),
+    )
   }
 
   #observePublishes(): void {

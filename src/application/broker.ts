@@ -28,6 +28,7 @@ import { Lifecycle, type LifecycleStep } from './lifecycle.ts'
 import { sharedBuilders } from './partitions/accumulator.ts'
 import { localPlacement } from './partitions/partition.ts'
 import { ProducerStore } from './producers/producer-store.ts'
+import { Profiler } from './profiler.ts'
 import { Publisher } from './publish/publisher.ts'
 import { PublishTraffic } from './publish/traffic.ts'
 import { Retention } from './retention.ts'
@@ -254,7 +255,8 @@ export class Broker implements Component {
       hooks,
       limits,
       autoCreateTopics: this.#settings.autoCreateTopics,
-      stats: () => this.stats(),
+      stats: () => ({ ...this.stats(), process: platform.diagnostics?.load() }),
+      profiler: new Profiler(platform, hooks),
       subscriberCount: (topic: LiveTopic) =>
         delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
       random: platform.random,

@@ -72,6 +72,7 @@ export const operationPermissions = {
   redriveDeadLetters: { topic: 'topic:publish' },
   purgeDeadLetters: { topic: 'topic:consume' },
   brokerStats: { broker: 'broker:describe' },
+  profile: { broker: 'broker:profile' },
 } as const satisfies Record<Operation, Permission>
 
 /**

@@ -32,6 +32,7 @@ import type {
   PartitionOffset,
   Principal,
   ProducerIdentity,
+  ProfileRequest,
   PublishOptions,
   PublishReceipt,
   PublishResult,
@@ -59,6 +60,7 @@ import type {
 import { throwIfAborted } from './calls.ts'
 import type { LetterDesk } from './dead-letters/letter-desk.ts'
 import { drawProducerId } from './producers/producer-ids.ts'
+import type { Profiler } from './profiler.ts'
 import type { Publisher } from './publish/publisher.ts'
 import type { Scheduler } from './schedule/scheduler.ts'
 import { cancelScheduled, listScheduled } from './schedule/session-calls.ts'
@@ -76,6 +78,8 @@ export interface SessionContext extends GateContext {
   readonly random: Random
   readonly scheduler: Scheduler
   readonly limits: Limits
+  readonly profiler: Profiler
+  /** Counts, with what the process uses. */
   stats(): BrokerStats
   /** Live subscriptions on a topic, wherever they are connected. */
   subscriberCount(topic: LiveTopic): number
@@ -351,6 +355,12 @@ export class BrokerSession implements Session {
     this.#gate.assertOpen()
     this.#gate.permissions.broker('brokerStats')
     return this.#context.stats()
+  }
+
+  async profile(request: ProfileRequest, call?: CallOptions): Promise<Uint8Array> {
+    this.#gate.assertOpen()
+    this.#gate.permissions.broker('profile')
+    return this.#context.profiler.take(request, this.principal, call)
   }
 
   close(): Promise<void> {

@@ -116,7 +116,7 @@ describe.each(clients)('a %s client', (name, open) => {
     const client = await open()
     expect((await client.describeTopic('orders')).partitions).toMatchObject([{ damaged: [lost] }])
     expect((await client.topicStats('orders')).partitions).toMatchObject([{ damaged: [lost] }])
-    const { messagesSkipped, storage, ...stats } = await client.brokerStats()
+    const { messagesSkipped, storage, process: load, ...stats } = await client.brokerStats()
     expect({ ...stats, messagesSkipped, storage }).toEqual({
       ...broker.stats(),
       uptimeMs: expect.any(Number),
@@ -124,6 +124,8 @@ describe.each(clients)('a %s client', (name, open) => {
     })
     expect(messagesSkipped).toBeGreaterThan(0)
     expect(storage.hotReads + storage.coldReads).toBeGreaterThan(0)
+    expect(load?.residentBytes).toBeGreaterThan(1024 * 1024)
+    expect(load?.loopDelayMs).toBeGreaterThanOrEqual(0)
     await client.close()
   })
 })

@@ -1,4 +1,5 @@
 /** How the broker is, and what it has done. */
+import type { ProcessLoad } from './diagnostics.ts'
 import type { LogStoreCounters } from './log-store.ts'
 
 /** Counts of the broker; those of messages and bytes begin at its start. */
@@ -18,6 +19,8 @@ export interface BrokerStats {
   readonly uptimeMs: number
   /** What the log store did since it was started. */
   readonly storage: LogStoreCounters
+  /** What the process uses: only in answers to `brokerStats`, of platforms that tell. */
+  readonly process?: ProcessLoad | undefined
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Small pure services of the platform underneath: randomness, checksums, compression, logs. */
 
 import type { Clock } from './clock.ts'
+import type { Diagnostics } from './diagnostics.ts'
 
 /** Source of randomness. A seeded one makes a run repeatable. */
 export interface Random {
@@ -50,4 +51,6 @@ export interface Platform {
   readonly checksum: Checksum
   readonly compression: CompressionCodecs
   readonly logger: Logger
+  /** Undefined where the runtime tells nothing about itself. */
+  readonly diagnostics?: Diagnostics | undefined
 }

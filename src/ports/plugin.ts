@@ -13,6 +13,7 @@ import type { OverflowPolicy } from '../domain/overflow.ts'
 import type { TopicChanges, TopicConfig } from '../domain/topic.ts'
 import type { Clock } from './clock.ts'
 import type { MaybePromise } from './component.ts'
+import type { ProfileKind } from './diagnostics.ts'
 import type { BrokerStats, Health } from './health.ts'
 import type { BatchBytes } from './log-store.ts'
 import type { Metrics } from './metrics.ts'
@@ -97,6 +98,8 @@ export interface ObserverEvents {
   connectRefused: ConnectRefusedEvent
   /** An operation was refused because of who asked. */
   denied: DeniedEvent
+  /** Somebody has begun to take a profile of the broker. */
+  profileStarted: ProfileStartedEvent
 }
 
 /** What guards are asked about. */
@@ -254,6 +257,13 @@ export interface DeniedEvent {
   readonly principal: Principal
   readonly action: string
   readonly resource: string
+}
+
+/** A profile of the broker, and who asked for it. */
+export interface ProfileStartedEvent {
+  readonly principal: Principal
+  readonly kind: ProfileKind
+  readonly durationMs: number
 }
 
 /** What a background queue is called, how much may wait in it, and what handles it. */

@@ -49,6 +49,7 @@ export type Action =
   | 'group:seek'
   | 'group:configure'
   | 'broker:describe'
+  | 'broker:profile'
 
 /** What an action is done to. Lists are filtered: `topic:list` is asked for each topic. */
 export type Resource =

@@ -38,6 +38,13 @@ const statsSchema = object({
     coldReads: integer,
     hotBytes: integer,
   }),
+  process: object({
+    residentBytes: integer,
+    heapBytes: integer,
+    bufferBytes: integer,
+    cpuMs: integer,
+    loopDelayMs: { type: 'number' },
+  }),
 })
 
 const sessionSchema = object({

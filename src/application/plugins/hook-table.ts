@@ -49,6 +49,7 @@ export class HookTable {
     disconnected: none,
     connectRefused: none,
     denied: none,
+    profileStarted: none,
   }
   readonly guards: Table<GuardEvents> = {
     connect: none,

@@ -19,6 +19,7 @@ import type {
   MaybePromise,
   MessageSink,
   Principal,
+  ProfileRequest,
   PublishOptions,
   PublishReceipt,
   PublishResult,
@@ -27,6 +28,7 @@ import type {
   Subscription,
 } from '../../ports/index.ts'
 import { grantOf } from '../delivery/outlet.ts'
+import type { Profiler } from '../profiler.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { Subscriber } from '../seams.ts'
 import { type GateContext, SessionGate } from '../session-gate.ts'
@@ -37,6 +39,7 @@ import type { SinkTable } from './session-host.ts'
 
 export interface EntryContext extends GateContext {
   readonly publisher: Publisher
+  readonly profiler: Profiler
   readonly limits: Limits
   readonly controller: Peer
   readonly sinks: SinkTable
@@ -146,6 +149,13 @@ export class EntrySession implements Session {
   brokerStats: Session['brokerStats'] = (...args) => {
     this.#context.tellCounts()
     return this.#forward('brokerStats', args)
+  }
+
+  /** Of this event loop: the controller's would be another's. */
+  async profile(request: ProfileRequest, call?: CallOptions): Promise<Uint8Array> {
+    this.#gate.assertOpen()
+    this.#gate.permissions.broker('profile')
+    return this.#context.profiler.take(request, this.principal, call)
   }
 
   createTopic: Session['createTopic'] = (...args) => this.#forward('createTopic', args)

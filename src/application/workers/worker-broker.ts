@@ -18,6 +18,7 @@ import { type BrokerOptions, completeSettings } from '../broker-options.ts'
 import { Lifecycle } from '../lifecycle.ts'
 import { sharedBuilders } from '../partitions/accumulator.ts'
 import { ProducerStore } from '../producers/producer-store.ts'
+import { Profiler } from '../profiler.ts'
 import { Publisher } from '../publish/publisher.ts'
 import { PublishTraffic } from '../publish/traffic.ts'
 import { SessionTable } from '../session-table.ts'
@@ -144,6 +145,7 @@ export class WorkerBroker {
       scheduler: undefined,
       expansion,
     })
+    const profiler = new Profiler(platform, hooks)
     return new SessionTable({
       authenticator: options.authenticator,
       authorizer: options.authorizer,
@@ -159,6 +161,7 @@ export class WorkerBroker {
           autoCreateTopics,
           admission,
           publisher,
+          profiler,
           limits,
           controller: this.#peers[0],
           sinks: this.#sinks,

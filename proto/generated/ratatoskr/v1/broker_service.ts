@@ -99,6 +99,21 @@ export interface GetBrokerStatsResponse {
     | undefined;
   /** Messages that subscribers were not given because of their overflow policy; each subscriber counts. */
   messagesDropped: number;
+  process: ProcessLoad | undefined;
+}
+
+/** What the broker's process uses, at the time of the answer. */
+export interface ProcessLoad {
+  /** Memory that the system gave the process. */
+  residentBytes: number;
+  /** Objects on the heap of the event loop that answers. */
+  heapBytes: number;
+  /** Buffers that belong to that heap's objects. */
+  bufferBytes: number;
+  /** Processor time of all threads since the process began. */
+  cpuMs: number;
+  /** The latest that a turn of the event loop that answers has come since it was asked before. */
+  loopDelayMs: number;
 }
 
 /** What the log store did since it was started. */
@@ -309,6 +324,7 @@ function createBaseGetBrokerStatsResponse(): GetBrokerStatsResponse {
     messagesSkipped: 0,
     storage: undefined,
     messagesDropped: 0,
+    process: undefined,
   };
 }
 
@@ -349,6 +365,9 @@ export const GetBrokerStatsResponse: MessageFns<GetBrokerStatsResponse> = {
     }
     if (message.messagesDropped !== 0) {
       writer.uint32(96).int64(message.messagesDropped);
+    }
+    if (message.process !== undefined) {
+      ProcessLoad.encode(message.process, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -460,6 +479,104 @@ export const GetBrokerStatsResponse: MessageFns<GetBrokerStatsResponse> = {
             }
 
             message.messagesDropped = longToNumber(reader.int64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.process = ProcessLoad.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseProcessLoad(): ProcessLoad {
+  return { residentBytes: 0, heapBytes: 0, bufferBytes: 0, cpuMs: 0, loopDelayMs: 0 };
+}
+
+export const ProcessLoad: MessageFns<ProcessLoad> = {
+  encode(message: ProcessLoad, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.residentBytes !== 0) {
+      writer.uint32(8).int64(message.residentBytes);
+    }
+    if (message.heapBytes !== 0) {
+      writer.uint32(16).int64(message.heapBytes);
+    }
+    if (message.bufferBytes !== 0) {
+      writer.uint32(24).int64(message.bufferBytes);
+    }
+    if (message.cpuMs !== 0) {
+      writer.uint32(32).int64(message.cpuMs);
+    }
+    if (message.loopDelayMs !== 0) {
+      writer.uint32(41).double(message.loopDelayMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProcessLoad {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProcessLoad();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.residentBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.heapBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bufferBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.cpuMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.loopDelayMs = reader.double();
             continue;
           }
         }
