@@ -1,6 +1,7 @@
 /** Between the messages of `ratatoskr.v1` and the plain data of the broker's facade, for the server's side. */
 import type {
   BatchReceipt,
+  Compression,
   Durability,
   FetchedBatch,
   GroupDescription,
@@ -15,13 +16,7 @@ import type {
   TopicConfig,
   TopicDescription,
 } from 'ratatoskr/ports'
-import {
-  durabilityNumber,
-  durabilityOfNumber,
-  overflowPolicies,
-  RatatoskrError,
-  retentionPolicies,
-} from 'ratatoskr/ports'
+import { durabilityNumber, durabilityOfNumber, overflowPolicies, RatatoskrError } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
 import { queueConfigFromProto, queueConfigToProto } from './queue-config-convert.ts'
 
@@ -43,19 +38,25 @@ export function durabilityFromProto(value: proto.Durability): Durability | undef
 export const durabilityToProto = (level: Durability): proto.Durability =>
   (durabilityNumber(level) + 1) as proto.Durability
 
-const policies = {
-  limits: proto.RetentionPolicy.RETENTION_POLICY_LIMITS,
-  workqueue: proto.RetentionPolicy.RETENTION_POLICY_WORKQUEUE,
-} as const satisfies Record<RetentionPolicy, proto.RetentionPolicy>
-
 /** @throws RTK_INVALID_ARGUMENT for a number that is no policy */
 function policyFromProto(value: proto.RetentionPolicy): RetentionPolicy | undefined {
   if (value === proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED) return undefined
-  const policy = retentionPolicies.find((one) => policies[one] === value)
+  const policy = proto.wordOf(proto.retentionPolicyNumbers, value)
   if (policy !== undefined) return policy
   throw new RatatoskrError(
     'RTK_INVALID_ARGUMENT',
     `retention must be 0 to 2 (see ratatoskr.v1.RetentionPolicy), got ${value}`,
+  )
+}
+
+/** @throws RTK_INVALID_ARGUMENT for a number that is no codec */
+function compressionFromProto(value: proto.Compression): Compression | undefined {
+  if (value === proto.Compression.COMPRESSION_UNSPECIFIED) return undefined
+  const codec = proto.wordOf(proto.compressionNumbers, value)
+  if (codec !== undefined) return codec
+  throw new RatatoskrError(
+    'RTK_INVALID_ARGUMENT',
+    `compression must be 0 to 4 (see ratatoskr.v1.Compression), got ${value}`,
   )
 }
 
@@ -74,6 +75,7 @@ export function configFromProto(config: proto.TopicConfig | undefined): Partial<
   const queue = queueConfigFromProto(config.queue)
   const durability = durabilityFromProto(config.durability)
   const retention = policyFromProto(config.retention)
+  const compression = compressionFromProto(config.compression)
   return {
     ...(partitions === undefined ? {} : { partitions }),
     ...(retentionMs === undefined ? {} : { retentionMs }),
@@ -83,6 +85,7 @@ export function configFromProto(config: proto.TopicConfig | undefined): Partial<
     ...(segmentBytes === undefined ? {} : { segmentBytes }),
     ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
     ...(dedupWindowMs === undefined ? {} : { dedupWindowMs }),
+    ...(compression === undefined ? {} : { compression }),
     ...(durability === undefined ? {} : { durability }),
     ...(queue === undefined ? {} : { queue }),
   }
@@ -98,7 +101,8 @@ export function topicToProto(topic: TopicDescription): proto.Topic {
     config: {
       ...config,
       durability: durabilityToProto(config.durability),
-      retention: policies[config.retention],
+      retention: proto.retentionPolicyNumbers[config.retention],
+      compression: proto.compressionNumbers[config.compression],
       queue: config.queue && queueConfigToProto(config.queue),
     },
     partitions: topic.partitions.map(partitionToProto),

@@ -32,6 +32,7 @@ describe('TopicService', () => {
       segmentBytes: 1_000_000,
       messageBytesMax: 1_000,
       durability: proto.Durability.DURABILITY_MEMORY,
+      compression: proto.Compression.COMPRESSION_ZSTD,
     }
     const created = await call(client, topics.createTopic, { topic: 'orders', config })
     expect(created).toMatchObject({ created: true, topic: { namespace: 'default', name: 'orders', config } })

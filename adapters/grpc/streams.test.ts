@@ -3,6 +3,7 @@ import { type Client, type ClientDuplexStream, status } from '@grpc/grpc-js'
 import { BatchBuilder, baseOffsetOf, endOffsetOf } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { noConfig } from './testing/bare-calls.ts'
 import { batchOf, call, Harness, platform, Received, rawStream } from './testing/harness.ts'
 
 const topics = proto.TopicServiceService
@@ -19,7 +20,7 @@ beforeEach(async () => {
   client = harness.client()
   await call(client, topics.createTopic, {
     topic: 'orders',
-    config: { durability: 0, retention: 0, partitions: 2 },
+    config: { ...noConfig, partitions: 2 },
   })
 })
 

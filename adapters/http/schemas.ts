@@ -1,4 +1,5 @@
 /** JSON schemas of requests and replies: they validate, and they are the OpenAPI document. */
+import { compressions } from 'ratatoskr/ports'
 
 const integer = { type: 'integer' } as const
 const text = { type: 'string' } as const
@@ -53,6 +54,7 @@ export const topicConfigSchema = object({
   durability: durabilitySchema,
   messageBytesMax: integer,
   dedupWindowMs: integer,
+  compression: { type: 'string', enum: [...compressions] },
   queue: queueConfigSchema,
 })
 

@@ -117,10 +117,10 @@ export const storageCases: readonly ContractCase<TransportContext>[] = [
       const { transport, connect } = await context.broker()
       if (!transport.supports.administration) return
       const probe = await connect()
-      const kept = { retention: 'workqueue', retentionMessages: 5_000, retentionBytes: -1 } as const
+      const kept = { retention: 'workqueue', retentionMessages: 5_000, compression: 'gzip' } as const
       await probe.createTopic('queue', kept)
       expect((await probe.describeTopic('queue')).config).toMatchObject(kept)
-      const changes = { retention: 'limits', retentionMessages: -1 } as const
+      const changes = { retention: 'limits', retentionMessages: -1, compression: 'zstd' } as const
       expect((await probe.alterTopic('queue', changes)).config).toMatchObject({ ...kept, ...changes })
       await expectCode(() => probe.alterTopic('queue', { retentionMessages: 0 }), 'RTK_INVALID_ARGUMENT')
       await expectCode(

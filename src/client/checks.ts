@@ -2,6 +2,7 @@
 import {
   type Durability,
   durabilityLevels,
+  isWordField,
   jsonLease,
   type LeaseProof,
   quoteForMessage,
@@ -112,7 +113,7 @@ export function topicSettings<T extends TopicChanges>(config: T): T {
       )
     }
     if (name === 'queue') continue // checked like the settings of a group
-    const isWord = name === 'durability' || name === 'retention'
+    const isWord = isWordField(name)
     if (value !== undefined && (isWord ? typeof value !== 'string' : !Number.isSafeInteger(value))) {
       throw new RatatoskrError(
         'RTK_INVALID_ARGUMENT',

@@ -6,6 +6,7 @@ import type { BuilderPool } from '../domain/batch/builder-pool.ts'
 import type {
   BatchBuilder,
   Clock,
+  Compression,
   Durability,
   LeaseProof,
   Logger,
@@ -33,7 +34,8 @@ export interface SenderContext {
   readonly deadlines: Deadlines
   readonly random: Random
   readonly ids: IdPool
-  readonly builders: BuilderPool
+  /** Builders of batches for a topic that asks for this compression. */
+  readonly builders: (compression: Compression) => BuilderPool
   readonly batchBytesMax: number
   readonly messagesPerBatchMax: number
   readonly inFlightMax: number
@@ -61,6 +63,10 @@ export class PartitionSender {
     this.#sender.expired(batch)
   }
   #open: OutgoingBatch | undefined
+  /** Of the codec that its topic asks for, as far as the producer leaves it to it. */
+  builders: BuilderPool
+  /** Where the builder of the open batch is from. */
+  #pool: BuilderPool
   #builder: BatchBuilder | undefined
   #sequence = 0
 
@@ -73,6 +79,7 @@ export class PartitionSender {
     topicGone: () => void,
   ) {
     this.#context = context
+    this.builders = this.#pool = context.builders('none')
     this.#sender = new BatchSender(topic, partition, context, identity, this, topicGone)
   }
 
@@ -185,7 +192,8 @@ export class PartitionSender {
       if (fits && open.durability === durability && open.lease === lease) return open
       this.#sender.add(this.#seal(open))
     }
-    this.#builder = this.#context.builders.take()
+    this.#pool = this.builders
+    this.#builder = this.#pool.take()
     this.#open = new OutgoingBatch({
       builder: this.#builder,
       ids: this.#context.ids,
@@ -227,8 +235,7 @@ export class PartitionSender {
   }
 
   #discardOpen(): void {
-    if (this.#builder !== undefined && this.#builder.recordCount === 0)
-      this.#context.builders.giveBack(this.#builder, 0)
+    if (this.#builder !== undefined && this.#builder.recordCount === 0) this.#pool.giveBack(this.#builder, 0)
     this.#builder = undefined
     this.#open = undefined
   }

@@ -2,6 +2,8 @@
 import { BuilderPool } from '../domain/batch/builder-pool.ts'
 import {
   batchesPerProducerMax,
+  type Compression,
+  type CompressionCodec,
   type Durability,
   type Limits,
   type Platform,
@@ -34,7 +36,8 @@ export interface ProducerOptions {
   readonly waitingMax?: number | undefined
   /** What a full buffer means: wait for room (default), or RTK_OVERLOADED at once. */
   readonly whenFull?: 'wait' | 'reject' | undefined
-  readonly compression?: 'none' | 'gzip' | 'snappy' | 'zstd' | undefined
+  /** How batches are compressed; left out: as the topic asks, where its codec is available. */
+  readonly compression?: Compression | undefined
   readonly durability?: Durability | undefined
   /**
    * Numbers the batches, so that none is stored twice when it has to be sent again; true by default. Without, a publish whose
@@ -96,10 +99,7 @@ export function senderSettings(
     deadlines: new Deadlines(platform.clock),
     random: platform.random,
     ids: new IdPool(platform.random),
-    builders: new BuilderPool(
-      { checksum: platform.checksum, compression: codecOf(options.compression, platform) },
-      { buildersMax: 16 },
-    ),
+    builders: builderPools(options.compression, platform),
     batchBytesMax: wholeNumber('batchBytesMax', options.batchBytesMax ?? 256 * KIB, 1),
     messagesPerBatchMax: limits.messagesPerBatchMax,
     inFlightMax: idempotent ? Math.min(inFlightMax, batchesPerProducerMax) : inFlightMax,
@@ -110,11 +110,28 @@ export function senderSettings(
   }
 }
 
-function codecOf(name: ProducerOptions['compression'], platform: Platform) {
-  if (name === undefined || name === 'none') return undefined
-  for (const codec of platform.compression.values()) if (codec.name === name) return codec
-  throw new RatatoskrError(
-    'RTK_COMPRESSION_UNAVAILABLE',
-    `compression ${quoteForMessage(name)} is not available here; use none, or install its codec`,
-  )
+/**
+ * Builders for each codec that topics ask for, or for the producer's own. A codec that a topic asks for and that is not here is
+ * left out: readers understand both.
+ * @throws RTK_COMPRESSION_UNAVAILABLE for the producer's own
+ */
+function builderPools(
+  own: Compression | undefined,
+  { checksum, compression: codecs }: Platform,
+): (topic: Compression) => BuilderPool {
+  const pools = new Map<CompressionCodec | undefined, BuilderPool>()
+  const codecOf = (name: Compression | undefined): CompressionCodec | undefined =>
+    codecs.values().find((codec) => codec.name === name)
+  if (own !== undefined && own !== 'none' && codecOf(own) === undefined) {
+    throw new RatatoskrError(
+      'RTK_COMPRESSION_UNAVAILABLE',
+      `compression ${quoteForMessage(own)} is not available here; use none, or install its codec`,
+    )
+  }
+  return (topic) => {
+    const compression = codecOf(own ?? topic)
+    const pool = pools.get(compression) ?? new BuilderPool({ checksum, compression }, { buildersMax: 16 })
+    pools.set(compression, pool)
+    return pool
+  }
 }

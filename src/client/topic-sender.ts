@@ -228,6 +228,8 @@ export class TopicSender {
       const gone = (): void => this.#forgetTopic()
       this.#partitions.push(new PartitionSender(this.#name, index, this.#senders, this.#identity, gone))
     }
+    const builders = this.#senders.builders(topic.config.compression)
+    for (const sender of this.#partitions) sender.builders = builders
     for (const { partition, worker } of topic.partitions) {
       const sender = this.#partitions[partition]
       if (sender !== undefined) sender.route.worker = worker

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { durabilityLevels } from './durability.ts'
 import { defaultLimits } from './limits.ts'
-import { retentionPolicies, type TopicConfig } from './topic.ts'
+import { compressions, retentionPolicies, type TopicConfig } from './topic.ts'
 import { defaultTopicConfig, equalTopicConfigs, parseTopicChanges, parseTopicConfig } from './topic-config.ts'
 
 const limits = { ...defaultLimits, partitionsPerTopicMax: 16, messageBytesMax: 1_000 }
@@ -22,6 +22,7 @@ const config: fc.Arbitrary<TopicConfig> = fc.record({
   durability: fc.constantFrom(...durabilityLevels),
   messageBytesMax: fc.integer({ min: 1, max: 1_000 }),
   dedupWindowMs: fc.integer({ min: 0, max: 604_800_000 }),
+  compression: fc.constantFrom(...compressions),
 })
 
 describe('defaultTopicConfig', () => {
@@ -36,6 +37,7 @@ describe('defaultTopicConfig', () => {
       durability: 'fsync',
       messageBytesMax: 1_000,
       dedupWindowMs: 0,
+      compression: 'none',
     })
     expect(parseTopicConfig(defaults, defaults, limits)).toEqual(defaults)
   })
@@ -74,6 +76,7 @@ describe('parseTopicConfig', () => {
     ['retentionMessages', 0],
     ['retentionMessages', -2],
     ['retentionMessages', '1000'],
+    ['compression', 'lz4'],
     ['retention', 'LIMITS'],
     ['retention', 'compact'],
     ['retention', 1],

@@ -11,7 +11,7 @@ import {
   parseQueueSettings,
 } from './queue/queue-config-rules.ts'
 import { suggestion } from './suggest.ts'
-import { retentionPolicies, type TopicChanges, type TopicConfig } from './topic.ts'
+import { compressions, retentionPolicies, type TopicChanges, type TopicConfig } from './topic.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
 const KIB = 1024
@@ -34,6 +34,7 @@ export const defaultTopicConfig = (durability: Durability, limits: TopicLimits):
   durability,
   messageBytesMax: limits.messageBytesMax,
   dedupWindowMs: 0,
+  compression: 'none',
 })
 
 interface Range {
@@ -47,7 +48,11 @@ interface Range {
 type NumberField = Exclude<keyof TopicConfig, keyof typeof words | 'queue'>
 
 /** What the fields that are words may be. */
-const words = { durability: durabilityLevels, retention: retentionPolicies } as const
+const words = {
+  durability: durabilityLevels,
+  retention: retentionPolicies,
+  compression: compressions,
+} as const
 
 const ranges = (limits: TopicLimits): Readonly<Record<NumberField, Range>> => ({
   partitions: { min: 1, max: limits.partitionsPerTopicMax, unbounded: false },
@@ -58,6 +63,9 @@ const ranges = (limits: TopicLimits): Readonly<Record<NumberField, Range>> => ({
   messageBytesMax: { min: 1, max: limits.messageBytesMax, unbounded: false },
   dedupWindowMs: { min: 0, max: 7 * DAY_MS, unbounded: false },
 })
+
+/** True of the fields of a topic configuration that are words, not numbers. */
+export const isWordField = (name: keyof TopicConfig): name is keyof typeof words => name in words
 
 /** The names of a configuration's fields. */
 export const topicConfigFields: readonly (keyof TopicConfig)[] = [
@@ -70,6 +78,7 @@ export const topicConfigFields: readonly (keyof TopicConfig)[] = [
   'durability',
   'messageBytesMax',
   'dedupWindowMs',
+  'compression',
   'queue',
 ]
 
@@ -132,7 +141,7 @@ function checkedFields(given: unknown, limits: TopicLimits): Partial<TopicConfig
       checked.queue = parseQueueSettings(value)
       continue
     }
-    if (name === 'durability' || name === 'retention') assertWord(name, value)
+    if (isWordField(name)) assertWord(name, value)
     else assertInRange(name, value, bounds[name])
     checked[name] = value
   }

@@ -18,6 +18,12 @@ export const retentionPolicies = ['limits', 'workqueue'] as const
  */
 export type RetentionPolicy = (typeof retentionPolicies)[number]
 
+/** Codecs of record batches, by the names of Kafka's format. */
+export const compressions = ['none', 'gzip', 'snappy', 'zstd'] as const
+
+/** How the records of a batch are compressed. */
+export type Compression = (typeof compressions)[number]
+
 /** What a topic is configured with. Every key may be left out at creation; the broker's defaults fill in. */
 export interface TopicConfig {
   /** Number of partitions, at least 1. May grow by altering the topic, never shrink. */
@@ -41,6 +47,11 @@ export interface TopicConfig {
    * place of the first, and not stored. 0: not at all. At most 7 days.
    */
   readonly dedupWindowMs: number
+  /**
+   * How producers compress that say nothing of it themselves and have the codec. What is stored stays as it came: a topic may
+   * hold batches of several codecs, and readers need not know which.
+   */
+  readonly compression: Compression
   /**
    * Settings of the topic's queue groups, for those that have none of their own; left out: the general defaults. Altering a topic
    * changes those that are given, for groups in use too, but for `sharing`, which a group keeps from its beginning.

@@ -6,7 +6,7 @@ import { expect } from 'vitest'
 
 /** The batches that a client which knows no formats gets. */
 export const format = proto.DeliveryFormat.DELIVERY_FORMAT_UNSPECIFIED
-export const noConfig: proto.TopicConfig = { durability: 0, retention: 0 }
+export const noConfig: proto.TopicConfig = { durability: 0, retention: 0, compression: 0 }
 export const message = (
   payload: string,
   more: Partial<proto.OutgoingMessage> = {},

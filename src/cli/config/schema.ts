@@ -2,6 +2,7 @@
 import type { RatatoskrConfig } from '../../composition/config.ts'
 import { parseQueueSettings } from '../../domain/queue/queue-config-rules.ts'
 import {
+  compressions,
   defaultLimits,
   durabilityLevels,
   type Plugin,
@@ -43,6 +44,7 @@ const topicDefaults = object({
   durability: optional(oneOf(durabilityLevels)),
   messageBytesMax: limit,
   dedupWindowMs: optional(whole(0, 604_800_000)),
+  compression: optional(oneOf(compressions)),
   queue: optional(queueDefaults),
 })
 const token = object({

@@ -4,6 +4,8 @@ import { checkOverflow } from '../../domain/overflow.ts'
 import {
   type BrokerStats,
   type CommittedOffset,
+  type Compression,
+  compressions,
   type DroppedMessages,
   type Durability,
   durabilityLevels,
@@ -43,31 +45,38 @@ export function durabilityFromProto(value: number): Durability {
   throw malformed(`the broker named durability ${value}, which this client does not know`)
 }
 
-const policies = {
-  limits: proto.RetentionPolicy.RETENTION_POLICY_LIMITS,
-  workqueue: proto.RetentionPolicy.RETENTION_POLICY_WORKQUEUE,
-} as const satisfies Record<RetentionPolicy, proto.RetentionPolicy>
-
 /** @throws RTK_INVALID_ARGUMENT for a policy that does not exist: on the wire it would mean that none was asked for */
 function policyToProto(policy: RetentionPolicy | undefined): proto.RetentionPolicy {
   if (policy === undefined) return proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED
-  if (retentionPolicies.includes(policy)) return policies[policy]
+  if (retentionPolicies.includes(policy)) return proto.retentionPolicyNumbers[policy]
   throw invalid(`retention must be one of ${retentionPolicies.join(', ')}, got ${quoteForMessage(policy)}`)
 }
 
 /** A broker of before there were policies says nothing, and knows limits only. @throws RTK_FRAME_MALFORMED */
 function policyFromProto(value: number): RetentionPolicy {
   if (value === proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED) return 'limits'
-  const policy = retentionPolicies.find((one) => policies[one] === value)
+  const policy = proto.wordOf(proto.retentionPolicyNumbers, value)
   if (policy !== undefined) return policy
   throw malformed(`the broker named retention policy ${value}, which this client does not know`)
 }
+
+/** @throws RTK_INVALID_ARGUMENT for a codec that does not exist */
+function compressionToProto(codec: Compression | undefined): proto.Compression {
+  if (codec === undefined) return proto.Compression.COMPRESSION_UNSPECIFIED
+  if (compressions.includes(codec)) return proto.compressionNumbers[codec]
+  throw invalid(`compression must be one of ${compressions.join(', ')}, got ${quoteForMessage(codec)}`)
+}
+
+/** A codec that this client does not know is none that it could use. */
+const compressionFromProto = (value: number): Compression =>
+  proto.wordOf(proto.compressionNumbers, value) ?? 'none'
 
 /** @throws RTK_INVALID_ARGUMENT for fields and words that do not exist, which would be lost on the way without a word */
 export const configToProto = (config: TopicChanges): proto.TopicConfig => ({
   ...topicSettings(config),
   durability: durabilityToProto(config.durability),
   retention: policyToProto(config.retention),
+  compression: compressionToProto(config.compression),
   queue: config.queue === undefined ? undefined : queueConfigToProto(config.queue),
 })
 
@@ -81,6 +90,7 @@ export function topicFromProto(topic: proto.Topic | undefined): TopicDescription
     retentionMessages = -1,
     retention,
     dedupWindowMs = 0,
+    compression,
     queue,
   } = topic.config
   return {
@@ -98,6 +108,7 @@ export function topicFromProto(topic: proto.Topic | undefined): TopicDescription
       durability: durabilityFromProto(durability),
       messageBytesMax,
       dedupWindowMs,
+      compression: compressionFromProto(compression),
       ...(queue !== undefined && { queue: queueSettingsFromProto(queue) }),
     },
     partitions: topic.partitions.map(partitionFromProto),

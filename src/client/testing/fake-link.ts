@@ -359,6 +359,7 @@ export class FakeLink implements Link {
         durability: 'memory',
         messageBytesMax: defaultLimits.messageBytesMax,
         dedupWindowMs: 0,
+        compression: 'none',
       },
       partitions: partitions.map(({ start, end }, partition) => ({
         partition,

@@ -59,6 +59,27 @@ export namespace RetentionPolicy {
   export type UNRECOGNIZED = typeof RetentionPolicy.UNRECOGNIZED;
 }
 
+/** How the records of a batch are compressed. */
+export const Compression = {
+  COMPRESSION_UNSPECIFIED: 0,
+  COMPRESSION_NONE: 1,
+  COMPRESSION_GZIP: 2,
+  COMPRESSION_SNAPPY: 3,
+  COMPRESSION_ZSTD: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Compression = typeof Compression[keyof typeof Compression];
+
+export namespace Compression {
+  export type COMPRESSION_UNSPECIFIED = typeof Compression.COMPRESSION_UNSPECIFIED;
+  export type COMPRESSION_NONE = typeof Compression.COMPRESSION_NONE;
+  export type COMPRESSION_GZIP = typeof Compression.COMPRESSION_GZIP;
+  export type COMPRESSION_SNAPPY = typeof Compression.COMPRESSION_SNAPPY;
+  export type COMPRESSION_ZSTD = typeof Compression.COMPRESSION_ZSTD;
+  export type UNRECOGNIZED = typeof Compression.UNRECOGNIZED;
+}
+
 export const PartitionState = {
   PARTITION_STATE_UNSPECIFIED: 0,
   PARTITION_STATE_ONLINE: 1,
@@ -145,7 +166,11 @@ export interface TopicConfig {
     | number
     | undefined;
   /** Settings of the topic's queue groups, for those that have none of their own. */
-  queue?: QueueConfig | undefined;
+  queue?:
+    | QueueConfig
+    | undefined;
+  /** How producers compress that say nothing of it themselves. */
+  compression: Compression;
 }
 
 /** Offsets from `from` up to, not including, `to`. */
@@ -326,6 +351,7 @@ function createBaseTopicConfig(): TopicConfig {
     retention: 0,
     dedupWindowMs: undefined,
     queue: undefined,
+    compression: 0,
   };
 }
 
@@ -360,6 +386,9 @@ export const TopicConfig: MessageFns<TopicConfig> = {
     }
     if (message.queue !== undefined) {
       QueueConfig.encode(message.queue, writer.uint32(82).fork()).join();
+    }
+    if (message.compression !== 0) {
+      writer.uint32(88).int32(message.compression);
     }
     return writer;
   },
@@ -455,6 +484,14 @@ export const TopicConfig: MessageFns<TopicConfig> = {
             }
 
             message.queue = QueueConfig.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.compression = reader.int32() as any;
             continue;
           }
         }

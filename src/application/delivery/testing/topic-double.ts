@@ -163,6 +163,7 @@ export class TopicDouble implements LiveTopic {
       durability: 'memory',
       messageBytesMax: 1_000_000,
       dedupWindowMs: 0,
+      compression: 'none',
     }
     for (let i = 0; i < partitions; i++) this.partitions.push(new PartitionDouble(i))
   }
