@@ -46,7 +46,8 @@ export async function withClient<T>(
   }
 }
 
-const credentialsOf = (token: string | undefined): Credentials =>
+/** What a token of the command line is to a broker. */
+export const credentialsOf = (token: string | undefined): Credentials =>
   token === undefined ? { kind: 'none' } : { kind: 'bearer', token }
 
 /** Reads a number of the command line. @throws RTK_INVALID_ARGUMENT that names the option */

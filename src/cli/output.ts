@@ -13,6 +13,11 @@ export async function printRows(
 ): Promise<void> {
   if (format === 'json') return write(out, `${JSON.stringify(rows, null, 2)}\n`)
   if (format === 'ndjson') return write(out, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+  return write(out, tableText(rows, columns))
+}
+
+/** Rows as a table for people: a line of headings, and a line each. */
+export function tableText(rows: readonly object[], columns: readonly string[]): string {
   const cells = rows.map((row) => columns.map((column) => cellText((row as Record<string, unknown>)[column])))
   const widths = columns.map((column, i) => Math.max(column.length, ...cells.map((row) => row[i].length)))
   const line = (row: readonly string[]) =>
@@ -20,7 +25,7 @@ export async function printRows(
       .map((cell, i) => cell.padEnd(widths[i]))
       .join('  ')
       .trimEnd()}\n`
-  return write(out, [columns.map((column) => column.toUpperCase()), ...cells].map(line).join(''))
+  return [columns.map((column) => column.toUpperCase()), ...cells].map(line).join('')
 }
 
 /** Prints one thing: its fields below each other, or as JSON. */

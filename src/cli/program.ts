@@ -18,7 +18,7 @@ export function buildProgram(): Command {
   addScheduled(program)
   addGroup(program)
   addDeadLetters(program)
-  addBench(program)
+  addTuning(program)
   addFiles(program)
   return program
 }
@@ -195,6 +195,28 @@ function addDeadLetters(program: Command): void {
   add('purge <topic>', 'let go of them: they are neither listed nor redriven any more')
     .option('--yes', 'needed')
     .action(async (topic, options) => (await commands()).purgeLetters(topic, options))
+}
+
+function addTuning(program: Command): void {
+  remote(
+    program
+      .command('top')
+      .description('what a broker that runs has to do: its topics, groups, connections, memory; q ends it'),
+  )
+    .option('--interval <duration>', 'time from one look to the next: 500ms, 2s', '2s')
+    .option('--once', 'look for one interval, print and end')
+    .option('--topics <n>', 'topics that are shown at most, the busiest first', '20')
+    .action(async (options) => (await import('./commands/top.ts')).top(options))
+  remote(
+    program
+      .command('profile')
+      .description('take a profile of a broker that runs, over http://, for the developer tools of Chrome'),
+  )
+    .option('--kind <kind>', 'cpu: where its time goes; heap: what makes the objects that stay', 'cpu')
+    .option('--duration <duration>', 'how long: 500ms, 10s, at most 1m', '10s')
+    .option('--file <path>', 'file to write (default: broker.cpuprofile, broker.heapprofile)')
+    .action(async (options) => (await import('./commands/profile.ts')).profile(options))
+  addBench(program)
 }
 
 function addBench(program: Command): void {
