@@ -93,6 +93,14 @@ interface CaseResult {
   readonly failure: string | undefined
   /** Why it did not run. */
   readonly skipped: string | undefined
+  /** What it measured, for whoever reads the report. */
+  readonly figures?: object | undefined
+}
+
+/** What a case has to tell: a line of the table, and what it measured. */
+interface CaseOutcome {
+  readonly detail: string
+  readonly figures?: object
 }
 
 /** Runs cases one after the other, prints a line each, and ends the process with 0 when some passed and none failed. */
@@ -104,11 +112,11 @@ export class Battery {
     this.#report = report
   }
 
-  /** Runs a case; what it returns stands in the table. @returns false when it failed */
-  async run(name: string, body: () => Promise<string>): Promise<boolean> {
+  /** Runs a case; what it returns stands in the table, figures in the report. @returns false when it failed */
+  async run(name: string, body: () => Promise<string | CaseOutcome>): Promise<boolean> {
     const begun = performance.now()
     const result = await body().then(
-      (detail) => ({ detail, failure: undefined }),
+      (told) => ({ ...(typeof told === 'string' ? { detail: told } : told), failure: undefined }),
       (error) => ({ detail: '', failure: error instanceof Error ? error.message : String(error) }),
     )
     const seconds = (performance.now() - begun) / 1000

@@ -12,7 +12,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'ack before the write',
-    batteries: ['crash'],
+    batteries: ['crash', 'recovery'],
     file: 'adapters/disk/log/group-writer.ts',
     find: 'if (group.length > 0) await writePieces(',
     replace:

@@ -21,6 +21,7 @@ export type BatteryName =
   | 'queue-crash'
   | 'simbroker'
   | 'backlog'
+  | 'recovery'
 
 export interface PlantedBug {
   /** What is wrong, in a few words: the name on the table. */
