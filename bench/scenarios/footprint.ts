@@ -9,7 +9,7 @@ import type { Scenario } from '../harness/scenario.ts'
 import { freePort, ServerProcess } from '../harness/server-process.ts'
 import { sleep } from '../harness/stream.ts'
 
-const program = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const transports = ['grpc', 'http', 'websocket', 'tcp'] as const
 const idleMs = 2_000
 const topic = 'bench'

@@ -1,7 +1,7 @@
 /** The version of the package. */
 import { readFileSync } from 'node:fs'
 
-// The package file stands two levels above src/cli and three above dist/src/cli.
+// The package file stands two levels above src/cli and dist/cli, and three above dist/src/cli.
 const packageFile = ['../../package.json', '../../../package.json']
   .map((path) => new URL(path, import.meta.url))
   .map((url) => {

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const commandFile = fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url))
-const builtCommandFile = fileURLToPath(new URL('../../../dist/src/cli/main.js', import.meta.url))
+const builtCommandFile = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 export const nodeArguments = ['--conditions=source', commandFile]
 
 export interface ServerOptions {
@@ -17,6 +17,8 @@ export interface ServerOptions {
   readonly nodeArgs?: readonly string[]
   /** Runs what was built instead of the sources, which spares it stripping types at each start. */
   readonly built?: boolean
+  /** Runs this file instead, the command as it was built somewhere. */
+  readonly command?: string
   readonly environment?: Readonly<Record<string, string>>
 }
 
@@ -75,12 +77,13 @@ export class ServerProcess implements AsyncDisposable {
   /** Starts one on free ports. */
   static spawn(options: ServerOptions): ServerProcess {
     const { directory, args = [], nodeArgs = [], built = false, environment } = options
+    const command = options.command ?? (built ? builtCommandFile : undefined)
     const ports = ['--grpc-port', '0', '--http-port', '0', '--websocket-port', '0', '--tcp-port', '0']
     const child = spawn(
       process.execPath,
       [
         ...nodeArgs,
-        ...(built ? [builtCommandFile] : nodeArguments),
+        ...(command === undefined ? nodeArguments : [command]),
         'serve',
         '--directory',
         directory,
@@ -119,7 +122,7 @@ function readyLine(line: string): { readonly addresses: string[]; readonly start
 export function buildIsCurrent(): boolean {
   const root = fileURLToPath(new URL('../../../', import.meta.url))
   try {
-    const builtMs = statSync(`${root}dist/.tsbuildinfo`).mtimeMs
+    const builtMs = statSync(builtCommandFile).mtimeMs
     return ['src', 'adapters', 'plugins', 'proto'].every((folder) =>
       readdirSync(root + folder, { recursive: true, withFileTypes: true }).every(
         (file) =>
