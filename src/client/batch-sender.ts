@@ -8,7 +8,6 @@
  * The batches of an idempotent producer are numbered, see batch-numbers.ts: then the broker keeps their order too, and one
  * whose answer was lost goes again.
  */
-import type { BuilderPool } from '../domain/batch/builder-pool.ts'
 import { type BatchReceipt, type ProducerStamp, RatatoskrError, toRatatoskrError } from '../ports/index.ts'
 import { Backoff } from './backoff.ts'
 import { BatchNumbers } from './batch-numbers.ts'
@@ -17,13 +16,12 @@ import { PartitionRoute } from './partition-route.ts'
 import type { SenderContext } from './partition-sender.ts'
 import { isAnswerLost, isIndeterminate, isOutOfOrder, isPassing } from './publish-failures.ts'
 import type { SenderIdentity } from './sender-identity.ts'
+import { takeFirst } from './take-first.ts'
 
 /** Where the batches come from. */
 interface BatchGatherer {
   /** True while it gathers nothing. */
   readonly startsAnew: boolean
-  /** Where its batches are built. */
-  readonly builders: BuilderPool
   /** Seals the batch that it gathers when that has waited long enough. */
   sealDue(): OutgoingBatch | undefined
 }
@@ -40,7 +38,8 @@ export class BatchSender {
   readonly #topicGone: () => void
   readonly #backoff: Backoff
   readonly #ready: OutgoingBatch[] = []
-  readonly #underWay = new Set<OutgoingBatch>()
+  /** In the order in which they were sent. A few at most: a set would cost more. */
+  readonly #underWay: OutgoingBatch[] = []
   #refused: OutgoingBatch[] = []
   #pause: Disposable | undefined
   #oneAtATime = false
@@ -78,7 +77,7 @@ export class BatchSender {
   }
 
   get idle(): boolean {
-    return this.#ready.length + this.#underWay.size + this.#refused.length === 0
+    return this.#ready.length + this.#underWay.length + this.#refused.length === 0
   }
 
   /** The number of a batch that is sealed now; undefined for a producer that is not idempotent. */
@@ -100,13 +99,13 @@ export class BatchSender {
     for (const batch of this.pending) this.giveUp(batch, error)
     this.#ready.length = 0
     this.#refused = []
-    this.#underWay.clear()
+    this.#underWay.length = 0
   }
 
   /** Gives a batch up. */
   giveUp(batch: OutgoingBatch, error: RatatoskrError): void {
     batch.abort(error)
-    this.#settle(batch, () => batch.fail(error))
+    this.#fail(batch, error)
   }
 
   /** Sends what may be sent. While all places are taken the open batch goes on growing. */
@@ -115,16 +114,16 @@ export class BatchSender {
     this.#pumping = true
     try {
       const max = this.#oneAtATime ? 1 : this.#context.inFlightMax
-      while (this.#pause === undefined && this.#refused.length === 0 && this.#underWay.size < max) {
+      while (this.#pause === undefined && this.#refused.length === 0 && this.#underWay.length < max) {
         if (this.#ready.length === 0) {
-          const due = this.#underWay.size < growingFrom ? this.#source.sealDue() : undefined
+          const due = this.#underWay.length < growingFrom ? this.#source.sealDue() : undefined
           if (due === undefined) return
           this.#ready.push(due)
         }
         if (this.#mustWait()) return
         const leased = this.#ready[0].lease !== undefined
-        if (!this.route.find(leased, this.#underWay.size)) return
-        const batch = this.#ready.shift()
+        if (!this.route.find(leased, this.#underWay.length)) return
+        const batch = takeFirst(this.#ready)
         if (batch !== undefined) this.#send(batch)
       }
     } finally {
@@ -136,9 +135,8 @@ export class BatchSender {
   #mustWait(): boolean {
     const numbers = this.#numbers
     if (numbers === undefined) return false
-    const [next] = this.#ready
-    const [oldest] = this.#underWay
-    if (oldest !== undefined) return !numbers.mayFollow(next, oldest)
+    const next = this.#ready[0]
+    if (this.#underWay.length > 0) return !numbers.mayFollow(next, this.#underWay[0])
     // What may be stored goes as it is, whatever the others need.
     if (numbers.broken === undefined || next.doubt !== undefined) return false
     this.#renew(numbers)
@@ -158,9 +156,9 @@ export class BatchSender {
   }
 
   #send(batch: OutgoingBatch): void {
-    batch.behindOthers = this.#underWay.size > 0
+    batch.behindOthers = this.#underWay.length > 0
     this.#numbers?.sending(batch, !batch.behindOthers)
-    this.#underWay.add(batch)
+    this.#underWay.push(batch)
     // The bytes belong to the broker once they are sent: a second time it gets a copy.
     const bytes = (batch.sent ? new Uint8Array(batch.bytes as Uint8Array) : batch.bytes) as Uint8Array
     let returned = !batch.sent
@@ -178,7 +176,7 @@ export class BatchSender {
       if (receipt instanceof Promise) {
         receipt.then(
           (value) => {
-            if (returned && !batch.settled) this.#source.builders.reuse(bytes)
+            if (returned && !batch.settled) this.#context.builders.reuse(bytes)
             this.#stored(batch, value)
           },
           (error: unknown) => this.#failed(batch, toRatatoskrError(error)),
@@ -190,20 +188,24 @@ export class BatchSender {
   }
 
   #stored(batch: OutgoingBatch, receipt: BatchReceipt): void {
-    this.#underWay.delete(batch)
+    this.#takeOut(batch)
     this.#overtakes(batch)
     this.route.stored(batch.sequence)
     this.#numbers?.stored(batch)
     this.#oneAtATime = false
     this.#trouble = undefined
     this.#backoff.reset()
-    this.#settle(batch, () => batch.store(receipt))
+    if (!batch.settled) {
+      const bytes = batch.bufferedBytes
+      batch.store(receipt)
+      this.#context.released(bytes)
+    }
     this.#retryRefused()
     this.pump()
   }
 
   #failed(batch: OutgoingBatch, error: RatatoskrError): void {
-    this.#underWay.delete(batch)
+    this.#takeOut(batch)
     if (isIndeterminate(error)) batch.doubt = error
     if (!isOutOfOrder(error)) this.#trouble = isPassing(error) ? error : undefined
     if (!batch.settled && this.#mayRepeat(batch, error)) {
@@ -214,7 +216,7 @@ export class BatchSender {
       if (isIndeterminate(error)) this.#overtakes(batch)
       if (error.kind === 'not-found') this.#topicGone()
       // A number that cannot be placed is no answer to whoever wants to know what became of his message.
-      this.#settle(batch, () => batch.fail((isOutOfOrder(error) ? batch.doubt : undefined) ?? error))
+      this.#fail(batch, (isOutOfOrder(error) ? batch.doubt : undefined) ?? error)
     }
     this.#retryRefused()
     this.pump()
@@ -235,13 +237,13 @@ export class BatchSender {
 
   /** When nothing is under way any more: puts refused batches back in front, but for those that others have overtaken. */
   #retryRefused(): void {
-    if (this.#refused.length === 0 || this.#underWay.size > 0) return
+    if (this.#refused.length === 0 || this.#underWay.length > 0) return
     const refused = this.#refused.sort((a, b) => a.sequence - b.sequence)
     this.#refused = []
     const again: OutgoingBatch[] = []
     for (const batch of refused) {
       if (this.#numbers !== undefined || batch.sequence > this.#lastStored) again.push(batch)
-      else this.#settle(batch, () => batch.fail(batch.refusal as RatatoskrError))
+      else this.#fail(batch, batch.refusal as RatatoskrError)
     }
     if (again.length === 0) return
     this.#ready.unshift(...again)
@@ -272,7 +274,7 @@ export class BatchSender {
     if (ready !== -1) this.#ready.splice(ready, 1)
     const refused = this.#refused.indexOf(batch)
     if (refused !== -1) this.#refused.splice(refused, 1)
-    const isUnderWay = this.#underWay.delete(batch)
+    const isUnderWay = this.#takeOut(batch)
     if (isUnderWay) {
       this.#trouble = undefined
       this.route.strayed(batch.sequence)
@@ -281,7 +283,7 @@ export class BatchSender {
     this.#numbers?.gaveUp(batch)
     const error = this.#reasonOf(batch, isUnderWay)
     batch.abort(new DOMException(error.message, 'TimeoutError'))
-    this.#settle(batch, () => batch.fail(error))
+    this.#fail(batch, error)
     this.#retryRefused()
     if (this.idle && this.#source.startsAnew) this.#endPause()
     this.pump()
@@ -302,11 +304,21 @@ export class BatchSender {
     this.#pause = undefined
   }
 
-  #settle(batch: OutgoingBatch, settle: () => void): void {
+  #fail(batch: OutgoingBatch, error: RatatoskrError): void {
     if (batch.settled) return
     const bytes = batch.bufferedBytes
-    settle()
+    batch.fail(error)
     this.#context.released(bytes)
+  }
+
+  /** @returns true when it was under way */
+  #takeOut(batch: OutgoingBatch): boolean {
+    const underWay = this.#underWay
+    const place = underWay.indexOf(batch)
+    if (place === -1) return false
+    if (place === underWay.length - 1) underWay.pop()
+    else underWay.splice(place, 1)
+    return true
   }
 }
 

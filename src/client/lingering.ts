@@ -41,7 +41,8 @@ export class Lingering {
   /** All have waited long enough. */
   end(): void {
     this.#isSet = false
-    for (const lingerer of this.#waiting.splice(0)) lingerer.linger()
+    if (this.#waiting.length === 1) this.#waiting.pop()?.linger()
+    else for (const lingerer of this.#waiting.splice(0)) lingerer.linger()
   }
 
   #atTurnEnd(): void {

@@ -91,6 +91,9 @@ export class OutgoingBatch implements Due {
   refusal: RatatoskrError | undefined
   /** True when others of its partition were under way as it was sent. */
   behindOthers = false
+  /** See `Due`. */
+  beforeDue: Due | undefined
+  afterDue: Due | undefined
   readonly #options: OutgoingBatchOptions
   /** Of messages whose owners are told: who that is, his number for it, and the record. */
   #owners = nobody
