@@ -77,6 +77,8 @@ export interface LiveTopic {
 export interface Subscriber {
   readonly sessionId: string
   readonly principal: Principal
+  /** False in the process that holds the broker: it is given things by a call, nobody else is. */
+  readonly remote: boolean
 }
 
 /** Delivery: subscriptions, fetches, groups and their offsets. Names and permissions are checked before it is called. */

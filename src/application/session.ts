@@ -108,7 +108,7 @@ export class BrokerSession implements Session {
     this.#context = context
     this.#closed = closed
     this.#gate = new SessionGate(principal, grants, context)
-    this.#who = { sessionId: id, principal }
+    this.#who = { sessionId: id, principal, remote: context.admission !== undefined }
     this.#subscriptions = new SessionSubscriptions(context.limits.subscriptionsPerSessionMax)
   }
 

@@ -18,6 +18,8 @@ interface SharedRead {
   readonly offset: number
   readonly bytesMax: number
   readonly found: MaybePromise<BatchDelivery>
+  /** The end of the partition, when it was read up to there: then more is found as soon as more has come. */
+  readonly end: number | undefined
 }
 
 /** What a feed tells of. */
@@ -109,13 +111,17 @@ export class PartitionFeed {
    */
   read(offset: number, bytesMax: number): MaybePromise<BatchDelivery> {
     const shared = this.#shared
+    const { stableOffset } = this.partition
     // A larger bound may give more, a smaller one less.
-    if (shared?.offset === offset && shared.bytesMax === bytesMax) return shared.found
+    if (shared?.offset === offset && shared.bytesMax === bytesMax) {
+      if (shared.end === undefined || shared.end === stableOffset) return shared.found
+    }
     const read = this.partition.read(offset, bytesMax)
     const found = isPromise(read)
       ? read.then((bytes) => this.#arrived(offset, bytes))
       : this.#arrived(offset, read)
-    this.#shared = { offset, bytesMax, found }
+    const whole = !isPromise(found) && found.nextOffset >= stableOffset
+    this.#shared = { offset, bytesMax, found, end: whole ? stableOffset : undefined }
     if (isPromise(found)) handledElsewhere(found)
     this.#host.onRead(this)
     return found

@@ -41,6 +41,48 @@ it('ends a turn of the event loop whose sinks take their time', async () => {
   expect(steps).toBe(9)
 })
 
+const microtasks = async (): Promise<void> => {
+  for (let i = 0; i < 100; i++) await Promise.resolve()
+}
+
+it('gives few sinks behind connections something in a turn, and more when others take long', async () => {
+  let nowMs = 0
+  let nextTurn = (): void => {}
+  const after = (_delayMs: number, run: () => void) => {
+    nextTurn = run
+    return { [Symbol.dispose]: () => {} }
+  }
+  const runner = new Runner({ now: () => 0, monotonic: () => nowMs, after }, () => {})
+  let steps = 0
+  const step = (): void => {
+    steps++
+    runner.spent(100, true)
+  }
+  for (let i = 0; i < 1_000; i++) runner.schedule({ step })
+  await microtasks()
+  const turns = [steps]
+  for (const awayMs of [0, 5, 0, 1_000]) {
+    nowMs += awayMs
+    nextTurn()
+    await microtasks()
+    turns.push(steps)
+  }
+  expect(turns).toEqual([16, 32, 112, 128, 640])
+})
+
+it('gives sinks of this process as much as before', async () => {
+  const clock = new ManualClock()
+  const runner = new Runner(clock, () => {})
+  let steps = 0
+  const step = (): void => {
+    steps++
+    runner.spent(100)
+  }
+  for (let i = 0; i < 1_000; i++) runner.schedule({ step })
+  await microtasks()
+  expect(steps).toBe(1_000)
+})
+
 it('finishes its ring when it is stopped, without a timer left', async () => {
   const clock = new ManualClock()
   const runner = new Runner(clock, () => {})

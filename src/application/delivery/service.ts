@@ -277,7 +277,7 @@ class DeliveryService implements Delivery {
     const admit = (): PushSubscription => {
       this.#admission.assertRoom(state)
       const identity = { id, topic: topic.text, group, member }
-      const host = new SubscriptionHome(this.#shared, state, event, overflow)
+      const host = new SubscriptionHome(this.#shared, state, event, overflow, who.remote)
       const subscription = new PushSubscription(identity, host, makeOutlet, overflow)
       state.subscriptions.add(subscription)
       this.#admission.joined(event)

@@ -1,10 +1,31 @@
 /** Subscribing to batches: where a subscription begins, what it is given, and its credit. */
 import { describe, expect, it } from 'vitest'
 import { codeOf } from '../testing/broker-bench.ts'
-import { DeliveryBench, gate, plenty, range, SinkDouble } from './testing/delivery-bench.ts'
+import { DeliveryBench, gate, plenty, range, SinkDouble, someone } from './testing/delivery-bench.ts'
 import { batchOf } from './testing/topic-double.ts'
 
 const earliest = { from: 'earliest', credit: plenty } as const
+
+describe('many subscribers behind connections', () => {
+  it('are given in one delivery what comes while others have their turn', async () => {
+    const bench = new DeliveryBench()
+    const who = { ...someone, remote: true }
+    const subscribing = range(0, 40).map(() => bench.subscribe(earliest, new SinkDouble(), who))
+    const sinks = await Promise.all(subscribing)
+    await bench.settle()
+    bench.publish(1)
+    while (sinks[0].ranges.length === 0) await Promise.resolve()
+    for (let i = 0; i < 100; i++) await Promise.resolve()
+    const served = sinks.filter(({ ranges }) => ranges.length > 0).length
+    expect(served).toBeLessThan(40)
+    bench.publish(1)
+    await bench.settle()
+    const early = Array.from({ length: served }, () => ['0:0-1', '0:1-2'])
+    const late = Array.from({ length: 40 - served }, () => ['0:0-2'])
+    expect(sinks.map(({ ranges }) => ranges)).toEqual([...early, ...late])
+    expect(bench.topic.partitions[0].reads).toBe(3)
+  })
+})
 
 describe('a subscription to batches', () => {
   it('gets what is there and what comes', async () => {

@@ -34,17 +34,21 @@ export class SubscriptionHome implements SubscriptionHost {
   readonly #state: TopicState
   readonly #who: SubscriberEvent
   readonly #overflow: Overflow | undefined
+  readonly #remote: boolean
 
+  /** @param remote see `Subscriber` */
   constructor(
     shared: SharedDelivery,
     state: TopicState,
     who: SubscriberEvent,
     overflow: Overflow | undefined,
+    remote: boolean,
   ) {
     this.#shared = shared
     this.#state = state
     this.#who = who
     this.#overflow = overflow
+    this.#remote = remote
   }
 
   get runner(): Runner {
@@ -69,7 +73,7 @@ export class SubscriptionHome implements SubscriptionHost {
   }
 
   delivered(event: MessageDeliveredEvent): void {
-    this.#shared.runner.spent(event.sizeBytes)
+    this.#shared.runner.spent(event.sizeBytes, this.#remote)
     this.#shared.admission.delivered(event)
   }
 

@@ -69,7 +69,7 @@ export class EntrySession implements Session {
     this.principal = principal
     this.#context = context
     this.#gate = new SessionGate(principal, grants, context)
-    this.#who = { sessionId: id, principal }
+    this.#who = { sessionId: id, principal, remote: true }
     this.#subscriptions = new SessionSubscriptions(context.limits.subscriptionsPerSessionMax)
   }
 

@@ -26,6 +26,7 @@ import { batchOf, TopicDouble } from './topic-double.ts'
 export const someone: Subscriber = {
   sessionId: 'session-1',
   principal: { name: 'someone', namespace: 'default' },
+  remote: false,
 }
 
 export interface DeliveryBenchOptions {
@@ -58,8 +59,12 @@ export class DeliveryBench {
     this.topic.partitions[partition].publish(batchOf(count, text))
   }
 
-  async subscribe(options: SubscribeOptions = {}, sink = new SinkDouble()): Promise<SinkDouble> {
-    sink.subscription = await this.delivery.subscribe(this.topic, options, sink, someone)
+  async subscribe(
+    options: SubscribeOptions = {},
+    sink = new SinkDouble(),
+    who = someone,
+  ): Promise<SinkDouble> {
+    sink.subscription = await this.delivery.subscribe(this.topic, options, sink, who)
     return sink
   }
 
