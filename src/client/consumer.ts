@@ -265,10 +265,15 @@ export class Consumer implements MessageSource {
   /** A lane that something can be taken from now, and that no handler is at work on. */
   #readyLane(): Lane | undefined {
     for (const lane of this.#ready) {
-      if (!lane.available) this.#ready.delete(lane)
+      if (!lane.available) this.#leave(lane)
       else if (!lane.busy) return lane
     }
     return undefined
+  }
+
+  /** A lane with nothing to take. The only one stays, for the next message: a set that is emptied is made anew by it. */
+  #leave(lane: Lane): void {
+    if (this.#ready.size > 1) this.#ready.delete(lane)
   }
 
   /** Others may have a turn. */

@@ -11,6 +11,7 @@ import {
   MessageReader,
 } from '../ports/index.ts'
 import { ClientMessage, type MessageEnd, type MessageOrigin, type NackOptions } from './client-message.ts'
+import { takeFirst } from './take-first.ts'
 
 /** What a lane needs of its consumer. */
 export interface LaneOwner {
@@ -168,7 +169,7 @@ export class Lane implements MessageOrigin {
 
   /** Begins the next delivery. @returns false when there is none */
   #open(): boolean {
-    const delivery = this.#queue.shift()
+    const delivery = takeFirst(this.#queue)
     if (delivery !== undefined) this.#begin(delivery)
     return delivery !== undefined
   }

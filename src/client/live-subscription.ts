@@ -257,8 +257,11 @@ export class LiveSubscription {
   #deliver(delivery: BatchDelivery): void {
     const { partition, bytes, nextOffset } = delivery
     this.#credit.delivered(bytes.length)
-    if (!this.#positions.has(partition)) this.#begin(partition, delivery.fromOffset)
-    const position = this.#positions.get(partition) as Position
+    let position = this.#positions.get(partition)
+    if (position === undefined) {
+      this.#begin(partition, delivery.fromOffset)
+      position = this.#positions.get(partition) as Position
+    }
     const { floor } = position
     if (nextOffset <= floor) {
       this.grant(bytes.length)
@@ -268,9 +271,13 @@ export class LiveSubscription {
     position.floor = 0
     // What came before a gap is as good as ever; only a delivery from further back makes it void.
     if (fromOffset > position.nextOffset) this.#gone(partition, position.nextOffset, fromOffset)
-    if (fromOffset < position.nextOffset) this.#begin(partition, fromOffset)
-    this.#positions.get(partition)!.nextOffset = nextOffset
-    this.#sink.deliver({ partition, bytes, fromOffset, nextOffset })
+    if (fromOffset < position.nextOffset) {
+      this.#begin(partition, fromOffset)
+      position = this.#positions.get(partition) as Position
+    }
+    position.nextOffset = nextOffset
+    const whole = fromOffset === delivery.fromOffset
+    this.#sink.deliver(whole ? delivery : { partition, bytes, fromOffset, nextOffset })
     if (this.#worker !== undefined && this.#leaveDirect === undefined) this.#seekOwner(bytes.length)
   }
 

@@ -28,6 +28,9 @@ export class BatchBuffer {
   readonly #bytes: Uint8Array
   readonly #index = new SparseIndex()
   #endOffset: number
+  /** Of the batch that came last, and where it begins: what a reader at the end asks for. */
+  #lastOffset = -1
+  #lastAt = 0
   #sizeBytes = 0
   #maxTimestampMs = -1
   #sealed = false
@@ -80,6 +83,7 @@ export class BatchBuffer {
 
   /** Where the batch that holds `offset` begins. The offset must be in the run. */
   positionOf(offset: number): number {
+    if (offset >= this.#lastOffset && this.#lastOffset !== -1) return this.#lastAt
     let at = this.#index.positionAt(this.#index.entryOfOffset(offset - this.baseOffset))
     while (nextOffsetOf(this.#bytes, at) <= offset) at += batchSizeOf(this.#bytes, at)
     return at
@@ -93,6 +97,7 @@ export class BatchBuffer {
   read(offset: number, limitOffset: number, bytesMax: number): Uint8Array {
     const from = this.positionOf(offset)
     const bytes = this.#bytes
+    if (from === this.#lastAt && this.#endOffset <= limitOffset) return bytes.subarray(from, this.#sizeBytes)
     const index = this.#index
     const target = from + bytesMax
     const nearest = Math.min(
@@ -131,6 +136,8 @@ export class BatchBuffer {
   /** Forgets the batches from `position` on, whose first offset is `offset`, and takes no more. */
   cut(position: number, offset: number): void {
     this.#index.cut(position)
+    this.#lastOffset = -1
+    this.#lastAt = position
     this.#sizeBytes = position
     this.#endOffset = offset
     this.#sealed = true
@@ -140,6 +147,8 @@ export class BatchBuffer {
     const timestampMs = maxTimestampOf(batch)
     this.#index.add(this.#endOffset - this.baseOffset, this.#sizeBytes, timestampMs)
     if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs
+    this.#lastOffset = this.#endOffset
+    this.#lastAt = this.#sizeBytes
     this.#sizeBytes += batch.length
     this.#endOffset += recordCount
   }

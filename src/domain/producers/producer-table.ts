@@ -186,8 +186,11 @@ function trim(entry: Entry): void {
   const { epoch } = batches[stored - 1]
   let from = Math.max(0, stored - batchesPerProducerMax)
   while (batches[from].epoch !== epoch) from++
-  if (from === 1) batches.shift()
-  else if (from > 0) batches.splice(0, from)
+  if (from === 1) {
+    // Not by `shift`, which gives memory away that the next batch has to get anew.
+    for (let place = 1; place < batches.length; place++) batches[place - 1] = batches[place]
+    batches.pop()
+  } else if (from > 0) batches.splice(0, from)
 }
 
 function assertSequenced({ producerId, epoch, baseSequence }: SequencedBatch): void {
