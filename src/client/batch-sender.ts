@@ -8,6 +8,7 @@
  * The batches of an idempotent producer are numbered, see batch-numbers.ts: then the broker keeps their order too, and one
  * whose answer was lost goes again.
  */
+import type { BuilderPool } from '../domain/batch/builder-pool.ts'
 import { type BatchReceipt, type ProducerStamp, RatatoskrError, toRatatoskrError } from '../ports/index.ts'
 import { Backoff } from './backoff.ts'
 import { BatchNumbers } from './batch-numbers.ts'
@@ -22,6 +23,8 @@ import { takeFirst } from './take-first.ts'
 interface BatchGatherer {
   /** True while it gathers nothing. */
   readonly startsAnew: boolean
+  /** Where its batches are built. */
+  readonly builders: BuilderPool
   /** Seals the batch that it gathers when that has waited long enough. */
   sealDue(): OutgoingBatch | undefined
 }
@@ -176,7 +179,7 @@ export class BatchSender {
       if (receipt instanceof Promise) {
         receipt.then(
           (value) => {
-            if (returned && !batch.settled) this.#context.builders.reuse(bytes)
+            if (returned && !batch.settled) this.#source.builders.reuse(bytes)
             this.#stored(batch, value)
           },
           (error: unknown) => this.#failed(batch, toRatatoskrError(error)),
