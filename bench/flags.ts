@@ -32,6 +32,7 @@ const usage = (): string => `usage: npm run bench -- <scenario> [flags]
        npm run bench -- results DIR [FILE]                   bench/RESULTS.md from the reports there
        npm run bench -- list
        npm run bench -- compare BEFORE.json AFTER.json
+       npm run bench -- compare-builds [--before REV|DIR] [--after DIR] [--rounds N] [--seconds N] [--worse PERCENT] [--json FILE] SCENARIO…
        npm run profile -- <scenario> [flags]
 
 scenarios:
@@ -125,7 +126,8 @@ function peersOf(names: readonly string[] | undefined): readonly string[] | unde
   throw new UsageError(`there is no peer ${unknown}; there are ${peerNames.join(', ')}`)
 }
 
-function wholeNumber(flag: string, text: string, min: number): number {
+/** @throws UsageError */
+export function wholeNumber(flag: string, text: string, min: number): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= min) return value
   throw new UsageError(`${flag} must be a whole number of at least ${min}, got ${text}`)

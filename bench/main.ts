@@ -5,6 +5,7 @@
  * is asked of; `list`, `compare` and `results` measure nothing.
  */
 import { readFile, writeFile } from 'node:fs/promises'
+import { compareBuilds } from './builds/main.ts'
 import { exitCodeOf, parseAllFlags, parseFlags, scenarioList, UsageError } from './flags.ts'
 import { compare, machineDifferences } from './harness/compare.ts'
 import type { FigureReport } from './harness/figures.ts'
@@ -68,6 +69,7 @@ async function readReport(file: string): Promise<Report | FigureReport> {
 process.exitCode = await exitCodeOf(async () => {
   const [command, ...args] = process.argv.slice(2)
   if (command === 'compare') return compareFiles(args)
+  if (command === 'compare-builds') return compareBuilds(args)
   if (command === 'all') return runAll(parseAllFlags(args))
   if (command === 'results') return results(args)
   if (command !== 'list') return measure(process.argv.slice(2))

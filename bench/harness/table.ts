@@ -1,4 +1,5 @@
 /** Reports as tables to read. */
+import type { BuildsReport } from '../builds/paired.ts'
 import type { Change } from './compare.ts'
 import type { FigureReport } from './figures.ts'
 import type { PeerReport, Report } from './report.ts'
@@ -61,6 +62,22 @@ export const changeTable = (scenario: string, changes: readonly Change[]): strin
       String(after),
       `${betterPercent} %`,
       verdict === 'same' ? '' : verdict.toUpperCase(),
+    ]),
+  ])
+
+/** What `compare-builds` found. */
+export const findingTable = ({ scenario, before, after, findings }: BuildsReport): string =>
+  titled(`${scenario}: ${before} and ${after}`, [
+    ['figure', 'before', 'after', 'worse by', 'surely within', 'worse in', 'by chance', ''],
+    ...findings.map((one) => [
+      one.figure,
+      `${one.before} ${one.unit}`,
+      `${one.after} ${one.unit}`,
+      `${one.worsePercent} %`,
+      one.intervalPercent.map((percent) => `${percent} %`).join(' to '),
+      `${one.worseRounds} of ${one.rounds}`,
+      String(one.chance),
+      one.verdict === 'same' ? '' : one.verdict.toUpperCase(),
     ]),
   ])
 
