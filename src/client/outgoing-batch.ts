@@ -47,18 +47,14 @@ const scratch = {
   timestampMs: 0,
 }
 
-export interface OutgoingBatchOptions {
-  readonly builder: BatchBuilder
+/** What the batches of one partition share. */
+export interface BatchContext {
   readonly ids: IdPool
   readonly deadlines: Deadlines
   /** When messages that bring no time were published. */
   readonly turn: TurnClock
   /** The broker's clock, in Unix milliseconds: a time to live is counted by it. */
   readonly brokerNow: () => number
-  readonly durability: Durability | undefined
-  readonly lease: LeaseProof | undefined
-  /** Its place in the order of its partition. */
-  readonly sequence: number
   /** Called when the deadline has passed and the batch is not settled. */
   readonly expired: (batch: OutgoingBatch) => void
 }
@@ -94,13 +90,18 @@ export class OutgoingBatch implements Due {
   /** See `Due`. */
   beforeDue: Due | undefined
   afterDue: Due | undefined
-  readonly #options: OutgoingBatchOptions
+  readonly #context: BatchContext
+  readonly #builder: BatchBuilder
   /** Of messages whose owners are told: who that is, his number for it, and the record. */
   #owners = nobody
   #places = noNumbers
   #indexes = noNumbers
-  /** Resolves when the batch is stored, for messages with a promise; and their records, in the order of the promises. */
+  /** The first message with a promise, and its record: for a lone one that costs half of what follows. */
+  #first: PromiseWithResolvers<PublishReceipt> | undefined
+  #firstIndex = 0
+  /** Resolves when the batch is stored, for further messages with a promise; and their records, in the order of the promises. */
   #stored: PromiseWithResolvers<BatchReceipt> | undefined
+  #nextReceipt: ((receipt: BatchReceipt) => PublishReceipt) | undefined
   #promised = noNumbers
   #toldCount = 0
   readonly #ids: BatchIds
@@ -109,16 +110,24 @@ export class OutgoingBatch implements Due {
   #aborting: AbortController | undefined
   #whenSettled: PromiseWithResolvers<void> | undefined
 
-  constructor(options: OutgoingBatchOptions) {
-    this.#options = options
-    this.#ids = new BatchIds(options.ids)
-    this.sequence = options.sequence
-    this.durability = options.durability
-    this.lease = options.lease
+  /** @param sequence its place in the order of its partition */
+  constructor(
+    context: BatchContext,
+    builder: BatchBuilder,
+    durability: Durability | undefined,
+    lease: LeaseProof | undefined,
+    sequence: number,
+  ) {
+    this.#context = context
+    this.#builder = builder
+    this.#ids = new BatchIds(context.ids)
+    this.sequence = sequence
+    this.durability = durability
+    this.lease = lease
   }
 
   get recordCount(): number {
-    return this.#options.builder.recordCount
+    return this.#builder.recordCount
   }
 
   /** Fires when the batch has run out of time, for the link that carries it. */
@@ -147,15 +156,21 @@ export class OutgoingBatch implements Due {
   }
 
   /**
-   * Adds a message. @returns the promise of its receipt. All of a batch share one handler, which counts: handlers of a promise are
-   * called in the order in which they were added. A promise with functions of its own would be three times as large, and
-   * thousands wait at a time.
+   * Adds a message. @returns the promise of its receipt. All but the first of a batch share one handler, which counts: handlers of
+   * a promise are called in the order in which they were added. A promise with functions of its own would be three times as
+   * large, and thousands wait at a time.
    */
   addPromised(message: OutgoingMessage): Promise<PublishReceipt> {
     const index = this.#writeWithId(message)
+    if (this.#first === undefined) {
+      this.#firstIndex = index
+      this.#first = Promise.withResolvers<PublishReceipt>()
+      return this.#first.promise
+    }
     if (this.#promised === noNumbers) this.#promised = [index]
     else this.#promised.push(index)
     this.#stored ??= Promise.withResolvers<BatchReceipt>()
+    this.#nextReceipt ??= (receipt) => this.#receiptOf(this.#promised[this.#toldCount++], receipt)
     return this.#stored.promise.then(this.#nextReceipt)
   }
 
@@ -182,9 +197,8 @@ export class OutgoingBatch implements Due {
     scratch.idStart = 0
     scratch.expiresAtMs = undefined
     scratch.timestampMs = owner.timestampMs
-    const { builder } = this.#options
-    builder.add(scratch)
-    this.bufferedBytes = builder.sizeBytes
+    this.#builder.add(scratch)
+    this.bufferedBytes = this.#builder.sizeBytes
     return true
   }
 
@@ -192,7 +206,7 @@ export class OutgoingBatch implements Due {
   seal(stamp: ProducerStamp | undefined): void {
     this.sealedCount = this.recordCount
     this.stamp = stamp
-    this.bytes = this.#options.builder.build(stamp)
+    this.bytes = this.#builder.build(stamp)
   }
 
   /** True when it says that its producer has given up what it numbered before. */
@@ -225,16 +239,17 @@ export class OutgoingBatch implements Due {
     if (deadlineMs <= this.#deadlineMs) return
     const isFirst = this.#deadlineMs === 0
     this.#deadlineMs = deadlineMs
-    if (isFirst) this.#options.deadlines.watch(this)
+    if (isFirst) this.#context.deadlines.watch(this)
   }
 
   /** The deadline has passed. */
   expire(): void {
-    this.#options.expired(this)
+    this.#context.expired(this)
   }
 
   store(receipt: BatchReceipt): void {
     if (this.settled) return
+    this.#first?.resolve(this.#receiptOf(this.#firstIndex, receipt))
     this.#stored?.resolve(receipt)
     for (let i = 0; i < this.#owners.length; i++) {
       this.#owners[i].stored(this.#places[i], this.#receiptOf(this.#indexes[i], receipt))
@@ -245,6 +260,7 @@ export class OutgoingBatch implements Due {
 
   fail(error: RatatoskrError): void {
     if (this.settled) return
+    this.#first?.reject(error)
     this.#stored?.reject(error)
     for (let i = 0; i < this.#owners.length; i++) this.#owners[i].failed(this.#places[i], error)
     for (const owner of this.#batchOwner) owner.batchFailed(error)
@@ -263,12 +279,9 @@ export class OutgoingBatch implements Due {
     this.#owners = nobody
     this.#places = noNumbers
     this.#indexes = noNumbers
-    this.#options.deadlines.forget(this)
+    this.#context.deadlines.forget(this)
     this.#whenSettled?.resolve()
   }
-
-  readonly #nextReceipt = (receipt: BatchReceipt): PublishReceipt =>
-    this.#receiptOf(this.#promised[this.#toldCount++], receipt)
 
   #receiptOf(index: number, receipt: BatchReceipt): PublishReceipt {
     const { partition, baseOffset, durability, duplicates } = receipt
@@ -287,17 +300,18 @@ export class OutgoingBatch implements Due {
     ids.take(index, message.id)
     scratch.id = ids.bytes
     scratch.idStart = ids.start
-    this.#write(message, this.#options.turn.nowMs)
+    this.#write(message, this.#context.turn.nowMs)
     return index
   }
 
   /** @param nowMs the time of a message that brings none */
   #write(message: OutgoingMessage, nowMs: number): void {
-    const { builder, brokerNow } = this.#options
+    const builder = this.#builder
     scratch.payload = message.payload
     scratch.key = message.key
     scratch.headers = message.headers
-    scratch.expiresAtMs = message.ttlMs === undefined ? message.expiresAtMs : expiryOf(message, brokerNow())
+    scratch.expiresAtMs =
+      message.ttlMs === undefined ? message.expiresAtMs : expiryOf(message, this.#context.brokerNow())
     scratch.timestampMs = message.timestampMs ?? nowMs
     builder.add(scratch)
     this.bufferedBytes = builder.sizeBytes

@@ -19,7 +19,7 @@ import type { IdPool } from './batch-ids.ts'
 import { BatchSender } from './batch-sender.ts'
 import type { Connection } from './connection.ts'
 import type { Deadlines } from './deadlines.ts'
-import { type BatchOwner, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
+import { type BatchContext, type BatchOwner, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
 import type { PartitionRoute } from './partition-route.ts'
 import type { SenderIdentity } from './sender-identity.ts'
 import type { TurnClock } from './turn-clock.ts'
@@ -54,14 +54,7 @@ export interface SenderContext {
 export class PartitionSender {
   readonly #context: SenderContext
   readonly #sender: BatchSender
-  readonly #brokerNow = (): number => this.#context.connection.brokerNow()
-  readonly #expired = (batch: OutgoingBatch): void => {
-    if (batch === this.#open) {
-      batch.seal(undefined)
-      this.#discardOpen()
-    }
-    this.#sender.expired(batch)
-  }
+  readonly #batches: BatchContext
   #open: OutgoingBatch | undefined
   /** Of the codec that its topic asks for, as far as the producer leaves it to it. */
   builders: BuilderPool
@@ -81,6 +74,14 @@ export class PartitionSender {
     this.#context = context
     this.builders = this.#pool = context.builders('none')
     this.#sender = new BatchSender(topic, partition, context, identity, this, topicGone)
+    const { ids, deadlines, turn, connection } = context
+    this.#batches = {
+      ids,
+      deadlines,
+      turn,
+      brokerNow: () => connection.brokerNow(),
+      expired: (batch) => this.#expired(batch),
+    }
   }
 
   get route(): PartitionRoute {
@@ -194,17 +195,7 @@ export class PartitionSender {
     }
     this.#pool = this.builders
     this.#builder = this.#pool.take()
-    this.#open = new OutgoingBatch({
-      builder: this.#builder,
-      ids: this.#context.ids,
-      deadlines: this.#context.deadlines,
-      turn: this.#context.turn,
-      brokerNow: this.#brokerNow,
-      durability,
-      lease,
-      sequence: this.#sequence++,
-      expired: this.#expired,
-    })
+    this.#open = new OutgoingBatch(this.#batches, this.#builder, durability, lease, this.#sequence++)
     return this.#open
   }
 
@@ -226,6 +217,14 @@ export class PartitionSender {
     if (bytes >= this.#context.batchBytesMax) {
       this.#sender.add(this.#seal(batch))
     }
+  }
+
+  #expired(batch: OutgoingBatch): void {
+    if (batch === this.#open) {
+      batch.seal(undefined)
+      this.#discardOpen()
+    }
+    this.#sender.expired(batch)
   }
 
   #seal(open: OutgoingBatch): OutgoingBatch {
