@@ -30,7 +30,9 @@ const measuredMin = 1_000
 const askedMin = 10_000
 /** They come before what is measured: what they have loaded and compiled is no memory of those who follow. */
 const firstSubscribers = 500
-const messages = 100
+/** That many are delivered at least, each to all, before what is measured and then: fewer would time how code is compiled. */
+const deliveriesMin = 100_000
+const messagesMin = 100
 const bytesPerKib = 1024
 const deliveredMsMax = 60_000
 
@@ -86,7 +88,9 @@ function measure(
       )
       figures.add(`${size} idle subscribers: in use, each`, 'KiB', perSubscriber('usedBytes'))
     }
-    const seconds = await deliver(url, processes, options.payloadBytes)
+    const messages = Math.max(messagesMin, deliveriesMin / size)
+    await deliver(url, processes, messages, options.payloadBytes)
+    const seconds = await deliver(url, processes, messages, options.payloadBytes)
     figures.add(`${size} subscribers: deliveries`, '/s', (size * messages) / seconds, { atLeast: perSecond })
     const { rssBytes } = await memory()
     figures.add(`${size} subscribers: the broker, resident`, 'MB', rssBytes / bytesPerMegabyte, {
@@ -95,20 +99,25 @@ function measure(
   })
 }
 
-/** Publishes some messages and waits until each subscriber has all. @returns seconds @throws Error when one is missing */
+/** Publishes messages, each when the one before is stored, and waits until each subscriber has all. @returns seconds @throws Error when one is missing */
 async function deliver(
   url: string,
   processes: readonly BenchProcess[],
+  messages: number,
   payloadBytes: number,
 ): Promise<number> {
   await using client = await connect(url)
   const payload = new Uint8Array(payloadBytes)
+  const counted = async () =>
+    (await Promise.all(processes.map((process) => process.ask('counted')))) as SwarmCount[]
+  const before = await counted()
   const beginMs = performance.now()
   for (let message = 0; message < messages; message++) await client.publish(topic, payload)
   for (;;) {
-    const counts = (await Promise.all(processes.map((process) => process.ask('counted')))) as SwarmCount[]
+    const counts = await counted()
     const elapsedMs = performance.now() - beginMs
-    if (counts.every(({ least, missing }) => least === messages && missing === 0)) return elapsedMs / 1_000
+    const all = counts.every(({ least }, place) => least === before[place].least + messages)
+    if (all && counts.every(({ missing }) => missing === 0)) return elapsedMs / 1_000
     if (elapsedMs > deliveredMsMax) throw new Error(`not all was delivered: ${JSON.stringify(counts)}`)
     await sleep(5)
   }
