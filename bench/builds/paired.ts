@@ -5,7 +5,7 @@
  * would lie above 1 as likely as below, whatever the noise is like: so the sign test says how likely so many on one side are by
  * chance, and the same count gives the interval that holds the true ratio. Neither supposes anything about the noise's form.
  */
-import { median } from '../../src/cli/bench/statistics.ts'
+import { median, rounded } from '../../src/cli/bench/statistics.ts'
 
 /** What one run measured. */
 export interface Figure {
@@ -65,7 +65,15 @@ export function findingsOf(
     const ratios = before.map((value, round) =>
       better === 'less' ? after[round] / value : value / after[round],
     )
-    return [{ figure: name, unit, before: median(before), after: median(after), ...judged(ratios, bounds) }]
+    return [
+      {
+        figure: name,
+        unit,
+        before: rounded(median(before)),
+        after: rounded(median(after)),
+        ...judged(ratios, bounds),
+      },
+    ]
   })
 }
 
