@@ -58,7 +58,7 @@ describe('the built command', () => {
     const urls: string[] = JSON.parse(await readFile(list, 'utf8'))
     const files = urls.filter((url) => url.startsWith('file:'))
     expect(files.length).toBeGreaterThan(5)
-    expect(files.length).toBeLessThan(110)
+    expect(files.length).toBeLessThan(45)
   })
 
   it('has one class of errors with the plugins of its configuration', async () => {
