@@ -1,15 +1,16 @@
 /**
- * One end of the connection between two workers: calls with answers, and news without. All that is said within a turn
- * crosses as one message, with the bytes of small batches in one buffer; a large one goes by itself, in a buffer of its own.
+ * One end of the connection between two workers: calls with answers, and news without. What is said within a turn crosses
+ * together; see mesh-outbox.ts.
  *
  * Everything arrives in the order in which it was said. When the channel closes, calls without an answer fail with
  * RTK_UNAVAILABLE: what they were to do may be done or not.
  */
-import { type ErrorCode, type ErrorDetails, RatatoskrError, toRatatoskrError } from '../../domain/errors.ts'
+import { RatatoskrError } from '../../domain/errors.ts'
 import type { MaybePromise } from '../../ports/index.ts'
-import { abortError } from '../calls.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MeshChannel, MeshItem, MeshMessage } from './mesh-channel.ts'
+import { errorOf, errorToMesh, linkClosed, type MeshError, reasonOf } from './mesh-errors.ts'
+import { MeshOutbox, offsetRow, rowNumbers } from './mesh-outbox.ts'
 
 /** What an operation of the mesh takes and gives, beside bytes. All of it must survive a structured clone. */
 export interface MeshOperation {
@@ -49,12 +50,6 @@ export interface AppendWaiter extends Waiting {
   appended(offset: number): void
 }
 
-export interface MeshError {
-  readonly code: ErrorCode
-  readonly message: string
-  readonly details: ErrorDetails
-}
-
 interface Waiting {
   resolve(answer: MeshAnswer<never>): void
   reject(error: RatatoskrError): void
@@ -62,29 +57,15 @@ interface Waiting {
 
 const [call, answer, failure, news, cancel] = [0, 1, 2, 3, 4]
 const noBytes = new Uint8Array(0)
-/** Rows of numbers: kind, id, and of an append handle, records, level, start and length of the batch; of an answer the offset. */
-const [appendRow, offsetRow] = [0, 1]
-const rowNumbers = 7
-/** Bytes that one message carries, about: one that is larger is sent before the turn ends. */
-const messageBytesMax = 4 * 1024 * 1024
-/** Bytes that go by themselves: to gather them with others would copy them once more, and who keeps them would keep the others. */
-const aloneBytesMin = 64 * 1024
 
 export class MeshLink<Operations> {
   readonly #channel: MeshChannel
+  readonly #outbox: MeshOutbox
   readonly #serveAppend: ServeAppend
   readonly #service: MeshService<Operations>
   readonly #waiting = new Map<number, Waiting | AppendWaiter>()
   /** Calls of the other end that may be cancelled. */
   readonly #running = new Map<number, AbortController>()
-  #items: (MeshItem | number)[] = []
-  #numbers = new Float64Array(64 * rowNumbers)
-  #numberCount = 0
-  /** Bytes of the items, of which the first `#sizeBytes` are taken. */
-  #bytes = noBytes
-  #sizeBytes = 0
-  /** Bytes that go by themselves. */
-  #alone: Uint8Array<ArrayBuffer> | undefined
   #nextId = 1
   #closed = false
   readonly #whenClosed: () => void
@@ -97,6 +78,7 @@ export class MeshLink<Operations> {
     whenClosed: () => void = () => {},
   ) {
     this.#channel = channel
+    this.#outbox = new MeshOutbox(channel)
     this.#serveAppend = serveAppend
     this.#service = service
     this.#whenClosed = whenClosed
@@ -126,7 +108,7 @@ export class MeshLink<Operations> {
       const id = this.#nextId++
       let onAbort: (() => void) | undefined
       if (signal !== undefined) {
-        onAbort = () => this.#say([cancel, id, reasonOf(signal)], undefined)
+        onAbort = () => this.#outbox.say([cancel, id, reasonOf(signal)], undefined)
         signal.addEventListener('abort', onAbort, { once: true })
       }
       const done = (): void => {
@@ -142,7 +124,7 @@ export class MeshLink<Operations> {
           reject(error)
         },
       })
-      this.#say([call, id, name, takes, signal !== undefined], bytes)
+      this.#outbox.say([call, id, name, takes, signal !== undefined], bytes)
       if (signal?.aborted) onAbort?.()
     })
   }
@@ -166,11 +148,7 @@ export class MeshLink<Operations> {
     }
     const id = this.#nextId++
     this.#waiting.set(id, waiter)
-    const start = this.#copy(batch)
-    this.#beginTurn()
-    this.#row(appendRow, id, handle, recordCount, durability, start, batch.length)
-    this.#countRow()
-    this.#flushWhenFull()
+    this.#outbox.append(id, handle, recordCount, durability, batch)
   }
 
   /** Says something that needs no answer. It is lost when the channel closes. */
@@ -178,97 +156,14 @@ export class MeshLink<Operations> {
     name: Name,
     takes: Operations[Name] extends MeshOperation ? Operations[Name]['takes'] : never,
   ): void {
-    if (!this.#closed) this.#say([news, name, takes], undefined)
+    if (!this.#closed) this.#outbox.say([news, name, takes], undefined)
   }
 
   /** Closes both ends. */
   close(): void {
-    this.#flush()
+    this.#outbox.flush()
     this.#channel.close()
     this.#end()
-  }
-
-  #say(item: MeshItem, bytes: Uint8Array | undefined): void {
-    const start = bytes === undefined ? 0 : this.#copy(bytes)
-    this.#beginTurn()
-    this.#items.push(bytes === undefined ? item : [...item, start, bytes.length])
-    this.#flushWhenFull()
-  }
-
-  #beginTurn(): void {
-    if (this.#items.length === 0) this.#channel.atTurnEnd(this.#flush)
-  }
-
-  /** Keeps the place of a row among what else is said. */
-  #countRow(): void {
-    const last = this.#items.length - 1
-    const rows = this.#items[last]
-    if (typeof rows === 'number') this.#items[last] = rows + 1
-    else this.#items.push(1)
-  }
-
-  /** Adds a row of numbers. */
-  #row(
-    kind: number,
-    id: number,
-    third: number,
-    fourth: number,
-    fifth: number,
-    sixth: number,
-    seventh: number,
-  ): void {
-    let numbers = this.#numbers
-    const at = this.#numberCount
-    if (at === numbers.length) {
-      numbers = new Float64Array(2 * at)
-      numbers.set(this.#numbers)
-      this.#numbers = numbers
-    }
-    numbers[at] = kind
-    numbers[at + 1] = id
-    numbers[at + 2] = third
-    numbers[at + 3] = fourth
-    numbers[at + 4] = fifth
-    numbers[at + 5] = sixth
-    numbers[at + 6] = seventh
-    this.#numberCount = at + rowNumbers
-  }
-
-  /** Gathers bytes, before what refers to them is said. @returns where they begin in the message */
-  #copy(bytes: Uint8Array): number {
-    const start = this.#sizeBytes
-    if (bytes.length >= aloneBytesMin) {
-      this.#flush()
-      this.#alone = new Uint8Array(bytes)
-      return 0
-    }
-    const sizeBytes = this.#sizeBytes + bytes.length
-    if (sizeBytes > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(sizeBytes, 2 * this.#bytes.length))
-      larger.set(this.#bytes.subarray(0, this.#sizeBytes))
-      this.#bytes = larger
-    }
-    this.#bytes.set(bytes, start)
-    this.#sizeBytes = sizeBytes
-    return start
-  }
-
-  #flushWhenFull(): void {
-    if (this.#alone !== undefined || this.#sizeBytes >= messageBytesMax) this.#flush()
-  }
-
-  readonly #flush = (): void => {
-    const items = this.#items
-    if (items.length === 0 || this.#closed) return
-    // What is gathered is copied into memory of its very size: the memory it is gathered in is used again and again.
-    const gathered = this.#sizeBytes === 0 ? undefined : this.#bytes.slice(0, this.#sizeBytes)
-    const bytes = (this.#alone ?? gathered)?.buffer
-    this.#alone = undefined
-    const numbers = this.#numberCount === 0 ? undefined : this.#numbers.slice(0, this.#numberCount)
-    this.#items = []
-    this.#numberCount = 0
-    this.#sizeBytes = 0
-    this.#channel.post({ items, numbers, bytes })
   }
 
   #take({ items, numbers, bytes }: MeshMessage): void {
@@ -319,10 +214,7 @@ export class MeshLink<Operations> {
       this.#answer(id, { value: at })
       return
     }
-    if (this.#closed) return
-    this.#beginTurn()
-    this.#row(offsetRow, id, at, 0, 0, 0, 0)
-    this.#countRow()
+    if (!this.#closed) this.#outbox.appended(id, at)
   }
 
   /** Nobody waits for an answer: what fails is of no use to anyone. */
@@ -374,17 +266,18 @@ export class MeshLink<Operations> {
 
   #answer(id: number, { value, bytes }: MeshAnswer<unknown>): void {
     this.#running.delete(id)
-    if (!this.#closed) this.#say([answer, id, value], bytes)
+    if (!this.#closed) this.#outbox.say([answer, id, value], bytes)
   }
 
   #fail(id: number, error: unknown): void {
     this.#running.delete(id)
-    if (!this.#closed) this.#say([failure, id, errorToMesh(error)], undefined)
+    if (!this.#closed) this.#outbox.say([failure, id, errorToMesh(error)], undefined)
   }
 
   #end(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#outbox.close()
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
     for (const controller of this.#running.values()) controller.abort()
@@ -399,22 +292,3 @@ function bytesOf(item: MeshItem, place: number, bytes: ArrayBuffer | undefined):
   if (item.length <= place) return undefined
   return new Uint8Array(bytes ?? new ArrayBuffer(0), item[place] as number, item[place + 1] as number)
 }
-
-export function errorToMesh(error: unknown): MeshError {
-  const { code, message, details } = toRatatoskrError(error)
-  return { code, message, details }
-}
-
-export const errorOf = ({ code, message, details }: MeshError): RatatoskrError =>
-  new RatatoskrError(code, message, { details })
-
-/** Aborts of the other end have a reason of the same kind. */
-const reasonOf = (signal: AbortSignal): { readonly name: string } => ({
-  name: abortError(signal).code === 'RTK_TIMEOUT' ? 'TimeoutError' : 'AbortError',
-})
-
-export const linkClosed = (): RatatoskrError =>
-  new RatatoskrError(
-    'RTK_UNAVAILABLE',
-    'the worker that this is the business of has ended and is being started again; what was asked for may be done or not, retry after a pause',
-  )

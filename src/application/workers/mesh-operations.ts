@@ -5,7 +5,7 @@ import type { OffsetRange } from '../../domain/topic.ts'
 import type { BrokerStats, Health, Principal } from '../../ports/index.ts'
 import type { StoredBatch } from '../partitions/topic-partition.ts'
 import type { TopicRecord } from '../topics/topic-record.ts'
-import type { MeshError } from './mesh-link.ts'
+import type { MeshError } from './mesh-errors.ts'
 
 /** Which partition. */
 export interface PartitionAddress {

@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { rounds } from '../../testing/rounds.ts'
 import { type CellAccess, newCells, OffsetCells, type Standing } from './offset-cells.ts'
 
 type Store = readonly [cell: number, value: number]
@@ -86,7 +87,7 @@ describe('where a partition stands, in shared memory', () => {
           if (stores.length === before) break
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: rounds(5_000, 1_000) },
     )
   })
 

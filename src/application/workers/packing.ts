@@ -5,7 +5,7 @@
 
 import { isRatatoskrError } from '../../domain/errors.ts'
 import type { Message } from '../../domain/message.ts'
-import { errorOf, errorToMesh, type MeshError } from './mesh-link.ts'
+import { errorOf, errorToMesh, type MeshError } from './mesh-errors.ts'
 
 /** The one key of an object that stands for an error. */
 const errorKey = 'ratatoskr:error'

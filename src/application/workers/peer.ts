@@ -3,9 +3,9 @@
  * of the moment; without one they fail at once with RTK_UNAVAILABLE.
  */
 import type { MeshChannel } from './mesh-channel.ts'
+import { linkClosed } from './mesh-errors.ts'
 import {
   type AppendWaiter,
-  linkClosed,
   type MeshAnswer,
   MeshLink,
   type MeshService,
