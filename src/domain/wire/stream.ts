@@ -18,6 +18,7 @@
 import { readUint32, writeInt32 } from '../batch/bytes.ts'
 import { RatatoskrError } from '../errors.ts'
 import { copyOf } from './frame-pool.ts'
+import { GrowingFrame } from './growing-frame.ts'
 
 /** What each side sends first. */
 export interface StreamOpening {
@@ -35,8 +36,6 @@ export const textFrameByte = 0x7b
 const magic = Uint8Array.of(0x52, 0x54, 0x53, 0x4b) // RTSK
 const openingBytes = 12
 const uint32Max = 0xffff_ffff
-/** Room that is taken on the word of a length; beyond it the frame's own bytes must come first. */
-const trustedBytesMax = 1024 * 1024
 const noBytes = new Uint8Array(0)
 /** A frame from this size on is worth a read of its own. */
 const largeFrameBytes = 32 * 1024
@@ -70,17 +69,13 @@ export interface StreamEvents {
  */
 export class StreamReader {
   readonly #events: StreamEvents
-  readonly #allocate: (bytes: number) => Uint8Array
+  readonly #growing: GrowingFrame
   readonly #opening = new Uint8Array(openingBytes)
   readonly #prefix = new Uint8Array(framePrefixBytes)
   /** The largest frame to take, in bytes; may be changed between frames. */
   frameBytesMax: number
   #openingFilled = 0
   #prefixFilled = 0
-  /** The frame that is not complete yet, `#filled` of its `#length` bytes. */
-  #partial: Uint8Array | undefined
-  #filled = 0
-  #length = 0
   /** What `buffer` gave last. */
   #given: Uint8Array | undefined
   /** True while what is read lies in bytes that the next read overwrites. */
@@ -97,7 +92,7 @@ export class StreamReader {
   ) {
     this.frameBytesMax = frameBytesMax
     this.#events = events
-    this.#allocate = allocate
+    this.#growing = new GrowingFrame(allocate)
   }
 
   /** The first bytes that came, as many as an opening has at most: they tell what a peer speaks that is none of ours. */
@@ -111,27 +106,22 @@ export class StreamReader {
    */
   push(chunk: Uint8Array): void {
     let at = this.#openingFilled < openingBytes ? this.#open(chunk) : 0
-    if (this.#partial !== undefined) at = this.#fill(this.#partial, chunk, at)
+    if (this.#growing.isUnderWay) at = this.#fill(chunk, at)
     while (at < chunk.length && !this.#closed) {
       if (this.#prefixFilled > 0 || chunk.length - at < framePrefixBytes) {
         this.#prefix[this.#prefixFilled++] = chunk[at++]
         if (this.#prefixFilled < framePrefixBytes) continue
         this.#prefixFilled = 0
-        this.#length = readUint32(this.#prefix, 0)
-      } else {
-        this.#length = readUint32(chunk, at)
-        at += framePrefixBytes
-      }
-      at = this.#begin(chunk, at)
+        at = this.#begin(readUint32(this.#prefix, 0), chunk, at)
+      } else at = this.#begin(readUint32(chunk, at), chunk, at + framePrefixBytes)
     }
   }
 
   /** Where the next bytes are to be read into; the reader's own. */
   buffer(): Uint8Array {
-    const partial = this.#partial
-    if (partial !== undefined) {
+    if (this.#growing.isUnderWay) {
       this.#given = undefined
-      return this.#roomIn(partial, 1).subarray(this.#filled)
+      return this.#growing.room()
     }
     if (shared === undefined) {
       const whole = new Uint8Array(64 * 1024)
@@ -145,7 +135,7 @@ export class StreamReader {
   filled(bytes: number): void {
     const given = this.#given
     if (given === undefined) {
-      if (this.#partial !== undefined) this.#advance(this.#partial, bytes)
+      if (this.#growing.isUnderWay) this.#complete(this.#growing.advance(bytes))
       return
     }
     this.#borrowed = true
@@ -159,7 +149,7 @@ export class StreamReader {
   /** Nothing more is handed on. */
   close(): void {
     this.#closed = true
-    this.#partial = undefined
+    this.#growing.drop()
   }
 
   #open(chunk: Uint8Array): number {
@@ -176,9 +166,8 @@ export class StreamReader {
     return part.length
   }
 
-  /** A frame whose length is known begins at `at`. @returns the place after what was taken of it */
-  #begin(chunk: Uint8Array, at: number): number {
-    const length = this.#length
+  /** A frame of this length begins at `at`. @returns the place after what was taken of it */
+  #begin(length: number, chunk: Uint8Array, at: number): number {
     if (length > this.frameBytesMax) {
       throw malformed(`a frame has at most ${this.frameBytesMax} bytes here, got ${length}`)
     }
@@ -189,34 +178,18 @@ export class StreamReader {
       else this.#events.frame(this.#borrowed ? copyOf(chunk, at, end) : chunk.subarray(at, end))
       return end
     }
-    this.#filled = 0
-    this.#partial = this.#allocate(Math.min(length, trustedBytesMax))
-    return this.#fill(this.#partial, chunk, at)
+    this.#growing.begin(length)
+    return this.#fill(chunk, at)
   }
 
-  #fill(partial: Uint8Array, chunk: Uint8Array, at: number): number {
-    const size = Math.min(chunk.length - at, this.#length - this.#filled)
-    const frame = this.#roomIn(partial, size)
-    frame.set(at === 0 && size === chunk.length ? chunk : chunk.subarray(at, at + size), this.#filled)
-    this.#advance(frame, size)
+  #fill(chunk: Uint8Array, at: number): number {
+    const size = this.#growing.partIn(chunk, at)
+    this.#complete(this.#growing.copy(chunk, at, size))
     return at + size
   }
 
-  /** The frame that is not complete, with room for so many bytes more. */
-  #roomIn(partial: Uint8Array, bytes: number): Uint8Array {
-    const needed = this.#filled + bytes
-    if (needed <= partial.length) return partial
-    const frame = this.#allocate(Math.min(this.#length, Math.max(partial.length * 2, needed)))
-    frame.set(partial)
-    this.#partial = frame
-    return frame
-  }
-
-  #advance(frame: Uint8Array, bytes: number): void {
-    this.#filled += bytes
-    if (this.#filled < this.#length) return
-    this.#partial = undefined
-    this.#events.frame(frame)
+  #complete(frame: Uint8Array | undefined): void {
+    if (frame !== undefined) this.#events.frame(frame)
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { readUint32, writeInt16, writeInt32 } from '../batch/bytes.ts'
 import { copyOf } from './frame-pool.ts'
+import { GrowingFrame } from './growing-frame.ts'
 
 const maskedBit = 0x80
 const maskBytes = 4
@@ -52,8 +53,6 @@ export interface WebSocketEvents {
   readonly mayPass: boolean
 }
 
-/** Room that is taken on the word of a length; beyond it the payload's own bytes must come first. */
-const trustedBytesMax = 1024 * 1024
 /** A payload from this size on is worth a read of its own. */
 const largeBytesMin = 32 * 1024
 const readBytes = 64 * 1024
@@ -85,10 +84,8 @@ export class WebSocketSplitter {
   #passing = 0
   /** True between the first and the last fragment of a message. */
   #fragmented = false
-  /** The payload that is not complete yet, `#filled` of its `#length` bytes. */
-  #partial: Uint8Array | undefined
-  #filled = 0
-  #length = 0
+  /** The payload that is not complete yet. */
+  readonly #growing: GrowingFrame
   /** What `buffer` gave last, when it is no payload. */
   #given: Uint8Array | undefined
   #borrowed = false
@@ -105,11 +102,12 @@ export class WebSocketSplitter {
     this.#payloadBytesMax = payloadBytesMax
     this.#events = events
     this.#allocate = allocate
+    this.#growing = new GrowingFrame(allocate)
   }
 
   /** Takes what came. */
   push(chunk: Uint8Array): void {
-    let at = this.#partial === undefined ? 0 : this.#fill(this.#partial, chunk, 0)
+    let at = this.#growing.isUnderWay ? this.#fill(chunk, 0) : 0
     while (at < chunk.length) {
       if (this.#passing === 0) at = this.#readHeader(chunk, at)
       else at = this.#pass(chunk, at, at)
@@ -118,10 +116,9 @@ export class WebSocketSplitter {
 
   /** Where the next bytes are to be read into; the splitter's own. */
   buffer(): Uint8Array {
-    const partial = this.#partial
-    if (partial !== undefined) {
+    if (this.#growing.isUnderWay) {
       this.#given = undefined
-      return this.#roomIn(partial, 1).subarray(this.#filled)
+      return this.#growing.room()
     }
     if (this.#passing > 0) {
       this.#given = this.#allocate(Math.min(this.#passing, readBytes))
@@ -141,7 +138,7 @@ export class WebSocketSplitter {
   filled(bytes: number): void {
     const given = this.#given
     if (given === undefined) {
-      if (this.#partial !== undefined) this.#advance(this.#partial, bytes)
+      if (this.#growing.isUnderWay) this.#complete(this.#growing.advance(bytes))
       return
     }
     this.#given = undefined
@@ -205,35 +202,18 @@ export class WebSocketSplitter {
       this.#events.binary(this.#borrowed ? copyOf(chunk, at, end) : chunk.subarray(at, end))
       return end
     }
-    this.#length = length
-    this.#filled = 0
-    this.#partial = this.#allocate(Math.min(length, trustedBytesMax))
-    return this.#fill(this.#partial, chunk, at)
+    this.#growing.begin(length)
+    return this.#fill(chunk, at)
   }
 
-  #fill(partial: Uint8Array, chunk: Uint8Array, at: number): number {
-    const size = Math.min(chunk.length - at, this.#length - this.#filled)
-    const payload = this.#roomIn(partial, size)
-    payload.set(chunk.subarray(at, at + size), this.#filled)
-    this.#advance(payload, size)
+  #fill(chunk: Uint8Array, at: number): number {
+    const size = this.#growing.partIn(chunk, at)
+    this.#complete(this.#growing.copy(chunk, at, size))
     return at + size
   }
 
-  /** The payload that is not complete, with room for so many bytes more. */
-  #roomIn(partial: Uint8Array, bytes: number): Uint8Array {
-    const needed = this.#filled + bytes
-    if (needed <= partial.length) return partial
-    const payload = this.#allocate(Math.min(this.#length, Math.max(partial.length * 2, needed)))
-    payload.set(partial)
-    this.#partial = payload
-    return payload
-  }
-
-  #advance(payload: Uint8Array, bytes: number): void {
-    this.#filled += bytes
-    if (this.#filled < this.#length) return
-    this.#partial = undefined
-    this.#events.binary(payload)
+  #complete(payload: Uint8Array | undefined): void {
+    if (payload !== undefined) this.#events.binary(payload)
   }
 }
 
