@@ -13,7 +13,16 @@ export * from './generated/ratatoskr/v1/queue_config.ts'
 export * from './generated/ratatoskr/v1/queue_service.ts'
 export * from './generated/ratatoskr/v1/topic_service.ts'
 export * from './generated/ratatoskr/v1/types.ts'
-export { FrameError, FrameReader, frameOf, type MessageFrame, messageOf } from './message-frames.ts'
+export { type Method, status, statusName } from './grpc.ts'
+export {
+  FrameError,
+  FrameReader,
+  frameOf,
+  framePrefixBytes,
+  frameWithBody,
+  type MessageFrame,
+  messageOf,
+} from './message-frames.ts'
 export { type WrongNumber, wrongNumberIn, wrongNumberInBytes } from './number-fields.ts'
 export { type Reading, readStream } from './stream-reading.ts'
 export * from './words.ts'

@@ -60,13 +60,16 @@ const heldBytes = 16 * 1024
  */
 export class FrameReader {
   readonly #bytesMax: number
-  readonly #take: (message: Uint8Array) => void
+  readonly #take: (message: Uint8Array, isCompressed: boolean) => void
+  readonly #mayBeCompressed: boolean
   readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes)
   #scratchFilled = 0
   /** The message that is being read, when it is none for the scratch. */
   #body: Uint8Array | undefined
   #bodyBytes = 0
   #bodyFilled = 0
+  /** Of the message that is being read. */
+  #isCompressed = false
   /** What came while it was paused, or is left of it. */
   readonly #held: Uint8Array[] = []
   #heldBytes = 0
@@ -81,10 +84,16 @@ export class FrameReader {
   /**
    * @param bytesMax largest message to accept
    * @param take called with each message, one after the other
+   * @param mayBeCompressed true when `take` knows what to do with such messages
    */
-  constructor(bytesMax: number, take: (message: Uint8Array) => void) {
+  constructor(
+    bytesMax: number,
+    take: (message: Uint8Array, isCompressed: boolean) => void,
+    mayBeCompressed = false,
+  ) {
     this.#bytesMax = bytesMax
     this.#take = take
+    this.#mayBeCompressed = mayBeCompressed
   }
 
   get isPaused(): boolean {
@@ -203,7 +212,7 @@ export class FrameReader {
         if (this.#bodyFilled < this.#bodyBytes || this.#paused) return
         const body = this.#body
         this.#body = undefined
-        this.#take(body)
+        this.#take(body, this.#isCompressed)
       }
     } catch (error) {
       this.close()
@@ -226,7 +235,7 @@ export class FrameReader {
         return
       }
       at = start + length
-      this.#take(Buffer.from(scratch.subarray(start, at)))
+      this.#take(Buffer.from(scratch.subarray(start, at)), this.#isCompressed)
     }
     if (this.#closed) return
     this.#scratchFilled = 0
@@ -243,8 +252,10 @@ export class FrameReader {
 
   #lengthAt(at: number): number {
     const flag = this.#scratch[at]
-    if (flag === 1) throw new FrameError('a message is compressed, which was not agreed on', false)
-    if (flag !== 0) throw new FrameError(`a message begins with ${flag}, which is neither 0 nor 1`, false)
+    this.#isCompressed = flag === 1
+    if (flag === 1 && !this.#mayBeCompressed)
+      throw new FrameError('a message is compressed, which was not agreed on', false)
+    if (flag > 1) throw new FrameError(`a message begins with ${flag}, which is neither 0 nor 1`, false)
     const length = this.#scratch.readUInt32BE(at + 1)
     if (length <= this.#bytesMax) return length
     throw new FrameError(`a message of ${length} bytes is above the limit of ${this.#bytesMax}`, true)

@@ -1,20 +1,16 @@
 /** What every handler needs: the session of the call, its cancellation, its answer or failure, and writing without piling up. */
-import type {
-  handleUnaryCall,
-  Metadata,
-  MethodDefinition,
-  ServerUnaryCall,
-  sendUnaryData,
-} from '@grpc/grpc-js'
 import {
+  type Clock,
   type Logger,
   type MaybePromise,
   RatatoskrError,
   type Session,
   toRatatoskrError,
 } from 'ratatoskr/ports'
+import { status } from 'ratatoskr/proto'
+import type { CallEnd } from './call-headers.ts'
 import type { Caller, Connections } from './connections.ts'
-import { type FailedStatus, type Incoming, Malformed, readable, statusOf } from './status.ts'
+import { type FailedStatus, statusOf } from './status.ts'
 
 /** Streams that do not end by themselves, and so must be ended when the transport stops. */
 export interface OpenStream {
@@ -27,6 +23,7 @@ export interface CallHost {
   readonly connections: Connections
   readonly streams: Set<OpenStream>
   readonly logger: Logger
+  readonly clock: Clock
 }
 
 /** The status of a failure. Bugs are logged here, where the cause is still known; it never leaves the process. */
@@ -55,98 +52,31 @@ export function withSession(
 export const stopping = (): RatatoskrError =>
   new RatatoskrError('RTK_UNAVAILABLE', 'the broker is stopping; connect again after a pause')
 
-/** A unary method out of a function from session and request to response. */
-export function unary<Request, Response>(
-  host: CallHost,
-  handle: (session: Session, request: Request, call: CallSignal) => MaybePromise<Response>,
-): handleUnaryCall<Request, Response> {
-  return (call: ServerUnaryCall<Incoming<Request>, Response>, callback: sendUnaryData<Response>) => {
-    const signal = new CallSignal(call)
-    const succeed = (response: Response): void => {
-      signal.settled()
-      callback(null, response)
-    }
-    const fail = (error: unknown): void => {
-      signal.settled()
-      callback(failure(host, error))
-    }
-    const answer = (session: Session): MaybePromise<Response> => {
-      if (call.cancelled) throw new RatatoskrError('RTK_CANCELLED', 'the caller is gone')
-      return handle(session, request, signal)
-    }
-    let request: Request
-    try {
-      request = readable(call.request)
-      const session = host.connections.session(call)
-      const response = session instanceof Promise ? session.then(answer) : answer(session)
-      if (response instanceof Promise) response.then(succeed, fail)
-      else succeed(response)
-    } catch (error) {
-      fail(error)
-    }
-  }
+/** Ends a call in time. */
+export type Deadline = Disposable
+
+/** Calls `run` when the time of a call is over. */
+export const deadlineOf = ({ clock }: CallHost, timeoutMs: number, run: () => void): Deadline =>
+  clock.after(timeoutMs, run)
+
+/** What a call ends with whose time is over. */
+export const expired: CallEnd = {
+  code: status.DEADLINE_EXCEEDED,
+  details: 'the deadline of the call has passed',
 }
-
-/**
- * Cancels what waits for a call: when the caller cancels or is gone, and when the call's deadline passes. A publish is not
- * to be cancelled once it has begun, and grpc-js answers for it in time: it needs none, which would cost more than the call.
- */
-export class CallSignal {
-  readonly #call: ServerUnaryCall<unknown, unknown>
-  #controller: AbortController | undefined
-  #settled = false
-
-  constructor(call: ServerUnaryCall<unknown, unknown>) {
-    this.#call = call
-  }
-
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      const controller = new AbortController()
-      this.#controller = controller
-      // grpc-js answers DEADLINE_EXCEEDED by itself; whatever the reason, nobody waits for this call any more.
-      if (this.#call.cancelled) controller.abort()
-      else this.#call.once('cancelled', () => this.#settled || controller.abort())
-    }
-    return this.#controller.signal
-  }
-
-  /** The call has its answer. grpc-js tells the end of every call as it tells that one is cancelled. */
-  settled(): void {
-    this.#settled = true
-  }
-}
-
-/** The methods of a service with decoders that do not throw: see `Malformed`. */
-export function tolerant<Service extends Readonly<Record<string, Method>>>(service: Service): Service {
-  const methods = Object.entries(service).map(([name, method]) => {
-    const requestDeserialize = (bytes: Buffer): unknown => {
-      try {
-        return method.requestDeserialize(bytes)
-      } catch {
-        return new Malformed(method.path, bytes)
-      }
-    }
-    return [name, { ...method, requestDeserialize }]
-  })
-  return Object.fromEntries(methods)
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: grpc-js itself types the methods of a service so
-type Method = MethodDefinition<any, any>
 
 /** The writing half of a streaming call. */
 interface Sink<Response> {
   write(response: Response, written: (error?: Error | null) => void): boolean
-  end(metadata?: Metadata): void
-  emit(event: 'error', status: FailedStatus): boolean
+  end(): void
+  fail(failed: FailedStatus): void
   once(event: 'cancelled', listener: () => void): unknown
   readonly cancelled: boolean
 }
 
 /**
- * Writes to a stream and tells when to wait: grpc-js buffers whatever it is given, and forgets the callbacks of writes
- * to a call that was cancelled.
+ * Writes to a stream and tells when to wait: a stream buffers whatever it is given, and forgets the callbacks of
+ * writes to a call that was cancelled.
  */
 export class StreamWriter<Response> {
   readonly #sink: Sink<Response>
@@ -186,7 +116,7 @@ export class StreamWriter<Response> {
     if (this.#over) return
     this.#over = true
     if (status === undefined) this.#sink.end()
-    else this.#sink.emit('error', status)
+    else this.#sink.fail(status)
     this.#release()
   }
 

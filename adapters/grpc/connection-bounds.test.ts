@@ -1,44 +1,55 @@
-import { EventEmitter } from 'node:events'
-import type { ServerHttp2Stream } from 'node:http2'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { ConnectionBounds, ConnectionUse } from './connection-bounds.ts'
+import { ConnectionUse, type CountedCall } from './connection-bounds.ts'
 
 const mib = 1024 * 1024
-/** A stream with so many bytes that its peer has not taken. */
-const streamOf = (writableLength: number, session: object = {}): ServerHttp2Stream =>
-  Object.assign(new EventEmitter(), {
-    writableLength,
-    session,
-    destroyed: false,
-  }) as unknown as ServerHttp2Stream
+/** A call with so many bytes that its peer has not taken. */
+const callOf = (bytesWaiting: number): CountedCall => ({ bytesWaiting })
 
 describe('bounds of a connection', () => {
   it('refuse calls while too much of the answers is not taken, and soon no longer when it is', () => {
     const use = new ConnectionUse()
-    const streams = Array.from({ length: 200 }, () => streamOf(mib))
-    const admitted = streams.filter((stream) => use.enter(stream, undefined) === undefined)
+    const calls = Array.from({ length: 200 }, () => callOf(mib))
+    const admitted = calls.filter((call) => use.enter(call, undefined) === undefined)
     expect(admitted.length).toBeGreaterThan(64)
     expect(admitted.length).toBeLessThanOrEqual(64 + 32)
-    expect(use.enter(streamOf(0), undefined)).toMatchObject({ code: 'RTK_OVERLOADED' })
-    for (const stream of admitted) stream.emit('close')
-    expect(use.enter(streamOf(0), undefined)).toBeUndefined()
+    expect(use.enter(callOf(0), undefined)).toMatchObject({ code: 'RTK_OVERLOADED' })
+    for (const call of admitted) use.leave(call, undefined)
+    expect(use.enter(callOf(0), undefined)).toBeUndefined()
   })
 
-  it('hold for each connection by itself, fetches apart from other calls', () => {
-    const bounds = new ConnectionBounds(2, ['/fetch'])
-    const [one, other] = [{}, {}]
-    expect(bounds.enter(streamOf(0, one), '/fetch')).toBeUndefined()
-    expect(bounds.enter(streamOf(0, one), '/fetch')).toBeUndefined()
-    expect(bounds.enter(streamOf(0, one), '/fetch')).toMatchObject({ code: 'RTK_OVERLOADED' })
-    expect(bounds.enter(streamOf(0, one), '/publish')).toBeUndefined()
-    expect(bounds.enter(streamOf(0, other), '/fetch')).toBeUndefined()
+  it('count fetches apart from other calls', () => {
+    const use = new ConnectionUse()
+    const [one, other, refused] = [callOf(0), callOf(0), callOf(0)]
+    expect(use.enter(one, 2)).toBeUndefined()
+    expect(use.enter(other, 2)).toBeUndefined()
+    expect(use.enter(refused, 2)).toMatchObject({ code: 'RTK_OVERLOADED' })
+    expect(use.enter(callOf(0), undefined)).toBeUndefined()
+    // A call that was refused leaves no room when it is over.
+    use.leave(refused, 2)
+    expect(use.enter(callOf(0), 2)).toMatchObject({ code: 'RTK_OVERLOADED' })
+    use.leave(one, 2)
+    expect(use.enter(callOf(0), 2)).toBeUndefined()
   })
 
-  it('let streams keep no more than so much together', () => {
+  it('let calls keep no more than so much together', () => {
     const use = new ConnectionUse()
     use.keep(128 * mib)
     expect(() => use.keep(1)).toThrow(expect.objectContaining({ code: 'RTK_OVERLOADED' }))
     use.keep(-2)
     use.keep(1)
+  })
+
+  it('hold for what is compressed, before and when it is expanded', async () => {
+    const use = new ConnectionUse()
+    const zipped = gzipSync(Buffer.alloc(mib))
+    expect(await use.expand(zipped, 'gzip', mib)).toHaveLength(mib)
+    await expect(use.expand(zipped, 'gzip', mib - 1)).rejects.toMatchObject({ isTooLarge: true })
+    await expect(use.expand(zipped, 'deflate', mib)).rejects.toMatchObject({ isTooLarge: false })
+    await expect(use.expand(zipped, 'identity', mib)).rejects.toMatchObject({ isTooLarge: false })
+    use.keep(128 * mib)
+    await expect(use.expand(zipped, 'gzip', mib)).rejects.toMatchObject({ code: 'RTK_OVERLOADED' })
+    use.keep(-zipped.length)
+    expect(await use.expand(zipped, 'gzip', mib)).toHaveLength(mib)
   })
 })

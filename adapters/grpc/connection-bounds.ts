@@ -1,57 +1,41 @@
 /**
- * What a connection may make the broker keep: answers that its peer does not take, and requests that come while a stream of
- * the data plane waits. HTTP/2 has windows for each stream, and a peer may open many.
+ * What a connection may make the broker keep: answers that its peer does not take, requests that come and are not carried out
+ * yet, and what compressed ones become. HTTP/2 has windows for each stream, and a peer may open many.
  */
-import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
-import { RatatoskrError } from 'ratatoskr/ports'
+import { promisify } from 'node:util'
+import { gunzip, inflate } from 'node:zlib'
+import { isRatatoskrError, RatatoskrError } from 'ratatoskr/ports'
+import { FrameError } from 'ratatoskr/proto'
+import type { Encoding } from './call-headers.ts'
 
 /** Answers of calls that a peer has not taken, above which further calls of its connection are refused. */
 const answerBytesMax = 64 * 1024 * 1024
 /** Counting those costs time, so it is done at every so many calls; while there are too many, at each. */
 const callsPerCount = 32
-/** What came for streams of the data plane and cannot be carried out yet: some whole windows. */
+/** What came for calls and is not carried out yet: some whole windows. */
 const requestBytesKeptMax = 128 * 1024 * 1024
 
-export class ConnectionBounds {
-  readonly #fetchesInFlightMax: number
-  readonly #fetches: ReadonlySet<string>
-  readonly #connections = new WeakMap<ServerHttp2Session, ConnectionUse>()
-
-  /**
-   * @param fetchesInFlightMax calls of one connection that may wait for messages and whose answers may be large
-   * @param fetches the paths of such calls
-   */
-  constructor(fetchesInFlightMax: number, fetches: readonly string[]) {
-    this.#fetchesInFlightMax = fetchesInFlightMax
-    this.#fetches = new Set(fetches)
-  }
-
-  /** Counts a call until its stream is over. @returns why it is refused, if it is */
-  enter(stream: ServerHttp2Stream, path: string): RatatoskrError | undefined {
-    return this.of(stream)?.enter(stream, this.#fetches.has(path) ? this.#fetchesInFlightMax : undefined)
-  }
-
-  /** What the connection of a stream uses; `undefined` when it is gone already. */
-  of({ session, destroyed }: ServerHttp2Stream): ConnectionUse | undefined {
-    if (session === undefined || destroyed) return undefined
-    let use = this.#connections.get(session as ServerHttp2Session)
-    if (use === undefined) {
-      use = new ConnectionUse()
-      this.#connections.set(session as ServerHttp2Session, use)
-    }
-    return use
-  }
+/** A call, as far as it is counted. */
+export interface CountedCall {
+  readonly bytesWaiting: number
 }
+
+const expanders = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const
 
 /** What one connection uses of its bounds. */
 export class ConnectionUse {
-  readonly #calls = new Set<ServerHttp2Stream>()
+  readonly #calls = new Set<CountedCall>()
   #fetches = 0
   #untilCount = callsPerCount
   #requestBytesKept = 0
+  #expanding: Promise<unknown> | undefined
 
-  /** @param fetchesMax of a call that is a fetch */
-  enter(stream: ServerHttp2Stream, fetchesMax: number | undefined): RatatoskrError | undefined {
+  /**
+   * Counts a call, until it leaves.
+   * @param fetchesMax of a call that may wait for messages or whose answer may be large: of how many
+   * @returns why it is refused, if it is
+   */
+  enter(call: CountedCall, fetchesMax: number | undefined): RatatoskrError | undefined {
     if (fetchesMax !== undefined && this.#fetches >= fetchesMax) {
       return overloaded(
         `a connection may have ${fetchesMax} requests in flight (fetchesInFlightMax); wait for answers`,
@@ -60,29 +44,54 @@ export class ConnectionUse {
     if (this.#hasTooManyAnswers()) {
       return overloaded(`more than ${answerBytesMax} bytes of answers wait to be taken; read them first`)
     }
-    this.#calls.add(stream)
+    this.#calls.add(call)
     if (fetchesMax !== undefined) this.#fetches++
-    stream.once('close', () => {
-      this.#calls.delete(stream)
-      if (fetchesMax !== undefined) this.#fetches--
-    })
     return undefined
   }
 
-  /** A stream of the data plane keeps so many bytes more, or fewer. @throws RTK_OVERLOADED when it must not keep more */
+  /** A call that has entered is over. */
+  leave(call: CountedCall, fetchesMax: number | undefined): void {
+    if (this.#calls.delete(call) && fetchesMax !== undefined) this.#fetches--
+  }
+
+  /** A call keeps so many bytes of requests more, or fewer. @throws RTK_OVERLOADED when it must not keep more */
   keep(bytes: number): void {
     this.#requestBytesKept += bytes
     if (bytes > 0 && this.#requestBytesKept > requestBytesKeptMax) {
       throw overloaded(
-        `the streams of a connection may have ${requestBytesKeptMax} bytes waiting; take the answers, or use more connections`,
+        `the calls of a connection may have ${requestBytesKeptMax} bytes waiting; take the answers, or use more connections`,
       )
+    }
+  }
+
+  /**
+   * What a compressed message was. One at a time of a connection: a few bytes may become very many.
+   * @throws FrameError when it is none, or above `bytesMax`; RTK_OVERLOADED when the connection must not keep more
+   */
+  async expand(message: Uint8Array, encoding: Encoding, bytesMax: number): Promise<Uint8Array> {
+    if (encoding === 'identity')
+      throw new FrameError('a message is compressed, which was not agreed on', false)
+    try {
+      this.keep(message.length)
+      const expanding = Promise.resolve(this.#expanding).then(() =>
+        expanders[encoding](message, { maxOutputLength: bytesMax }),
+      )
+      this.#expanding = expanding.catch(() => undefined)
+      return await expanding
+    } catch (error) {
+      if (isRatatoskrError(error)) throw error
+      if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+        throw new FrameError(`a message is above the limit of ${bytesMax} bytes when it is expanded`, true)
+      throw new FrameError(`a message is no ${encoding}`, false)
+    } finally {
+      this.keep(-message.length)
     }
   }
 
   #hasTooManyAnswers(): boolean {
     if (--this.#untilCount > 0) return false
     let bytes = 0
-    for (const { writableLength } of this.#calls) bytes += writableLength
+    for (const { bytesWaiting } of this.#calls) bytes += bytesWaiting
     const tooMany = bytes > answerBytesMax
     this.#untilCount = tooMany ? 1 : callsPerCount
     return tooMany

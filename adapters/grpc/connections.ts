@@ -4,7 +4,6 @@
  * connection end when its socket closes.
  */
 import type { Socket } from 'node:net'
-import type { Metadata } from '@grpc/grpc-js'
 import {
   type BrokerFacade,
   type Credentials,
@@ -14,19 +13,23 @@ import {
   RatatoskrError,
   type Session,
 } from 'ratatoskr/ports'
+import { ConnectionUse } from './connection-bounds.ts'
 
 /** What finding the session of a call needs. */
 export interface Caller {
-  readonly metadata: Pick<Metadata, 'get'>
-  getPeer(): string
+  /** Of the call; `undefined` when it is gone. */
+  readonly connection: Connection | undefined
+  /** What the call has as `authorization`, or an empty text. */
+  readonly authorization: string
 }
 
 /** Different credentials that one connection may use: more is a mistake, or someone guessing. */
 const credentialsPerConnectionMax = 16
 
-interface Connection {
+export interface Connection {
   readonly socket: Socket
   readonly peer: Peer
+  readonly use: ConnectionUse
   /** By what came as `authorization`; a promise until the broker has let it in. */
   readonly sessions: Map<string, MaybePromise<Session>>
 }
@@ -34,7 +37,7 @@ interface Connection {
 export class Connections {
   readonly #broker: BrokerFacade
   readonly #encrypted: boolean
-  /** By the remote address and port, which is what grpc-js tells of a call's connection. */
+  /** By the remote address and port, which is what HTTP/2 tells of a connection. */
   readonly #open = new Map<string, Connection>()
   readonly #closing = new Set<Promise<void>>()
 
@@ -57,8 +60,13 @@ export class Connections {
       local: isLocalHost(address),
       encrypted: this.#encrypted,
     }
-    this.#open.set(key, { socket, peer, sessions: new Map() })
+    this.#open.set(key, { socket, peer, use: new ConnectionUse(), sessions: new Map() })
     socket.once('close', () => this.#forget(key, socket))
+  }
+
+  /** The connection of a socket, which may be one of TLS over that which was added; `undefined` when it is closed. */
+  of(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): Connection | undefined {
+    return this.#open.get(`${socket.remoteAddress}:${socket.remotePort}`)
   }
 
   /**
@@ -66,11 +74,10 @@ export class Connections {
    * @throws RTK_UNAUTHENTICATED, RTK_LIMIT_EXCEEDED, RTK_DISCONNECTED when the connection is already gone
    */
   session(call: Caller): MaybePromise<Session> {
-    const connection = this.#open.get(call.getPeer())
-    if (connection === undefined) {
+    const { connection, authorization } = call
+    if (connection === undefined || connection.socket.destroyed) {
       throw new RatatoskrError('RTK_DISCONNECTED', 'the connection of this call is closed')
     }
-    const authorization = String(call.metadata.get('authorization')[0] ?? '')
     return connection.sessions.get(authorization) ?? this.#connect(connection, authorization)
   }
 

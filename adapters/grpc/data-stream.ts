@@ -1,146 +1,189 @@
 /**
- * A stream of the data plane, served from HTTP/2 itself: grpc-js copies what it writes once and what it reads once more than
- * needed, and spends a promise and an event on each message. To the handlers it is what a duplex call of grpc-js is; a request
- * that asks for more than the plain case, a deadline or compression, is left to grpc-js.
+ * A call with a stream of requests or of responses, as its handler sees it. Messages are put together where they come, and a
+ * response goes out from where it lies.
  */
 import { EventEmitter } from 'node:events'
-import {
-  constants,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
-} from 'node:http2'
-import { Metadata, status } from '@grpc/grpc-js'
+import { constants } from 'node:http2'
 import { isRatatoskrError } from 'ratatoskr/ports'
-import { FrameError, FrameReader, type MessageFrame, type Reading, readStream } from 'ratatoskr/proto'
-import type { ConnectionUse } from './connection-bounds.ts'
-import { type FailedStatus, statusOf } from './status.ts'
+import { FrameError, FrameReader, type MessageFrame, status } from 'ratatoskr/proto'
+import { type CallEnd, type CallTerms, okTrailers, trailersOf } from './call-headers.ts'
+import type { CallStream, StreamSink } from './call-stream.ts'
+import { type CallHost, type Deadline, deadlineOf, expired } from './calls.ts'
+import type { Caller, Connection } from './connections.ts'
+import { statusOf } from './status.ts'
 
 /** What the handlers of the data plane use of a duplex call. */
-export interface DuplexCall<Request> {
-  readonly metadata: Metadata
+export interface DuplexCall<Request> extends Caller {
   readonly cancelled: boolean
-  getPeer(): string
   on(event: 'data', listener: (request: Request) => void): unknown
   /** `end` when the client has half-closed; `cancelled` when the call is over, whoever ended it. */
   once(event: 'end' | 'cancelled', listener: () => void): unknown
   pause(): unknown
   resume(): unknown
-  write(response: MessageFrame, written: () => void): boolean
+  /** Tells the client that it is served, before there is a response. */
+  begin(): void
+  write(response: MessageFrame, written?: () => void): boolean
   /** Ends with OK. */
   end(): void
   /** Ends with another status. */
-  emit(event: 'error', failed: FailedStatus): boolean
+  fail(failed: CallEnd): void
 }
 
-const responseHeaders: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc+proto' }
-const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/
-
-/** True for a request that needs nothing of grpc-js. */
-export const isPlain = (headers: IncomingHttpHeaders): boolean =>
-  headers[':method'] === 'POST' &&
-  contentType.test(headers['content-type'] ?? '') &&
-  headers['grpc-timeout'] === undefined &&
-  (headers['grpc-encoding'] ?? 'identity') === 'identity'
-
-type Outcome = Omit<FailedStatus, 'metadata'> & { readonly metadata?: Metadata | undefined }
-
-const trailersOf = ({ code, details, metadata }: Outcome): OutgoingHttpHeaders => ({
-  'grpc-status': code,
-  'grpc-message': encodeURI(details),
-  ...metadata?.toHttp2Headers(),
-})
-
-/** Ends a stream that nobody serves; what its client still sends is dropped. */
-export function refuse(stream: ServerHttp2Stream, failed: Outcome): void {
-  stream.on('error', () => undefined) // 'close' follows and is what counts
-  if (!stream.destroyed) stream.respond({ ...responseHeaders, ...trailersOf(failed) }, { endStream: true })
-  stream.resume()
+/** What serving a call of a method needs. */
+export interface StreamMethod<Request> {
+  /** Does not throw: see `Malformed`. */
+  readonly decode: (message: Uint8Array) => Request
+  readonly serve: (call: DuplexCall<Request>) => void
+  /** Largest request to accept, also when it is expanded. */
+  readonly bytesMax: number
+  /** Of a call whose answers may be large: so many of a connection. */
+  readonly inFlightMax: number | undefined
 }
 
-export class DataStream<Request> extends EventEmitter implements DuplexCall<Request> {
-  readonly metadata: Metadata
-  readonly #stream: ServerHttp2Stream
-  readonly #reader: FrameReader
-  readonly #reading: Reading
-  readonly #use: ConnectionUse | undefined
+export class DataStream<Request> extends EventEmitter implements DuplexCall<Request>, StreamSink {
+  readonly reader: FrameReader
+  readonly #stream: CallStream
+  readonly #method: StreamMethod<Request>
+  readonly #terms: CallTerms
+  readonly #deadline: Deadline | undefined
   /** Bytes that the connection is told to keep for this stream. */
   #bytesKept = 0
+  /** The handler wants no more for now. */
+  #isPaused = true
+  /** A message is being expanded, and those behind it wait. */
+  #isExpanding = false
   #halfClosed = false
   #ended = false
+  #toldOver = false
 
-  /**
-   * @param decode makes a request of a message; does not throw
-   * @param bytesMax largest message to accept
-   * @param use what the connection of the stream uses, unless it is gone
-   */
-  constructor(
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    decode: (message: Uint8Array) => Request,
-    bytesMax: number,
-    use: ConnectionUse | undefined,
-  ) {
+  constructor(host: CallHost, stream: CallStream, method: StreamMethod<Request>, terms: CallTerms) {
     super()
     this.#stream = stream
-    this.#use = use
-    this.metadata = Metadata.fromHttp2Headers(headers)
-    this.#reader = new FrameReader(bytesMax, (message) => {
-      this.emit('data', decode(message))
-    })
-    this.#reading = readStream(stream, this.#reader, (take) => this.#came(take))
-    this.pause() // until there is someone to give requests to
-    stream.once('end', () => {
-      this.#halfClosed = true
-      this.#tellEnd()
-    })
-    stream.on('error', () => undefined) // 'close' follows and is what counts
-    stream.once('close', () => {
-      this.#reader.close()
-      this.#keep()
-      this.emit('cancelled')
-    })
-    this.on('error', (failed: FailedStatus) => this.#finish(failed))
+    this.#method = method
+    this.#terms = terms
+    this.reader = new FrameReader(
+      method.bytesMax,
+      (message, isCompressed) => {
+        if (isCompressed) this.#expand(message)
+        else this.emit('data', method.decode(message))
+      },
+      terms.encoding !== 'identity',
+    )
+    stream.open(this)
+    // Until there is someone to give requests to.
+    this.reader.pause()
+    stream.pauseReading()
+    const { timeoutMs } = terms
+    if (timeoutMs !== undefined) this.#deadline = deadlineOf(host, timeoutMs, () => this.#expire())
+  }
+
+  get connection(): Connection | undefined {
+    return this.#stream.connection
+  }
+
+  get authorization(): string {
+    return this.#stream.headers.authorization ?? ''
+  }
+
+  get bytesWaiting(): number {
+    return this.#stream.bytesWaiting
   }
 
   get cancelled(): boolean {
-    return this.#stream.destroyed || this.#stream.closed
-  }
-
-  getPeer(): string {
-    const socket = this.#stream.session?.socket
-    return `${socket?.remoteAddress}:${socket?.remotePort}`
+    return this.#toldOver || this.#stream.isOver
   }
 
   pause(): void {
-    if (this.#ended) return
-    this.#reader.pause()
-    this.#reading.pause()
+    this.#isPaused = true
+    this.#pauseReading()
   }
 
   resume(): void {
-    // Writes end with their stream, and then nobody waits for what is still to be read.
-    if (this.cancelled) return
-    this.#reading.resume()
-    this.#came(() => this.#reader.resume())
-    if (this.#halfClosed) this.#tellEnd()
+    this.#isPaused = false
+    this.#resumeReading()
   }
 
-  write(response: MessageFrame, written: () => void): boolean {
-    const stream = this.#stream
+  begin(): void {
+    if (!this.#ended && !this.cancelled) this.#stream.begin()
+  }
+
+  write(response: MessageFrame, written?: () => void): boolean {
     if (this.#ended || this.cancelled) return false
-    if (!stream.headersSent) stream.respond(responseHeaders, { waitForTrailers: true })
-    const [head, body] = response
-    if (body === undefined) return stream.write(head, written)
-    stream.cork()
-    stream.write(head)
-    const hasRoom = stream.write(body, written)
-    stream.uncork()
-    return hasRoom
+    return this.#stream.write(response, written)
   }
 
   end(): void {
-    this.#finish({ code: status.OK, details: 'OK' })
+    this.#finish()
+  }
+
+  fail(failed: CallEnd): void {
+    this.#finish(failed)
+  }
+
+  taking(take: () => void): void {
+    this.#came(take)
+  }
+
+  data(): void {
+    throw new TypeError('the messages of a stream come by its reader')
+  }
+
+  halfClosed(): void {
+    this.#halfClosed = true
+    this.#tellEnd()
+  }
+
+  closed(): void {
+    this.connection?.use.leave(this, this.#method.inFlightMax)
+    this.#deadline?.[Symbol.dispose]()
+    this.reader.close()
+    this.#keep()
+    this.#tellOver()
+  }
+
+  #pauseReading(): void {
+    if (this.#ended) return
+    this.reader.pause()
+    this.#stream.pauseReading()
+  }
+
+  #resumeReading(): void {
+    // Writes end with their stream, and then nobody waits for what is still to be read.
+    if (this.cancelled || this.#isPaused || this.#isExpanding) return
+    this.#stream.resumeReading()
+    this.#came(() => this.reader.resume())
+    if (this.#halfClosed) this.#tellEnd()
+  }
+
+  #expand(message: Uint8Array): void {
+    const { connection } = this
+    if (connection === undefined) return
+    this.#isExpanding = true
+    this.#pauseReading()
+    const { bytesMax, decode } = this.#method
+    connection.use.expand(message, this.#terms.encoding, bytesMax).then(
+      (expanded) => {
+        this.#isExpanding = false
+        if (this.#ended) return
+        this.emit('data', decode(expanded))
+        this.#resumeReading()
+      },
+      (error: unknown) =>
+        this.#came(() => {
+          throw error
+        }),
+    )
+  }
+
+  #expire(): void {
+    this.#finish(expired)
+    this.#tellOver()
+  }
+
+  #tellOver(): void {
+    if (this.#toldOver) return
+    this.#toldOver = true
+    this.emit('cancelled')
   }
 
   /** Lets the reader work; a client that cannot be read is told so. */
@@ -153,9 +196,9 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
       if (isRatatoskrError(error, 'RTK_OVERLOADED')) {
         const stream = this.#stream
         // Behind answers that the client does not take, a status would not reach it.
-        const isStuck = stream.writableLength > 0
+        const isStuck = stream.bytesWaiting > 0
         this.#finish(statusOf(error))
-        if (isStuck) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+        if (isStuck) stream.reset(constants.NGHTTP2_ENHANCE_YOUR_CALM)
         return
       }
       if (!(error instanceof FrameError)) throw error
@@ -166,30 +209,26 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
 
   /** @throws RTK_OVERLOADED when the streams of the connection together keep too much */
   #keep(): void {
-    const more = this.#reader.bytesKept - this.#bytesKept
+    const more = this.reader.bytesKept - this.#bytesKept
     if (more === 0) return
     this.#bytesKept += more
-    this.#use?.keep(more)
+    this.connection?.use.keep(more)
   }
 
   #tellEnd(): void {
-    if (this.#ended || this.#reader.isPaused) return
-    if (this.#reader.isAtEnd) this.emit('end')
+    if (this.#ended || this.reader.isPaused || this.#isExpanding) return
+    if (this.reader.isAtEnd) this.emit('end')
     else this.#finish({ code: status.INTERNAL, details: 'the stream ended within a message' })
   }
 
-  #finish({ code, details, metadata }: Outcome): void {
+  /** @param end another than OK */
+  #finish(end?: CallEnd): void {
     if (this.#ended) return
+    const isOver = this.cancelled
     this.#ended = true
-    this.#reader.close()
+    this.#deadline?.[Symbol.dispose]()
+    this.reader.close()
     this.#keep()
-    const stream = this.#stream
-    if (this.cancelled) return
-    const trailers = trailersOf({ code, details, metadata })
-    if (stream.headersSent) {
-      stream.once('wantTrailers', () => stream.sendTrailers(trailers))
-      stream.end()
-    } else stream.respond({ ...responseHeaders, ...trailers }, { endStream: true })
-    this.#reading.resume() // what the client still sends is dropped
+    if (!isOver) this.#stream.end(end === undefined ? okTrailers : trailersOf(end))
   }
 }

@@ -1,10 +1,10 @@
 /** `DeadLetterService`: dead letters are listed, redriven and purged. */
 import type { DeadLetterFilter, DeadLetterReason, StoredDeadLetter } from 'ratatoskr/ports'
 import { RatatoskrError } from 'ratatoskr/ports'
-import type { DeadLetterServiceServer } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
-import { type CallHost, unary } from './calls.ts'
-import type { Handlers } from './services.ts'
+import type { CallHost } from './calls.ts'
+import type { Handlers } from './routes.ts'
+import { unary } from './unary-call.ts'
 
 const reasonNumbers = {
   retries: proto.DeadLetterReason.DEAD_LETTER_REASON_RETRIES,
@@ -12,7 +12,7 @@ const reasonNumbers = {
   expired: proto.DeadLetterReason.DEAD_LETTER_REASON_EXPIRED,
 } as const satisfies Record<DeadLetterReason, proto.DeadLetterReason>
 
-export const deadLetterService = (host: CallHost): Handlers<DeadLetterServiceServer> => ({
+export const deadLetterService = (host: CallHost): Handlers<proto.DeadLetterServiceService> => ({
   listDeadLetters: unary(host, async (session, { topic, filter, max, after }, call) => {
     const request = { ...filterFromProto(filter), max, after }
     const page = await session.deadLetters(topic, request, { signal: call.signal })

@@ -1,9 +1,9 @@
 /**
- * `grpc.health.v1.Health` as a service of grpc-js. Its three messages are so small that they are written here: the package
+ * `grpc.health.v1.Health`, as generated code would define it. Its three messages are so small that they are written here: the package
  * that has them reads a .proto file with a whole compiler when it is loaded, at the start of every broker.
  */
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire'
-import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
+import type { Definition } from './routes.ts'
 
 /** A status by its number in the protocol. */
 const servingStatuses = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'] as const
@@ -42,10 +42,10 @@ function writeResponse(writer: BinaryWriter, { status }: HealthCheckResponse): B
   return number === 0 ? writer : writer.uint32(tag(firstField, varint)).int32(number)
 }
 
-const encodeResponse = (response: HealthCheckResponse): Buffer =>
-  bufferOf(writeResponse(new BinaryWriter(), response))
+const encodeResponse = (response: HealthCheckResponse): Uint8Array =>
+  writeResponse(new BinaryWriter(), response).finish()
 
-function encodeList({ statuses }: HealthListResponse): Buffer {
+function encodeList({ statuses }: HealthListResponse): Uint8Array {
   const writer = new BinaryWriter()
   for (const [name, response] of Object.entries(statuses)) {
     writer.uint32(tag(firstField, lengthDelimited)).fork()
@@ -53,35 +53,23 @@ function encodeList({ statuses }: HealthListResponse): Buffer {
     writeResponse(writer.uint32(tag(2, lengthDelimited)).fork(), response).join()
     writer.join()
   }
-  return bufferOf(writer)
+  return writer.finish()
 }
 
-function bufferOf(writer: BinaryWriter): Buffer {
-  const bytes = writer.finish()
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-}
-
-/** A method whose other direction a server never takes. */
 const method = <Request, Response>(
   name: string,
   requestDeserialize: (bytes: Buffer) => Request,
-  responseSerialize: (response: Response) => Buffer,
+  responseSerialize: (response: Response) => Uint8Array,
   responseStream = false,
-): MethodDefinition<Request, Response> => ({
+): Definition<Request, Response> => ({
   path: `/grpc.health.v1.Health/${name}`,
   requestStream: false,
   responseStream,
   requestDeserialize,
   responseSerialize,
-  requestSerialize: neverSent,
-  responseDeserialize: neverSent,
 })
 
-function neverSent(): never {
-  throw new TypeError('this definition is for servers: it writes no requests and reads no responses')
-}
-
-export const healthDefinition: ServiceDefinition = {
+export const healthDefinition = {
   check: method('Check', decodeRequest, encodeResponse),
   list: method('List', () => ({}), encodeList),
   watch: method('Watch', decodeRequest, encodeResponse, true),

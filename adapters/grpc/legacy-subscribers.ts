@@ -1,5 +1,4 @@
 /** Subscriptions of the legacy service: a stream of messages each, known by the subscriber's id. */
-import { Metadata, type ServerWritableStream } from '@grpc/grpc-js'
 import {
   formatTopicRef,
   type MaybePromise,
@@ -13,11 +12,13 @@ import {
   type Subscription,
   utf8Text,
 } from 'ratatoskr/ports'
-import type { legacy } from 'ratatoskr/proto'
+import { frameOf, legacy, type MessageFrame } from 'ratatoskr/proto'
 import { type CallHost, failure, type OpenStream, StreamWriter, stopping } from './calls.ts'
+import type { DuplexCall } from './data-stream.ts'
 import { type Incoming, readable } from './status.ts'
 
-type SubscribeCall = ServerWritableStream<legacy.SubscribeRequest, legacy.Message>
+type SubscribeRequest = Incoming<legacy.SubscribeRequest>
+type SubscribeCall = DuplexCall<SubscribeRequest>
 
 /** Messages that a subscriber is granted ahead, and bytes that may wait for its socket. */
 const creditMessages = 1_024
@@ -35,9 +36,9 @@ export class LegacySubscribers {
     this.#random = random
   }
 
-  subscribe(call: SubscribeCall): void {
+  subscribe(call: SubscribeCall, request: SubscribeRequest): void {
     const subscriber = new LegacySubscriber(this.#host, call)
-    this.#start(call, subscriber).catch((error: unknown) => subscriber.end(error))
+    this.#start(call, request, subscriber).catch((error: unknown) => subscriber.end(error))
   }
 
   /** @throws RTK_SUBSCRIPTION_NOT_FOUND */
@@ -52,8 +53,8 @@ export class LegacySubscribers {
     subscriber.end()
   }
 
-  async #start(call: SubscribeCall, subscriber: LegacySubscriber): Promise<void> {
-    const { topic, subscriberId } = readable(call.request as Incoming<legacy.SubscribeRequest>)
+  async #start(call: SubscribeCall, request: SubscribeRequest, subscriber: LegacySubscriber): Promise<void> {
+    const { topic, subscriberId } = readable(request)
     const session = await this.#host.connections.session(call)
     await assertTopicExists(session, topic)
     const key = keyOf(session, topic, subscriberId === '' ? this.#random.uuid() : subscriberId)
@@ -78,7 +79,7 @@ function keyOf(session: Session, topic: string, subscriberId: string): string {
 class LegacySubscriber implements MessageSink, OpenStream {
   readonly #host: CallHost
   readonly #call: SubscribeCall
-  readonly #writer: StreamWriter<legacy.Message>
+  readonly #writer: StreamWriter<MessageFrame>
   #subscription: Subscription | undefined
   #used = 0
   #forget: () => void = () => undefined
@@ -102,7 +103,7 @@ class LegacySubscriber implements MessageSink, OpenStream {
     this.#subscription = await session.subscribeMessages(topic, options, this)
     if (this.#writer.over) this.#close()
     // The headers tell the client that it misses nothing from here on.
-    else this.#call.sendMetadata(new Metadata())
+    else this.#call.begin()
   }
 
   deliver(message: Message): MaybePromise<void> {
@@ -114,7 +115,8 @@ class LegacySubscriber implements MessageSink, OpenStream {
     const { id, topic, payload, timestampMs } = message
     const metadata = new Map(message.headers.map(([name, value]) => [name, utf8Text(value)]))
     const sizeBytes = payload.length + messageOverheadBytes
-    return this.#writer.write({ id, topic, payload, metadata, timestamp: timestampMs }, sizeBytes)
+    const response = { id, topic, payload, metadata, timestamp: timestampMs }
+    return this.#writer.write(frameOf(legacy.Message.encode(response).finish()), sizeBytes)
   }
 
   ended(reason: RatatoskrError | undefined): void {

@@ -18,9 +18,11 @@ import {
   toRatatoskrError,
   utf8,
 } from 'ratatoskr/ports'
-import type { legacy } from 'ratatoskr/proto'
-import { type CallHost, unary } from './calls.ts'
+import { legacy } from 'ratatoskr/proto'
+import type { CallHost } from './calls.ts'
 import { assertTopicExists, LegacySubscribers } from './legacy-subscribers.ts'
+import type { Handlers, Routes } from './routes.ts'
+import { unary } from './unary-call.ts'
 
 /** Failures of the call as such, which are a gRPC status: all others are told in the reply. */
 const statusKinds: ReadonlySet<ErrorKind> = new Set([
@@ -33,28 +35,32 @@ const statusKinds: ReadonlySet<ErrorKind> = new Set([
   'internal',
 ])
 
-export function legacyService(host: CallHost, broker: BrokerFacade): legacy.MessageBrokerServer {
+const service = legacy.MessageBrokerService
+
+export function addLegacy(routes: Routes, host: CallHost, broker: BrokerFacade): void {
   const subscribers = new LegacySubscribers(host, broker.platform.random)
-  const now = (): number => broker.platform.clock.now()
-  const publishing = publishMethods(host, now)
-  const topics = topicMethods(host)
-  return {
-    ...topics,
-    ...publishing,
-    subscribe: (call) => subscribers.subscribe(call),
-    unsubscribe: unary(host, (session, { topic, subscriptionRef }) =>
-      told<legacy.UnsubscribeResponse>(
-        async () => {
-          subscribers.unsubscribe(session, topic, subscriptionRef)
-          return { success: true, error: '' }
-        },
-        (error) => ({ success: false, error }),
-      ),
-    ),
-  }
+  routes.add(service, topicMethods(host))
+  routes.add(
+    service,
+    publishMethods(host, () => broker.platform.clock.now()),
+  )
+  routes.add(service, unsubscribeMethod(host, subscribers))
+  routes.addSubscription(service.subscribe, (call, request) => subscribers.subscribe(call, request))
 }
 
-type Methods<Name extends keyof legacy.MessageBrokerServer> = Pick<legacy.MessageBrokerServer, Name>
+type Methods<Name extends keyof typeof service> = Pick<Handlers<typeof service>, Name>
+
+const unsubscribeMethod = (host: CallHost, subscribers: LegacySubscribers): Methods<'unsubscribe'> => ({
+  unsubscribe: unary(host, (session, { topic, subscriptionRef }) =>
+    told<legacy.UnsubscribeResponse>(
+      async () => {
+        subscribers.unsubscribe(session, topic, subscriptionRef)
+        return { success: true, error: '' }
+      },
+      (error) => ({ success: false, error }),
+    ),
+  ),
+})
 
 function topicMethods(
   host: CallHost,

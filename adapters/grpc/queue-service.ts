@@ -8,19 +8,19 @@ import {
   takeOrRelease,
 } from 'ratatoskr/ports'
 import type * as proto from 'ratatoskr/proto'
-import type { QueueServiceServer } from 'ratatoskr/proto'
-import { type CallHost, unary } from './calls.ts'
+import type { CallHost } from './calls.ts'
 import { listOf, positionFromProto, textOf } from './convert.ts'
 import { leasedMessages } from './leased-messages.ts'
 import { wantsMessages } from './messages.ts'
 import { queueConfigFromProto } from './queue-config-convert.ts'
 import { leasedToProto, queueToProto, settlementsFromProto, settleResultsToProto } from './queue-convert.ts'
-import type { Handlers } from './services.ts'
+import type { Handlers } from './routes.ts'
+import { unary } from './unary-call.ts'
 
 export const queueService = (
   host: CallHost,
   broker: BrokerFacade,
-): Handlers<QueueServiceServer, 'consume'> => ({
+): Handlers<proto.QueueServiceService, 'consume'> => ({
   take: unary(host, async (session, request, call) => {
     const { topic, group, autoAck, messagesMax, bytesMax, waitMs } = request
     const asMessages = wantsMessages(request.format)

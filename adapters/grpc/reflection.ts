@@ -2,16 +2,12 @@
  * `grpc.reflection.v1` and `v1alpha`, answered by the package that gRPC has for them. It comes with a compiler of .proto
  * files, which only tools need: so it is loaded at their first call, and until then calls are bytes.
  */
-import {
-  type MethodDefinition,
-  type Server,
-  type ServerDuplexStream,
-  type ServiceDefinition,
-  status,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js'
+import type { MethodDefinition, Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js'
 import * as proto from 'ratatoskr/proto'
 import { type CallHost, failure } from './calls.ts'
+import type { DuplexCall } from './data-stream.ts'
+import type { Definition, Routes } from './routes.ts'
+import { type Incoming, readable } from './status.ts'
 
 const versions = ['v1', 'v1alpha'] as const
 type Version = (typeof versions)[number]
@@ -20,7 +16,8 @@ const pathOf = (version: Version): string =>
 
 export const reflectionPaths: readonly string[] = versions.map(pathOf)
 
-type BytesStream = ServerDuplexStream<Buffer, Buffer>
+/** Its requests are bytes, all of which can be read. */
+type BytesStream = DuplexCall<Incoming<Buffer>>
 
 /** What the package handles of one version: its only method, and that method's handler. */
 interface Loaded {
@@ -31,28 +28,22 @@ interface Loaded {
 const asIs = (bytes: Buffer): Buffer => bytes
 
 /** Adds both versions to a server. */
-export function addReflection(server: Server, host: CallHost): void {
+export function addReflection(routes: Routes, host: CallHost): void {
   let loading: Promise<Record<Version, Loaded>> | undefined
   for (const version of versions) {
-    const definition: ServiceDefinition = {
-      serverReflectionInfo: {
-        path: pathOf(version),
-        requestStream: true,
-        responseStream: true,
-        requestSerialize: asIs,
-        requestDeserialize: asIs,
-        responseSerialize: asIs,
-        responseDeserialize: asIs,
-      },
+    const definition: Definition<Buffer, Buffer> = {
+      path: pathOf(version),
+      requestStream: true,
+      responseStream: true,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
     }
-    server.addService(definition, {
-      serverReflectionInfo(stream: BytesStream) {
-        loading ??= load()
-        loading.then(
-          (loaded) => answer(stream, loaded[version]),
-          (error: unknown) => stream.emit('error', failure(host, error)),
-        )
-      },
+    routes.addStream(definition, (stream) => {
+      loading ??= load()
+      loading.then(
+        (loaded) => answer(stream, loaded[version]),
+        (error: unknown) => stream.fail(failure(host, error)),
+      )
     })
   }
 }
@@ -60,16 +51,14 @@ export function addReflection(server: Server, host: CallHost): void {
 /** Lets the package answer a stream of bytes: it listens for requests, and writes responses. */
 function answer(stream: BytesStream, { method, handle }: Loaded): void {
   const on = (event: string, listener: (request?: unknown) => void): void => {
-    if (event !== 'data') {
-      stream.on(event, () => listener())
-      return
-    }
-    stream.on('data', (bytes: Buffer) => {
+    if (event === 'end') stream.once('end', () => listener())
+    if (event !== 'data') return
+    stream.on('data', (bytes) => {
       let request: unknown
       try {
-        request = method.requestDeserialize(bytes)
+        request = method.requestDeserialize(readable(bytes))
       } catch {
-        stream.emit('error', { code: status.INTERNAL, details: 'the request is not one of reflection' })
+        stream.fail({ code: proto.status.INTERNAL, details: 'the request is not one of reflection' })
         return
       }
       listener(request)
@@ -78,13 +67,15 @@ function answer(stream: BytesStream, { method, handle }: Loaded): void {
   handle({
     on,
     write: (response: unknown) => {
-      if (stream.write(method.responseSerialize(response))) return
+      const hasRoom = stream.write(proto.frameOf(method.responseSerialize(response)), () => {
+        if (!hasRoom) stream.resume()
+      })
       // No more is read of a client that does not take the answers.
-      stream.pause()
-      stream.once('drain', () => stream.resume())
+      if (!hasRoom) stream.pause()
     },
     end: () => stream.end(),
   })
+  stream.resume()
 }
 
 /** The package wants what proto-loader makes of .proto files, and reads nothing of it but the descriptors. */

@@ -1,13 +1,7 @@
 /** The unary methods of `ratatoskr.v1`: each translates, calls the session once, and translates back. */
 import type { BrokerFacade, ComponentHealth, Health, TopicDescription } from 'ratatoskr/ports'
-import type {
-  BrokerServiceServer,
-  GroupServiceServer,
-  MessageServiceServer,
-  TopicServiceServer,
-} from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
-import { type CallHost, unary } from './calls.ts'
+import type { CallHost } from './calls.ts'
 import {
   configFromProto,
   duplicatesToProto,
@@ -26,20 +20,13 @@ import {
   topicToProto,
 } from './convert.ts'
 import { fetchedWriter } from './messages.ts'
+import type { Handlers } from './routes.ts'
 import { errorToProto } from './status.ts'
+import { unary } from './unary-call.ts'
 
 const inTopic = (topic: TopicDescription): { topic: proto.Topic } => ({ topic: topicToProto(topic) })
 
-/** The handlers of a service, without the index signature that grpc-js gives its type. */
-export type Handlers<Server, Except extends string = never> = {
-  [Method in keyof Server as string extends Method
-    ? never
-    : Method extends Except
-      ? never
-      : Method]: Server[Method]
-}
-
-export const topicService = (host: CallHost): Handlers<TopicServiceServer> => ({
+export const topicService = (host: CallHost): Handlers<proto.TopicServiceService> => ({
   createTopic: unary(host, async (session, { topic, config }) => {
     const result = await session.createTopic(topic, configFromProto(config))
     return { created: result.created, topic: topicToProto(result.topic) }
@@ -67,7 +54,7 @@ export const topicService = (host: CallHost): Handlers<TopicServiceServer> => ({
 export const messageService = (
   host: CallHost,
   broker: BrokerFacade,
-): Handlers<MessageServiceServer, 'produce' | 'consume'> => ({
+): Handlers<proto.MessageServiceService, 'produce' | 'consume'> => ({
   publish: unary(host, async (session, request) => {
     const { topic, lease } = request
     const durability = durabilityFromProto(request.durability)
@@ -110,7 +97,7 @@ export const messageService = (
   }),
 })
 
-export const groupService = (host: CallHost, broker: BrokerFacade): Handlers<GroupServiceServer> => ({
+export const groupService = (host: CallHost, broker: BrokerFacade): Handlers<proto.GroupServiceService> => ({
   fetchGroup: unary(host, async (session, request, call) => {
     const { topic, group, bytesMax, messagesMax, waitMs } = request
     const fetch = {
@@ -144,7 +131,10 @@ export const groupService = (host: CallHost, broker: BrokerFacade): Handlers<Gro
   }),
 })
 
-export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<BrokerServiceServer> => ({
+export const brokerService = (
+  host: CallHost,
+  broker: BrokerFacade,
+): Handlers<proto.BrokerServiceService> => ({
   getSession: unary(host, (session) => ({
     sessionId: session.id,
     principal: session.principal.name,
@@ -161,7 +151,7 @@ export const brokerService = (host: CallHost, broker: BrokerFacade): Handlers<Br
       process: stats.process,
     }
   }),
-  getHealth: (_call, callback) => callback(null, healthToProto(broker.health())),
+  getHealth: (call) => call.succeed(healthToProto(broker.health())),
 })
 
 const healthStatuses = {

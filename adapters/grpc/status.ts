@@ -2,19 +2,22 @@
  * Errors on the wire. A kind of error maps to one gRPC status; what the status cannot say travels in trailers:
  * `ratatoskr-code` for people and `ratatoskr-error-bin`, a `ratatoskr.v1.Error`, for clients that restore it.
  */
-import { Metadata, status } from '@grpc/grpc-js'
+import type { OutgoingHttpHeaders } from 'node:http2'
 import type { ErrorKind } from 'ratatoskr/ports'
 import { RatatoskrError, toRatatoskrError } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
+import type { CallEnd } from './call-headers.ts'
 
-const statusOfKind: Readonly<Record<ErrorKind, status>> = {
+const { status } = proto
+
+const statusOfKind: Readonly<Record<ErrorKind, proto.status>> = {
   invalid: status.INVALID_ARGUMENT,
   unauthenticated: status.UNAUTHENTICATED,
   denied: status.PERMISSION_DENIED,
   'not-found': status.NOT_FOUND,
   conflict: status.FAILED_PRECONDITION,
   'out-of-range': status.OUT_OF_RANGE,
-  // The status that grpc-js itself gives a message above the limit.
+  // The status that gRPC itself gives a message above the limit.
   'too-large': status.RESOURCE_EXHAUSTED,
   limit: status.RESOURCE_EXHAUSTED,
   unsupported: status.UNIMPLEMENTED,
@@ -30,22 +33,17 @@ const statusOfKind: Readonly<Record<ErrorKind, status>> = {
 const messageCharactersMax = 1_024
 
 /** What a failed call ends with. */
-export interface FailedStatus {
-  readonly code: status
-  readonly details: string
-  readonly metadata: Metadata
-}
+export type FailedStatus = Required<CallEnd>
 
 export function statusOf(thrown: unknown): FailedStatus {
   const error = toRatatoskrError(thrown)
   const wire = errorToProto(error)
-  const metadata = new Metadata()
-  metadata.set('ratatoskr-code', error.code)
+  const trailers: OutgoingHttpHeaders = { 'ratatoskr-code': error.code }
   const { retryAfterMs } = error.details
   // What clients that retry by gRPC's own policy go by.
-  if (typeof retryAfterMs === 'number') metadata.set('grpc-retry-pushback-ms', `${retryAfterMs}`)
-  metadata.set('ratatoskr-error-bin', Buffer.from(proto.Error.encode(wire).finish()))
-  return { code: statusOfKind[error.kind], details: wire.message, metadata }
+  if (typeof retryAfterMs === 'number') trailers['grpc-retry-pushback-ms'] = `${retryAfterMs}`
+  trailers['ratatoskr-error-bin'] = Buffer.from(proto.Error.encode(wire).finish()).toString('base64')
+  return { code: statusOfKind[error.kind], details: wire.message, trailers }
 }
 
 export function errorToProto(error: RatatoskrError): proto.Error {
@@ -54,12 +52,12 @@ export function errorToProto(error: RatatoskrError): proto.Error {
     if (typeof value === 'number') return { name, number: value }
     return typeof value === 'boolean' ? { name, flag: value } : { name }
   })
-  // grpc-js percent-encodes the text, and a lone surrogate cannot be.
+  // The text is percent-encoded, and a lone surrogate cannot be.
   const message = error.message.slice(0, messageCharactersMax).toWellFormed()
   return { code: error.code, message, retryable: error.retryable, details }
 }
 
-/** What stands in for a request whose bytes could not be read: grpc-js would answer INTERNAL to a throwing decoder. */
+/** What stands in for a request whose bytes could not be read: the session of its call is asked for first. */
 export class Malformed {
   readonly error: RatatoskrError
 

@@ -17,6 +17,7 @@ class Call extends EventEmitter {
   pause(): void {}
   resume(): void {}
   end(): void {}
+  fail(): void {}
   write(response: unknown, sent: () => void): boolean {
     this.written.push(response)
     this.sent.push(sent)
@@ -55,7 +56,6 @@ it.each(['topic', 'queue group'] as const)(
     const streams = new Set<OpenStream>()
     const host = { connections: { session: async () => session }, streams, logger: platform.logger }
     const call = new Call()
-    call.on('error', () => undefined)
     const start =
       kind === 'topic'
         ? consume(host as unknown as CallHost)

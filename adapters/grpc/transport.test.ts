@@ -259,11 +259,10 @@ describe('HTTP/2', () => {
 
   it.each<[string, Uint8Array, object, number[]]>([
     ['a whole message', frame(0, 0, new Uint8Array(0)), {}, [status.OK]],
-    // grpc-js takes any flag but 1 for «not compressed»: odd, and of no harm.
-    ['compressed flag 7', frame(7, 0, new Uint8Array(0)), {}, [status.OK]],
+    ['compressed flag 7', frame(7, 0, new Uint8Array(0)), {}, [status.INTERNAL]],
     ['a length of 2 GiB', frame(0, 0x7fff_ffff, new Uint8Array(9)), {}, [status.RESOURCE_EXHAUSTED]],
-    ['a length cut short', new Uint8Array([0, 0, 0]), {}, [status.UNIMPLEMENTED, status.INTERNAL]],
-    ['a message cut short', frame(0, 10, new Uint8Array(3)), {}, [status.UNIMPLEMENTED, status.INTERNAL]],
+    ['a length cut short', new Uint8Array([0, 0, 0]), {}, [status.INTERNAL]],
+    ['a message cut short', frame(0, 10, new Uint8Array(3)), {}, [status.INTERNAL]],
     ['broken gzip', frame(1, 4, Buffer.from('gzip')), { 'grpc-encoding': 'gzip' }, [status.INTERNAL]],
     [
       'an unknown encoding',
@@ -273,12 +272,7 @@ describe('HTTP/2', () => {
     ],
     ['a message of noise', frame(0, 3, Buffer.from([0xff, 0xff, 0xff])), {}, [status.INVALID_ARGUMENT]],
     ['another content type', new Uint8Array(0), { 'content-type': 'text/html' }, [415]],
-    [
-      'a bad timeout',
-      frame(0, 0, new Uint8Array(0)),
-      { 'grpc-timeout': 'soon' },
-      [status.INTERNAL, status.OK],
-    ],
+    ['a bad timeout', frame(0, 0, new Uint8Array(0)), { 'grpc-timeout': 'soon' }, [status.INTERNAL]],
   ])('answers %s', async (_, body, headers, codes) => {
     const harness = await start()
     expect(codes).toContain(await post(harness, '/ratatoskr.v1.TopicService/ListTopics', body, headers))

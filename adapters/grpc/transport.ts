@@ -1,6 +1,5 @@
 /** The gRPC transport: `ratatoskr.v1`, the legacy service, health and reflection on one port. */
 import { createServer, type Server as Listener } from 'node:net'
-import { type Server, ServerCredentials } from '@grpc/grpc-js'
 import {
   assertBindAllowed,
   type BoundAddress,
@@ -11,22 +10,19 @@ import {
   type TransportSupports,
 } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
-import { type CallHost, type OpenStream, tolerant } from './calls.ts'
-import { ConnectionBounds } from './connection-bounds.ts'
+import type { CallHost, OpenStream } from './calls.ts'
 import { Connections } from './connections.ts'
 import { consume } from './consume.ts'
 import { consumeLeases } from './consume-leases.ts'
-import { DataStream, type DuplexCall, isPlain, refuse } from './data-stream.ts'
 import { deadLetterService } from './dead-letter-service.ts'
-import { healthService } from './health.ts'
-import { healthDefinition } from './health-definition.ts'
-import { makeInjector, makeServer, requestBytesMax, type TakeStream } from './http2-server.ts'
-import { legacyService } from './legacy.ts'
+import { addHealth } from './health.ts'
+import { Http2Connections, requestBytesMax } from './http2-server.ts'
+import { addLegacy } from './legacy.ts'
 import { produce } from './produce.ts'
 import { queueService } from './queue-service.ts'
 import { addReflection, reflectionPaths } from './reflection.ts'
+import { Routes } from './routes.ts'
 import { brokerService, groupService, messageService, topicService } from './services.ts'
-import { statusOf } from './status.ts'
 
 /** Where the gRPC transport listens, and how. */
 export interface GrpcTransportOptions {
@@ -64,7 +60,7 @@ interface Running {
   readonly broker: BrokerFacade
   readonly address: BoundAddress
   readonly listener: Listener
-  readonly server: Server
+  readonly http2: Http2Connections
   readonly connections: Connections
   readonly streams: Set<OpenStream>
 }
@@ -93,18 +89,19 @@ class GrpcTransport implements Transport {
     const { host = '127.0.0.1', port = 50_051, reusePort = false, insecure = false, tls } = this.#options
     const { keepaliveIntervalMs = 20_000, keepaliveTimeoutMs = 10_000 } = this.#options
     assertBindAllowed(host, { insecure, authenticator: broker.authenticator })
-    const server = makeServer(broker.limits, {
-      intervalMs: keepaliveIntervalMs,
-      timeoutMs: keepaliveTimeoutMs,
-    })
     const connections = new Connections(broker, tls !== undefined)
     const streams = new Set<OpenStream>()
-    const take = this.#addServices(server, broker, { connections, streams, logger: broker.platform.logger })
-    const injector = makeInjector(server, credentialsOf(tls), take)
+    const { logger, clock } = broker.platform
+    const routes = this.#routes(broker, { connections, streams, logger, clock })
+    const http2 = new Http2Connections(
+      { limits: broker.limits, tls, keepaliveIntervalMs, keepaliveTimeoutMs },
+      connections,
+      (stream) => routes.serve(stream),
+    )
     const listener = createServer({ noDelay: true }, (socket) => {
       socket.on('error', () => undefined) // 'close' follows and is what counts
       connections.add(socket)
-      injector.injectConnection(socket)
+      http2.add(socket)
     })
     const address = await listen(listener, { host, port, reusePort }, tls === undefined ? 'grpc' : 'grpcs')
     listener.on('error', (error) => {
@@ -114,7 +111,7 @@ class GrpcTransport implements Transport {
         }),
       )
     })
-    this.#running = { broker, address, listener, server, connections, streams }
+    this.#running = { broker, address, listener, http2, connections, streams }
     return address
   }
 
@@ -122,43 +119,42 @@ class GrpcTransport implements Transport {
     const running = this.#running
     if (running === undefined) return
     this.#running = undefined
-    const { broker, listener, server, connections, streams } = running
+    const { broker, listener, http2, connections, streams } = running
     const closed = new Promise<void>((resolve) => listener.close(() => resolve()))
     for (const stream of [...streams]) stream.drain()
     const deadline = Promise.withResolvers<void>()
     const timer = broker.platform.clock.after(deadlineMs, () => deadline.resolve())
-    // Its callback comes too early: http2 servers close their sessions themselves since Node 24, and grpc-js takes a
-    // session that is closing for closed. The sockets tell the truth.
-    server.tryShutdown(() => undefined)
+    http2.close()
     await Promise.race([connections.closed(), deadline.promise])
     timer[Symbol.dispose]()
     connections.destroy()
-    server.forceShutdown()
+    http2.destroy()
     await Promise.all([closed, connections.closed()])
     await connections.settled()
   }
 
-  /** @returns what serves the streams of the data plane */
-  #addServices(server: Server, broker: BrokerFacade, host: CallHost): TakeStream {
-    const messages = { ...messageService(host, broker), produce: produce(host), consume: consume(host) }
-    const messageMethods = tolerant(messagePlane(proto.MessageServiceService))
-    server.addService(tolerant(proto.TopicServiceService), topicService(host))
-    server.addService(messageMethods, messages)
-    server.addService(tolerant(proto.GroupServiceService), groupService(host, broker))
-    const queues = { ...queueService(host, broker), consume: consumeLeases(host, broker) }
-    const queueMethods = tolerant(leasePlane(proto.QueueServiceService))
-    server.addService(queueMethods, queues)
-    server.addService(tolerant(proto.DeadLetterServiceService), deadLetterService(host))
-    server.addService(tolerant(proto.BrokerServiceService), brokerService(host, broker))
-    server.addService(tolerant(proto.legacy.MessageBrokerService), legacyService(host, broker))
-    server.addService(healthDefinition, healthService(host, broker, serviceNames))
-    if (this.#options.reflection ?? true) addReflection(server, host)
-    const bounds = new ConnectionBounds(this.#options.fetchesInFlightMax ?? 64, fetches)
-    return chooser(bounds, requestBytesMax(broker.limits), [
-      { method: messageMethods.produce, serve: messages.produce },
-      { method: messageMethods.consume, serve: messages.consume },
-      { method: queueMethods.consume, serve: queues.consume },
-    ])
+  #routes(broker: BrokerFacade, host: CallHost): Routes {
+    const routes = new Routes(
+      host,
+      requestBytesMax(broker.limits),
+      this.#options.fetchesInFlightMax ?? 64,
+      fetches,
+    )
+    routes.add(proto.TopicServiceService, topicService(host))
+    routes.add(proto.MessageServiceService, messageService(host, broker))
+    const { produce: produceMethod, consume: consumeMethod } = proto.MessageServiceService
+    // Their batches are views on the request, not copies.
+    routes.addStream({ ...produceMethod, requestDeserialize: proto.decodeProduceRequest }, produce(host))
+    routes.addStream(consumeMethod, consume(host))
+    routes.add(proto.GroupServiceService, groupService(host, broker))
+    routes.add(proto.QueueServiceService, queueService(host, broker))
+    routes.addStream(proto.QueueServiceService.consume, consumeLeases(host, broker))
+    routes.add(proto.DeadLetterServiceService, deadLetterService(host))
+    routes.add(proto.BrokerServiceService, brokerService(host, broker))
+    addLegacy(routes, host, broker)
+    addHealth(routes, host, broker, serviceNames)
+    if (this.#options.reflection ?? true) addReflection(routes, host)
+    return routes
   }
 }
 
@@ -172,30 +168,6 @@ const serviceNames = [
   'ratatoskr.MessageBroker',
 ]
 
-/** `QueueService` with the codecs of the data plane. */
-const leasePlane = (service: typeof proto.QueueServiceService) => ({
-  ...service,
-  consume: { ...service.consume, responseSerialize: proto.messageOf },
-})
-
-/** `MessageService` with the codecs of the data plane: streams write frames. */
-const messagePlane = (service: typeof proto.MessageServiceService) => ({
-  ...service,
-  produce: {
-    ...service.produce,
-    requestDeserialize: proto.decodeProduceRequest,
-    responseSerialize: proto.messageOf,
-  },
-  consume: { ...service.consume, responseSerialize: proto.messageOf },
-})
-
-/** A stream of the data plane, and its handler. */
-interface DataMethod {
-  readonly method: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => unknown }
-  // biome-ignore lint/suspicious/noExplicitAny: each handler takes the requests that its method decodes
-  readonly serve: (call: DuplexCall<any>) => void
-}
-
 /** Calls that may wait for messages, and others whose answers may be large. */
 const fetches: readonly string[] = [
   proto.MessageServiceService.fetch.path,
@@ -207,37 +179,6 @@ const fetches: readonly string[] = [
   proto.DeadLetterServiceService.purgeDeadLetters.path,
   ...reflectionPaths,
 ]
-
-/** Serves the streams of the data plane, refuses calls above the bounds of their connection, and leaves the others to grpc-js. */
-function chooser(bounds: ConnectionBounds, bytesMax: number, methods: readonly DataMethod[]): TakeStream {
-  const byPath = new Map(methods.map((data) => [data.method.path, data]))
-  return (stream, headers) => {
-    if (headers[':method'] !== 'POST') {
-      stream.respond({ ':status': 405, allow: 'POST' }, { endStream: true })
-      stream.resume()
-      return true
-    }
-    const path = headers[':path'] ?? ''
-    const data = byPath.get(path)
-    if (data === undefined) {
-      const refusal = bounds.enter(stream, path)
-      if (refusal !== undefined) refuse(stream, statusOf(refusal))
-      return refusal !== undefined
-    }
-    if (!isPlain(headers)) return false
-    const { requestDeserialize } = data.method
-    const decode = (bytes: Uint8Array): unknown => requestDeserialize(bytes as Buffer)
-    data.serve(new DataStream(stream, headers, decode, bytesMax, bounds.of(stream)))
-    return true
-  }
-}
-
-function credentialsOf(tls: GrpcTransportOptions['tls']): ServerCredentials {
-  if (tls === undefined) return ServerCredentials.createInsecure()
-  const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) }
-  const ca = tls.ca === undefined ? null : Buffer.from(tls.ca)
-  return ServerCredentials.createSsl(ca, [pair], ca !== null)
-}
 
 /** @throws RTK_ADDRESS_IN_USE, RTK_CONFIG_INVALID when the address cannot be bound */
 function listen(

@@ -1,8 +1,7 @@
 /** One call of gRPC: a stream of HTTP/2, whose messages are told as they come, and whose end is told once. */
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import { constants } from 'node:http2'
-import { status } from '@grpc/grpc-js'
-import { FrameError, FrameReader, type MessageFrame, readStream } from '../../../proto/index.ts'
+import { FrameError, FrameReader, type MessageFrame, readStream, status } from '../../../proto/index.ts'
 import { type CallStatus, statusOfHeaders, statusOfHttp } from './grpc-errors.ts'
 
 export interface CallEvents {

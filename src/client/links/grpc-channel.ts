@@ -5,8 +5,7 @@
  */
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { isIP } from 'node:net'
-import { type MethodDefinition, status } from '@grpc/grpc-js'
-import { frameOf } from '../../../proto/index.ts'
+import { frameOf, type Method, status } from '../../../proto/index.ts'
 import { type Credentials, quoteForMessage, RatatoskrError } from '../../ports/index.ts'
 import { abortError } from '../call.ts'
 import type { LinkOptions } from '../link.ts'
@@ -22,7 +21,7 @@ const overheadBytes = 64 * 1024
 const [keepaliveMs, keepaliveTimeoutMs] = [20_000, 10_000]
 
 /** The client's half of a method whose messages are streamed. */
-type StreamMethod<Response> = Pick<MethodDefinition<unknown, Response>, 'path' | 'responseDeserialize'>
+type StreamMethod<Response> = Pick<Method<unknown, Response>, 'path' | 'responseDeserialize'>
 
 export interface StreamEvents<Response> {
   response(response: Response): void
@@ -90,7 +89,7 @@ export class GrpcChannel {
    *   RTK_INVALID_ARGUMENT for a request that cannot be written
    */
   unary<Request, Response>(
-    method: MethodDefinition<Request, Response>,
+    method: Method<Request, Response>,
     request: Request,
     signal?: AbortSignal,
   ): Promise<Response> {

@@ -1,8 +1,9 @@
 /** Errors as they come over gRPC: those of the broker are restored from the trailers, those of gRPC itself are mapped. */
 import type { IncomingHttpHeaders } from 'node:http2'
-import { status } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import { type ErrorCode, type ErrorDetails, isErrorCode, RatatoskrError } from '../../ports/index.ts'
+
+const { status } = proto
 
 /** How a call ended. */
 export interface CallStatus {
@@ -30,7 +31,7 @@ export const statusOfHttp = (httpStatus: number): CallStatus => ({
   details: `the answer was HTTP status ${httpStatus}`,
 })
 
-const codeOfHttp: Readonly<Record<number, status | undefined>> = {
+const codeOfHttp: Readonly<Record<number, proto.status | undefined>> = {
   400: status.INTERNAL,
   401: status.UNAUTHENTICATED,
   403: status.PERMISSION_DENIED,
@@ -71,7 +72,7 @@ export function restoreError(ended: CallStatus): RatatoskrError {
     }
   }
   const code = codeOfStatus[ended.code]
-  const name = status[ended.code] ?? String(ended.code)
+  const name = proto.statusName(ended.code)
   return new RatatoskrError(code ?? 'RTK_INTERNAL', `gRPC ended the call with ${name}: ${ended.details}`)
 }
 

@@ -1,13 +1,11 @@
 /**
- * Requests as bytes. grpc-js tells a request that cannot be written by ending the call with INTERNAL, and a stream with
- * everything on it: here it is refused before, with the name of the field.
+ * Requests as bytes. One that cannot be written is refused before it is sent, with the name of the field.
  */
-import type { MethodDefinition } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import { RatatoskrError } from '../../ports/index.ts'
 
 /** The half of a method that writes requests. */
-export type Writing<Request> = Pick<MethodDefinition<Request, unknown>, 'path' | 'requestSerialize'>
+export type Writing<Request> = Pick<proto.Method<Request, unknown>, 'path' | 'requestSerialize'>
 
 /** @throws RTK_INVALID_ARGUMENT that names the first number which its field cannot hold */
 export function requestBytes<Request>(

@@ -1,5 +1,4 @@
 /** The link over gRPC: `grpc://host:port`, or `grpcs://` with TLS and the certificates that the platform trusts. */
-import type { MethodDefinition } from '@grpc/grpc-js'
 import * as proto from '../../../proto/index.ts'
 import type {
   BatchReceipt,
@@ -226,7 +225,7 @@ class GrpcLink extends LinkWithQueues implements Link {
   }
 
   #call<Request, Response>(
-    method: MethodDefinition<Request, Response>,
+    method: proto.Method<Request, Response>,
     request: Request,
     signal?: AbortSignal,
   ): Promise<Response> {

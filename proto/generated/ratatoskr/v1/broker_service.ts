@@ -6,18 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientOptions,
-  type ClientUnaryCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 /** The broker itself: who the caller is to it, its counts and its health. */
 
@@ -920,73 +908,6 @@ export const BrokerServiceService = {
     responseDeserialize: (value: Buffer): GetHealthResponse => GetHealthResponse.decode(value),
   },
 } as const;
-
-export interface BrokerServiceServer extends UntypedServiceImplementation {
-  /** Checks the credentials and tells who the caller is: what a client asks first. */
-  getSession: handleUnaryCall<GetSessionRequest, GetSessionResponse>;
-  getBrokerStats: handleUnaryCall<GetBrokerStatsRequest, GetBrokerStatsResponse>;
-  /** Health in more words than `grpc.health.v1` has. Needs no credentials. */
-  getHealth: handleUnaryCall<GetHealthRequest, GetHealthResponse>;
-}
-
-export interface BrokerServiceClient extends Client {
-  /** Checks the credentials and tells who the caller is: what a client asks first. */
-  getSession(
-    request: GetSessionRequest,
-    callback: (error: ServiceError | null, response: GetSessionResponse) => void,
-  ): ClientUnaryCall;
-  getSession(
-    request: GetSessionRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: GetSessionResponse) => void,
-  ): ClientUnaryCall;
-  getSession(
-    request: GetSessionRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: GetSessionResponse) => void,
-  ): ClientUnaryCall;
-  getBrokerStats(
-    request: GetBrokerStatsRequest,
-    callback: (error: ServiceError | null, response: GetBrokerStatsResponse) => void,
-  ): ClientUnaryCall;
-  getBrokerStats(
-    request: GetBrokerStatsRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: GetBrokerStatsResponse) => void,
-  ): ClientUnaryCall;
-  getBrokerStats(
-    request: GetBrokerStatsRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: GetBrokerStatsResponse) => void,
-  ): ClientUnaryCall;
-  /** Health in more words than `grpc.health.v1` has. Needs no credentials. */
-  getHealth(
-    request: GetHealthRequest,
-    callback: (error: ServiceError | null, response: GetHealthResponse) => void,
-  ): ClientUnaryCall;
-  getHealth(
-    request: GetHealthRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: GetHealthResponse) => void,
-  ): ClientUnaryCall;
-  getHealth(
-    request: GetHealthRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: GetHealthResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const BrokerServiceClient = makeGenericClientConstructor(
-  BrokerServiceService,
-  "ratatoskr.v1.BrokerService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): BrokerServiceClient;
-  service: typeof BrokerServiceService;
-  serviceName: string;
-};
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());

@@ -6,18 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientOptions,
-  type ClientUnaryCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 import { Header } from "./types.ts";
 
 /** Dead letters: messages that queue groups gave up. Topics are those that the messages come from. */
@@ -1194,75 +1182,6 @@ export const DeadLetterServiceService = {
     responseDeserialize: (value: Buffer): PurgeDeadLettersResponse => PurgeDeadLettersResponse.decode(value),
   },
 } as const;
-
-export interface DeadLetterServiceServer extends UntypedServiceImplementation {
-  /** Dead letters in the order of their burial: those that were neither redriven nor purged. */
-  listDeadLetters: handleUnaryCall<ListDeadLettersRequest, ListDeadLettersResponse>;
-  /** Publishes dead letters again, each once, whatever interrupts the call. A call does a bounded amount of work. */
-  redriveDeadLetters: handleUnaryCall<RedriveDeadLettersRequest, RedriveDeadLettersResponse>;
-  /** Lets go of dead letters. Their bytes stay until the retention of their topic deletes them. */
-  purgeDeadLetters: handleUnaryCall<PurgeDeadLettersRequest, PurgeDeadLettersResponse>;
-}
-
-export interface DeadLetterServiceClient extends Client {
-  /** Dead letters in the order of their burial: those that were neither redriven nor purged. */
-  listDeadLetters(
-    request: ListDeadLettersRequest,
-    callback: (error: ServiceError | null, response: ListDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  listDeadLetters(
-    request: ListDeadLettersRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ListDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  listDeadLetters(
-    request: ListDeadLettersRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ListDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  /** Publishes dead letters again, each once, whatever interrupts the call. A call does a bounded amount of work. */
-  redriveDeadLetters(
-    request: RedriveDeadLettersRequest,
-    callback: (error: ServiceError | null, response: RedriveDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  redriveDeadLetters(
-    request: RedriveDeadLettersRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: RedriveDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  redriveDeadLetters(
-    request: RedriveDeadLettersRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RedriveDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  /** Lets go of dead letters. Their bytes stay until the retention of their topic deletes them. */
-  purgeDeadLetters(
-    request: PurgeDeadLettersRequest,
-    callback: (error: ServiceError | null, response: PurgeDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  purgeDeadLetters(
-    request: PurgeDeadLettersRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: PurgeDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-  purgeDeadLetters(
-    request: PurgeDeadLettersRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: PurgeDeadLettersResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const DeadLetterServiceClient = makeGenericClientConstructor(
-  DeadLetterServiceService,
-  "ratatoskr.v1.DeadLetterService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): DeadLetterServiceClient;
-  service: typeof DeadLetterServiceService;
-  serviceName: string;
-};
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
