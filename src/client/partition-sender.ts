@@ -111,7 +111,7 @@ export class PartitionSender {
     deadlineMs: number,
     lease: LeaseProof | undefined,
   ): void {
-    const batch = this.#batchFor(message, durability, lease)
+    const batch = this.#batchFor(sizeOf(message), durability, lease)
     const before = batch.bufferedBytes
     batch.addMessage(message, owner, place)
     this.#added(batch, before, deadlineMs)
@@ -123,9 +123,22 @@ export class PartitionSender {
     deadlineMs: number,
     lease: LeaseProof | undefined,
   ): Promise<PublishReceipt> {
-    const batch = this.#batchFor(message, durability, lease)
+    const batch = this.#batchFor(sizeOf(message), durability, lease)
     const before = batch.bufferedBytes
     const promise = batch.addPromised(message)
+    this.#added(batch, before, deadlineMs)
+    return promise
+  }
+
+  /** Adds bytes alone. @returns the promise of their receipt */
+  addBare(
+    payload: Uint8Array,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): Promise<PublishReceipt> {
+    const batch = this.#batchFor(payload.length, durability, undefined)
+    const before = batch.bufferedBytes
+    const promise = batch.addBare(payload)
     this.#added(batch, before, deadlineMs)
     return promise
   }
@@ -137,7 +150,7 @@ export class PartitionSender {
     deadlineMs: number,
     lease: LeaseProof | undefined,
   ): void {
-    const batch = this.#batchFor(message, durability, lease)
+    const batch = this.#batchFor(sizeOf(message), durability, lease)
     const before = batch.bufferedBytes
     batch.addOfBulk(message, owner)
     this.#added(batch, before, deadlineMs)
@@ -182,15 +195,11 @@ export class PartitionSender {
     this.#discardOpen()
   }
 
-  #batchFor(
-    message: OutgoingMessage,
-    durability: Durability | undefined,
-    lease: LeaseProof | undefined,
-  ): OutgoingBatch {
+  /** @param bytes of the message's key and payload */
+  #batchFor(bytes: number, durability: Durability | undefined, lease: LeaseProof | undefined): OutgoingBatch {
     const open = this.#open
     if (open !== undefined) {
-      const fits = this.#fits(message.payload.length + (message.key?.length ?? 0))
-      if (fits && open.durability === durability && open.lease === lease) return open
+      if (this.#fits(bytes) && open.durability === durability && open.lease === lease) return open
       this.#sender.add(this.#seal(open))
     }
     this.#pool = this.builders
@@ -239,3 +248,5 @@ export class PartitionSender {
     this.#open = undefined
   }
 }
+
+const sizeOf = ({ payload, key }: OutgoingMessage): number => payload.length + (key?.length ?? 0)

@@ -14,6 +14,7 @@ import {
   type PublishResult,
   RatatoskrError,
   toRatatoskrError,
+  utf8,
 } from '../ports/index.ts'
 import { BulkWriter } from './bulk-writer.ts'
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
@@ -96,10 +97,26 @@ export class Producer implements AsyncDisposable {
     options: PublishOptions = noOptions,
   ): Promise<PublishReceipt> {
     try {
+      if (options === noOptions) {
+        const promise = this.#publishBare(topic, payload)
+        if (promise !== undefined) return promise
+      }
       return this.#publish(topic, payload, options)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /**
+   * Publishes a message of which nothing is said, at once: most are such, and need no object and few checks.
+   * @returns undefined when it must go the long way
+   */
+  #publishBare(topic: string, payload: string | Uint8Array): Promise<PublishReceipt> | undefined {
+    const bytes = typeof payload === 'string' ? utf8(payload) : payload
+    if (!(bytes instanceof Uint8Array)) return undefined
+    const sender = this.#senderFor(topic)
+    if (!sender.ready || !this.#buffer.hasRoom || bytes.length > sender.messageBytesMax) return undefined
+    return sender.addBare(bytes, this.#durability, this.#senders.turn.monotonicMs + this.#timeoutMs)
   }
 
   /** Not an async function: its promise and what it remembers would be kept with each message that is under way. */

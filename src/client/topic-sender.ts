@@ -112,6 +112,15 @@ export class TopicSender {
     return this.#senderFor(message).addPromised(message, durability, deadlineMs, lease)
   }
 
+  /** Adds bytes alone that are no more than a message may be. @returns the promise of the receipt */
+  addBare(
+    payload: Uint8Array,
+    durability: Durability | undefined,
+    deadlineMs: number,
+  ): Promise<PublishReceipt> {
+    return this.#keyless().addBare(payload, durability, deadlineMs)
+  }
+
   /** @returns where it went */
   addOfBulk(
     message: OutgoingMessage,
@@ -192,8 +201,15 @@ export class TopicSender {
       )
     }
     if (message.key !== undefined) return this.#partitions[partitionForKey(message.key, count)]
-    // Keyless messages fill one batch before they move on: fuller batches, and every partition gets its share.
-    if (this.#partitions[this.#sticky.current(count)].startsAnew) this.#sticky.moveOn()
+    return this.#keyless()
+  }
+
+  /** Keyless messages fill one batch before they move on: fuller batches, and every partition gets its share. */
+  #keyless(): PartitionSender {
+    const count = this.#count
+    const current = this.#partitions[this.#sticky.current(count)]
+    if (!current.startsAnew) return current
+    this.#sticky.moveOn()
     return this.#partitions[this.#sticky.current(count)]
   }
 

@@ -59,6 +59,8 @@ const noValue = 1 // the varint of -1
 export class BatchBuilder {
   readonly #options: BatchBuilderOptions
   #buffer: Uint8Array
+  /** On the buffer, for what is written several bytes at a time. */
+  #view: DataView
   #end = batchHeaderBytes
   #shared: Uint8Array = noBytes
   #sharedEnd = 0
@@ -69,6 +71,7 @@ export class BatchBuilder {
   constructor(options: BatchBuilderOptions) {
     this.#options = options
     this.#buffer = new Uint8Array(options.initialBytes ?? 4096)
+    this.#view = viewOf(this.#buffer)
   }
 
   /** Records added since the last `build`. */
@@ -111,7 +114,7 @@ export class BatchBuilder {
     buffer.set(payload, at)
     at += payload.length
     if (bare) buffer[at++] = 0
-    else at = writeHeaders(buffer, at, record)
+    else at = writeHeaders(buffer, this.#view, at, record)
     this.#end = at
     this.#count = place + 1
     return place
@@ -155,6 +158,7 @@ export class BatchBuilder {
     if (room === undefined || this.#end < givenAwayBytesMin || unused > buffer.length >>> 4)
       return buffer.slice(0, this.#end)
     this.#buffer = room(buffer.length)
+    this.#view = viewOf(this.#buffer)
     return buffer.subarray(0, this.#end)
   }
 
@@ -173,8 +177,12 @@ export class BatchBuilder {
     const larger = new Uint8Array(Math.max(this.#end + bytes, this.#buffer.length * 2))
     larger.set(this.#buffer.subarray(0, this.#end))
     this.#buffer = larger
+    this.#view = viewOf(larger)
   }
 }
+
+const viewOf = ({ buffer, byteOffset, length }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, length)
 
 function withHeaderRoom(records: Uint8Array): Uint8Array {
   const batch = new Uint8Array(batchHeaderBytes + records.length)
@@ -209,11 +217,12 @@ function headersSize(
 
 function writeHeaders(
   buffer: Uint8Array,
+  view: DataView,
   start: number,
   { headers, id, idStart = 0, expiresAtMs }: RecordFields,
 ): number {
   let at = writeVarint(buffer, start, countOf(headers, id, expiresAtMs))
-  if (id !== undefined) at = writeIdHeader(buffer, at, id, idStart)
+  if (id !== undefined) at = writeIdHeader(view, at, id, idStart)
   if (expiresAtMs !== undefined) at = writeExpiryHeader(buffer, at, expiresAtMs)
   if (headers === undefined) return at
   for (const [name, value] of headers) {

@@ -17,13 +17,18 @@ const prefixRest = readInt32(idHeaderPrefix, 4)
 export const idHeaderSize = idHeaderPrefix.length + idBytes
 
 /**
- * Writes the header with the 16 bytes of `id` from `start` on. Byte by byte: copying so few by a call costs more.
+ * Writes the header with the 16 bytes of `id` from `start` on, four at a time: byte by byte costs three times as much, and
+ * copying so few by a call more than that.
  * @returns the place after it
  */
-export function writeIdHeader(bytes: Uint8Array, at: number, id: Uint8Array, start: number): number {
-  for (let i = 0; i < idHeaderPrefix.length; i++) bytes[at++] = idHeaderPrefix[i]
-  for (let i = 0; i < idBytes; i++) bytes[at++] = id[start + i]
-  return at
+export function writeIdHeader(view: DataView, at: number, id: Uint8Array, start: number): number {
+  view.setInt32(at, prefixBegin)
+  view.setInt32(at + 4, prefixRest)
+  view.setInt32(at + 8, readInt32(id, start))
+  view.setInt32(at + 12, readInt32(id, start + 4))
+  view.setInt32(at + 16, readInt32(id, start + 8))
+  view.setInt32(at + 20, readInt32(id, start + 12))
+  return at + idHeaderSize
 }
 
 /** True when the header that the cursor is at is an id. */

@@ -1,0 +1,89 @@
+/** That each receipt tells of its own message, however the messages of a batch were given to the producer. */
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { type Message, messagesOf, type PublishReceipt, utf8Text } from '../ports/index.ts'
+import { rounds } from '../testing/rounds.ts'
+import { idPattern, setup } from './testing/producing.ts'
+
+const given = '3f0c5d5e-8a4b-4c52-9b1e-'
+
+type Way = 'bytes' | 'text' | 'keyed' | 'withId' | 'many' | 'bulk'
+interface Step {
+  readonly way: Way
+  readonly count: number
+  /** The loop has a turn afterwards, so that the batch may go. */
+  readonly turn: boolean
+}
+
+const step: fc.Arbitrary<Step> = fc.record({
+  way: fc.constantFrom<Way>('bytes', 'text', 'keyed', 'withId', 'many', 'bulk'),
+  count: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 6 }) }, fc.integer({ min: 1, max: 150 })),
+  turn: fc.boolean(),
+})
+
+it('tells of each message its id and where it is stored', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
+      const { client, broker } = await setup()
+      const producer = client.producer({ batchBytesMax: 4_096 })
+      await producer.publish('orders', 'so that the topic is known')
+      const receipts = new Map<string, PublishReceipt>()
+      const work: Promise<unknown>[] = []
+      const told = (text: string, receipt: Promise<PublishReceipt>): void => {
+        work.push(receipt.then((value) => receipts.set(text, value)))
+      }
+      for (const [place, { way, count, turn }] of steps.entries()) {
+        const texts = Array.from({ length: count }, (_, i) => `${place}-${i}`)
+        if (way === 'many') {
+          const all = producer.publishMany(
+            'orders',
+            texts.map((payload) => ({ payload })),
+          )
+          for (const [i, text] of texts.entries())
+            told(
+              text,
+              all.then((results) => results[i] as PublishReceipt),
+            )
+        } else if (way === 'bulk') {
+          work.push(
+            producer.addAll(
+              'orders',
+              texts.map((payload) => ({ payload })),
+            ),
+          )
+        } else for (const text of texts) told(text, producer.publish('orders', ...argumentsOf(way, text)))
+        if (turn) await Promise.resolve()
+      }
+      await Promise.all(work)
+      const stored = broker.find('orders').partitions[0].batches.flatMap(({ bytes }) => messages(bytes))
+      const byText = new Map(stored.map((message) => [utf8Text(message.payload), message]))
+      for (const [text, receipt] of receipts) {
+        const { id, offset } = byText.get(text) as Message
+        expect(receipt).toEqual({ id, partition: 0, offset, durability: 'memory' })
+        expect(id).toMatch(idPattern)
+      }
+      const perStep = steps.map(({ way, count }) => (way === 'bulk' ? 0 : count))
+      expect(receipts.size).toBe(perStep.reduce((sum, count) => sum + count, 0))
+      expect(new Set(stored.map(({ id }) => id)).size).toBe(stored.length)
+    }),
+    { numRuns: rounds(200, 60) },
+  )
+})
+
+const encoder = new TextEncoder()
+
+function argumentsOf(way: Way, text: string): [payload: string | Uint8Array, options?: object] {
+  if (way === 'bytes') return [encoder.encode(text)]
+  if (way === 'keyed') return [text, { key: text }]
+  const [place, number] = text.split('-').map(Number)
+  const last = (place * 1_000 + number).toString(16).padStart(12, '0')
+  return way === 'withId' ? [text, { id: given + last }] : [text]
+}
+
+const source = {
+  topic: 'orders',
+  topicId: `${given}000000000000`,
+  partition: 0,
+  expansion: { codecs: new Map(), bytesMax: 1 << 20 },
+}
+const messages = (bytes: Uint8Array): Message[] => [...messagesOf(bytes, source)]
