@@ -139,6 +139,13 @@ export class SessionGate {
     return this.#ensured(this.#enterChanging(operation, text))
   }
 
+  /** The topic to publish to, when it is there already. */
+  topicToPublishIfAny(operation: TopicOperation, text: string): Topic | undefined {
+    const named = this.#enterChanging(operation, text)
+    this.#context.admission?.assertRoom()
+    return this.#live(named)
+  }
+
   /** Publishes to a topic, and lets the caller go when he cancels; at once when the topic is there already. */
   publish<T>(
     operation: TopicOperation,

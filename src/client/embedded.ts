@@ -1,14 +1,29 @@
 /** The link to a broker in the same process: a session of the broker, without any protocol between. */
-import type { Clock, PublishOptions, RatatoskrError, Session } from '../ports/index.ts'
+import type {
+  BatchBytes,
+  BatchReceipt,
+  Clock,
+  MaybePromise,
+  PublishOptions,
+  RatatoskrError,
+  Session,
+} from '../ports/index.ts'
 import type { Link } from './link.ts'
 import { LoopWatch } from './loop-watch.ts'
+import { OutgoingBatch } from './outgoing-batch.ts'
+
+/** A session of a broker whose partitions are in this process. */
+export interface OwnSession extends Session {
+  /** `publishBatch` for bytes that an `OutgoingBatch` was sealed with. */
+  publishOwnBatch?(topic: string, partition: number, batch: BatchBytes): MaybePromise<BatchReceipt>
+}
 
 /**
  * The session as a link: it ends when it is closed, or when the broker stops.
  * @param stopped resolves when the broker stops, with the reason
  */
 export function embeddedLink(
-  session: Session,
+  session: OwnSession,
   stopped: Promise<RatatoskrError | undefined>,
   clock: Clock,
 ): Link {
@@ -29,7 +44,12 @@ export function embeddedLink(
     publishBatch(topic, partition, batch, options) {
       const pause = loop.pause()
       // A signal would only let go of who waits, which he does himself; one for each batch would cost as much as a small one.
-      if (pause === undefined) return session.publishBatch(topic, partition, batch, unsignalled(options))
+      if (pause === undefined) {
+        const asked = unsignalled(options)
+        if (asked === undefined && options instanceof OutgoingBatch && session.publishOwnBatch !== undefined)
+          return session.publishOwnBatch(topic, partition, batch)
+        return session.publishBatch(topic, partition, batch, asked)
+      }
       return pause.then(() => session.publishBatch(topic, partition, batch, options))
     },
     publishMany: (topic, list, options) => session.publishMany(topic, list, options),

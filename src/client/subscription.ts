@@ -247,21 +247,22 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
     for (const waiting of this.#waiting.splice(0)) waiting.resolve()
   }
 
+  readonly #goOn = (): void => {
+    this.#starting = false
+    this.#startHandlers()
+  }
+
   #startHandlers(): void {
     if (this.#starting) return
     this.#starting = true
-    const goOn = (): void => {
-      this.#starting = false
-      this.#startHandlers()
-    }
     for (let count = 0; this.#running < this.#concurrency; count++) {
       const pause = this.#loop.pause()
       if (pause !== undefined) {
-        void pause.then(goOn)
+        void pause.then(this.#goOn)
         return
       }
       if (count === handledAtOnceMax) {
-        queueMicrotask(goOn)
+        queueMicrotask(this.#goOn)
         return
       }
       const message = this.#source.take('handler')

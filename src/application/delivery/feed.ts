@@ -4,7 +4,7 @@
  * and, when a batch comes, one read.
  */
 import type { BatchBytes, BatchDelivery, Clock, MaybePromise, OffsetRange } from '../../ports/index.ts'
-import { endOffsetOf, isRatatoskrError } from '../../ports/index.ts'
+import { endOffsetOf, giveBackBytes, isRatatoskrError, letEscape } from '../../ports/index.ts'
 import { nextReadable } from '../gaps.ts'
 import { handledElsewhere, isPromise } from '../maybe-promise.ts'
 import type { ReadablePartition } from '../seams.ts'
@@ -46,6 +46,8 @@ export class PartitionFeed {
   #retryTimer: Disposable | undefined
   #retryMs = retryMsMin
   #shared: SharedRead | undefined
+  /** Bytes of `#shared` that are to be given back. */
+  #lent: BatchBytes | undefined
 
   constructor(partition: ReadablePartition, host: FeedHost) {
     this.partition = partition
@@ -106,7 +108,8 @@ export class PartitionFeed {
   }
 
   /**
-   * Reads at `offset`, or gives what another cursor just read there. Deliveries are shared: nobody changes them.
+   * Reads at `offset`, or gives what another cursor just read there. Deliveries are shared: nobody changes them. Their bytes are
+   * there until the feed reads something else or drops them: who needs them for longer says so, by `lendBytes` or `letEscape`.
    * @throws as `ReadablePartition.read`
    */
   read(offset: number, bytesMax: number): MaybePromise<BatchDelivery> {
@@ -116,10 +119,15 @@ export class PartitionFeed {
     if (shared?.offset === offset && shared.bytesMax === bytesMax) {
       if (shared.end === undefined || shared.end === stableOffset) return shared.found
     }
-    const read = this.partition.read(offset, bytesMax)
+    this.dropShared()
+    const read = this.partition.read(offset, bytesMax, true)
     const found = isPromise(read)
-      ? read.then((bytes) => this.#arrived(offset, bytes))
+      ? read.then((bytes) => {
+          letEscape(bytes) // what comes late may have been dropped
+          return this.#arrived(offset, bytes)
+        })
       : this.#arrived(offset, read)
+    if (!isPromise(read)) this.#lent = read
     const whole = !isPromise(found) && found.nextOffset >= stableOffset
     this.#shared = { offset, bytesMax, found, end: whole ? stableOffset : undefined }
     if (isPromise(found)) handledElsewhere(found)
@@ -130,6 +138,10 @@ export class PartitionFeed {
   /** Lets go of what was read last, so that an idle feed holds no bytes. */
   dropShared(): void {
     this.#shared = undefined
+    const lent = this.#lent
+    if (lent === undefined) return
+    this.#lent = undefined
+    giveBackBytes(lent)
   }
 
   #arrived(offset: number, bytes: BatchBytes): BatchDelivery {
@@ -148,7 +160,8 @@ export class PartitionFeed {
       cursor.waitIndex = -1
       cursor.holder?.cursorWoken(cursor)
     }
-    waiting.length = 0
+    if (waiting.length === 1) waiting.pop()
+    else waiting.length = 0
   }
 
   #stopWaiting(): void {

@@ -97,7 +97,9 @@ export class Runner {
       if (this.#head === 4096) this.#dropHead()
       task.step()
     }
-    this.#ring.length = 0
+    // A list that is cut to nothing gives its memory away, and the next in it has it made anew.
+    if (this.#ring.length === 1) this.#ring.pop()
+    else this.#ring.length = 0
     this.#head = 0
     this.#active = false
     this.#remoteCallsMax = remoteCallsMin

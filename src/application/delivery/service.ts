@@ -64,7 +64,7 @@ class DeliveryService implements Delivery {
   readonly #shared: SharedDelivery
   readonly #topics = new Map<string, TopicState>()
   /** Feeds that hold what they read last. */
-  #readFeeds: PartitionFeed[] = []
+  readonly #readFeeds: PartitionFeed[] = []
   /** What groups had committed, of topics that nobody has asked about yet. */
   #stored = new Map<string, StoredGroups>()
   #stopReason: RatatoskrError | undefined
@@ -307,8 +307,8 @@ class DeliveryService implements Delivery {
   }
 
   readonly #dropShared = (): void => {
-    for (const feed of this.#readFeeds) feed.dropShared()
-    this.#readFeeds = []
+    const feeds = this.#readFeeds
+    while (feeds.length > 0) feeds.pop()?.dropShared()
   }
 }
 

@@ -5,7 +5,7 @@
  * closed and opened again (log-keeper.ts), and no other partition notices.
  */
 import type { RecordFields } from '../../domain/batch/builder.ts'
-import { producerIdOf, stampBatch } from '../../domain/batch/header.ts'
+import { isAfterGap, producerIdOf, stampBatch } from '../../domain/batch/header.ts'
 import type { Durability } from '../../domain/durability.ts'
 import { isRatatoskrError, type RatatoskrError } from '../../domain/errors.ts'
 import type { KnownBatch } from '../../domain/producers/producer-table.ts'
@@ -149,8 +149,9 @@ export class Partition implements TopicPartition {
 
   passOver(original: BatchBytes, baseOffset: number, durability: Durability): void {
     this.#keeper.online()
-    if (producerIdOf(original) === -1 || this.#producers.check(original) !== undefined) return
+    if (producerIdOf(original) === -1) return
     const known = sequencedBatch(original, durability)
+    if (this.#producers.check(known, isAfterGap(original)) !== undefined) return
     known.baseOffset = baseOffset
     this.#producers.add(known)
   }
@@ -169,10 +170,10 @@ export class Partition implements TopicPartition {
     this.#intake.admit(recordCount, sizeBytes)
   }
 
-  read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
+  read(offset: number, bytesMax: number, lent?: boolean): MaybePromise<BatchBytes> {
     const log = this.#keeper.online()
     try {
-      const bytes = log.read(offset, bytesMax)
+      const bytes = log.read(offset, bytesMax, lent)
       if (!isPromise(bytes)) return bytes
       return bytes.then(undefined, (error) => {
         throw this.#readFailed(log, error)
@@ -244,10 +245,11 @@ export class Partition implements TopicPartition {
       return this.#write(batch, recordCount, durability, enteredMs)
     }
     this.#keeper.online()
-    const before = this.#producers.check(original)
+    const sequenced = sequencedBatch(original, durability)
+    const before = this.#producers.check(sequenced, isAfterGap(original))
     if (before !== undefined) return before.settled?.then(() => before) ?? before
     mayStore?.()
-    return this.#write(batch, recordCount, durability, enteredMs, sequencedBatch(original, durability))
+    return this.#write(batch, recordCount, durability, enteredMs, sequenced)
   }
 
   /** @param sequenced what the partition is to remember of the batch, when an idempotent producer sent it */

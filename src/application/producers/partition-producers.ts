@@ -10,7 +10,6 @@ import {
   baseSequenceOf,
   batchStarts,
   endOffsetOf,
-  isAfterGap,
   nextOffsetOf,
   producerEpochOf,
   producerIdOf,
@@ -94,12 +93,13 @@ export class PartitionProducers {
 
   /**
    * Decides about a batch with a producer id, before it is stamped.
+   * @param batch see `sequencedBatch`
+   * @param afterGap see `isAfterGap`
    * @returns what is known of it when it was taken before
    * @throws RTK_BATCH_MALFORMED, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
    */
-  check(batch: BatchBytes): KnownBatch | undefined {
-    const nowMs = this.#context.platform.clock.now()
-    return this.#table.check(sequencedBatch(batch, undefined), nowMs, isAfterGap(batch))
+  check(batch: KnownBatch, afterGap: boolean): KnownBatch | undefined {
+    return this.#table.check(batch, this.#context.platform.clock.now(), afterGap)
   }
 
   /** Takes a batch that `check` let pass and that the log has accepted. */

@@ -70,6 +70,7 @@ export class Publisher {
    * Publishes whole batches, back to back. All are checked before the first is stored.
    * @param mayStore asked in the turn in which something is stored, and not of what is stored already; throws when it must
    *   not be: so a publish that comes again is answered as the first time, though it would not be let in any more
+   * @param ownMade see `verifyBatch`
    * @throws see `Session.publishBatch`
    */
   publishBatch(
@@ -79,6 +80,7 @@ export class Publisher {
     options: PublishOptions | undefined,
     principal: Principal,
     mayStore?: () => void,
+    ownMade = false,
   ): MaybePromise<BatchReceipt> {
     const { traffic } = this.#parts
     const enteredMs = traffic.entered()
@@ -90,10 +92,18 @@ export class Publisher {
         throw new RatatoskrError('RTK_INVALID_ARGUMENT', `a batch is bytes, got ${quoteForMessage(bytes)}`)
       }
       const single = bytes.length < batchHeaderBytes || batchSizeOf(bytes) === bytes.length
-      recordCount = single ? verifyBatch(bytes, topic.batchRules) : this.#verifyAll(topic, bytes)
+      recordCount = single ? verifyBatch(bytes, topic.batchRules, ownMade) : this.#verifyAll(topic, bytes)
       this.#guard(topic, index, recordCount, bytes, principal)
-      const publish = { topic, partition, bytes, durability, enteredMs, mayStore }
-      const receipt = this.#store(publish, single, recordCount)
+      const receipt =
+        single && topic.dedup === undefined
+          ? receiptOf(
+              topic,
+              partition,
+              partition.append(bytes, recordCount, durability, enteredMs, mayStore),
+              recordCount,
+              durability,
+            )
+          : this.#store({ topic, partition, bytes, durability, enteredMs, mayStore }, recordCount)
       if (!isPromise(receipt)) return receipt
       return receipt.then(undefined, (error) => {
         throw this.#failed(topic, index, recordCount, bytes.length, error, enteredMs)
@@ -104,26 +114,12 @@ export class Publisher {
   }
 
   /** Stores batches that are verified, or finds that they are stored. */
-  #store(
-    publish: Omit<BatchPublish, 'dedup'>,
-    single: boolean,
-    recordCount: number,
-  ): MaybePromise<BatchReceipt> {
-    const { topic, partition, bytes, durability, enteredMs, mayStore } = publish
+  #store(publish: Omit<BatchPublish, 'dedup'>, recordCount: number): MaybePromise<BatchReceipt> {
+    const { topic, partition, durability } = publish
     const { dedup } = topic
     if (dedup !== undefined)
       return publishNewRecords({ ...publish, dedup }, this.#parts.expansion, this.#parts.platform)
-    const appended = single
-      ? partition.append(bytes, recordCount, durability, enteredMs, mayStore)
-      : this.#appendAll(publish, recordCount)
-    if (typeof appended === 'number')
-      return { partition: partition.index, baseOffset: appended, recordCount, durability }
-    if (!isPromise(appended)) return repeatReceipt(topic, partition, appended as StoredBatch, recordCount)
-    return (appended as Promise<number | StoredBatch>).then((at) =>
-      typeof at === 'number'
-        ? { partition: partition.index, baseOffset: at, recordCount, durability }
-        : repeatReceipt(topic, partition, at, recordCount),
-    )
+    return receiptOf(topic, partition, this.#appendAll(publish, recordCount), recordCount, durability)
   }
 
   /** Publishes one message. @param mayStore see `publishBatch` @throws see `Session.publish` */
@@ -343,6 +339,23 @@ function together(appended: readonly (number | StoredBatch)[]): number | StoredB
   const [first] = appended
   if (typeof first === 'number' || appended.every((one) => typeof one !== 'number')) return first
   return first.baseOffset
+}
+
+function receiptOf(
+  topic: Topic,
+  partition: TopicPartition,
+  appended: MaybePromise<number | StoredBatch>,
+  recordCount: number,
+  durability: Durability,
+): MaybePromise<BatchReceipt> {
+  if (typeof appended === 'number')
+    return { partition: partition.index, baseOffset: appended, recordCount, durability }
+  if (!isPromise(appended)) return repeatReceipt(topic, partition, appended as StoredBatch, recordCount)
+  return (appended as Promise<number | StoredBatch>).then((at) =>
+    typeof at === 'number'
+      ? { partition: partition.index, baseOffset: at, recordCount, durability }
+      : repeatReceipt(topic, partition, at, recordCount),
+  )
 }
 
 /** The receipt of batches that their producer has sent before. */
