@@ -116,9 +116,11 @@ async function paced({ payloadBytes, seconds }: EmbeddedLoad, perSecond: number)
   const maker = new MessageMaker(payloadBytes)
   const checker = new MessageChecker(payloadBytes, 1)
   await broker.subscribe('paced', ({ payload }) => checker.take(payload))
+  const clock = new WatchedClock()
   const publishFor = (ms: number): Promise<number> => {
     const untilMs = performance.now() + ms
-    return pace({ perSecond, nowMs, turn: watched, stopped: () => performance.now() >= untilMs }, (dueMs) => {
+    const turn = () => clock.next(perSecond, checker.received === maker.count)
+    return pace({ perSecond, nowMs, turn, stopped: () => performance.now() >= untilMs }, (dueMs) => {
       void broker.publish('paced', maker.makeDue(dueMs))
     })
   }
@@ -131,15 +133,29 @@ async function paced({ payloadBytes, seconds }: EmbeddedLoad, perSecond: number)
 /** A turn of the event loop takes longer than a message: so often it has one, and in between only what is settled goes on. */
 const turnEveryMs = 5
 const nothing = Promise.resolve()
-let turnedMs = 0
 
 /** Pacing by watching the clock: a message is late only when it, or one before, was held up. */
-async function watchClock(): Promise<void> {
-  await turn()
-  turnedMs = performance.now()
-}
+class WatchedClock {
+  #turnedMs = 0
 
-const watched = (): Promise<void> => (performance.now() - turnedMs < turnEveryMs ? nothing : watchClock())
+  /**
+   * While messages are under way, promises go on. When all are handled, nothing waits but the pacer: it looks at the clock for
+   * part of a pause without one, for promises that nobody needs would be the most of all garbage, and its collection the delay.
+   */
+  next(perSecond: number, allHandled: boolean): Promise<void> {
+    if (performance.now() - this.#turnedMs >= turnEveryMs) return this.#turn()
+    if (allHandled) {
+      const untilMs = performance.now() + 100 / perSecond
+      while (performance.now() < untilMs);
+    }
+    return nothing
+  }
+
+  async #turn(): Promise<void> {
+    await turn()
+    this.#turnedMs = performance.now()
+  }
+}
 
 /** Waits until everything is handled, or will never be. */
 async function settled(done: () => boolean): Promise<void> {
