@@ -40,7 +40,7 @@ interface BuildsAsked {
 }
 
 /** @throws UsageError, or what `parseArgs` throws */
-export function parseBuildFlags(args: readonly string[]): BuildsAsked {
+function parseBuildFlags(args: readonly string[]): BuildsAsked {
   const { values, positionals } = parseArgs({ args: [...args], options: buildFlags, allowPositionals: true })
   if (positionals.length === 0) throw new UsageError('compare-builds takes the scenarios to run')
   if (!(Number(values.seconds) > 0))

@@ -49,6 +49,8 @@ export interface FigureReport {
   readonly figures: readonly Figure[]
   /** Peers that were asked for and are not installed. */
   readonly missing: readonly Missing[]
+  /** What no figure says; absent where there is nothing. */
+  readonly notes?: readonly string[]
   readonly machine: Machine
 }
 
@@ -62,6 +64,7 @@ interface Series {
 export class Figures {
   readonly #series = new Map<string, Series>()
   readonly #missing: Missing[] = []
+  readonly #notes: string[] = []
 
   /** Adds one run's value. Unit and bound are those of the first. */
   add(name: string, unit: Unit, value: number, asked?: Asked): void {
@@ -75,10 +78,16 @@ export class Figures {
     if (!this.#missing.some((one) => one.name === name)) this.#missing.push({ name, why })
   }
 
+  /** Something that is no number, for the end of the report. */
+  note(text: string): void {
+    this.#notes.push(text)
+  }
+
   report(scenario: string, storage: string): FigureReport {
     const figures = Array.from(this.#series, ([name, series]) => figureOf(name, series))
     const runs = Math.max(0, ...Array.from(this.#series.values(), ({ values }) => values.length))
-    return { scenario, storage, runs, figures, missing: this.#missing, machine: machine() }
+    const notes = this.#notes.length === 0 ? {} : { notes: this.#notes }
+    return { scenario, storage, runs, figures, missing: this.#missing, ...notes, machine: machine() }
   }
 }
 

@@ -7,7 +7,7 @@ import type { PeerReport, Report } from './report.ts'
 export const tableOf = (report: Report | FigureReport): string =>
   'figures' in report ? figureTable(report) : comparisonTable(report)
 
-const figureTable = ({ scenario, figures, missing }: FigureReport): string =>
+const figureTable = ({ scenario, figures, missing, notes = [] }: FigureReport): string =>
   titled(scenario, [
     ['figure', 'median', 'range', 'asked', ''],
     ...figures.map(({ name, unit, median, range, asked, met }) => [
@@ -18,7 +18,7 @@ const figureTable = ({ scenario, figures, missing }: FigureReport): string =>
       verdict(met),
     ]),
     ...missing.map(({ name, why }) => [name, why]),
-  ])
+  ]) + notes.map((note) => `\n${note}`).join('')
 
 function comparisonTable(report: Report): string {
   const { scenario, durability, peers, missing, judged } = report

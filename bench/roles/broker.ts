@@ -1,6 +1,7 @@
 /** The broker under test, with one transport, one storage and one topic. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { writeHeapSnapshot } from 'node:v8'
 import { createBroker, type EmbeddedBroker } from 'ratatoskr'
 import { keepHeapSmallWhileIdle, paceCollector } from 'ratatoskr/adapters/node'
 import type { Durability, Storage, Transport } from 'ratatoskr/ports'
@@ -90,6 +91,8 @@ serveRole({
     const descriptors = (await readdir('/proc/self/fd')).length
     return { rssBytes: rss, usedBytes: heapUsed + external, descriptors }
   },
+  /** Of what is in use; the process stands still meanwhile. @param file where it goes */
+  heapSnapshot: (file: string): void => void writeHeapSnapshot(file),
 })
 
 async function securityOf(token: string) {

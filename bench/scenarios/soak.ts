@@ -2,9 +2,12 @@
  * `soak`: a broker on disk at a steady rate, every message acknowledged to its producer and by its consumer: what its memory
  * and its descriptors do over `--seconds`. Half an hour says something; less shows that it runs.
  */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Figures } from '../harness/figures.ts'
 import { runMessages } from '../harness/flows.ts'
 import { inFolder } from '../harness/folder.ts'
+import { bytesOf, growthOf, type Kinds, kindsOf } from '../harness/heap-growth.ts'
 import type { BenchProcess } from '../harness/process.ts'
 import type { Run } from '../harness/report.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
@@ -19,6 +22,14 @@ const bytesPerMegabyte = 1e6
 const msPerMinute = 60_000
 /** What is collected late, and what the disk's cache takes, moves the line by so much. */
 const steadyMegabytesPerMinute = 1
+
+/** Of the time that is measured, so much goes before the first snapshot. */
+const warmUpShare = 0.1
+/** Tables that double, caches that fill: an object for each of 10,000 messages a second would be a hundred times that. */
+const grownKibibytesMax = 2_048
+/** Fewer more of a kind are no growth. */
+const grownCountMin = 50
+const growthsTold = 10
 
 interface Sample extends BrokerMemory {
   readonly minutes: number
@@ -47,15 +58,37 @@ function measure(figures: Figures, options: ScenarioOptions, directory: string):
   } as const
   return withBroker(setup, options, async (through) => {
     const { seconds, payloadBytes } = options
+    const flow = { topic, delivery: 'acked', load: { perSecond }, payloadBytes } as const
+    const run = (part: number) =>
+      runMessages(through, { ...flow, seconds: part, receivers: 1, subscribers: 1 })
+    // Both snapshots are of a broker whose clients are gone: what it has more of by then, it keeps.
+    await run(Math.max(1, seconds * warmUpShare))
+    const before = await snapshotOf(through.server, join(directory, 'before.heapsnapshot'))
     const samples: Sample[] = []
     let over = false
     const sampling = sampleUntil(() => over, through.server, samples, (seconds * 1_000) / samplesPerRun)
-    const flow = { topic, delivery: 'acked', load: { perSecond }, payloadBytes, seconds } as const
-    const run = await runMessages(through, { ...flow, receivers: 1, subscribers: 1 })
+    const measured = await run(seconds)
     over = true
     await sampling
-    tell(figures, run, samples.slice(samples.length >> 1))
+    tell(figures, measured, samples.slice(samples.length >> 1))
+    tellGrowth(figures, before, await snapshotOf(through.server, join(directory, 'after.heapsnapshot')))
   })
+}
+
+async function snapshotOf(server: BenchProcess, file: string): Promise<Kinds> {
+  await server.ask('heapSnapshot', file)
+  const kinds = await kindsOf(file)
+  await rm(file)
+  return kinds
+}
+
+/** What the broker has more of than after its warm-up, without what V8 makes of the program. */
+function tellGrowth(figures: Figures, before: Kinds, after: Kinds): void {
+  const bytes = Math.max(0, bytesOf(after) - bytesOf(before))
+  figures.add('heap more than after the warm-up', 'KiB', bytes / 1024, { atMost: grownKibibytesMax })
+  for (const { name, count, bytes: more } of growthOf(before, after, grownCountMin).slice(0, growthsTold)) {
+    figures.note(`grown since the warm-up: ${name}, ${count} more, ${Math.round(more / 102.4) / 10} KiB`)
+  }
 }
 
 async function sampleUntil(
