@@ -5,6 +5,7 @@
 import type { PublishReceipt, PublishResult, RatatoskrError } from '../ports/index.ts'
 import { type BatchesOptions, BatchSubscription } from './batch-subscription.ts'
 import { type ClientCallOptions, withDeadline } from './call.ts'
+import type { ConnectionPool } from './connection-pool.ts'
 import type { ClientContext } from './context.ts'
 import { GroupCalls } from './group-calls.ts'
 import { batchesOptions, knownOptions, producerOptions, subscribeOptions } from './known-options.ts'
@@ -25,20 +26,22 @@ interface Closable {
 
 /** A client of a broker: everything that one can ask of it, over any link. */
 export class Client extends GroupCalls implements AsyncDisposable {
+  readonly #pool: ConnectionPool
   readonly #subscriptions = new Set<Closable>()
   readonly #producers = new Set<Producer>()
   #producer: Producer | undefined
   #closing: Promise<void> | undefined
 
   /** Made by `connect` and by `broker.client()`. */
-  constructor(context: ClientContext) {
+  constructor(context: ClientContext, pool: ConnectionPool) {
     super(context)
-    void context.connection.closed.then(() => this.close())
+    this.#pool = pool
+    void pool.closed.then(() => this.close())
   }
 
-  /** Settles when the client is over: with the reason when its connection was given up, with undefined when it was closed. */
+  /** Settles when the client is over: with the reason when a connection of it was given up, with undefined when it was closed. */
   get closed(): Promise<RatatoskrError | undefined> {
-    return this.context.connection.closed
+    return this.#pool.closed
   }
 
   /**
@@ -61,12 +64,22 @@ export class Client extends GroupCalls implements AsyncDisposable {
   /** A producer of its own, with its own buffer and batches. */
   producer(options: ProducerOptions = {}): Producer {
     knownOptions('producer', options, producerOptions)
-    const producer = new Producer(options, {
-      ...this.context,
-      closed: (closed) => this.#producers.delete(closed),
-    })
-    this.#producers.add(producer)
-    return producer
+    const berth = this.#pool.berth()
+    try {
+      const producer = new Producer(options, {
+        ...this.context,
+        connection: berth.connection,
+        closed: (closed) => {
+          berth.leave()
+          this.#producers.delete(closed)
+        },
+      })
+      this.#producers.add(producer)
+      return producer
+    } catch (error) {
+      berth.leave()
+      throw error
+    }
   }
 
   /**
@@ -83,24 +96,24 @@ export class Client extends GroupCalls implements AsyncDisposable {
   ): Promise<Subscription> {
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const options = typeof handlerOrOptions === 'function' ? handlerOptions : handlerOrOptions
-    return this.#opened('subscribe', options, (signal, removed) => {
+    return this.#opened('subscribe', options, (context, signal, removed) => {
       knownOptions('subscribe', options, subscribeOptions)
       if (options.from !== undefined) checkPosition(options.from)
-      return Subscription.open(this.context, topic, handler, options, removed, signal)
+      return Subscription.open(context, topic, handler, options, removed, signal)
     })
   }
 
   /** Subscribes to whole record batches: the fast way to read. @throws as `subscribe` */
   batches(topic: string, options: BatchesOptions = {}): Promise<BatchSubscription> {
-    return this.#opened('batches', options, (signal, removed) => {
+    return this.#opened('batches', options, (context, signal, removed) => {
       knownOptions('batches', options, batchesOptions)
       if (options.from !== undefined) checkPosition(options.from)
-      return BatchSubscription.open(this.context, topic, options, removed, signal)
+      return BatchSubscription.open(context, topic, options, removed, signal)
     })
   }
 
   /**
-   * Closes producers and subscriptions, which send and commit what they hold, then the connection. At the deadline
+   * Closes producers and subscriptions, which send and commit what they hold, then the connections. At the deadline
    * whatever is left is cut, also while a dead broker is being called. Idempotent.
    */
   close(options: ClientCallOptions = {}): Promise<void> {
@@ -113,7 +126,7 @@ export class Client extends GroupCalls implements AsyncDisposable {
   }
 
   async #close(options: ClientCallOptions): Promise<void> {
-    const { platform, connection, timeoutMs } = this.context
+    const { platform, timeoutMs } = this.context
     try {
       await withDeadline(platform.clock, 'close', options, timeoutMs, async (signal) => {
         const call = { signal, timeoutMs: Number.POSITIVE_INFINITY }
@@ -124,7 +137,7 @@ export class Client extends GroupCalls implements AsyncDisposable {
     } catch {
       // The deadline has passed: closing the connection fails what is left.
     } finally {
-      await connection.close()
+      await this.#pool.close()
     }
   }
 
@@ -133,18 +146,28 @@ export class Client extends GroupCalls implements AsyncDisposable {
     return this.#producer
   }
 
-  /** Opens something that the client closes with itself. */
+  /** Opens something that the client closes with itself, on a connection where it stays. */
   async #opened<T extends Closable>(
     what: string,
     options: ClientCallOptions,
-    open: (signal: AbortSignal, removed: (closable: Closable) => void) => Promise<T>,
+    open: (context: ClientContext, signal: AbortSignal, removed: (closable: Closable) => void) => Promise<T>,
   ): Promise<T> {
     const { platform, timeoutMs } = this.context
-    const removed = (closable: Closable): unknown => this.#subscriptions.delete(closable)
-    const opened = await withDeadline(platform.clock, what, options, timeoutMs, (signal) =>
-      open(signal, removed),
-    )
-    this.#subscriptions.add(opened)
-    return opened
+    const berth = this.#pool.berth()
+    const context = { ...this.context, connection: berth.connection }
+    const removed = (closable: Closable): void => {
+      berth.leave()
+      this.#subscriptions.delete(closable)
+    }
+    try {
+      const opened = await withDeadline(platform.clock, what, options, timeoutMs, (signal) =>
+        open(context, signal, removed),
+      )
+      this.#subscriptions.add(opened)
+      return opened
+    } catch (error) {
+      berth.leave()
+      throw error
+    }
   }
 }

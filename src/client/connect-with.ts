@@ -10,6 +10,7 @@ import {
 import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { Client } from './client.ts'
 import { Connection, type ConnectionOptions, type ReconnectOptions } from './connection.ts'
+import { ConnectionPool, connectionsOf } from './connection-pool.ts'
 import type { OpenLink } from './link.ts'
 
 /** Options of every client, also of one in the broker's process. */
@@ -23,6 +24,13 @@ export interface ClientOptions {
 /** Options of `connect`. */
 export interface ConnectOptions extends ClientOptions, ClientCallOptions {
   readonly credentials?: Credentials | undefined
+  /**
+   * How many connections to open, 1 by default. Producers and subscriptions are spread over them, each stays on one; single calls go
+   * over the first. One that is lost, or full, touches only what is on it, and comes back by itself; when one is given up the
+   * client ends. All that a client does also goes over one: more are for several cores of a broker with workers, and for streams
+   * that must not wait for each other.
+   */
+  readonly connections?: number | undefined
   /** How a lost connection is replaced: endlessly by default; `false` ends the client. */
   readonly reconnect?: ReconnectOptions | false | undefined
   /** How long one attempt may take; the default deadline of a call otherwise. */
@@ -71,22 +79,21 @@ export async function clientOver(
 ): Promise<Client> {
   const limits = makeLimits(options.limits)
   const timeoutMs = checkTimeoutMs(options.timeoutMs, limits.callTimeoutMs)
-  const connection = await withDeadline(platform.clock, 'connect', options, timeoutMs, (signal) =>
-    Connection.open(
-      {
-        open,
-        firstAttempts,
-        clock: platform.clock,
-        random: platform.random,
-        logger: platform.logger,
-        reconnect: options.reconnect ?? {},
-        connectTimeoutMs: checkTimeoutMs(options.connectTimeoutMs, limits.callTimeoutMs),
-        waitingMax: limits.requestsInFlightMax,
-      },
-      signal,
-    ),
+  const count = connectionsOf(options.connections)
+  const connectionOptions: ConnectionOptions = {
+    open,
+    firstAttempts,
+    clock: platform.clock,
+    random: platform.random,
+    logger: platform.logger,
+    reconnect: options.reconnect ?? {},
+    connectTimeoutMs: checkTimeoutMs(options.connectTimeoutMs, limits.callTimeoutMs),
+    waitingMax: limits.requestsInFlightMax,
+  }
+  const pool = await withDeadline(platform.clock, 'connect', options, timeoutMs, (signal) =>
+    ConnectionPool.open(count, () => Connection.open(connectionOptions, signal)),
   )
-  return new Client({ connection, platform, limits, timeoutMs })
+  return new Client({ connection: pool.first, platform, limits, timeoutMs }, pool)
 }
 
 function parseUrl(text: string): URL {
