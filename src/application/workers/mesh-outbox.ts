@@ -7,7 +7,8 @@ import type { MeshChannel, MeshItem } from './mesh-channel.ts'
 
 const noBytes = new Uint8Array(0)
 /** Rows of numbers: kind, id, and of an append handle, records, level, start and length of the batch; of an answer the offset. */
-export const [appendRow, offsetRow] = [0, 1]
+const appendRow = 0
+export const offsetRow = 1
 export const rowNumbers = 7
 /** Bytes that one message carries, about: one that is larger is sent before the turn ends. */
 const messageBytesMax = 4 * 1024 * 1024
