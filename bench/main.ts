@@ -9,6 +9,7 @@ import { compareBuilds } from './builds/main.ts'
 import { exitCodeOf, parseAllFlags, parseFlags, scenarioList, UsageError } from './flags.ts'
 import { compare, machineDifferences } from './harness/compare.ts'
 import type { FigureReport } from './harness/figures.ts'
+import { withShare } from './harness/processor-share.ts'
 import type { Report } from './harness/report.ts'
 import { changeTable, tableOf } from './harness/table.ts'
 import { runAll } from './results/all.ts'
@@ -16,7 +17,8 @@ import { writeResults } from './results/main.ts'
 
 async function measure(args: readonly string[]): Promise<number> {
   const { scenario, json, check, options } = parseFlags(args)
-  const report = await scenario.run(options)
+  const { result, processors } = await withShare(() => scenario.run(options))
+  const report = { ...result, ...(processors === undefined ? {} : { processors }) }
   const text = `${JSON.stringify(report, null, 2)}\n`
   process.stdout.write(text)
   process.stderr.write(`${tableOf(report)}\n`)

@@ -132,6 +132,8 @@ export async function assertShortRun(
   const report = JSON.parse(stdout) as Report | FigureReport
   assert.equal(report.scenario, scenario)
   assert.equal(report.machine.node, process.version)
+  const share = report.processors?.share ?? 0
+  assert.ok(share > 0 && share <= 1.1, `it took ${share} of all processors`)
   if ('figure' in shortRun) assertFigure(report as FigureReport, shortRun.figure)
   else assertFlow(report as Report, shortRun.beside)
   assert.ok(stderr.includes('figure' in shortRun ? shortRun.figure : shortRun.beside), 'the table has it')

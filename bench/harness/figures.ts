@@ -5,6 +5,7 @@
 
 import { median, type Range, rangeOf, rounded } from '../../src/cli/bench/statistics.ts'
 import { type Machine, machine } from './machine.ts'
+import type { ProcessorShare } from './processor-share.ts'
 
 export type Unit =
   | 'MB/s'
@@ -52,6 +53,8 @@ export interface FigureReport {
   /** What no figure says; absent where there is nothing. */
   readonly notes?: readonly string[]
   readonly machine: Machine
+  /** Of the whole scenario. */
+  readonly processors?: ProcessorShare
 }
 
 interface Series {

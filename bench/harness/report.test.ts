@@ -1,3 +1,4 @@
+import { cpus } from 'node:os'
 import { expect, it } from 'vitest'
 import { Figures } from './figures.ts'
 import { type Claim, medianRun, type Run, reportOf } from './report.ts'
@@ -53,6 +54,7 @@ it('medians and ranges are of all runs, sums of what went wrong too', () => {
     latencyMsRange: { p99: [1, 9] },
     cpuSeconds: 3,
     brokerMicroseconds: 10_000,
+    processorShare: Number((3 / cpus().length).toPrecision(4)),
     rssMegabytes: 50,
     messages: 30,
     lost: 0,

@@ -1,10 +1,12 @@
 /** What a scenario that compares us with others reports: one JSON object. */
 
+import { cpus } from 'node:os'
 import type { Latency } from '../../src/cli/bench/messages.ts'
 import { median, type Range, rangeOf, ratioByRound, rounded } from '../../src/cli/bench/statistics.ts'
 import type { Contestant, Result } from './contest.ts'
 import type { Asked, Missing } from './figures.ts'
 import { type Machine, machine } from './machine.ts'
+import type { ProcessorShare } from './processor-share.ts'
 
 /** One run of one contestant. */
 export interface Run {
@@ -38,6 +40,8 @@ interface Performance {
   readonly processes: Readonly<Record<string, ProcessUse>>
   /** CPU time of the broker for a message, in the median run. */
   readonly brokerMicroseconds: number
+  /** What all its processes took of all processors, in the window of the median run: 1 is all of them. */
+  readonly processorShare: number
 }
 
 export interface PeerReport extends Performance {
@@ -96,6 +100,8 @@ export interface Report extends Setting, Performance {
   readonly missing: readonly Missing[]
   readonly judged: readonly Judged[]
   readonly machine: Machine
+  /** Of the whole scenario, all contestants; of one contestant's window tells `processorShare`. */
+  readonly processors?: ProcessorShare
 }
 
 /** @param results ours first */
@@ -140,6 +146,7 @@ function performanceOf(runs: readonly Run[], seconds: number): Performance {
   const each = (value: (run: Run) => number): number[] => runs.map(value)
   const latency = (part: keyof Latency): number[] => each(({ latencyMs }) => latencyMs[part])
   const middle = medianRun(runs)
+  const allSeconds = Object.values(middle.processes).reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0)
   const brokerSeconds = middle.processes.broker?.cpuSeconds ?? 0
   const rates = each(({ messagesPerSecond }) => messagesPerSecond)
   return {
@@ -153,6 +160,7 @@ function performanceOf(runs: readonly Run[], seconds: number): Performance {
     },
     latencyMsRange: { p50: rangeOf(latency('p50')), p99: rangeOf(latency('p99')) },
     processes: middle.processes,
+    processorShare: rounded(allSeconds / (seconds * cpus().length)),
     brokerMicroseconds: rounded((brokerSeconds * 1e6) / (middle.messagesPerSecond * seconds)),
   }
 }

@@ -7,7 +7,7 @@ import type { PeerReport, Report } from './report.ts'
 export const tableOf = (report: Report | FigureReport): string =>
   'figures' in report ? figureTable(report) : comparisonTable(report)
 
-const figureTable = ({ scenario, figures, missing, notes = [] }: FigureReport): string =>
+const figureTable = ({ scenario, figures, missing, notes = [], processors }: FigureReport): string =>
   titled(scenario, [
     ['figure', 'median', 'range', 'asked', ''],
     ...figures.map(({ name, unit, median, range, asked, met }) => [
@@ -18,7 +18,10 @@ const figureTable = ({ scenario, figures, missing, notes = [] }: FigureReport): 
       verdict(met),
     ]),
     ...missing.map(({ name, why }) => [name, why]),
-  ]) + notes.map((note) => `\n${note}`).join('')
+  ]) +
+  [...notes, ...(processors === undefined ? [] : [shareText(processors.share, 'over the whole')])]
+    .map((note) => `\n${note}`)
+    .join('')
 
 function comparisonTable(report: Report): string {
   const { scenario, durability, peers, missing, judged } = report
@@ -43,14 +46,18 @@ function comparisonTable(report: Report): string {
     ]),
     ...missing.map(({ name, why }) => [name, why]),
   ])
-  if (judged.length === 0) return contestants
+  const all = `${contestants}\n${shareText(report.processorShare, 'in our window')}`
+  if (judged.length === 0) return all
   const rows = judged.map(({ asked, value, met }) => [
     asked,
     value === undefined ? 'took no part' : String(value),
     verdict(met),
   ])
-  return `${contestants}\n${titled('', [['asked', 'is', ''], ...rows]).trimStart()}`
+  return `${all}\n${titled('', [['asked', 'is', ''], ...rows]).trimStart()}`
 }
+
+const shareText = (share: number, when: string): string =>
+  `processors: ${Math.round(share * 100)} % of all, ${when}, of all processes together`
 
 /** What `compare` found. */
 export const changeTable = (scenario: string, changes: readonly Change[]): string =>

@@ -151,9 +151,25 @@ function sectionOf(planned: Planned, report: AnyReport | undefined, reasons: Rea
     title,
     `\`npm run bench -- ${argumentsOf(planned, givenTo(planned, report)).join(' ')}\``,
     'figures' in report ? figureTable(report) : contestantTable(report),
+    ...shareLines(report),
     ...report.missing.map(({ name: peer, why }) => `${peer} took no part: ${why}.`),
     ...(reason === undefined ? [] : [reason]),
   ]
+}
+
+/** What part of all processors it took: near all of them, the machine is what was measured. Older reports do not say. */
+function shareLines(report: AnyReport): readonly string[] {
+  const percent = (share: number): string => `${text(share * 100)} %`
+  const lines: string[] = []
+  if ('processorShare' in report && report.processorShare !== undefined) {
+    lines.push(`Processors in our window: ${percent(report.processorShare)} of all.`)
+  }
+  if (report.processors !== undefined) {
+    lines.push(
+      `Processors over the whole scenario: ${percent(report.processors.share)} of ${report.processors.cores}.`,
+    )
+  }
+  return lines
 }
 
 /** The flags that all scenarios were given: those that the report tells of, and the plan does not. */

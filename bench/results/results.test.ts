@@ -95,7 +95,8 @@ function tier() {
   figures.add('memory: due to handled, p99', 'ms', 4, { atMost: 5 })
   figures.add('fsync: due to handled, p99', 'ms', 20, { atMost: 5 })
   figures.add('memory: handled', '/s', 1_000)
-  return figures.report('tier-chat', 'memory, disk')
+  const processors = { share: 0.125, cpuSeconds: 5, seconds: 10, cores: 4 }
+  return { ...figures.report('tier-chat', 'memory, disk'), processors }
 }
 
 describe('the results', () => {
@@ -120,6 +121,8 @@ describe('the results', () => {
       expect(results).toContain(row)
     }
     expect(results).not.toContain('memory: handled ≥')
+    expect(results).toContain('\n\nProcessors over the whole scenario: 12.5 % of 4.\n')
+    expect(results).toMatch(/\n\nProcessors in our window: [\d.]+ % of all\.\n/)
     // With other settings it is only reported.
     expect(results).not.toContain('[stream-memory-tcp-1kib]')
     expect(results).toContain('### stream-memory-tcp-1kib')
