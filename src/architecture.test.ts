@@ -2,7 +2,7 @@
  * The rings of the house, held by a test: it walks every import of every source file and fails on a wrong arrow.
  * The same rules stand in biome.json for the editor and in tsconfig.core.json for the compiler.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, posix, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -209,6 +209,34 @@ it('copies of bytes are copies whatever bytes they are of', () => {
   const copied = /\b(bytes|batch|payload|key|value|chunk|id)\??\.slice\(\)/
   const code = sources().filter((path) => !path.startsWith('contract-tests/'))
   expect(code.filter((path) => copied.test(readFileSync(join(root, path), 'utf8')))).toEqual([])
+})
+
+describe('the way of a batch', () => {
+  const onTheWay = /^(proto|src\/client|adapters\/(disk|memory|frames|tcp|websocket|grpc|http))\//
+  const joins = /\bBuffer\s*\.\s*concat\b|\bnew Blob\(/
+  /** What is joined there is small, or is not on the way of what comes again and again. */
+  const allowed: Readonly<Record<string, string>> = {
+    'proto/message-frames.ts':
+      'a body that is copied sooner than written apart; a message for a library that wants it whole',
+    'adapters/grpc/http2/header-block.ts': 'the headers of an answer, which are made once',
+    'adapters/http/routes/queues.ts': 'the answer to one call, which must stay as it is until it is written',
+  }
+  const joining = sources().filter(
+    (path) => onTheWay.test(path) && joins.test(readFileSync(join(root, path), 'utf8')),
+  )
+
+  // A copy of each byte, and an allocation as large as the batch: pieces are written one after the other instead.
+  it('joins no buffers', () => {
+    expect(joining.filter((path) => !(path in allowed))).toEqual([])
+    const forNothing = Object.keys(allowed).filter(
+      (path) => existsSync(join(root, path)) && !joining.includes(path),
+    )
+    expect(forNothing).toEqual([])
+  })
+
+  it.each(['Buffer.concat(parts)', 'Buffer\n    .concat(parts)', 'new Blob(parts)'])('sees %j', (code) =>
+    expect(joins.test(code)).toBe(true),
+  )
 })
 
 describe('the inner rings', () => {
