@@ -15,6 +15,7 @@ import {
   encodeLeasedHeader,
   encodeProduced,
   errorToJson,
+  giveBackBytes,
   isRatatoskrError,
   jsonLease,
   parseJson,
@@ -100,7 +101,11 @@ export class Calls implements OperationContext {
             ? undefined
             : { durability, lease: lease === undefined ? undefined : leaseOf(lease) },
         ),
-      (receipt) => this.#writer.binary(encodeProduced(id, receipt), batch.length >= bulkBytesMin),
+      (receipt) => {
+        const isBulk = batch.length >= bulkBytesMin
+        giveBackBytes(batch) // whoever still has it holds it himself
+        this.#writer.binary(encodeProduced(id, receipt), isBulk)
+      },
     )
   }
 

@@ -40,8 +40,8 @@ export interface FrameCarrier {
 export interface ByteSink {
   /** Bytes that were written and not taken yet. */
   readonly writableLength: number
-  /** @param taken called when the bytes are taken, or lost with the connection */
-  write(bytes: Uint8Array, taken?: () => void): unknown
+  /** @param taken called when the bytes are taken and looked at no more, or with an error when they are lost with the connection */
+  write(bytes: Uint8Array, taken?: (error?: Error | null) => void): unknown
   cork(): void
   uncork(): void
 }

@@ -6,7 +6,7 @@
  * A carrier may write frames of its own between these, whole and synchronously, so that frames never mix.
  */
 import type { MaybePromise } from 'ratatoskr/ports'
-import { RatatoskrError } from 'ratatoskr/ports'
+import { giveBackBytes, RatatoskrError } from 'ratatoskr/ports'
 import type { ByteSink, Framing } from './carrier.ts'
 
 /** Below this, deliveries follow each other without waiting: small ones then share a system call. */
@@ -18,6 +18,7 @@ const copiedBodyBytesMax = 2 * 1024
 interface Waiting {
   readonly head: Uint8Array
   readonly body: Uint8Array | undefined
+  readonly lent: boolean
   readonly taken: () => void
 }
 
@@ -76,12 +77,20 @@ export class FrameWriter {
     return this.#deliver(frame, undefined)
   }
 
-  /** Sends a binary frame of two parts in turn, the second without a copy. @returns and throws as `deliverText` */
-  deliverBinary(head: Uint8Array, body: Uint8Array): MaybePromise<void> {
+  /**
+   * Sends a binary frame of two parts in turn, the second without a copy.
+   * @param lent true when the body is to be given back as soon as the sink has taken it; one that is lost with the connection
+   *   is not, for nobody tells when the last look at it was
+   * @returns and throws as `deliverText`
+   */
+  deliverBinary(head: Uint8Array, body: Uint8Array, lent = false): MaybePromise<void> {
     this.#assertTaken(head.length + body.length)
-    return body.length <= copiedBodyBytesMax
-      ? this.#deliver(this.#whole(head, body), undefined)
-      : this.#deliver(this.#withHeader(head, body.length), body)
+    if (body.length > copiedBodyBytesMax) {
+      return this.#deliver(this.#withHeader(head, body.length), body, lent)
+    }
+    const frame = this.#whole(head, body)
+    if (lent) giveBackBytes(body)
+    return this.#deliver(frame, undefined)
   }
 
   #reply(frame: Uint8Array): void {
@@ -103,15 +112,15 @@ export class FrameWriter {
     for (const waiting of this.#line.splice(0)) waiting.taken()
   }
 
-  #deliver(head: Uint8Array, body: Uint8Array | undefined): MaybePromise<void> {
-    if (this.#taken === undefined) return this.#writeDelivery(head, body)
-    return new Promise((taken) => this.#line.push({ head, body, taken }))
+  #deliver(head: Uint8Array, body: Uint8Array | undefined, lent = false): MaybePromise<void> {
+    if (this.#taken === undefined) return this.#writeDelivery(head, body, lent)
+    return new Promise((taken) => this.#line.push({ head, body, lent, taken }))
   }
 
-  #writeDelivery(head: Uint8Array, body: Uint8Array | undefined): MaybePromise<void> {
+  #writeDelivery(head: Uint8Array, body: Uint8Array | undefined, lent: boolean): MaybePromise<void> {
     if (this.#closed) return
     if (this.pendingBytes + head.length + (body?.length ?? 0) < flowingBytesMax) {
-      this.#write(head, body)
+      this.#write(head, body, lent)
       return
     }
     return new Promise((resolve) => {
@@ -122,7 +131,7 @@ export class FrameWriter {
         this.#next()
       }
       this.#taken = taken
-      this.#write(head, body, taken)
+      this.#write(head, body, lent, taken)
     })
   }
 
@@ -130,20 +139,27 @@ export class FrameWriter {
     while (this.#taken === undefined) {
       const waiting = this.#line.shift()
       if (waiting === undefined) return
-      const full = this.#writeDelivery(waiting.head, waiting.body)
+      const full = this.#writeDelivery(waiting.head, waiting.body, waiting.lent)
       if (full === undefined) waiting.taken()
       else void full.then(waiting.taken)
     }
   }
 
-  #write(head: Uint8Array, body: Uint8Array | undefined, taken?: () => void): void {
+  #write(head: Uint8Array, body: Uint8Array | undefined, lent: boolean, taken?: () => void): void {
     if (this.#closed) return
     this.#gather()
     this.#releaseSoon()
-    if (body === undefined || body.length === 0) this.#sink.write(head, taken)
+    if (body === undefined || body.length === 0) {
+      this.#sink.write(head, taken)
+      return
+    }
+    this.#sink.write(head)
+    if (!lent) this.#sink.write(body, taken)
     else {
-      this.#sink.write(head)
-      this.#sink.write(body, taken)
+      this.#sink.write(body, (error) => {
+        if (!error) giveBackBytes(body)
+        taken?.()
+      })
     }
   }
 

@@ -1,4 +1,5 @@
 /** The broker's side of the frame protocol (`domain/wire`), for any channel of bytes or messages. */
+export { takeBytes } from './batch-memory.ts'
 export type { ByteSink, CloseReason, FrameCarrier, Framing } from './carrier.ts'
 export { type FrameBounds, FrameConnection, type FrameConnectionOptions } from './connection.ts'
 export { type FrameBoundsOptions, FrameConnections } from './connections.ts'

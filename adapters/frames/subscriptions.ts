@@ -22,7 +22,12 @@ import type {
   SubscribeOptions,
   Subscription,
 } from 'ratatoskr/ports'
-import { encodeDeliverHeader, messageToJson, RatatoskrError as RatatoskrErrorClass } from 'ratatoskr/ports'
+import {
+  encodeDeliverHeader,
+  giveBackBytes,
+  messageToJson,
+  RatatoskrError as RatatoskrErrorClass,
+} from 'ratatoskr/ports'
 import type { FrameWriter } from './frame-writer.ts'
 import { LeaseEvents } from './lease-events.ts'
 import {
@@ -213,6 +218,7 @@ class MessageEvents extends SubscriptionEvents implements MessageSink {
 }
 
 class BatchEvents extends SubscriptionEvents implements BatchSink {
+  readonly givesBack = true
   readonly #expander: Expander
 
   constructor(id: number, host: SubscriptionsHost, form: SubscriptionForm) {
@@ -223,7 +229,9 @@ class BatchEvents extends SubscriptionEvents implements BatchSink {
   deliver({ partition, fromOffset, nextOffset, bytes }: BatchDelivery): MaybePromise<void> {
     return this.sayInTurn(() => {
       const head = encodeDeliverHeader(this.id, partition, fromOffset, nextOffset)
-      return this.host.writer.deliverBinary(head, this.#expander.bytesOf(bytes))
+      const sent = this.#expander.bytesOf(bytes)
+      if (sent !== bytes) giveBackBytes(bytes)
+      return this.host.writer.deliverBinary(head, sent, true)
     })
   }
 

@@ -92,12 +92,12 @@ export class MemoryLog implements PartitionLog {
     counters.appendedBytes += batch.length
   }
 
-  read(offset: number, bytesMax: number): BatchBytes {
+  read(offset: number, bytesMax: number, lent = false): BatchBytes {
     if (this.#closed) throw closedError('the log')
     assertReadable(offset, this.#startOffset, this.#endOffset)
     if (offset === this.#endOffset) return noBytes
     this.#budget.counters.hotReads++
-    return this.#bufferOf(offset).read(offset, this.#endOffset, bytesMax)
+    return this.#bufferOf(offset).read(offset, this.#endOffset, bytesMax, lent)
   }
 
   async offsetForTime(timestampMs: number): Promise<number> {
@@ -108,6 +108,18 @@ export class MemoryLog implements PartitionLog {
       if (at !== -1) return baseOffsetOf(buffer.view(at, buffer.sizeBytes))
     }
     return this.#endOffset
+  }
+
+  offsetAfterBytes(bytes: number): number {
+    if (this.#closed) throw closedError('the log')
+    let offset = this.#startOffset
+    let left = bytes
+    for (const { sizeBytes, endOffset } of this.#buffers) {
+      left -= sizeBytes
+      if (left < 0) break
+      offset = endOffset
+    }
+    return offset
   }
 
   async truncateBefore(offset: number): Promise<number> {
@@ -226,7 +238,10 @@ export class MemoryLog implements PartitionLog {
   }
 
   #release(buffers: readonly BatchBuffer[]): void {
-    for (const buffer of buffers) this.#give(buffer.sizeBytes, buffer.endOffset - buffer.baseOffset)
+    for (const buffer of buffers) {
+      this.#give(buffer.sizeBytes, buffer.endOffset - buffer.baseOffset)
+      buffer.letGo()
+    }
   }
 }
 

@@ -12,6 +12,7 @@ import {
   type FrameConnectionOptions,
   type Framing,
   readInto,
+  takeBytes,
 } from 'ratatoskr/adapters/frames'
 import {
   binarySubprotocol,
@@ -61,7 +62,7 @@ export function acceptStream(options: AcceptOptions): FrameConnection {
       if (!carrier.open) reader.close()
     },
   }
-  const reader = new StreamReader(Math.min(firstFrameBytesMax, frameBytesMax), events, unfilled)
+  const reader = new StreamReader(Math.min(firstFrameBytesMax, frameBytesMax), events, takeBytes)
   const socket = readInto(accepted, reader, (take) => {
     if (!carrier.open) return
     connection.heard() // a large frame over a slow line is no silence
@@ -139,7 +140,7 @@ class StreamCarrier implements FrameCarrier, ByteSink {
     this.#socket.write(encodeOpening(this.#frameBytesMax))
   }
 
-  write(bytes: Uint8Array, taken?: () => void): void {
+  write(bytes: Uint8Array, taken?: (error?: Error | null) => void): void {
     if (!this.#begun) this.begin()
     this.#socket.write(bytes, taken)
   }
@@ -192,9 +193,6 @@ class StreamCarrier implements FrameCarrier, ByteSink {
     this.#deadline?.[Symbol.dispose]()
   }
 }
-
-/** Bytes for what is read. Zeroing them would cost as much as copying them. */
-const unfilled = (bytes: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)
 
 const signOfLife = new Uint8Array(framePrefixBytes)
 

@@ -6,7 +6,7 @@
 
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { readInto } from 'ratatoskr/adapters/frames'
+import { readInto, takeBytes } from 'ratatoskr/adapters/frames'
 import { type WebSocketEvents, WebSocketSplitter } from 'ratatoskr/ports'
 
 /** Whose batches they are. */
@@ -30,7 +30,7 @@ export class SplitStream extends Duplex implements WebSocketEvents {
 
   constructor(accepted: Socket, payloadBytesMax: number) {
     super({ allowHalfOpen: true })
-    this.#splitter = new WebSocketSplitter('client', payloadBytesMax, this, unfilled)
+    this.#splitter = new WebSocketSplitter('client', payloadBytesMax, this, takeBytes)
     this.socket = readInto(accepted, this.#splitter, (take) => {
       this.#receiver?.heard()
       this.#others = false
@@ -115,6 +115,3 @@ function onClose(this: Socket): void {
 function onDrain(this: Socket): void {
   ;(this as Split)[split]?.drained()
 }
-
-/** Bytes for what is read. Zeroing them would cost as much as copying them. */
-const unfilled = (bytes: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer)

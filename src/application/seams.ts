@@ -51,7 +51,7 @@ export interface ReadablePartition {
   /** What is lost to damage. */
   readonly damaged: readonly OffsetRange[]
   /** As `PartitionLog.read`; RTK_UNAVAILABLE while the partition is being reopened. */
-  read(offset: number, bytesMax: number): MaybePromise<BatchBytes>
+  read(offset: number, bytesMax: number, lent?: boolean): MaybePromise<BatchBytes>
   /** Offset of the first record whose timestamp is at least this; `stableOffset` when there is none. */
   offsetForTime(timestampMs: number): Promise<number>
   /** Calls `run` once, when `stableOffset` has moved or the state has changed. Dispose to be forgotten. */

@@ -64,7 +64,11 @@ export class SessionSubscriptions {
 }
 
 /** What sinks may be called with beside their end. */
-type Called = Partial<Record<'deliver' | 'lost' | 'assigned' | 'dropped', (...args: unknown[]) => unknown>>
+type Called = Partial<
+  Record<'deliver' | 'lost' | 'assigned' | 'dropped', (...args: unknown[]) => unknown>
+> & {
+  readonly givesBack?: boolean
+}
 
 /** The same sink, whose end is noticed. Its own methods are called on itself, so that class instances work. */
 class WatchedSink implements Endable, Called {
@@ -77,6 +81,10 @@ class WatchedSink implements Endable, Called {
   constructor(sink: Endable, open: Set<Closable>) {
     this.#sink = sink
     this.#open = open
+  }
+
+  get givesBack(): boolean {
+    return this.#sink.givesBack === true
   }
 
   began(subscription: Closable): void {

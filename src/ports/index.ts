@@ -6,6 +6,14 @@
 export * from '../domain/backoff.ts'
 export { BatchBuffer, isKeepable } from '../domain/batch/batch-buffer.ts'
 export {
+  BatchMemory,
+  type BatchMemoryOptions,
+  giveBackBytes,
+  keepBytes,
+  lendBytes,
+  letEscape,
+} from '../domain/batch/batch-memory.ts'
+export {
   BatchBuilder,
   type BatchBuilderOptions,
   type RecordFields,

@@ -100,7 +100,8 @@ export interface PartitionLog {
    * reached at least `durability`; calls settle in order.
    * @param batch one batch, its base offset already stamped. One of which `isKeepable` is true, because it is large and fills
    *   its buffer, is the store's from here on: it may keep it instead of copying it, and nobody changes it unless the append
-   *   fails. Of any other the store copies what it needs before it returns: the caller may reuse it at once.
+   *   fails; it tells so with `keepBytes` if their memory is to be used again when it lets go of the batch. Of any other the
+   *   store copies what it needs before it returns: the caller may reuse it at once.
    * @param baseOffset must be `endOffset`
    * @param recordCount offsets that the batch takes, at least 1
    * @throws RTK_OFFSET_CONFLICT when `baseOffset` is not `endOffset` (nothing is written), RTK_STORE_FULL when there is
@@ -118,13 +119,16 @@ export interface PartitionLog {
   /**
    * Reads whole, contiguous batches, beginning with the one that holds `offset` (so that the first may begin before it).
    * @param bytesMax soft bound: at least one batch comes, more only while the sum stays within it
-   * @returns a plain Uint8Array, empty when `offset` is `stableOffset`. The bytes stay as they are for as long as they are held.
+   * @param lent true when the caller gives the bytes back with `giveBackBytes`, once, when he has looked at them for the last
+   *   time: then the store may use their memory again. A store may take no notice of it
+   * @returns a plain Uint8Array, empty when `offset` is `stableOffset`. The bytes stay as they are for as long as they are held:
+   *   until they are given back, when they are lent.
    * @throws RTK_OFFSET_OUT_OF_RANGE when `offset` is below `startOffset` or above `stableOffset`,
    *   RTK_STORE_CORRUPT with `details` { offset, nextOffset } when the record at `offset` is lost to damage: a wrong byte is
    *   never returned, and what can be read again begins at `nextOffset`; RTK_STORE_UNREADABLE with `details` { offset }
    *   when the medium gave an error: the same read may succeed later, and nothing else is concerned
    */
-  read(offset: number, bytesMax: number): MaybePromise<BatchBytes>
+  read(offset: number, bytesMax: number, lent?: boolean): MaybePromise<BatchBytes>
 
   /**
    * The base offset of the first batch whose maximum timestamp is at least `timestampMs`; `stableOffset` when none is.

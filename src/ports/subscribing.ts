@@ -78,6 +78,11 @@ export interface SinkEvents {
 /** Where a subscription's batches go. */
 export interface BatchSink extends SinkEvents {
   /**
+   * True when the sink gives the bytes of each delivery back with `giveBackBytes`, once, when they are used no more: their
+   * memory may then serve another batch. The bytes that others are given are theirs for as long as they hold them.
+   */
+  readonly givesBack?: boolean
+  /**
    * Takes a delivery. While a returned promise is open the sink is full and gets nothing more; nobody else waits for it.
    * A throw or rejection ends the subscription.
    */

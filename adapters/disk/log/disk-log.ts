@@ -137,14 +137,14 @@ export class DiskLog implements PartitionLog {
     })
   }
 
-  read(offset: number, bytesMax: number): MaybePromise<BatchBytes> {
+  read(offset: number, bytesMax: number, lent = false): MaybePromise<BatchBytes> {
     this.#assertOpen()
     assertReadable(offset, this.startOffset, this.#stableOffset)
     if (offset === this.#stableOffset) return noBytes
     const hot = this.#tail.find(offset)
     if (hot === undefined) return this.#readCold(offset, bytesMax)
     this.#context.tally.hotReads++
-    return hot.read(offset, this.#stableOffset, bytesMax)
+    return hot.read(offset, this.#stableOffset, bytesMax, lent)
   }
 
   async offsetForTime(timestampMs: number): Promise<number> {

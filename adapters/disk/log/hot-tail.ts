@@ -79,8 +79,10 @@ export class HotTail {
 
   /** Forgets what begins at or after an offset, which is the first of a batch or the end. */
   cut(offset: number): void {
-    while ((this.#chunks.at(-1)?.buffer.baseOffset ?? -1) >= offset)
-      this.drop(this.#chunks[this.#chunks.length - 1])
+    while ((this.#chunks.at(-1)?.buffer.baseOffset ?? -1) >= offset) {
+      this.#budget.remove(this.#chunks[this.#chunks.length - 1])
+      this.#chunks.pop()
+    }
     const buffer = this.#chunks.at(-1)?.buffer
     if (buffer === undefined || buffer.endOffset <= offset) return
     const position = buffer.positionOf(offset)
@@ -88,6 +90,7 @@ export class HotTail {
     buffer.cut(position, offset)
   }
 
+  /** What readers hold, and what may still be written, stays as it is: of this nothing is used again. */
   clear(): void {
     for (const chunk of this.#chunks) this.#budget.remove(chunk)
     this.#chunks = []
@@ -99,11 +102,11 @@ export class HotTail {
     return chunk === this.#chunks[0] && sizeBytes > 0 && endOffset <= this.#stableOffset()
   }
 
-  /** Forgets the first chunk or the last one. */
+  /** Forgets the first chunk, which is on file. */
   drop(chunk: HotChunk): void {
     this.#budget.remove(chunk)
-    if (chunk === this.#chunks[0]) this.#chunks.shift()
-    else this.#chunks.pop()
+    this.#chunks.shift()
+    chunk.buffer.letGo()
   }
 
   /** A chunk of `segment` that has room for a batch. */

@@ -25,6 +25,7 @@ import {
   batchStarts,
   isRatatoskrError,
   leaderEpochOf,
+  letEscape,
   messagesOf,
   nextOffsetOf,
   RatatoskrError,
@@ -121,6 +122,7 @@ export class MessageOutlet implements Outlet {
 
   offer(cursor: Cursor, delivery: BatchDelivery): MaybePromise<void> {
     cursor.leaderEpoch = leaderEpochOf(delivery.bytes)
+    letEscape(delivery.bytes) // messages are views of it
     this.#rest = new Unfinished(cursor, delivery, this.#origin)
     return this.resume()
   }

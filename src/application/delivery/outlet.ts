@@ -4,7 +4,7 @@
  * the same for both.
  */
 import type { BatchDelivery, BatchSink, Credit, Limits, MaybePromise, SinkEvents } from '../../ports/index.ts'
-import { RatatoskrError } from '../../ports/index.ts'
+import { lendBytes, letEscape, RatatoskrError } from '../../ports/index.ts'
 import type { Cursor } from './cursor.ts'
 
 /** What an outlet tells its subscription of. */
@@ -27,7 +27,9 @@ export interface Outlet {
   grant(credit: Credit): void
   /** False when a read of this size must wait for more credit. */
   fits(sizeBytes: number): boolean
-  /** Hands over what `cursor` read, and moves the cursor. A promise means that the sink is full until it settles. */
+  /**
+   * Hands over what `cursor` read, and moves the cursor. The bytes are the outlet's for this call: see `PartitionFeed.read`. A promise means that the sink is full until it settles.
+   */
   offer(cursor: Cursor, delivery: BatchDelivery): MaybePromise<void>
   resume(): MaybePromise<void>
   /** Lets go of what is not handed over yet. */
@@ -73,6 +75,8 @@ export class BatchOutlet implements Outlet {
     cursor.advance(delivery)
     this.#credit -= bytes.length
     this.#host.delivered(delivery.partition, fromOffset, nextOffset - fromOffset, bytes.length)
+    if (this.sink.givesBack === true) lendBytes(bytes)
+    else letEscape(bytes)
     return this.sink.deliver(delivery)
   }
 

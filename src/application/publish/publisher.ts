@@ -16,15 +16,16 @@ import { formatUuid, parseUuid } from '../../domain/message-id.ts'
 import { quoteForMessage } from '../../domain/names.ts'
 import { partitionForKey } from '../../domain/partitioner.ts'
 import { deliveryTimesOf } from '../../domain/schedule/scheduling.ts'
-import type {
-  BatchBytes,
-  BatchReceipt,
-  MaybePromise,
-  Platform,
-  Principal,
-  PublishOptions,
-  PublishReceipt,
-  PublishResult,
+import {
+  type BatchBytes,
+  type BatchReceipt,
+  letEscape,
+  type MaybePromise,
+  type Platform,
+  type Principal,
+  type PublishOptions,
+  type PublishReceipt,
+  type PublishResult,
 } from '../../ports/index.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MessageWaiter } from '../partitions/accumulator.ts'
@@ -273,6 +274,7 @@ export class Publisher {
   ): void {
     const { hooks } = this.#parts
     if (hooks.guards('publish')) {
+      letEscape(batch) // guards may keep what they are shown
       hooks.check('publish', {
         topic: topic.text,
         topicId: topic.id,

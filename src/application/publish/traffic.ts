@@ -3,7 +3,7 @@ import type { Durability } from '../../domain/durability.ts'
 import type { RatatoskrError } from '../../domain/errors.ts'
 import { formatTopicRef } from '../../domain/names.ts'
 import { scheduledTopicRef } from '../../domain/schedule/scheduling.ts'
-import type { BatchBytes, Clock } from '../../ports/index.ts'
+import { type BatchBytes, type Clock, letEscape } from '../../ports/index.ts'
 import type { Hooks, LiveTopic } from '../seams.ts'
 
 const hiddenTopic = formatTopicRef(scheduledTopicRef)
@@ -50,6 +50,7 @@ export class PublishTraffic {
     this.#messagesPublished += recordCount
     this.#bytesPublished += batch.length
     if (!this.#hooks.observes('messagePublished')) return
+    letEscape(batch) // observers may keep what they are told
     this.#hooks.emit('messagePublished', {
       topic: topic.text,
       topicId: topic.id,

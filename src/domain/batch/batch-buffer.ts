@@ -2,9 +2,11 @@
  * A run of batches in memory: one preallocated buffer that batches are copied into once, and read from without a copy; or
  * one large batch in the buffer in which it came, for copying it would cost more than all that is done with it beside.
  *
- * Bytes below `sizeBytes` never change again, so that what `read` gives stays as it is for as long as it is held: after
- * `cut` the buffer takes no more batches, for they would overwrite what a reader may still look at.
+ * Bytes below `sizeBytes` never change again, so that what `read` gives stays as it is for as long as it is held, or until it
+ * is given back when it was lent: after `cut` the buffer takes no more batches, for they would overwrite what a reader may
+ * still look at.
  */
+import { keepBytes, type MemoryBlock } from './batch-memory.ts'
 import { batchSizeOf, maxTimestampOf, nextOffsetOf } from './header.ts'
 import { SparseIndex } from './sparse-index.ts'
 
@@ -34,6 +36,8 @@ export class BatchBuffer {
   #sizeBytes = 0
   #maxTimestampMs = -1
   #sealed = false
+  /** What is given back when the run is let go of. */
+  #memory: MemoryBlock | undefined
 
   /** @param room bytes to fill, or how many to make */
   constructor(baseOffset: number, room: number | Uint8Array) {
@@ -49,6 +53,7 @@ export class BatchBuffer {
     const run = new BatchBuffer(baseOffset, new Uint8Array(batch.buffer, batch.byteOffset, batch.length))
     run.#count(batch, recordCount)
     run.#sealed = true
+    run.#memory = keepBytes(batch)
     return run
   }
 
@@ -93,24 +98,15 @@ export class BatchBuffer {
    * Whole batches, beginning with the one that holds `offset`.
    * @param limitOffset batches that end above it are not given
    * @param bytesMax soft bound: at least one batch comes
+   * @param lent true when the reader gives the bytes back: see `giveBackBytes`. Otherwise he may hold them for ever
    */
-  read(offset: number, limitOffset: number, bytesMax: number): Uint8Array {
+  read(offset: number, limitOffset: number, bytesMax: number, lent = false): Uint8Array {
     const from = this.positionOf(offset)
-    const bytes = this.#bytes
-    if (from === this.#lastAt && this.#endOffset <= limitOffset) return bytes.subarray(from, this.#sizeBytes)
-    const index = this.#index
-    const target = from + bytesMax
-    const nearest = Math.min(
-      index.entryOfPosition(Math.min(target, this.#sizeBytes)),
-      index.entryOfOffset(limitOffset - this.baseOffset),
-    )
-    let to = Math.max(from, index.positionAt(nearest))
-    while (to < this.#sizeBytes && nextOffsetOf(bytes, to) <= limitOffset) {
-      const next = to + batchSizeOf(bytes, to)
-      if (next > target && to > from) break
-      to = next
-    }
-    return to === from ? none : bytes.subarray(from, to)
+    const to = this.#endOfRead(from, limitOffset, bytesMax)
+    if (to === from) return none
+    if (lent) this.#memory?.lend()
+    else this.#memory?.escape()
+    return this.#bytes.subarray(from, to)
   }
 
   /** Where the first batch begins whose greatest timestamp is at least `timestampMs`; -1 when there is none. */
@@ -141,6 +137,30 @@ export class BatchBuffer {
     this.#sizeBytes = position
     this.#endOffset = offset
     this.#sealed = true
+  }
+
+  /** Its owner is done with the run: when nobody else has the bytes, their memory may be used again. */
+  letGo(): void {
+    this.#memory?.giveBack()
+    this.#memory = undefined
+  }
+
+  #endOfRead(from: number, limitOffset: number, bytesMax: number): number {
+    if (from === this.#lastAt && this.#endOffset <= limitOffset) return this.#sizeBytes
+    const bytes = this.#bytes
+    const index = this.#index
+    const target = from + bytesMax
+    const nearest = Math.min(
+      index.entryOfPosition(Math.min(target, this.#sizeBytes)),
+      index.entryOfOffset(limitOffset - this.baseOffset),
+    )
+    let to = Math.max(from, index.positionAt(nearest))
+    while (to < this.#sizeBytes && nextOffsetOf(bytes, to) <= limitOffset) {
+      const next = to + batchSizeOf(bytes, to)
+      if (next > target && to > from) break
+      to = next
+    }
+    return to
   }
 
   #count(batch: Uint8Array, recordCount: number): void {
