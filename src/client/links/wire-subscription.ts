@@ -69,7 +69,21 @@ export class WireSubscription implements Subscription {
   }
 
   deliver(delivery: BatchDelivery): void {
-    this.#then(() => this.#sink.deliver(delivery))
+    if (this.#busy) {
+      this.#then(() => this.#sink.deliver(delivery))
+      return
+    }
+    if (this.#over) return
+    // Nearly always nothing is before it: then no function and no promise is made for it.
+    this.#busy = true
+    try {
+      const full = this.#sink.deliver(delivery)
+      if (full instanceof Promise) void this.#run(full)
+      else this.#delivered()
+    } catch (error) {
+      this.#busy = false
+      this.#closing ??= this.#close(toRatatoskrError(error))
+    }
   }
 
   assigned(partitions: readonly PartitionOffset[]): void {
@@ -113,15 +127,23 @@ export class WireSubscription implements Subscription {
     }
   }
 
+  /** What came while the sink was in the call has its turn. */
+  #delivered(): void {
+    if (this.#queue.length > 0) void this.#run()
+    else this.#busy = false
+  }
+
   #then(call: () => MaybePromise<void>): void {
     if (this.#over) return
     this.#queue.push(call)
     if (!this.#busy) void this.#run()
   }
 
-  async #run(): Promise<void> {
+  /** @param before what the sink still has to do */
+  async #run(before?: Promise<void>): Promise<void> {
     this.#busy = true
     try {
+      if (before !== undefined) await before
       for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) {
         const full = call()
         if (full instanceof Promise) await full
