@@ -85,22 +85,44 @@ const work = `${looking}
   process.exit()
 `
 
-async function youngMegabytes(program: string, how: string): Promise<number[]> {
+async function megabytes(program: string, how: string): Promise<number[]> {
   const flags = ['--conditions=source', '--input-type=module', '--eval', program, how]
   return JSON.parse((await promisify(execFile)(process.execPath, flags)).stdout)
 }
 
 it('takes little for young objects while the heap is to be small, and grows with the load afterwards', async () => {
-  const [small, mostAfterwards] = await youngMegabytes(load, 'small')
-  const [, mostAsItIs] = await youngMegabytes(load, 'as it is')
+  const [small, mostAfterwards] = await megabytes(load, 'small')
+  const [, mostAsItIs] = await megabytes(load, 'as it is')
   expect(small).toBeLessThan(mostAsItIs / 2)
   expect(small).toBeLessThan(mostAfterwards / 2)
 })
 
 it('keeps the heap small while the loop is idle, and not while it works', async () => {
-  const [[idle], [, mostBusy]] = await Promise.all([
-    youngMegabytes(work, 'idle'),
-    youngMegabytes(work, 'busy'),
-  ])
+  const [[idle], [, mostBusy]] = await Promise.all([megabytes(work, 'idle'), megabytes(work, 'busy')])
   expect(idle).toBeLessThan(mostBusy / 2)
+})
+
+/** Leaves megabytes of garbage that has grown old, as loading a program does, and prints the heap then and two looks later. */
+const loaded = `
+  import { setTimeout } from 'node:timers/promises'
+  import { keepHeapSmall, keepHeapSmallWhileIdle } from 'ratatoskr/adapters/node'
+  const starting = keepHeapSmall()
+  let kept = []
+  for (let i = 0; i < 200_000; i++) kept.push({ i, next: [i] })
+  kept = undefined
+  starting[Symbol.dispose]()
+  const before = process.memoryUsage().heapTotal
+  if (process.argv[1] === 'idle') keepHeapSmallWhileIdle()
+  await setTimeout(2_500)
+  console.log(JSON.stringify([before / 1e6, process.memoryUsage().heapTotal / 1e6]))
+  process.exit()
+`
+
+it('gives back what loading has left, which a process that is quiet from then on would keep', async () => {
+  const [[before, afterwards], [, asItIs]] = await Promise.all([
+    megabytes(loaded, 'idle'),
+    megabytes(loaded, 'as it is'),
+  ])
+  expect(afterwards).toBeLessThan(before / 2)
+  expect(afterwards).toBeLessThan(asItIs / 2)
 })

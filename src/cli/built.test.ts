@@ -77,9 +77,10 @@ describe('the built command', () => {
       code: 'RTK_LIMIT_EXCEEDED',
       detail: 'no',
     })
-    const refused: { code: string } = await (await post(server.urls.http, 'x'.repeat(2048))).json()
+    const refused = await post(server.urls.http, 'x'.repeat(2048))
+    const { code } = (await refused.json()) as { readonly code: string }
     await server.stop()
-    expect(server.lines).toContain(`${refused.code} true`)
+    expect(server.lines).toContain(`${code} true`)
   })
 
   it('has its workers, and what is loaded at its first use', async () => {

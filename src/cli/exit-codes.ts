@@ -1,5 +1,6 @@
 /** Exit codes of the command, and which error gives which. */
-import { type ErrorKind, isRatatoskrError } from '../ports/index.ts'
+// Not all of the ports: what this imports is loaded before the cache of compiled modules is on.
+import { type ErrorKind, isRatatoskrError } from '../domain/errors.ts'
 
 export const exitCodes = {
   ok: 0,

@@ -4,6 +4,7 @@
  */
 import { keepCompiledModules } from './compile-cache.ts'
 import { exitCodes } from './exit-codes.ts'
+import { optimizeLater } from './late-optimizing.ts'
 
 if (Number(process.versions.node.split('.')[0]) < 24) {
   process.stderr.write(`ratatoskr needs Node 24 or later; this is ${process.version}\n`)
@@ -17,7 +18,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(exitCodes.failure)
 })
 
-// Before anything else is loaded, for the two above are all that it misses.
+// Other commands do at once what they are for.
+if (process.argv[2] === 'serve') optimizeLater()
+
+// Before anything else is loaded, for the few above are all that it misses.
 keepCompiledModules()
 const { run } = await import('./run.ts')
 await run(process.argv.slice(2))

@@ -34,7 +34,16 @@ export { type BatchRules, verifyBatch } from '../domain/batch/verify.ts'
 export * from '../domain/bind.ts'
 export { portableCrc32c } from '../domain/checksum.ts'
 export * from '../domain/durability.ts'
-export * from '../domain/errors.ts'
+export {
+  type ErrorCode,
+  type ErrorDetails,
+  type ErrorKind,
+  errorCodes,
+  isErrorCode,
+  isRatatoskrError,
+  RatatoskrError,
+  toRatatoskrError,
+} from '../domain/errors.ts'
 export * from '../domain/headers.ts'
 export * from '../domain/limits.ts'
 export * from '../domain/message.ts'

@@ -6,9 +6,12 @@ import type { Logger } from '../../ports/index.ts'
 import { dropCompiledModules } from '../compile-cache.ts'
 import type { ConfigFlags } from '../config/flags.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { optimizeFromNowOn } from '../late-optimizing.ts'
 
 /** Signals that come so close to the first are the same one, sent to a group of processes and handed on by one of them. */
 const sameAskMs = 500
+/** A start that takes longer has much to recover, and optimized code for it. */
+const quickStartMs = 200
 /** For the last steps of a stop that has used all of its time. */
 const stopGraceMs = 500
 
@@ -49,7 +52,10 @@ export async function serve(flags: ConfigFlags): Promise<void> {
     process.on('SIGINT', stop)
   })
   const begunMs = performance.now()
+  const slowStart = setTimeout(optimizeFromNowOn, quickStartMs)
   await broker.start()
+  clearTimeout(slowStart)
+  optimizeFromNowOn()
   started = true
   starting[Symbol.dispose]()
   if (config.workers === 1) keepHeapSmallWhileIdle()
