@@ -58,6 +58,8 @@ export class PartitionProducers {
   #upTo = 0
   #bytesSinceSnapshot = 0
   #saving = false
+  /** When a batch was decided about last, Unix ms: it is added in the same turn. */
+  #checkedMs = 0
 
   constructor(id: LogId, context: ProducersContext) {
     this.#id = id
@@ -99,12 +101,13 @@ export class PartitionProducers {
    * @throws RTK_BATCH_MALFORMED, RTK_SEQUENCE_OUT_OF_ORDER, RTK_PRODUCER_FENCED
    */
   check(batch: KnownBatch, afterGap: boolean): KnownBatch | undefined {
-    return this.#table.check(batch, this.#context.platform.clock.now(), afterGap)
+    this.#checkedMs = this.#context.platform.clock.now()
+    return this.#table.check(batch, this.#checkedMs, afterGap)
   }
 
   /** Takes a batch that `check` let pass and that the log has accepted. */
   add(batch: KnownBatch): void {
-    this.#table.add(batch, this.#context.platform.clock.now())
+    this.#table.add(batch, this.#checkedMs)
   }
 
   /** A batch with a producer id is stored; before `appended` is told of it. */

@@ -76,6 +76,8 @@ export class ProducerTable {
   readonly #entries = new Map<number, Entry>()
   /** The one that was heard of last. */
   #newest: Entry | undefined
+  /** Before this time nobody has been silent for too long. */
+  #nobodyExpiresBeforeMs = Number.NEGATIVE_INFINITY
 
   constructor(bounds: ProducerBounds) {
     this.#bounds = bounds
@@ -94,7 +96,7 @@ export class ProducerTable {
   check(batch: SequencedBatch, nowMs: number, afterGap = false): KnownBatch | undefined {
     assertSequenced(batch)
     this.#expire(nowMs)
-    const entry = this.#entries.get(batch.producerId)
+    const entry = this.#entryOf(batch.producerId)
     const last = entry?.batches.at(-1)
     if (entry === undefined || last === undefined)
       return afterGap ? undefined : expectSequence(batch, 0, 'is not known here')
@@ -110,7 +112,8 @@ export class ProducerTable {
   /** Takes a batch that `check` let pass. It counts from now on, and is undone by `failed`. */
   add(batch: KnownBatch, nowMs: number): void {
     const { producerId } = batch
-    let entry = this.#entries.get(producerId)
+    this.#nobodyExpiresBeforeMs = Math.min(this.#nobodyExpiresBeforeMs, nowMs + this.#bounds.expiryMs)
+    let entry = this.#entryOf(producerId)
     if (entry === undefined) {
       if (this.#entries.size >= this.#bounds.producersMax) this.#makeRoom()
       entry = { producerId, lastMs: nowMs, batches: [] }
@@ -150,9 +153,21 @@ export class ProducerTable {
     }
   }
 
+  /** Mostly that of the one heard of last, and an id is a number that takes long to look up. */
+  #entryOf(producerId: number): Entry | undefined {
+    const newest = this.#newest
+    return newest?.producerId === producerId ? newest : this.#entries.get(producerId)
+  }
+
   #expire(nowMs: number): void {
+    if (nowMs < this.#nobodyExpiresBeforeMs) return
+    const { expiryMs } = this.#bounds
     for (const { producerId, lastMs, batches } of this.#entries.values()) {
-      if (nowMs - lastMs < this.#bounds.expiryMs || isUnderWay(batches)) return
+      if (nowMs - lastMs < expiryMs) {
+        this.#nobodyExpiresBeforeMs = lastMs + expiryMs
+        return
+      }
+      if (isUnderWay(batches)) return
       this.#forget(producerId)
     }
   }
