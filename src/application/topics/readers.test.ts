@@ -25,6 +25,7 @@ async function slowStore() {
 it('reads go on while a topic is being made, of which nothing shows before it is stored', async () => {
   const { session, stored } = await slowStore()
   const creating = session.createTopic('second')
+  await settled() // It has come as far as the store.
   const before = await session.listTopics()
   expect(before.map(({ name }) => name)).toEqual(['orders'])
   expect(await session.topicExists('second')).toBe(false)
@@ -43,6 +44,7 @@ it('publishes and reads go on, by the settings of before, while a topic is being
   const { session, stored } = await slowStore()
   const before = await session.describeTopic('orders')
   const altering = session.alterTopic('orders', { messageBytesMax: 1 })
+  await settled() // It has come as far as the store.
   expect((await session.publish('orders', message('longer than one byte'))).offset).toBe(0)
   expect((await session.describeTopic('orders')).config).toEqual(before.config)
   expect(await isSettled(altering)).toBe(false)
@@ -61,6 +63,7 @@ it('other topics can be read and written while one is being deleted', async () =
   const gone = Promise.withResolvers<void>()
   bench.state.onChange = () => gone.promise
   const deleting = session.deleteTopic('second')
+  await settled() // It has come as far as the store.
   expect((await session.publish('orders', message('x'))).offset).toBe(0)
   expect((await session.describeTopic('orders')).name).toBe('orders')
   expect(await isSettled(deleting)).toBe(false)
