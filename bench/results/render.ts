@@ -2,6 +2,7 @@
 import type { Figure, FigureReport } from '../harness/figures.ts'
 import type { PeerReport, Report } from '../harness/report.ts'
 import { argumentsOf } from './all.ts'
+import { sweepChart } from './chart.ts'
 import { markdownTable } from './markdown.ts'
 import { type Planned, plan } from './plan.ts'
 import { type Published, published } from './published.ts'
@@ -150,7 +151,7 @@ function sectionOf(planned: Planned, report: AnyReport | undefined, reasons: Rea
   return [
     title,
     `\`npm run bench -- ${argumentsOf(planned, givenTo(planned, report)).join(' ')}\``,
-    'figures' in report ? figureTable(report) : contestantTable(report),
+    ...('figures' in report ? figureBlocks(report) : [contestantTable(report)]),
     ...shareLines(report),
     ...report.missing.map(({ name: peer, why }) => `${peer} took no part: ${why}.`),
     ...(reason === undefined ? [] : [reason]),
@@ -177,6 +178,11 @@ function givenTo({ flags }: Planned, report: AnyReport): readonly string[] {
   const runs = flags.includes('--runs') ? [] : ['--runs', String(report.runs)]
   if ('figures' in report || flags.includes('--seconds')) return runs
   return [...runs, '--seconds', String(report.secondsPerRun)]
+}
+
+function figureBlocks(report: FigureReport): readonly string[] {
+  const chart = sweepChart(report)
+  return chart === undefined ? [figureTable(report)] : [figureTable(report), chart]
 }
 
 const figureTable = ({ figures }: FigureReport): string =>

@@ -7,6 +7,7 @@ import { Figures } from '../harness/figures.ts'
 import { type Claim, type Run, reportOf } from '../harness/report.ts'
 import { scenarios } from '../scenarios/index.ts'
 import { runAll } from './all.ts'
+import { sweepChart } from './chart.ts'
 import { writeResults } from './main.ts'
 import { plan } from './plan.ts'
 import { published } from './published.ts'
@@ -98,6 +99,32 @@ function tier() {
   const processors = { share: 0.125, cpuSeconds: 5, seconds: 10, cores: 4 }
   return { ...figures.report('tier-chat', 'memory, disk'), processors }
 }
+
+it('a sweep is a chart as well', () => {
+  const figures = new Figures()
+  for (const [kibibytes, rate, p99] of [
+    [4, 100_000, 1.5],
+    [64, 400_000, 30],
+  ]) {
+    figures.add(`batches of ${kibibytes} KiB`, '/s', rate)
+    figures.add(`batches of ${kibibytes} KiB: p50`, 'ms', 1)
+    figures.add(`batches of ${kibibytes} KiB: p99`, 'ms', p99)
+  }
+  const sweep = figures.report('batch-sweep', 'memory')
+  expect(sweepChart(sweep)).toBe(
+    [
+      '```text',
+      'batch   messages/s                                  p99 ms',
+      `4 KiB      100,000  ${'█'.repeat(8)}${' '.repeat(22)}     1.5  ██`,
+      `64 KiB     400,000  ${'█'.repeat(30)}      30  ${'█'.repeat(30)}`,
+      '```',
+    ].join('\n'),
+  )
+  expect(sweepChart({ ...sweep, scenario: 'other' })).toBeUndefined()
+  const all = new Map<string, AnyReport>([['batch-sweep', sweep]])
+  const results = resultsOf({ reports: all, reasons: { scenarios: {}, published: {} }, day: '2026-01-02' })
+  expect(results).toContain('\n\n```text\nbatch   messages/s')
+})
 
 describe('the results', () => {
   const reports = new Map<string, AnyReport>([
