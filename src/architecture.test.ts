@@ -219,6 +219,7 @@ describe('the way of a batch', () => {
     'proto/message-frames.ts':
       'a body that is copied sooner than written apart; a message for a library that wants it whole',
     'adapters/grpc/http2/header-block.ts': 'the headers of an answer, which are made once',
+    'adapters/grpc/http2/connection.ts': 'headers that came in several frames',
     'adapters/http/routes/queues.ts': 'the answer to one call, which must stay as it is until it is written',
   }
   const joining = sources().filter(

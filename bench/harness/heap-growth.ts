@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises'
 
 /** What there is of one kind. */
-export interface Kind {
+interface Kind {
   readonly count: number
   readonly bytes: number
 }
