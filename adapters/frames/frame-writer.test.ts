@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream'
+import { BatchMemory, keepBytes } from 'ratatoskr/ports'
 import { describe, expect, it } from 'vitest'
 import type { Framing } from './carrier.ts'
 import { FrameWriter } from './frame-writer.ts'
@@ -156,5 +157,62 @@ describe('what a connection sends', () => {
     void writer.deliverBinary(bytes(5, 100_000), none)
     await socket.release()
     expect(socket.frames).toEqual([1])
+  })
+})
+
+describe('a body that is lent', () => {
+  const memory = new BatchMemory({
+    allocate: (size) => new ArrayBuffer(size),
+    freeBytesMax: 1 << 20,
+    checked: true,
+  })
+
+  /** Bytes that nobody else holds: they are gone as soon as they are given back. */
+  function lent(size: number): Uint8Array {
+    const body = memory.take(size)
+    keepBytes(body)?.giveBack()
+    return body
+  }
+
+  it.each([100_000, 1_500])(
+    'is given back when the socket has taken it, and not before (%i bytes)',
+    async (size) => {
+      const socket = new StuckSocket()
+      const { writer } = writerOn(socket)
+      void writer.deliverBinary(bytes(1, 32), lent(100_000).subarray(0, 70_000))
+      const body = lent(100_000).subarray(0, size)
+      void writer.deliverBinary(bytes(2, 32), body, true)
+      const copied = size < 2_000
+      expect(body.length).toBe(copied ? 0 : size)
+      await socket.release()
+      expect(socket.frames).toEqual([1])
+      expect(body.length).toBe(copied ? 0 : size)
+      await socket.release()
+      expect(body.length).toBe(0)
+    },
+  )
+
+  it('is given back by small deliveries too that flow', async () => {
+    const socket = new StuckSocket()
+    const { writer } = writerOn(socket)
+    const body = lent(100_000).subarray(0, 10_000)
+    expect(writer.deliverBinary(bytes(2, 32), body, true)).toBeUndefined()
+    expect(body.length).toBe(10_000)
+    await socket.release()
+    expect(body.length).toBe(0)
+  })
+
+  it('stays as it is when it is lost with the connection, or waits when the writer is closed', async () => {
+    const socket = new StuckSocket()
+    socket.on('error', () => undefined)
+    const { writer } = writerOn(socket)
+    const [written, waiting] = [lent(100_000), lent(100_000)]
+    const deliveries = [written, waiting].map((body) => writer.deliverBinary(bytes(2, 32), body, true))
+    await turn()
+    writer.close()
+    expect(await settled(Promise.all(deliveries))).toBe(true)
+    socket.destroy(new Error('reset'))
+    await turn()
+    expect([written.length, waiting.length]).toEqual([100_000, 100_000])
   })
 })

@@ -21,6 +21,7 @@ const reusedBytesMin = 64 * 1024
 const reusedBytesMax = 8 * 1024 * 1024
 /** What was given back is filled with it when holders are checked. */
 const goneByte = 0xdb
+const goneWord = 0xdbdbdbdb
 
 export interface BatchMemoryOptions {
   /** Makes a buffer of so many bytes, which may hold anything. */
@@ -110,7 +111,7 @@ export class BatchMemory {
     if (shelf === undefined || buffer === undefined) return undefined
     shelf.least = Math.min(shelf.least, shelf.buffers.length)
     this.#freeBytes -= size
-    if (this.#options.checked && !new Uint8Array(buffer).every((byte) => byte === goneByte)) {
+    if (this.#options.checked && !isGone(new Uint32Array(buffer))) {
       throw new RatatoskrError('RTK_INTERNAL', 'bytes of a batch were changed after they had been given back')
     }
     return buffer
@@ -165,6 +166,11 @@ export const giveBackBytes = (bytes: Uint8Array): void => blocks.get(bytes.buffe
 
 /** From here on somebody may hold them for as long as he likes: their memory is never used again. */
 export const letEscape = (bytes: Uint8Array): void => blocks.get(bytes.buffer)?.escape()
+
+function isGone(words: Uint32Array): boolean {
+  for (let i = 0; i < words.length; i++) if (words[i] !== goneWord) return false
+  return true
+}
 
 /** The size of the buffer for so many bytes: larger by a sixteenth at most, so that there are few sizes. */
 function shelfSize(bytes: number): number {

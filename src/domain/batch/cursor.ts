@@ -99,6 +99,56 @@ export class RecordCursor {
   next(): boolean {
     if (this.#left <= 0) return false
     this.#left--
+    if (!this.#shortRecord()) this.#anyRecord()
+    return true
+  }
+
+  /**
+   * Moves to a record whose lengths take two bytes at most, as nearly all do: their places are kept in registers meanwhile, which
+   * takes half as long. @returns false for any other, and for what is malformed; then nothing has changed
+   */
+  #shortRecord(): boolean {
+    const { bytes } = this
+    let at = this.end
+    let raw = bytes[at++]
+    if (raw >= 0x80) raw = (raw & 0x7f) | (bytes[at++] << 7)
+    const length = raw >>> 1
+    const end = at + length
+    if (raw >= 0x4000 || (raw & 1) !== 0 || length < recordBytesMin || end > this.#limit) return false
+    at++ // the attributes, unused in magic 2
+    let rawTime = bytes[at++]
+    if (rawTime >= 0x80) rawTime = (rawTime & 0x7f) | (bytes[at++] << 7)
+    let rawOffset = bytes[at++]
+    if (rawOffset >= 0x80) rawOffset = (rawOffset & 0x7f) | (bytes[at++] << 7)
+    if (rawTime >= 0x4000 || rawOffset >= 0x4000) return false
+    raw = bytes[at++]
+    if (raw >= 0x80) raw = (raw & 0x7f) | (bytes[at++] << 7)
+    if (raw >= 0x4000) return false
+    const keyStart = isNegative(raw) ? -1 : at
+    if (keyStart !== -1) at += raw >>> 1
+    const keyEnd = at
+    raw = bytes[at++]
+    if (raw >= 0x80) raw = (raw & 0x7f) | (bytes[at++] << 7)
+    if (raw >= 0x4000) return false
+    const valueStart = isNegative(raw) ? -1 : at
+    if (valueStart !== -1) at += raw >>> 1
+    const valueEnd = at
+    raw = bytes[at++]
+    if (!(raw < 0x80) || isNegative(raw) || at > end) return false
+    this.timestampDeltaMs = unzigzag(rawTime)
+    this.offsetDelta = unzigzag(rawOffset)
+    this.keyStart = keyStart
+    this.keyEnd = keyEnd
+    this.valueStart = valueStart
+    this.valueEnd = valueEnd
+    this.headerCount = this.#headersLeft = raw >>> 1
+    this.headersStart = this.#at = at
+    this.end = end
+    return true
+  }
+
+  /** @throws as `next` */
+  #anyRecord(): void {
     this.#at = this.end
     const length = unzigzag(this.#rawVarint())
     const end = this.#at + length
@@ -119,7 +169,6 @@ export class RecordCursor {
     if (this.#at > end || this.headerCount < 0) throw malformed('a record ends within a field')
     this.#headersLeft = this.headerCount
     this.end = end
-    return true
   }
 
   /**
