@@ -218,8 +218,8 @@ describe('the way of a batch', () => {
   const allowed: Readonly<Record<string, string>> = {
     'proto/message-frames.ts':
       'a body that is copied sooner than written apart; a message for a library that wants it whole',
-    'adapters/grpc/http2/header-block.ts': 'the headers of an answer, which are made once',
-    'adapters/grpc/http2/connection.ts': 'headers that came in several frames',
+    'adapters/grpc/http2/':
+      'headers: of answers, and those that came in several frames; bodies are written as they are',
     'adapters/http/routes/queues.ts': 'the answer to one call, which must stay as it is until it is written',
   }
   const joining = sources().filter(
@@ -228,9 +228,10 @@ describe('the way of a batch', () => {
 
   // A copy of each byte, and an allocation as large as the batch: pieces are written one after the other instead.
   it('joins no buffers', () => {
-    expect(joining.filter((path) => !(path in allowed))).toEqual([])
-    const forNothing = Object.keys(allowed).filter(
-      (path) => existsSync(join(root, path)) && !joining.includes(path),
+    const places = Object.keys(allowed)
+    expect(joining.filter((path) => !places.some((place) => path.startsWith(place)))).toEqual([])
+    const forNothing = places.filter(
+      (place) => existsSync(join(root, place)) && !joining.some((path) => path.startsWith(place)),
     )
     expect(forNothing).toEqual([])
   })
