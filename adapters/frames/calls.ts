@@ -167,16 +167,37 @@ export class Calls implements OperationContext {
       this.#fail(id, error)
       return
     }
-    if (result instanceof Promise) {
-      const failed = (error: unknown): void => this.#fail(id, error)
-      void result
-        .then(answer)
-        .catch(failed)
-        .finally(() => this.#settled(release))
-    } else {
+    if (!(result instanceof Promise)) {
       void answer(result)
       this.#settled(release)
+      return
     }
+    // One reaction for all of it: many requests wait at once, and a `catch` and a `finally` would be four promises more for each.
+    void result.then(
+      (given) => this.#answer(id, release, given, answer),
+      (error) => {
+        this.#settled(release)
+        this.#fail(id, error)
+      },
+    )
+  }
+
+  #answer<Result>(
+    id: number | undefined,
+    release: number | undefined,
+    result: Result,
+    answer: (result: Result) => MaybePromise<void>,
+  ): void {
+    try {
+      const answering = answer(result)
+      if (answering instanceof Promise) {
+        void answering.catch((error) => this.#fail(id, error)).finally(() => this.#settled(release))
+        return
+      }
+    } catch (error) {
+      this.#fail(id, error)
+    }
+    this.#settled(release)
   }
 
   #refusal(): RatatoskrError | undefined {
