@@ -104,7 +104,7 @@ export class RecordCursor {
   }
 
   /**
-   * Moves to a record whose lengths take two bytes at most, as nearly all do: their places are kept in registers meanwhile, which
+   * Moves to a record of short fields, as nearly all are: their places are kept in registers meanwhile, which
    * takes half as long. @returns false for any other, and for what is malformed; then nothing has changed
    */
   #shortRecord(): boolean {
@@ -119,8 +119,11 @@ export class RecordCursor {
     let rawTime = bytes[at++]
     if (rawTime >= 0x80) rawTime = (rawTime & 0x7f) | (bytes[at++] << 7)
     let rawOffset = bytes[at++]
-    if (rawOffset >= 0x80) rawOffset = (rawOffset & 0x7f) | (bytes[at++] << 7)
-    if (rawTime >= 0x4000 || rawOffset >= 0x4000) return false
+    if (rawOffset >= 0x80) {
+      rawOffset = (rawOffset & 0x7f) | (bytes[at++] << 7)
+      if (rawOffset >= 0x4000) rawOffset = (rawOffset & 0x3fff) | (bytes[at++] << 14)
+    }
+    if (rawTime >= 0x4000 || rawOffset >= 0x200000) return false
     raw = bytes[at++]
     if (raw >= 0x80) raw = (raw & 0x7f) | (bytes[at++] << 7)
     if (raw >= 0x4000) return false
