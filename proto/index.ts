@@ -24,5 +24,5 @@ export {
   messageOf,
 } from './message-frames.ts'
 export { type WrongNumber, wrongNumberIn, wrongNumberInBytes } from './number-fields.ts'
-export { type Reading, readStream } from './stream-reading.ts'
+export { type Reading, readSocket, readStream } from './stream-reading.ts'
 export * from './words.ts'

@@ -141,6 +141,17 @@ export class FrameReader {
     this.#work()
   }
 
+  /** Takes a copy of what came elsewhere. @throws FrameError */
+  copy(chunk: Uint8Array): void {
+    for (let at = 0; at < chunk.length && !this.#closed; ) {
+      const room = this.buffer()
+      const end = Math.min(chunk.length, at + room.length)
+      room.set(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end))
+      this.filled(end - at)
+      at = end
+    }
+  }
+
   /** Gives no more messages until `resume`; what comes meanwhile is kept. */
   pause(): void {
     this.#paused = true

@@ -66,6 +66,29 @@ export function readStream(
   }
 }
 
+/**
+ * Reads a socket into one buffer, again and again: whoever has many connections needs no more than one for all of them.
+ * @param came called with what was read, which changes afterwards
+ */
+export function readSocket(socket: Socket, buffer: Uint8Array, came: (chunk: Uint8Array) => void): void {
+  const inside = insideOfNode()
+  const handle = (socket as unknown as { readonly _handle?: Partial<Handle> | null })._handle
+  if (inside === undefined || typeof handle?.useUserBuffer !== 'function') {
+    socket.on('data', came)
+    return
+  }
+  Object.assign(socket, {
+    [inside.buffer]: buffer,
+    [inside.callback]: (bytes: number) => {
+      came(buffer.subarray(0, bytes))
+      return true
+    },
+    [inside.generator]: () => buffer,
+  })
+  handle.useUserBuffer(buffer)
+  socket.resume()
+}
+
 function handleOf(stream: Http2Stream): Handle | undefined {
   const symbol = symbolOf(stream, 'kHandle')
   if (stream.pending || symbol === undefined) return undefined

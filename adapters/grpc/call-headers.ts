@@ -22,7 +22,13 @@ export const okTrailers: OutgoingHttpHeaders = Object.freeze({ 'grpc-status': 0,
 /** How the messages of requests may be compressed. */
 export type Encoding = 'identity' | 'gzip' | 'deflate'
 const encodings: readonly string[] = ['identity', 'gzip', 'deflate'] satisfies readonly Encoding[]
-export const acceptedEncodings = encodings.join(',')
+
+/** What an answer begins with. */
+export const answerHeaders: OutgoingHttpHeaders = Object.freeze({
+  ':status': 200,
+  'content-type': 'application/grpc+proto',
+  'grpc-accept-encoding': encodings.join(','),
+})
 
 const contentType = /^application\/grpc(?:\+proto)?(?:;|$)/
 

@@ -1,15 +1,11 @@
-/** What a call is served from: one stream of HTTP/2, whichever library carries it. */
+/** What a call sees of the stream of HTTP/2 that it is served from. */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2'
-import type { FrameReader, MessageFrame } from 'ratatoskr/proto'
+import type { MessageFrame } from 'ratatoskr/proto'
 import type { Connection } from './connections.ts'
 
 /** What is told of a stream. */
 export interface StreamSink {
-  /** Puts the messages together, of a stream that has many. */
-  readonly reader: FrameReader | undefined
-  /** Something came for the reader, which `take` makes it read. */
-  taking(take: () => void): void
-  /** Something came for a sink without a reader. The bytes may change afterwards. */
+  /** Something came. The bytes may change afterwards. */
   data(chunk: Uint8Array): void
   /** The client sends no more. */
   halfClosed(): void

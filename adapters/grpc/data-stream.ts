@@ -41,7 +41,7 @@ export interface StreamMethod<Request> {
 }
 
 export class DataStream<Request> extends EventEmitter implements DuplexCall<Request>, StreamSink {
-  readonly reader: FrameReader
+  readonly #reader: FrameReader
   readonly #stream: CallStream
   readonly #method: StreamMethod<Request>
   readonly #terms: CallTerms
@@ -61,7 +61,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     this.#stream = stream
     this.#method = method
     this.#terms = terms
-    this.reader = new FrameReader(
+    this.#reader = new FrameReader(
       method.bytesMax,
       (message, isCompressed) => {
         if (isCompressed) this.#expand(message)
@@ -71,7 +71,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     )
     stream.open(this)
     // Until there is someone to give requests to.
-    this.reader.pause()
+    this.#reader.pause()
     stream.pauseReading()
     const { timeoutMs } = terms
     if (timeoutMs !== undefined) this.#deadline = deadlineOf(host, timeoutMs, () => this.#expire())
@@ -120,12 +120,8 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     this.#finish(failed)
   }
 
-  taking(take: () => void): void {
-    this.#came(take)
-  }
-
-  data(): void {
-    throw new TypeError('the messages of a stream come by its reader')
+  data(chunk: Uint8Array): void {
+    this.#came(() => this.#reader.copy(chunk))
   }
 
   halfClosed(): void {
@@ -136,14 +132,14 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
   closed(): void {
     this.connection?.use.leave(this, this.#method.inFlightMax)
     this.#deadline?.[Symbol.dispose]()
-    this.reader.close()
+    this.#reader.close()
     this.#keep()
     this.#tellOver()
   }
 
   #pauseReading(): void {
     if (this.#ended) return
-    this.reader.pause()
+    this.#reader.pause()
     this.#stream.pauseReading()
   }
 
@@ -151,7 +147,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     // Writes end with their stream, and then nobody waits for what is still to be read.
     if (this.cancelled || this.#isPaused || this.#isExpanding) return
     this.#stream.resumeReading()
-    this.#came(() => this.reader.resume())
+    this.#came(() => this.#reader.resume())
     if (this.#halfClosed) this.#tellEnd()
   }
 
@@ -209,15 +205,15 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
 
   /** @throws RTK_OVERLOADED when the streams of the connection together keep too much */
   #keep(): void {
-    const more = this.reader.bytesKept - this.#bytesKept
+    const more = this.#reader.bytesKept - this.#bytesKept
     if (more === 0) return
     this.#bytesKept += more
     this.connection?.use.keep(more)
   }
 
   #tellEnd(): void {
-    if (this.#ended || this.reader.isPaused || this.#isExpanding) return
-    if (this.reader.isAtEnd) this.emit('end')
+    if (this.#ended || this.#reader.isPaused || this.#isExpanding) return
+    if (this.#reader.isAtEnd) this.emit('end')
     else this.#finish({ code: status.INTERNAL, details: 'the stream ended within a message' })
   }
 
@@ -227,7 +223,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     const isOver = this.cancelled
     this.#ended = true
     this.#deadline?.[Symbol.dispose]()
-    this.reader.close()
+    this.#reader.close()
     this.#keep()
     if (!isOver) this.#stream.end(end === undefined ? okTrailers : trailersOf(end))
   }

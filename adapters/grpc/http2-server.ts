@@ -1,20 +1,15 @@
 /**
- * HTTP/2 on the connections of our own listening socket, which are handed over: then binding fails with error codes, and the
- * end of a connection is an event.
+ * HTTP/2 on the connections of our own listening socket: by prior knowledge, or behind TLS that has agreed on it. The server of
+ * node:http2 spends more on each call than a publish takes.
  */
-import {
-  createSecureServer,
-  createServer,
-  type Http2SecureServer,
-  type Http2Server,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2'
 import type { Socket } from 'node:net'
+import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { Limits } from 'ratatoskr/ports'
+import { readSocket } from 'ratatoskr/proto'
+import { answerHeaders, okTrailers } from './call-headers.ts'
 import type { CallStream } from './call-stream.ts'
-import type { Connection, Connections } from './connections.ts'
-import { NodeStream } from './node-stream.ts'
+import type { Connections } from './connections.ts'
+import { type ConnectionOptions, Http2Connection } from './http2/connection.ts'
 
 /** HTTP/2 windows of a stream and of a connection. */
 const windowBytes = 8 * 1024 * 1024
@@ -24,75 +19,94 @@ const requestOverheadBytes = 64 * 1024
 /** Streams beside subscriptions: unary calls wait in the client above this. */
 const callStreamsMax = 128
 
+/** Where all connections are read: what comes is copied where it belongs before the next read. */
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024)
+
 /** Largest message to accept. */
 export const requestBytesMax = ({ batchBytesMax }: Limits): number => batchBytesMax + requestOverheadBytes
 
 export interface Http2Options {
   readonly limits: Limits
   readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined
-  /** A connection is asked for a sign of life so often, and cut when it gives none for so long. */
+  /** A connection that is silent for so long is asked for a sign of life, and cut when it gives none for so long. */
   readonly keepaliveIntervalMs: number
   readonly keepaliveTimeoutMs: number
 }
 
 export class Http2Connections {
-  readonly #server: Http2Server | Http2SecureServer
-  readonly #sessions = new Map<ServerHttp2Session, Connection | undefined>()
-  readonly #options: Http2Options
+  readonly #open = new Map<Socket, Http2Connection>()
+  readonly #connections: Connections
+  readonly #options: ConnectionOptions
+  readonly #tls: TlsServer | undefined
+  readonly #keepalive: NodeJS.Timeout
+  readonly #silenceMs: number
 
   /** @param serve called with each stream that begins */
   constructor(options: Http2Options, connections: Connections, serve: (stream: CallStream) => void) {
-    this.#options = options
     const { limits, tls } = options
-    const http2 = {
-      settings: {
-        initialWindowSize: windowBytes,
-        maxConcurrentStreams: limits.subscriptionsPerSessionMax + callStreamsMax,
-        enablePush: false,
-      },
-      // Else no stream could be opened while more than 10 MB wait to be sent: calls are bounded by what they keep.
-      maxSessionMemory: Number.MAX_SAFE_INTEGER,
+    this.#connections = connections
+    this.#options = {
+      streamsMax: limits.subscriptionsPerSessionMax + callStreamsMax,
+      windowBytes,
+      answerHeaders,
+      okTrailers,
+      serve,
     }
-    this.#server =
-      tls === undefined
-        ? createServer(http2)
-        : createSecureServer({ ...http2, ...tls, requestCert: tls.ca !== undefined })
-    this.#server.on('session', (session: ServerHttp2Session) => {
-      this.#sessions.set(session, connections.of(session.socket))
-      session.setLocalWindowSize(windowBytes)
-      const keepalive = this.#keepAlive(session)
-      session.on('close', () => {
-        clearInterval(keepalive)
-        this.#sessions.delete(session)
-      })
-    })
-    this.#server.on('stream', (stream: ServerHttp2Stream, headers) => {
-      const { session } = stream
-      serve(new NodeStream(stream, headers, session && this.#sessions.get(session as ServerHttp2Session)))
-    })
-    // A connection that breaks the protocol is closed by http2; there is nothing to add, and no listener would throw.
-    this.#server.on('sessionError', () => undefined)
+    if (tls !== undefined) this.#tls = this.#tlsServer(tls)
+    this.#silenceMs = options.keepaliveTimeoutMs
+    this.#keepalive = setInterval(() => this.#ask(), options.keepaliveIntervalMs).unref()
   }
 
   add(socket: Socket): void {
-    this.#server.emit('connection', socket)
+    if (this.#tls === undefined) this.#begin(socket)
+    else this.#tls.emit('connection', socket)
   }
 
   /** Takes no more calls, and closes each connection when its calls are over. */
   close(): void {
-    for (const session of this.#sessions.keys()) session.close()
+    for (const connection of this.#open.values()) connection.close()
   }
 
   destroy(): void {
-    for (const session of this.#sessions.keys()) session.destroy()
+    clearInterval(this.#keepalive)
+    for (const socket of this.#open.keys()) socket.destroy()
   }
 
-  #keepAlive(session: ServerHttp2Session): NodeJS.Timeout {
-    const { keepaliveIntervalMs, keepaliveTimeoutMs } = this.#options
-    return setInterval(() => {
-      if (session.destroyed) return
-      const silent = setTimeout(() => session.destroy(), keepaliveTimeoutMs).unref()
-      session.ping(() => clearTimeout(silent))
-    }, keepaliveIntervalMs).unref()
+  #tlsServer({ ca, ...pair }: NonNullable<Http2Options['tls']>): TlsServer {
+    const server = createServer({
+      ...pair,
+      ...(ca !== undefined && { ca, requestCert: true, rejectUnauthorized: true }),
+      ALPNProtocols: ['h2'],
+    })
+    server.on('secureConnection', (socket: TLSSocket) => {
+      socket.on('error', () => undefined) // 'close' follows and is what counts
+      // Who speaks HTTP/2 says so, by RFC 9113.
+      if (socket.alpnProtocol === 'h2') this.#begin(socket)
+      else socket.destroy()
+    })
+    // A handshake that fails ends its own connection.
+    server.on('tlsClientError', (_error, socket) => socket.destroy())
+    return server
+  }
+
+  #begin(socket: Socket): void {
+    const connection = new Http2Connection(socket, this.#connections.of(socket), this.#options)
+    this.#open.set(socket, connection)
+    socket.on('close', () => {
+      this.#open.delete(socket)
+      connection.lost()
+    })
+    readSocket(socket, readBuffer, (chunk) => connection.came(chunk))
+  }
+
+  /** Asks each connection for a sign of life. */
+  #ask(): void {
+    const asked = Array.from(this.#open, ([socket, connection]) => {
+      connection.ping()
+      return { socket, connection, reads: connection.reads }
+    })
+    setTimeout(() => {
+      for (const { socket, connection, reads } of asked) if (connection.reads === reads) socket.destroy()
+    }, this.#silenceMs).unref()
   }
 }

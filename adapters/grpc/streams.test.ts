@@ -212,7 +212,8 @@ describe('Consume', () => {
     commit(6, 99)
     const committed = () => received.items.flatMap((item) => item.committed ?? [])
     await expect.poll(() => committed().length, { interval: 5 }).toBe(2)
-    expect(committed().map(({ correlationId, error }) => [correlationId, error?.code])).toEqual([
+    const answers = committed().sort((a, b) => a.correlationId - b.correlationId)
+    expect(answers.map(({ correlationId, error }) => [correlationId, error?.code])).toEqual([
       [5, undefined],
       [6, 'RTK_OFFSET_OUT_OF_RANGE'],
     ])

@@ -24,7 +24,6 @@ export interface UnaryMethod<Request, Response> {
 }
 
 export class UnaryCall<Request, Response> implements Caller, StreamSink {
-  readonly reader = undefined
   readonly #host: CallHost
   readonly #stream: CallStream
   readonly #method: UnaryMethod<Request, Response>
@@ -97,10 +96,6 @@ export class UnaryCall<Request, Response> implements Caller, StreamSink {
 
   fail(thrown: unknown): void {
     if (!this.#settled) this.end(failure(this.#host, thrown))
-  }
-
-  taking(): void {
-    throw new TypeError('a unary call has no reader')
   }
 
   data(chunk: Uint8Array): void {

@@ -79,6 +79,8 @@ export interface GetTopicStatsResponse {
   subscriberCount: number;
   sizeBytes: number;
   partitions: Partition[];
+  /** Messages that were given out since the broker's start; each subscriber counts. */
+  messagesDelivered: number;
 }
 
 export interface ListOffsetsRequest {
@@ -792,7 +794,7 @@ export const GetTopicStatsRequest: MessageFns<GetTopicStatsRequest> = {
 };
 
 function createBaseGetTopicStatsResponse(): GetTopicStatsResponse {
-  return { topic: "", messageCount: 0, subscriberCount: 0, sizeBytes: 0, partitions: [] };
+  return { topic: "", messageCount: 0, subscriberCount: 0, sizeBytes: 0, partitions: [], messagesDelivered: 0 };
 }
 
 export const GetTopicStatsResponse: MessageFns<GetTopicStatsResponse> = {
@@ -811,6 +813,9 @@ export const GetTopicStatsResponse: MessageFns<GetTopicStatsResponse> = {
     }
     for (const v of message.partitions) {
       Partition.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.messagesDelivered !== 0) {
+      writer.uint32(48).int64(message.messagesDelivered);
     }
     return writer;
   },
@@ -866,6 +871,14 @@ export const GetTopicStatsResponse: MessageFns<GetTopicStatsResponse> = {
             }
 
             message.partitions.push(Partition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.messagesDelivered = longToNumber(reader.int64());
             continue;
           }
         }

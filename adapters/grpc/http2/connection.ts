@@ -1,0 +1,439 @@
+/**
+ * One connection of HTTP/2, from its socket to the streams of its calls (RFC 9113). Only what a server of gRPC needs of it: no
+ * push, no priorities, no table for the headers of answers. What its client may make it keep or do is bounded at each place.
+ */
+import type { OutgoingHttpHeaders } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import type { Connection } from '../connections.ts'
+import { connectionError, Http2Error, http2Error, streamError } from './errors.ts'
+import { FrameParser, type FrameSink } from './frame-parser.ts'
+import {
+  flag,
+  frameBytesDefault,
+  frameBytesMost,
+  frameOf,
+  frameType,
+  headBytes,
+  numbersFrame,
+  setting,
+  settingsFrame,
+  uint32,
+  windowDefault,
+  windowMost,
+  writeHead,
+} from './frames.ts'
+import { headerBlock } from './header-block.ts'
+import { HeaderDecoder, headerListBytesMax } from './header-decoder.ts'
+import { Output } from './output.ts'
+import { Http2Stream } from './stream.ts'
+
+export interface ConnectionOptions {
+  readonly streamsMax: number
+  /** Windows of each stream and of the connection. */
+  readonly windowBytes: number
+  /** Of every answer: its first headers. */
+  readonly answerHeaders: OutgoingHttpHeaders
+  /** Of a call that went well, which are not made anew each time. */
+  readonly okTrailers: OutgoingHttpHeaders
+  readonly serve: (stream: Http2Stream) => void
+}
+
+/** A block of headers in pieces: so many, and so large together. */
+const blockBytesMax = headerListBytesMax
+const blockPiecesMax = 16
+/** Calls that a client may give up at once, and so many a second after that: who gives up more makes work on purpose. */
+const resetsMax = 1_000
+const resetsPerSecond = 33
+/** More streams than end here and still have something on its way. */
+const cutMax = 1_000
+/** Answers to what asks for one by itself, such as pings, that a client has not taken. */
+const repliesWaitingMax = 1_000
+
+/** Headers of which more is to come. */
+interface HeaderPieces {
+  readonly streamId: number
+  readonly flags: number
+  bytes: Uint8Array
+  pieces: number
+}
+
+export class Http2Connection implements FrameSink {
+  readonly owner: Connection | undefined
+  readonly receiveWindowBytes: number
+  initialSendWindow = windowDefault
+  sendWindow = windowDefault
+  frameBytesMax = frameBytesDefault
+  readonly #socket: Duplex
+  readonly #options: ConnectionOptions
+  readonly #output: Output
+  readonly #parser: FrameParser
+  readonly #decoder = new HeaderDecoder()
+  readonly #streams = new Map<number, Http2Stream>()
+  /** Those that were ended here before their clients did, whose frames may still be on their way: the last of them. */
+  readonly #cut = new Set<number>()
+  /** Those that wait for a window. */
+  readonly #blocked = new Set<Http2Stream>()
+  #lastStreamId = 0
+  #receiveWindow: number
+  #taken = 0
+  /** Headers that go on in the next frame. */
+  #block: HeaderPieces | undefined
+  #hasSettings = false
+  #isClosing = false
+  #isOver = false
+  #resets = resetsMax
+  #resetAtMs = 0
+  #repliesWaiting = 0
+  /** Counts what comes: a sign of life each. */
+  reads = 0
+
+  constructor(socket: Duplex, owner: Connection | undefined, options: ConnectionOptions) {
+    this.#socket = socket
+    this.owner = owner
+    this.#options = options
+    this.receiveWindowBytes = options.windowBytes
+    this.#receiveWindow = options.windowBytes
+    this.#output = new Output(socket)
+    this.#parser = new FrameParser(this)
+    this.write(
+      settingsFrame([
+        [setting.MAX_CONCURRENT_STREAMS, options.streamsMax],
+        [setting.INITIAL_WINDOW_SIZE, options.windowBytes],
+        [setting.MAX_HEADER_LIST_SIZE, headerListBytesMax],
+      ]),
+    )
+    this.write(numbersFrame(frameType.WINDOW_UPDATE, 0, options.windowBytes - windowDefault))
+  }
+
+  /** Takes what came over the socket. The bytes may change afterwards. */
+  came(chunk: Uint8Array): void {
+    if (this.#isOver) return
+    this.reads++
+    this.#output.hold(() => {
+      try {
+        this.#parser.push(chunk)
+      } catch (error) {
+        if (!(error instanceof Http2Error)) throw error
+        this.fail(error.code)
+      }
+    })
+  }
+
+  /** Takes no more calls, and ends when those that are under way are over. */
+  close(): void {
+    if (this.#isClosing || this.#isOver) return
+    this.#isClosing = true
+    this.write(numbersFrame(frameType.GOAWAY, 0, this.#lastStreamId, http2Error.NO_ERROR))
+    this.#endWhenIdle()
+  }
+
+  /** The socket is gone. */
+  lost(): void {
+    this.#isOver = true
+    for (const stream of [...this.#streams.values()]) stream.close()
+  }
+
+  /** Asks for a sign of life. */
+  ping(): void {
+    this.write(frameOf(frameType.PING, 0, 0, new Uint8Array(8)))
+  }
+
+  write(piece: Uint8Array, sent?: () => void): void {
+    if (!this.#isOver) this.#output.write(piece, sent)
+  }
+
+  sendDataHead(streamId: number, bytes: number): void {
+    const head = Buffer.allocUnsafe(headBytes)
+    writeHead(head, 0, bytes, frameType.DATA, 0, streamId)
+    this.write(head)
+  }
+
+  sendAnswerHeaders(streamId: number): void {
+    this.#sendBlock(streamId, blockOf(this.#options.answerHeaders), 0)
+  }
+
+  sendTrailers(streamId: number, trailers: OutgoingHttpHeaders): void {
+    const block = trailers === this.#options.okTrailers ? blockOf(trailers) : headerBlock(trailers)
+    this.#sendBlock(streamId, block, flag.END_STREAM)
+  }
+
+  /** An answer without messages. */
+  sendOnlyHeaders(streamId: number, trailers: OutgoingHttpHeaders): void {
+    this.sendHeaders(streamId, { ...this.#options.answerHeaders, ...trailers })
+  }
+
+  sendHeaders(streamId: number, headers: OutgoingHttpHeaders): void {
+    this.#sendBlock(streamId, headerBlock(headers), flag.END_STREAM)
+  }
+
+  block(stream: Http2Stream): void {
+    this.#blocked.add(stream)
+  }
+
+  forget(stream: Http2Stream): void {
+    this.#streams.delete(stream.id)
+    this.#blocked.delete(stream)
+    this.#endWhenIdle()
+  }
+
+  /** A stream is ended here before its client has. */
+  cut(streamId: number): void {
+    this.#cut.add(streamId)
+    if (this.#cut.size <= cutMax) return
+    const [oldest] = this.#cut
+    this.#cut.delete(oldest)
+  }
+
+  frame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
+    if (this.#isOver) return
+    if (!this.#hasSettings && type !== frameType.SETTINGS) throw wrong('the first frame must be SETTINGS')
+    if (this.#block !== undefined && type !== frameType.CONTINUATION) throw wrong('headers do not go on')
+    if (type === frameType.DATA) this.#paddedData(flags, streamId, payload)
+    else if (type === frameType.HEADERS) this.#headers(flags, streamId, payload)
+    else if (type === frameType.CONTINUATION) this.#continuation(flags, streamId, payload)
+    else if (type === frameType.RST_STREAM) this.#reset(streamId, payload)
+    else if (type === frameType.SETTINGS) this.#settings(flags, streamId, payload)
+    else if (type === frameType.PING) this.#ping(flags, streamId, payload)
+    else if (type === frameType.WINDOW_UPDATE) this.#windowUpdate(streamId, payload)
+    else if (type === frameType.PUSH_PROMISE) throw wrong('a client does not push')
+    else if (type === frameType.GOAWAY && streamId !== 0) throw wrong('GOAWAY is of the connection')
+    else if (type === frameType.PRIORITY && streamId === 0) throw wrong('PRIORITY is of a stream')
+    else if (type === frameType.PRIORITY && payload.length !== 5)
+      throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PRIORITY has 5 bytes')
+    // They ask for nothing, nor does what later versions may bring.
+  }
+
+  data(streamId: number, part: Uint8Array, isLast: boolean): void {
+    if (this.#isOver) return
+    if (!this.#hasSettings) throw wrong('the first frame must be SETTINGS')
+    if (this.#block !== undefined) throw wrong('headers do not go on')
+    this.#data(streamId, part, part.length, isLast)
+  }
+
+  /** Ends the connection, which broke the protocol. */
+  fail(code: number): void {
+    if (this.#isOver) return
+    this.write(numbersFrame(frameType.GOAWAY, 0, this.#lastStreamId, code))
+    this.#end()
+    this.lost()
+  }
+
+  #paddedData(flags: number, streamId: number, payload: Uint8Array): void {
+    const data = unpadded(payload, 0)
+    this.#data(streamId, data, payload.length, (flags & flag.END_STREAM) !== 0)
+  }
+
+  /** @param bytes of the windows that it took */
+  #data(streamId: number, part: Uint8Array, bytes: number, isLast: boolean): void {
+    if (streamId === 0 || streamId > this.#lastStreamId) throw wrong('data of a stream that was never opened')
+    this.#receiveWindow -= bytes
+    if (this.#receiveWindow < 0)
+      throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'more came than the window lets through')
+    this.#taken += bytes
+    // What a stream keeps is counted by its call: the window of the connection holds nobody up.
+    if (this.#taken >= this.receiveWindowBytes / 2) {
+      this.write(numbersFrame(frameType.WINDOW_UPDATE, 0, this.#taken))
+      this.#receiveWindow += this.#taken
+      this.#taken = 0
+    }
+    const stream = this.#streams.get(streamId)
+    if (stream === undefined) {
+      this.#late(streamId)
+      return
+    }
+    if (stream.hasRemoteEnded) {
+      stream.reset(http2Error.STREAM_CLOSED)
+      return
+    }
+    stream.came(part, bytes)
+    if (isLast) stream.endRemotely()
+  }
+
+  #headers(flags: number, streamId: number, payload: Uint8Array): void {
+    if ((streamId & 1) === 0) throw wrong('the streams of a client have odd numbers')
+    let block = (flags & flag.PADDED) === 0 ? payload : unpadded(payload, 0)
+    if ((flags & flag.PRIORITY) !== 0) {
+      if (block.length < 5)
+        throw connectionError(http2Error.FRAME_SIZE_ERROR, 'headers without their priority')
+      block = block.subarray(5)
+    }
+    if ((flags & flag.END_HEADERS) !== 0) this.#wholeHeaders(flags, streamId, block)
+    else this.#block = { streamId, flags, bytes: Uint8Array.prototype.slice.call(block), pieces: 1 }
+  }
+
+  #continuation(flags: number, streamId: number, payload: Uint8Array): void {
+    const block = this.#block
+    if (block === undefined || block.streamId !== streamId) throw wrong('these headers have not begun')
+    if (block.bytes.length + payload.length > blockBytesMax || ++block.pieces > blockPiecesMax)
+      throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'the headers are too large')
+    const begun = block.bytes
+    block.bytes = new Uint8Array(begun.length + payload.length)
+    block.bytes.set(begun)
+    block.bytes.set(payload, begun.length)
+    if ((flags & flag.END_HEADERS) === 0) return
+    this.#block = undefined
+    this.#wholeHeaders(block.flags, streamId, block.bytes)
+  }
+
+  #wholeHeaders(flags: number, streamId: number, block: Uint8Array): void {
+    const ends = (flags & flag.END_STREAM) !== 0
+    if (streamId <= this.#lastStreamId) {
+      const areTrailers = this.#decoder.skip(block)
+      const stream = this.#streams.get(streamId)
+      if (stream === undefined) this.#late(streamId)
+      else if (stream.hasRemoteEnded) stream.reset(http2Error.STREAM_CLOSED)
+      else if (!areTrailers || !ends) stream.reset(http2Error.PROTOCOL_ERROR)
+      else stream.endRemotely()
+      return
+    }
+    this.#lastStreamId = streamId
+    try {
+      const headers = this.#decoder.decode(block)
+      if (this.#isClosing || this.#streams.size >= this.#options.streamsMax)
+        throw streamError(http2Error.REFUSED_STREAM, 'there are as many streams as there may be')
+      const stream = new Http2Stream(this, streamId, headers)
+      this.#streams.set(streamId, stream)
+      this.#options.serve(stream)
+      if (ends) stream.endRemotely()
+    } catch (error) {
+      if (!(error instanceof Http2Error && error.isOfStream)) throw error
+      this.cut(streamId)
+      this.#reply(numbersFrame(frameType.RST_STREAM, streamId, error.code))
+    }
+  }
+
+  /** Something came for a stream that is over. @throws Http2Error when its client had ended it */
+  #late(streamId: number): void {
+    if (!this.#cut.has(streamId))
+      throw connectionError(http2Error.STREAM_CLOSED, 'something comes behind the end of a stream')
+  }
+
+  #reset(streamId: number, payload: Uint8Array): void {
+    if (payload.length !== 4) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'RST_STREAM has 4 bytes')
+    if (streamId === 0 || streamId > this.#lastStreamId)
+      throw wrong('a stream is reset that was never opened')
+    const stream = this.#streams.get(streamId)
+    if (stream === undefined) return // it has its answer: nothing was in vain
+    const now = performance.now()
+    this.#resets = Math.min(resetsMax, this.#resets + ((now - this.#resetAtMs) / 1_000) * resetsPerSecond)
+    this.#resetAtMs = now
+    if (--this.#resets < 0) throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'too many calls are given up')
+    stream.close()
+  }
+
+  #settings(flags: number, streamId: number, payload: Uint8Array): void {
+    this.#hasSettings = true
+    if (streamId !== 0) throw wrong('SETTINGS are of the connection')
+    const isAck = (flags & flag.ACK) !== 0
+    if (payload.length % 6 !== 0 || (isAck && payload.length > 0))
+      throw connectionError(http2Error.FRAME_SIZE_ERROR, 'SETTINGS have 6 bytes each')
+    if (isAck) return
+    for (let at = 0; at < payload.length; at += 6) {
+      const value = uint32(payload, at + 2)
+      this.#set((payload[at] << 8) | payload[at + 1], value)
+    }
+    this.#reply(frameOf(frameType.SETTINGS, flag.ACK, 0, new Uint8Array(0)))
+    this.#pumpBlocked()
+  }
+
+  #set(id: number, value: number): void {
+    if (id === setting.ENABLE_PUSH) {
+      if (value > 1) throw wrong('ENABLE_PUSH is 0 or 1')
+    } else if (id === setting.MAX_FRAME_SIZE) {
+      if (value < frameBytesDefault || value > frameBytesMost) throw wrong('such frames there are not')
+      this.frameBytesMax = value
+    } else if (id === setting.INITIAL_WINDOW_SIZE) {
+      if (value > windowMost)
+        throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
+      const more = value - this.initialSendWindow
+      this.initialSendWindow = value
+      for (const stream of this.#streams.values()) {
+        stream.sendWindow += more
+        if (stream.sendWindow > windowMost)
+          throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
+      }
+    }
+  }
+
+  #ping(flags: number, streamId: number, payload: Uint8Array): void {
+    if (streamId !== 0) throw wrong('PING is of the connection')
+    if (payload.length !== 8) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PING has 8 bytes')
+    if ((flags & flag.ACK) === 0) this.#reply(frameOf(frameType.PING, flag.ACK, 0, payload))
+  }
+
+  #windowUpdate(streamId: number, payload: Uint8Array): void {
+    if (payload.length !== 4) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'WINDOW_UPDATE has 4 bytes')
+    const more = uint32(payload, 0) & 0x7fff_ffff
+    if (streamId === 0) {
+      this.sendWindow += more
+      if (more === 0) throw wrong('a window is opened by nothing')
+      if (this.sendWindow > windowMost)
+        throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
+      this.#pumpBlocked()
+      return
+    }
+    if (streamId > this.#lastStreamId) throw wrong('a window of a stream that was never opened')
+    const stream = this.#streams.get(streamId)
+    if (stream === undefined) return
+    stream.sendWindow += more
+    if (more === 0) stream.reset(http2Error.PROTOCOL_ERROR)
+    else if (stream.sendWindow > windowMost) stream.reset(http2Error.FLOW_CONTROL_ERROR)
+    else if (this.#blocked.delete(stream)) stream.pump()
+  }
+
+  #pumpBlocked(): void {
+    const blocked = [...this.#blocked]
+    this.#blocked.clear()
+    for (const stream of blocked) stream.pump()
+  }
+
+  /** Answers what asks for an answer by itself. */
+  #reply(frame: Uint8Array): void {
+    if (++this.#repliesWaiting > repliesWaitingMax)
+      throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'answers are asked for and not taken')
+    this.write(frame, () => this.#repliesWaiting--)
+  }
+
+  #sendBlock(streamId: number, block: Uint8Array, flags: number): void {
+    for (let at = 0; ; at += this.frameBytesMax) {
+      const part = block.subarray(at, at + this.frameBytesMax)
+      const isLast = at + this.frameBytesMax >= block.length
+      const type = at === 0 ? frameType.HEADERS : frameType.CONTINUATION
+      this.write(frameOf(type, (at === 0 ? flags : 0) | (isLast ? flag.END_HEADERS : 0), streamId, part))
+      if (isLast) return
+    }
+  }
+
+  #endWhenIdle(): void {
+    if (this.#isClosing && this.#streams.size === 0) this.#end()
+  }
+
+  #end(): void {
+    const socket = this.#socket
+    this.#output.flush()
+    if (socket.destroyed) return
+    socket.end(() => socket.destroy())
+  }
+}
+
+const wrong = (message: string): Http2Error => connectionError(http2Error.PROTOCOL_ERROR, message)
+
+/** @throws Http2Error when there is more padding than payload */
+function unpadded(payload: Uint8Array, from: number): Uint8Array {
+  const padding = payload[from]
+  if (payload.length <= from || padding + from + 1 > payload.length)
+    throw wrong('there is more padding than frame')
+  return payload.subarray(from + 1, payload.length - padding)
+}
+
+const blocks = new WeakMap<object, Uint8Array>()
+
+/** The block of headers that never change. */
+function blockOf(headers: OutgoingHttpHeaders): Uint8Array {
+  let block = blocks.get(headers)
+  if (block === undefined) {
+    block = headerBlock(headers)
+    blocks.set(headers, block)
+  }
+  return block
+}
