@@ -151,6 +151,7 @@ class Recorder {
           sizeBytes,
           durability,
         }),
+      { batches: false },
     )
     this.#context.on('publishFailed', ({ topic, partition, recordCount, sizeBytes, error }) =>
       this.#record('publishFailed', {

@@ -91,13 +91,17 @@ interface TrafficCounters {
 /** The data plane: one look-up a batch finds all that is counted of its topic. */
 function observeTraffic(context: PluginContext, metrics: Metrics, topicsMax: number): void {
   const countersOf = topicCounters(metrics, topicsMax)
-  context.on('messagePublished', ({ topic, recordCount, sizeBytes, durationMs }) => {
-    const counters = countersOf(topic)
-    counters.publishedMessages.add(recordCount)
-    counters.publishedBytes.add(sizeBytes)
-    counters.publishedBatches.add(1)
-    counters.publishDuration.record(durationMs)
-  })
+  context.on(
+    'messagePublished',
+    ({ topic, recordCount, sizeBytes, durationMs }) => {
+      const counters = countersOf(topic)
+      counters.publishedMessages.add(recordCount)
+      counters.publishedBytes.add(sizeBytes)
+      counters.publishedBatches.add(1)
+      counters.publishDuration.record(durationMs)
+    },
+    { batches: false },
+  )
   context.on('messageDelivered', ({ topic, recordCount, sizeBytes }) => {
     const counters = countersOf(topic)
     counters.deliveredMessages.add(recordCount)

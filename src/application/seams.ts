@@ -115,6 +115,8 @@ export interface Delivery {
   owedFrom(topic: LiveTopic, partition: number): number | undefined
   /** Live subscriptions on a topic, pushed ones and polling members together. */
   subscriberCount(topic: LiveTopic): number
+  /** Messages of a topic that were given out; each taker counts. */
+  deliveredCount(topic: LiveTopic): number
   readonly totals: DeliveryTotals
   readonly queues: Queues
   /** What of it is not well. */
@@ -231,7 +233,8 @@ export interface DeliveryTotals {
 
 /** The hooks as the broker's own code calls them. Ask `observes` or `guards` first: then an unused hook costs one read. */
 export interface Hooks {
-  observes(name: keyof ObserverEvents): boolean
+  /** @param batches true to ask for such as look at the bytes of batches */
+  observes(name: keyof ObserverEvents, batches?: boolean): boolean
   /** Tells observers. Never throws. */
   emit<Name extends keyof ObserverEvents>(name: Name, event: ObserverEvents[Name]): void
   guards(name: keyof GuardEvents): boolean

@@ -49,6 +49,7 @@ export interface PluginContext {
   on<Name extends keyof ObserverEvents>(
     name: Name,
     observer: (event: ObserverEvents[Name]) => undefined,
+    options?: ObserverOptions,
   ): Disposable
   /** Registers a guard; a throw refuses the operation. Guards run in the order of the plugin list. */
   before<Name extends keyof GuardEvents>(
@@ -65,6 +66,15 @@ export interface PluginContext {
   /** Counts of the whole broker, as of now. */
   stats(): BrokerStats
   health(): Health
+}
+
+/** What an observer says of itself. */
+export interface ObserverOptions {
+  /**
+   * False for an observer that never looks at the bytes of batches, neither when it is told nor later: when none does, their
+   * memory is used again. Default true.
+   */
+  readonly batches?: boolean
 }
 
 /** Events that observers see. Field names are the same as on the wire and in logs. */

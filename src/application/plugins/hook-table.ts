@@ -2,7 +2,7 @@
  * Observers and guards by name, in the order of the plugin list. The lists are copied when they change and never while
  * they are called, so that asking an unused hook costs a field read and calling one costs a loop over an array.
  */
-import type { GuardEvents, LogFields, Logger, ObserverEvents } from '../../ports/index.ts'
+import type { GuardEvents, LogFields, Logger, ObserverEvents, ObserverOptions } from '../../ports/index.ts'
 
 /** Whose function it is. */
 export interface HookOwner {
@@ -19,6 +19,8 @@ export interface Hooked<Event> extends Disposable {
   readonly owner: HookOwner
   /** Typed to return nothing; what a plugin written in plain JavaScript returns is checked where it is called. */
   readonly run: (event: Event) => unknown
+  /** False when it never looks at the bytes of batches. */
+  readonly batches: boolean
   /** Failures since it last went well. */
   failuresInRow: number
   /** False once unhooked: a call that is going round the list right now passes it over. */
@@ -64,8 +66,9 @@ export class HookTable {
     name: Name,
     owner: HookOwner,
     run: (event: ObserverEvents[Name]) => unknown,
+    options?: ObserverOptions,
   ): Disposable {
-    return add(this.observers, 'observer', name, owner, run)
+    return add(this.observers, 'observer', name, owner, run, options)
   }
 
   addGuard<Name extends keyof GuardEvents>(
@@ -84,6 +87,7 @@ function add<Events, Name extends keyof Events & string>(
   name: Name,
   owner: HookOwner,
   run: (event: Events[Name]) => unknown,
+  { batches = true }: ObserverOptions = {},
 ): Disposable {
   if (!Object.hasOwn(table, name)) {
     throw new TypeError(`there is no ${what} "${String(name)}"; there are ${Object.keys(table).join(', ')}`)
@@ -93,6 +97,7 @@ function add<Events, Name extends keyof Events & string>(
   const hooked: Hooked<Events[Name]> = {
     owner,
     run,
+    batches,
     failuresInRow: 0,
     active: true,
     [Symbol.dispose]: () => {

@@ -64,8 +64,9 @@ export class PluginHost implements Hooks {
     return [...this.#running.keys()]
   }
 
-  observes(name: keyof ObserverEvents): boolean {
-    return this.#table.observers[name].length !== 0
+  observes(name: keyof ObserverEvents, batches = false): boolean {
+    const observers = this.#table.observers[name]
+    return batches ? observers.some((observer) => observer.batches) : observers.length !== 0
   }
 
   guards(name: keyof GuardEvents): boolean {

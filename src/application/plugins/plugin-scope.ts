@@ -15,6 +15,7 @@ import {
   type Metrics,
   messagesOf,
   type ObserverEvents,
+  type ObserverOptions,
   type Platform,
   type PluginContext,
   RatatoskrError,
@@ -91,7 +92,7 @@ export class PluginScope implements HookOwner {
       clock: this.#clock(),
       random: platform.random,
       metrics: this.#metrics(),
-      on: (name, observer) => this.#on(name, observer),
+      on: (name, observer, options) => this.#on(name, observer, options),
       before: (name, guard) => this.#before(name, guard),
       backgroundQueue: (options) => this.#queue(options),
       messages: ({ batch, ...source }) => messagesOf(batch, { ...source, expansion }),
@@ -103,9 +104,10 @@ export class PluginScope implements HookOwner {
   #on<Name extends keyof ObserverEvents>(
     name: Name,
     run: (event: ObserverEvents[Name]) => undefined,
+    options: ObserverOptions | undefined,
   ): Disposable {
     this.#assertOpen()
-    return this.#hold(this.#options.hooks.addObserver(name, this, run))
+    return this.#hold(this.#options.hooks.addObserver(name, this, run, options))
   }
 
   #before<Name extends keyof GuardEvents>(

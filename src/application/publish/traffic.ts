@@ -50,7 +50,7 @@ export class PublishTraffic {
     this.#messagesPublished += recordCount
     this.#bytesPublished += batch.length
     if (!this.#hooks.observes('messagePublished')) return
-    letEscape(batch) // observers may keep what they are told
+    if (this.#hooks.observes('messagePublished', true)) letEscape(batch) // they may keep what they are told
     this.#hooks.emit('messagePublished', {
       topic: topic.text,
       topicId: topic.id,
