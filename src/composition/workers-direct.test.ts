@@ -98,7 +98,7 @@ describe('a worker that ends', () => {
     directory = await mkdtemp(join(tmpdir(), 'ratatoskr-direct-'))
     const storageOf = (index: number) => diskStorage({ directory: join(directory, `${index}`) })
     await using rig = await Rig.start('tcp', storageOf)
-    const clients = await Promise.all([0, 1, 2, 3].map(() => connect(rig.url)))
+    const clients = await Promise.all([1, 2, 1, 3].map((connections) => connect(rig.url, { connections })))
     await clients[0].createTopic(topic, { partitions, durability: 'os' })
     const read: string[][] = Array.from({ length: partitions }, () => [])
     await Promise.all(
