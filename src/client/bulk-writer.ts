@@ -1,5 +1,6 @@
 /** Adds the messages of a bulk, as fast as their batches are stored and never more than the producer's buffer holds. */
 import type { Durability, LeaseProof } from '../ports/index.ts'
+import type { BulkRun } from './bulk-run.ts'
 import { knownOptions, messageNames } from './known-options.ts'
 import { asOutgoing, isBare, isScheduled, type MessageToPublish } from './outgoing.ts'
 import type { ProducerBuffer } from './producer-buffer.ts'
@@ -17,8 +18,6 @@ export interface BulkWriterOptions {
   readonly timeoutMs: number
   /** @throws RTK_CLOSED */
   readonly assertOpen: () => void
-  /** True when no more are to be added. */
-  readonly stopped: () => boolean
 }
 
 export class BulkWriter {
@@ -26,6 +25,8 @@ export class BulkWriter {
   readonly #sender: TopicSender
   readonly #buffer: ProducerBuffer
   readonly #bulk: BulkPublish
+  /** Where the last message went when it was bytes alone: the next of its kind go there too. */
+  #run: BulkRun | undefined
 
   constructor(options: BulkWriterOptions) {
     this.#options = options
@@ -36,38 +37,59 @@ export class BulkWriter {
 
   /** @throws the first failure; what was added goes on its way */
   async write(messages: Iterable<MessageToPublish> | AsyncIterable<MessageToPublish>): Promise<void> {
-    const { stopped } = this.#options
+    const bulk = this.#bulk
     await this.#sender.resolved()
     if (Symbol.asyncIterator in messages) {
       for await (const message of messages) {
-        this.#bulk.resumed()
-        if (!this.#add(message)) await this.#ready()
-        if (stopped()) break
+        bulk.resumed()
+        if (!this.#addAny(message)) await this.#ready()
+        if (bulk.isStopped) break
       }
       return
     }
-    for (const message of messages) {
-      if (!this.#add(message)) {
-        await this.#ready()
-        this.#bulk.resumed()
+    const iterator = messages[Symbol.iterator]()
+    while (this.#addFrom(iterator)) {
+      await this.#ready()
+      bulk.resumed()
+    }
+  }
+
+  /** Adds messages in a row. @returns true when the next one must wait, false when there is none, or none is wanted */
+  #addFrom(iterator: Iterator<MessageToPublish, unknown>): boolean {
+    const bulk = this.#bulk
+    try {
+      for (;;) {
+        if (bulk.isStopped) {
+          iterator.return?.()
+          return false
+        }
+        const next = iterator.next()
+        if (next.done === true) return false
+        if (!this.#add(next.value, iterator)) return true
       }
-      if (stopped()) break
+    } finally {
+      if (this.#run !== undefined) this.#buffer.took(this.#run.counted())
     }
   }
 
   /** @returns false when the next one must wait */
-  #add(message: MessageToPublish): boolean {
+  #add(message: MessageToPublish, iterator: Iterator<unknown, unknown>): boolean {
     const bulk = this.#bulk
-    if (bulk.partition !== undefined && bulk.sharesTime && isBare(message)) {
-      const { durability, lease } = this.#options
+    if (this.#run !== undefined && bulk.sharesTime && isBare(message)) {
       const { payload } = message
-      const fits = payload.length <= this.#sender.messageBytesMax
-      if (fits && bulk.partition.addBareOfBulk(payload, bulk, durability, lease)) {
+      if (payload.length <= this.#sender.messageBytesMax && this.#run.add(payload, bulk.timestampMs)) {
         bulk.shared()
-        return this.#buffer.hasRoom
+        return true
       }
     }
-    return this.#addAny(message)
+    try {
+      return this.#addAny(message)
+    } catch (error) {
+      try {
+        iterator.return?.()
+      } catch {} // what was first counts
+      throw error
+    }
   }
 
   #addAny(message: MessageToPublish): boolean {
@@ -81,7 +103,7 @@ export class BulkWriter {
     const outgoing = asOutgoing(message)
     if (isScheduled(outgoing)) throw notInBulk()
     const partition = sender.addOfBulk(outgoing, bulk, durability, bulk.monotonicMs + timeoutMs, lease)
-    bulk.partition = isBare(message) ? partition : undefined
+    this.#run = isBare(message) ? partition.runOf(bulk, this.#buffer.roomBytes) : undefined
     bulk.messageCount++
     return this.#buffer.hasRoom && sender.ready
   }

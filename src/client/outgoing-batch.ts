@@ -72,6 +72,8 @@ export class OutgoingBatch implements Due {
   bytes: Uint8Array | undefined
   /** What it holds of the producer's buffer. */
   bufferedBytes = 0
+  /** True while records may be added. */
+  isOpen = true
   /** True when it need not wait for more records. */
   due = false
   /** True once it was handed to a link. */
@@ -186,7 +188,7 @@ export class OutgoingBatch implements Due {
 
   /** Adds a message of a bulk. */
   addOfBulk(message: OutgoingMessage, owner: BatchOwner): void {
-    if (this.#batchOwner.at(-1) !== owner) {
+    if (!this.isJoinedBy(owner)) {
       if (this.#batchOwner === noBatchOwners) this.#batchOwner = []
       this.#batchOwner.push(owner)
       owner.joined()
@@ -196,24 +198,21 @@ export class OutgoingBatch implements Due {
     this.#write(message, owner.timestampMs)
   }
 
-  /** Adds bytes alone. @returns false when the bulk is not the one that added last */
-  addBareOfBulk(payload: Uint8Array, owner: BatchOwner): boolean {
-    const owners = this.#batchOwner
-    if (owners[owners.length - 1] !== owner) return false
-    scratch.payload = payload
-    scratch.key = undefined
-    scratch.headers = undefined
-    scratch.id = undefined
-    scratch.idStart = 0
-    scratch.expiresAtMs = undefined
-    scratch.timestampMs = owner.timestampMs
-    this.#builder.add(scratch)
+  /** True when the bulk was the last to add to it: it is told of the batch. */
+  isJoinedBy(bulk: BatchOwner): boolean {
+    return this.#batchOwner.at(-1) === bulk
+  }
+
+  /** Takes what was written past it, by a `BulkRun`, as its own. @returns how many bytes that is */
+  counted(): number {
+    const before = this.bufferedBytes
     this.bufferedBytes = this.#builder.sizeBytes
-    return true
+    return this.bufferedBytes - before
   }
 
   /** The bytes of the batch in a buffer of their own; no record comes in any more. */
   seal(stamp: ProducerStamp | undefined): void {
+    this.isOpen = false
     this.sealedCount = this.recordCount
     this.stamp = stamp
     this.bytes = this.#builder.build(stamp)
@@ -285,6 +284,7 @@ export class OutgoingBatch implements Due {
 
   #finish(): void {
     this.settled = true
+    this.isOpen = false
     this.bytes = undefined
     this.#owners = nobody
     this.#places = noNumbers

@@ -17,6 +17,7 @@ import type {
 } from '../ports/index.ts'
 import type { IdPool } from './batch-ids.ts'
 import { BatchSender } from './batch-sender.ts'
+import { BulkRun } from './bulk-run.ts'
 import type { Connection } from './connection.ts'
 import type { Deadlines } from './deadlines.ts'
 import { type BatchContext, type BatchOwner, type MessageOwner, OutgoingBatch } from './outgoing-batch.ts'
@@ -50,6 +51,9 @@ export interface SenderContext {
   /** The buffer has room again. */
   readonly released: (bytes: number) => void
 }
+
+/** For lengths and the id of a record: batches end near their bound, not exactly at it. */
+const sparedBytes = 64
 
 export class PartitionSender {
   readonly #context: SenderContext
@@ -157,22 +161,16 @@ export class PartitionSender {
   }
 
   /**
-   * Adds bytes alone to the batch that the last message of their bulk is in: the short way, for nearly all of a bulk.
-   * @returns false when they must go the long one
+   * The short way into the open batch for a bulk whose message was added just now, until the batch has `roomBytes` more.
+   * @returns undefined when that message has filled its batch
    */
-  addBareOfBulk(
-    payload: Uint8Array,
-    owner: BatchOwner,
-    durability: Durability | undefined,
-    lease: LeaseProof | undefined,
-  ): boolean {
+  runOf(bulk: BatchOwner, roomBytes: number): BulkRun | undefined {
     const open = this.#open
-    if (open === undefined || open.durability !== durability || open.lease !== lease) return false
-    if (!this.#fits(payload.length)) return false
-    const before = open.bufferedBytes
-    if (!open.addBareOfBulk(payload, owner)) return false
-    this.#context.took(open.bufferedBytes - before)
-    return true
+    const builder = this.#builder
+    if (open === undefined || builder === undefined || !open.isJoinedBy(bulk)) return undefined
+    const { batchBytesMax, messagesPerBatchMax } = this.#context
+    const sizeBytesMax = Math.min(batchBytesMax - sparedBytes, builder.sizeBytes + roomBytes)
+    return new BulkRun(open, builder, sizeBytesMax, messagesPerBatchMax)
   }
 
   /** The batch has waited long enough: it goes as soon as there is a place for it. */
@@ -213,8 +211,9 @@ export class PartitionSender {
     const builder = this.#builder
     if (builder === undefined) return false
     const { batchBytesMax, messagesPerBatchMax } = this.#context
-    // A little more, for lengths and the id: batches end near their bound, not exactly at it.
-    return builder.sizeBytes + bytes + 64 <= batchBytesMax && builder.recordCount < messagesPerBatchMax
+    return (
+      builder.sizeBytes + bytes <= batchBytesMax - sparedBytes && builder.recordCount < messagesPerBatchMax
+    )
   }
 
   /** @param bytesBefore what the batch held before the message */
@@ -237,6 +236,7 @@ export class PartitionSender {
   }
 
   #seal(open: OutgoingBatch): OutgoingBatch {
+    this.#context.took(open.counted())
     open.seal(this.#sender.stamp(open.recordCount))
     this.#discardOpen()
     return open

@@ -34,6 +34,11 @@ export class ProducerBuffer {
     return this.#bytes < this.#bytesMax
   }
 
+  /** How many bytes more it holds before it is full. */
+  get roomBytes(): number {
+    return this.#bytesMax - this.#bytes
+  }
+
   took(bytes: number): void {
     this.#bytes += bytes
   }

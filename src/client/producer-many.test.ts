@@ -67,6 +67,38 @@ describe('publishing many', () => {
     expect((await producer.addAll('orders', [])).batches).toEqual([])
   })
 
+  it('holds no more of a bulk of bytes than its buffer may, and lets its maker end when it fails', async () => {
+    const { client, broker } = await setup()
+    const producer = client.producer({ batchBytesMax: 2_000, bufferBytesMax: 8_000 })
+    let heldMax = 0
+    let made = 0
+    let ended = false
+    function* messages() {
+      try {
+        for (; made < 500; made++) {
+          heldMax = Math.max(heldMax, producer.bufferedBytes)
+          yield { payload: new Uint8Array(100) }
+        }
+      } finally {
+        ended = true
+      }
+    }
+    await producer.publish('orders', 'so that the topic is known')
+    broker.holding = true
+    const bulk = producer.addAll('orders', messages())
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(producer.bufferedBytes).toBeGreaterThan(7_900)
+    expect(producer.bufferedBytes).toBeLessThan(8_200)
+    broker.refuse = () => error('RTK_PERMISSION_DENIED')
+    broker.holding = false
+    broker.release()
+    await expect(bulk).rejects.toMatchObject({ code: 'RTK_PERMISSION_DENIED' })
+    expect(ended).toBe(true)
+    expect(made).toBeLessThan(300)
+    expect(heldMax).toBeLessThan(8_200)
+    expect(producer.bufferedBytes).toBe(0)
+  })
+
   it('gives the messages of a bulk the time at which they are taken, but for those that bring one', async () => {
     const { client, broker, clock } = await setup()
     const beganMs = clock.now()

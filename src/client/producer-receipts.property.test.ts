@@ -3,11 +3,15 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { type Message, messagesOf, type PublishReceipt, utf8Text } from '../ports/index.ts'
 import { rounds } from '../testing/rounds.ts'
+import type { BulkReceipt } from './publish-owners.ts'
 import { idPattern, setup } from './testing/producing.ts'
 
+const batchBytesMax = 4_096
 const given = '3f0c5d5e-8a4b-4c52-9b1e-'
 
-type Way = 'bytes' | 'text' | 'keyed' | 'withId' | 'many' | 'bulk'
+/** `mixed` is a bulk whose maker publishes others between its messages. */
+type Way = 'bytes' | 'text' | 'keyed' | 'withId' | 'many' | 'bulk' | 'mixed'
+const ways: readonly Way[] = ['bytes', 'text', 'keyed', 'withId', 'many', 'bulk', 'mixed']
 interface Step {
   readonly way: Way
   readonly count: number
@@ -16,7 +20,7 @@ interface Step {
 }
 
 const step: fc.Arbitrary<Step> = fc.record({
-  way: fc.constantFrom<Way>('bytes', 'text', 'keyed', 'withId', 'many', 'bulk'),
+  way: fc.constantFrom(...ways),
   count: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 6 }) }, fc.integer({ min: 1, max: 150 })),
   turn: fc.boolean(),
 })
@@ -25,9 +29,10 @@ it('tells of each message its id and where it is stored', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
       const { client, broker } = await setup()
-      const producer = client.producer({ batchBytesMax: 4_096 })
+      const producer = client.producer({ batchBytesMax, bufferBytesMax: 12_000 })
       await producer.publish('orders', 'so that the topic is known')
       const receipts = new Map<string, PublishReceipt>()
+      const bulks: { readonly texts: readonly string[]; readonly receipt: BulkReceipt }[] = []
       const work: Promise<unknown>[] = []
       const told = (text: string, receipt: Promise<PublishReceipt>): void => {
         work.push(receipt.then((value) => receipts.set(text, value)))
@@ -46,31 +51,55 @@ it('tells of each message its id and where it is stored', async () => {
             )
         } else if (way === 'bulk') {
           work.push(
-            producer.addAll(
-              'orders',
-              texts.map((payload) => ({ payload })),
-            ),
+            producer.addAll('orders', payloads(texts)).then((receipt) => bulks.push({ texts, receipt })),
+          )
+        } else if (way === 'mixed') {
+          const single = (text: string): void =>
+            told(`${text}-single`, producer.publish('orders', `${text}-single`))
+          work.push(
+            producer
+              .addAll('orders', payloads(texts, single))
+              .then((receipt) => bulks.push({ texts, receipt })),
           )
         } else for (const text of texts) told(text, producer.publish('orders', ...argumentsOf(way, text)))
         if (turn) await Promise.resolve()
       }
       await Promise.all(work)
-      const stored = broker.find('orders').partitions[0].batches.flatMap(({ bytes }) => messages(bytes))
+      const { batches } = broker.find('orders').partitions[0]
+      const stored = batches.flatMap(({ bytes }) => messages(bytes))
       const byText = new Map(stored.map((message) => [utf8Text(message.payload), message]))
       for (const [text, receipt] of receipts) {
         const { id, offset } = byText.get(text) as Message
         expect(receipt).toEqual({ id, partition: 0, offset, durability: 'memory' })
         expect(id).toMatch(idPattern)
       }
-      const perStep = steps.map(({ way, count }) => (way === 'bulk' ? 0 : count))
-      expect(receipts.size).toBe(perStep.reduce((sum, count) => sum + count, 0))
+      const sum = (ways: readonly Way[]): number =>
+        steps.reduce((total, { way, count }) => total + (ways.includes(way) ? count : 0), 0)
+      expect(receipts.size).toBe(sum(['bytes', 'text', 'keyed', 'withId', 'many', 'mixed']))
+      for (const { texts, receipt } of bulks) {
+        expect(receipt.messageCount).toBe(texts.length)
+        for (const text of texts) expect(isWithin(receipt, byText.get(text) as Message)).toBe(true)
+      }
+      for (const { bytes } of batches) expect(bytes.length).toBeLessThanOrEqual(batchBytesMax)
+      expect(stored.length).toBe(1 + sum(ways) + sum(['mixed']))
+      expect(producer.bufferedBytes).toBe(0)
       expect(new Set(stored.map(({ id }) => id)).size).toBe(stored.length)
     }),
     { numRuns: rounds(200, 60) },
   )
 })
 
+const isWithin = ({ batches }: BulkReceipt, { offset }: Message): boolean =>
+  batches.some(({ baseOffset, recordCount }) => offset >= baseOffset && offset < baseOffset + recordCount)
+
 const encoder = new TextEncoder()
+
+function* payloads(texts: readonly string[], between: (text: string) => void = () => {}) {
+  for (const text of texts) {
+    between(text)
+    yield { payload: encoder.encode(text) }
+  }
+}
 
 function argumentsOf(way: Way, text: string): [payload: string | Uint8Array, options?: object] {
   if (way === 'bytes') return [encoder.encode(text)]

@@ -191,15 +191,7 @@ export class Producer implements AsyncDisposable {
       const durability = durabilityOf(options.durability) ?? this.#durability
       const bulk = new BulkPublish(this.#senders.clock)
       const sender = this.#topic(topic)
-      // Asked for each message, a signal itself would cost more than the message.
-      let isAborted = aborted.aborted
-      aborted.addEventListener(
-        'abort',
-        () => {
-          isAborted = true
-        },
-        { once: true },
-      )
+      aborted.addEventListener('abort', () => bulk.abandon(), { once: true })
       const writer = new BulkWriter({
         sender,
         buffer: this.#buffer,
@@ -208,7 +200,6 @@ export class Producer implements AsyncDisposable {
         lease: options.lease,
         timeoutMs: this.#timeoutMs,
         assertOpen: () => this.#assertOpen(),
-        stopped: () => bulk.failure !== undefined || isAborted,
       })
       try {
         await writer.write(messages)

@@ -7,7 +7,6 @@ import {
   RatatoskrError,
 } from '../ports/index.ts'
 import type { BatchOwner, MessageOwner } from './outgoing-batch.ts'
-import type { PartitionSender } from './partition-sender.ts'
 
 /** What a bulk came to. */
 export interface BulkReceipt {
@@ -89,8 +88,7 @@ export class BulkPublish implements BatchOwner {
   /** The same moment by the monotonic clock. */
   monotonicMs = 0
   failure: RatatoskrError | undefined
-  /** Where the last message went when it was bytes alone: the next of its kind goes there too. */
-  partition: PartitionSender | undefined
+  #abandoned = false
   readonly #batches: BatchReceipt[] = []
   #open = 0
   #finished: PromiseWithResolvers<void> | undefined
@@ -99,6 +97,16 @@ export class BulkPublish implements BatchOwner {
 
   constructor(clock: Clock) {
     this.#clock = clock
+  }
+
+  /** True when no more are to be added. Asked for each message: a signal itself would cost more than the message. */
+  get isStopped(): boolean {
+    return this.failure !== undefined || this.#abandoned
+  }
+
+  /** Nobody waits for it any more. */
+  abandon(): void {
+    this.#abandoned = true
   }
 
   /** Before each message: sees to its time. @returns true when the clocks were read for it */
