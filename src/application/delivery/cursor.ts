@@ -49,6 +49,12 @@ export class Cursor {
     return state === 'online' && this.offset < stableOffset
   }
 
+  /** True when there was something to read, and there is no more. */
+  get atEnd(): boolean {
+    const { state, stableOffset } = this.feed.partition
+    return state === 'online' && this.offset === stableOffset
+  }
+
   /**
    * Moves a cursor that the log has left behind: forward to the start when retention deleted what it stood on, and back
    * to the end when the log lost its tail in a crash. @returns undefined when it stands well

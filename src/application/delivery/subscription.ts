@@ -323,9 +323,18 @@ export class PushSubscription
       }
       full.then(this.#afterSink.ready, this.#afterSink.failed)
     }
-    if (this.#guard !== undefined && !this.#over && (this.#busy || !this.#outlet.open))
-      this.#guard.stands(this.#cursors)
+    if (this.#guard === undefined) this.#waitAtEnd()
+    else if (!this.#over && (this.#busy || !this.#outlet.open)) this.#guard.stands(this.#cursors)
     this.#again()
+  }
+
+  /** A cursor that has come to the end waits there: a turn more would find out no more than that. */
+  #waitAtEnd(): void {
+    if (this.#ready.length !== 1 || this.#outlet.unfinished !== undefined) return
+    const [cursor] = this.#ready
+    if (!cursor.atEnd) return
+    this.#ready.pop()
+    cursor.feed.wait(cursor)
   }
 
   #sinkReady(): void {
