@@ -82,6 +82,7 @@ export const topicStatsSchema = object({
   topic: text,
   messageCount: integer,
   subscriberCount: integer,
+  messagesDelivered: integer,
   sizeBytes: integer,
   partitions: { type: 'array', items: partitionSchema },
 })

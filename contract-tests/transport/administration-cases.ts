@@ -159,8 +159,15 @@ export const administrationCases: readonly ContractCase<TransportContext>[] = [
       const collector = new Collector(probe, 'orders')
       const subscription = await collector.subscription
       expect(await probe.topicStats('orders')).toMatchObject({ messageCount: 2, subscriberCount: 1 })
+      await probe.publish('orders', textMessage('c', { partition: 0 }))
+      await probe.publish('orders', textMessage('d', { partition: 1 }))
+      await collector.atLeast(2)
+      const { messageCount, messagesDelivered } = await probe.topicStats('orders')
+      expect(messageCount).toBe(4)
+      // A protocol without push may fetch more often than its caller takes.
+      expect(messagesDelivered).toBeGreaterThanOrEqual(2)
       await subscription.close()
-      expect(await probe.topicStats('orders')).toMatchObject({ messageCount: 2, subscriberCount: 0 })
+      expect(await probe.topicStats('orders')).toMatchObject({ messageCount: 4, subscriberCount: 0 })
     },
   },
   {

@@ -345,6 +345,7 @@ describe('stats', () => {
       topic: 'orders',
       messageCount: 2,
       subscriberCount: 1,
+      messagesDelivered: 2,
       partitions: [{ stableOffset: 2 }, { stableOffset: 0 }],
     })
   })

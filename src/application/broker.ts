@@ -33,14 +33,14 @@ import { Publisher } from './publish/publisher.ts'
 import { PublishTraffic } from './publish/traffic.ts'
 import { Retention } from './retention.ts'
 import { Scheduler } from './schedule/scheduler.ts'
-import type { LiveTopic } from './seams.ts'
 import { BrokerSession } from './session.ts'
 import { SessionTable } from './session-table.ts'
-import { brokerStats } from './stats.ts'
+import { brokerStats, topicStats } from './stats.ts'
 import { StorageRoom } from './storage-room.ts'
 import { Supervision } from './supervision/supervisor.ts'
 import { TransportRunner } from './supervision/transport-runner.ts'
 import { DurabilityOffer } from './topics/durability-offer.ts'
+import type { Topic } from './topics/topic.ts'
 import { TopicRegistry } from './topics/topic-registry.ts'
 import { Controller } from './workers/controller.ts'
 import type { WorkerThreads } from './workers/worker-threads.ts'
@@ -257,8 +257,12 @@ export class Broker implements Component {
       autoCreateTopics: this.#settings.autoCreateTopics,
       stats: () => ({ ...this.stats(), process: platform.diagnostics?.load() }),
       profiler: new Profiler(platform, hooks),
-      subscriberCount: (topic: LiveTopic) =>
-        delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
+      topicStats: (topic: Topic) =>
+        topicStats(
+          topic,
+          delivery.subscriberCount(topic) + (this.#controller?.subscriberCount(topic.id) ?? 0),
+          delivery.deliveredCount(topic) + (this.#controller?.deliveredCount(topic.id) ?? 0),
+        ),
       random: platform.random,
     }
     const bounded = { ...context, admission: this.#admission }

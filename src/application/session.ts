@@ -64,10 +64,10 @@ import type { Profiler } from './profiler.ts'
 import type { Publisher } from './publish/publisher.ts'
 import type { Scheduler } from './schedule/scheduler.ts'
 import { cancelScheduled, listScheduled } from './schedule/session-calls.ts'
-import type { LiveTopic, Subscriber } from './seams.ts'
+import type { Subscriber } from './seams.ts'
 import { assertClientMayChange, type GateContext, SessionGate } from './session-gate.ts'
 import { SessionSubscriptions } from './session-subscriptions.ts'
-import { topicStats } from './stats.ts'
+import type { Topic } from './topics/topic.ts'
 import type { TopicRegistry } from './topics/topic-registry.ts'
 
 /** What a session works with. */
@@ -81,8 +81,8 @@ export interface SessionContext extends GateContext {
   readonly profiler: Profiler
   /** Counts, with what the process uses. */
   stats(): BrokerStats
-  /** Live subscriptions on a topic, wherever they are connected. */
-  subscriberCount(topic: LiveTopic): number
+  /** Of all workers. */
+  topicStats(topic: Topic): TopicStats
 }
 
 export class BrokerSession implements Session {
@@ -358,8 +358,7 @@ export class BrokerSession implements Session {
   }
 
   async topicStats(topic: string): Promise<TopicStats> {
-    const live = this.#gate.topic('topicStats', topic)
-    return topicStats(live, this.#context.subscriberCount(live))
+    return this.#context.topicStats(this.#gate.topic('topicStats', topic))
   }
 
   async brokerStats(): Promise<BrokerStats> {

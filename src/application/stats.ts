@@ -5,12 +5,13 @@ import type { PublishTraffic } from './publish/traffic.ts'
 import type { Delivery } from './seams.ts'
 import type { Topic } from './topics/topic.ts'
 
-export function topicStats(topic: Topic, subscriberCount: number): TopicStats {
+export function topicStats(topic: Topic, subscriberCount: number, messagesDelivered: number): TopicStats {
   const partitions = topic.partitions.map((partition) => partition.describe())
   return {
     topic: topic.text,
     messageCount: partitions.reduce((sum, one) => sum + one.stableOffset - one.startOffset, 0),
     subscriberCount,
+    messagesDelivered,
     sizeBytes: partitions.reduce((sum, one) => sum + one.sizeBytes, 0),
     partitions,
   }

@@ -97,6 +97,8 @@ export interface TopicStats {
   /** Messages that can be read now, all partitions together. */
   readonly messageCount: number
   readonly subscriberCount: number
+  /** Messages that were given out since the broker's start; each subscriber counts. */
+  readonly messagesDelivered: number
   readonly sizeBytes: number
   readonly partitions: readonly PartitionDescription[]
 }

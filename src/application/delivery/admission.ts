@@ -57,7 +57,8 @@ export class Admission {
   }
 
   /** Counts a push, and tells of it when someone wants to know. */
-  delivered(event: MessageDeliveredEvent): void {
+  delivered(state: TopicState, event: MessageDeliveredEvent): void {
+    state.messagesDelivered += event.recordCount
     this.totals.messagesDelivered += event.recordCount
     this.totals.bytesDelivered += event.sizeBytes
     if (this.#hooks.observes('messageDelivered')) this.#hooks.emit('messageDelivered', event)
@@ -75,16 +76,17 @@ export class Admission {
   }
 
   /** As `delivered`, for what a caller fetched; `member` is told of when there is one. */
-  fetched(batch: FetchedBatch, member?: SubscriberEvent): void {
+  fetched(state: TopicState, batch: FetchedBatch, member?: SubscriberEvent): void {
     const recordCount = batch.nextOffset - batch.fromOffset
     const sizeBytes = batch.bytes.length
     if (member === undefined) {
+      state.messagesDelivered += recordCount
       this.totals.messagesDelivered += recordCount
       this.totals.bytesDelivered += sizeBytes
       return
     }
     const { topic, group, subscriptionId } = member
     const { partition, fromOffset } = batch
-    this.delivered({ topic, partition, group, subscriptionId, fromOffset, recordCount, sizeBytes })
+    this.delivered(state, { topic, partition, group, subscriptionId, fromOffset, recordCount, sizeBytes })
   }
 }

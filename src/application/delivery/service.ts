@@ -167,10 +167,10 @@ class DeliveryService implements Delivery {
   }
 
   async fetch(topic: LiveTopic, request: FetchRequest, call?: CallOptions): Promise<FetchedBatch> {
-    const { waits } = this.#state(topic)
-    const host = { clock: this.#platform.clock, limits: this.#limits, waits }
+    const state = this.#state(topic)
+    const host = { clock: this.#platform.clock, limits: this.#limits, waits: state.waits }
     const batch = await fetchBatch(topic, request, host, call)
-    this.#admission.fetched(batch)
+    this.#admission.fetched(state, batch)
     return batch
   }
 
@@ -225,6 +225,10 @@ class DeliveryService implements Delivery {
 
   subscriberCount(topic: LiveTopic): number {
     return this.#topics.get(topic.id)?.subscriberCount ?? 0
+  }
+
+  deliveredCount(topic: LiveTopic): number {
+    return this.#topics.get(topic.id)?.messagesDelivered ?? 0
   }
 
   async topicDeleted(topic: LiveTopic, reason: RatatoskrError): Promise<void> {

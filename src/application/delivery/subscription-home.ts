@@ -74,7 +74,7 @@ export class SubscriptionHome implements SubscriptionHost {
 
   delivered(event: MessageDeliveredEvent): void {
     this.#shared.runner.spent(event.sizeBytes, this.#remote)
-    this.#shared.admission.delivered(event)
+    this.#shared.admission.delivered(this.#state, event)
   }
 
   passedOver(sizeBytes: number): void {

@@ -26,6 +26,8 @@ export class TopicState {
   /** Names of queue groups that are being made. */
   readonly making = new Set<string>()
   readonly waits: Waits
+  /** Messages that were given out; each taker counts. */
+  messagesDelivered = 0
   /** Why no more may come in, once the topic is deleted or the broker stops. */
   closeReason: RatatoskrError | undefined
   readonly #host: TopicHost

@@ -100,7 +100,7 @@ export class GroupService {
         if (member.endReason !== undefined) throw member.endReason
         const batches = await member.take(bounds)
         for (const batch of batches)
-          admission.fetched(batch, subscriberEvent(state, request.group, member.id, who))
+          admission.fetched(state, batch, subscriberEvent(state, request.group, member.id, who))
         const leftMs = deadlineMs - clock.monotonic()
         if (batches.length > 0 || leftMs <= 0) return batches
         const missed = member.cursors.some((cursor) => cursor.readable)

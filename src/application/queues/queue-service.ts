@@ -303,7 +303,7 @@ export class QueueService implements Queues {
       monotonicMs: () => shared.clock.monotonic(),
       ready: (member) => group.ready(member),
       delivered: (_member, { partition, firstOffset, recordCount, bytes }) =>
-        admission.delivered({
+        admission.delivered(state, {
           topic: state.topic.text,
           partition,
           group: group.name,

@@ -204,11 +204,19 @@ export class Controller implements TopicAudience {
   }
 
   subscriberCount(topicId: string): number {
-    let count = 0
+    return this.#counted('subscribers', topicId)
+  }
+
+  deliveredCount(topicId: string): number {
+    return this.#counted('delivered', topicId)
+  }
+
+  #counted(what: 'subscribers' | 'delivered', topicId: string): number {
+    let sum = 0
     for (const { counts } of this.#hands) {
-      for (const [id, subscribers] of counts?.subscribers ?? []) if (id === topicId) count += subscribers
+      for (const [id, count] of counts?.[what] ?? []) if (id === topicId) sum += count
     }
-    return count
+    return sum
   }
 
   #ownerOf(topicId: string, partition: number, ref: Topic['ref']): number {

@@ -26,6 +26,8 @@ export interface WorkerCounts {
   readonly stats: BrokerStats
   /** Subscriptions of each topic that has any. */
   readonly subscribers: readonly (readonly [topicId: string, subscriptions: number])[]
+  /** Messages that were given out here of each topic that has any. */
+  readonly delivered: readonly (readonly [topicId: string, messages: number])[]
   readonly components: Health['components']
   /** Its partitions that have lost records. */
   readonly damaged: readonly (PartitionAddress & { readonly ranges: readonly OffsetRange[] })[]

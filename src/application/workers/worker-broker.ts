@@ -21,6 +21,7 @@ import { ProducerStore } from '../producers/producer-store.ts'
 import { Profiler } from '../profiler.ts'
 import { Publisher } from '../publish/publisher.ts'
 import { PublishTraffic } from '../publish/traffic.ts'
+import type { LiveTopic } from '../seams.ts'
 import { SessionTable } from '../session-table.ts'
 import { brokerStats } from '../stats.ts'
 import { StorageRoom } from '../storage-room.ts'
@@ -260,17 +261,21 @@ export class WorkerBroker {
   }
 
   #tellCounts(): void {
-    const subscribers = this.#topics
-      .list()
-      .map((topic) => [topic.id, this.#options.delivery.subscriberCount(topic)] as const)
-      .filter(([, count]) => count > 0)
+    const { delivery } = this.#options
+    const ofEach = (count: (topic: LiveTopic) => number) =>
+      this.#topics
+        .list()
+        .map((topic) => [topic.id, count(topic)] as const)
+        .filter(([, counted]) => counted > 0)
+    const subscribers = ofEach((topic) => delivery.subscriberCount(topic))
+    const delivered = ofEach((topic) => delivery.deliveredCount(topic))
     const components = [
       ...this.#supervision.troubled,
       ...this.#room.trouble,
       ...this.#topics.list().flatMap(({ partitions }) => partitions.flatMap(({ trouble }) => trouble)),
     ]
     const damaged = this.#topics.damaged
-    this.#peers[0].tell('counts', { stats: this.stats(), subscribers, components, damaged })
+    this.#peers[0].tell('counts', { stats: this.stats(), subscribers, delivered, components, damaged })
   }
 
   readonly #count = (): void => {

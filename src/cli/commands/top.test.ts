@@ -126,11 +126,13 @@ it('goes on until it is stopped, with the rates of what happens meanwhile', asyn
   const before = process.listeners('SIGINT')
   const running = runHere(['top', '--interval', '100ms', '-o', 'ndjson', '--url', urls.grpc])
   await expect.poll(() => process.listenerCount('SIGINT')).toBe(before.length + 1)
+  const messages = await broker.subscribe('quiet', () => undefined)
   const until = performance.now() + 600
   while (performance.now() < until) {
     await broker.publish('quiet', 'x')
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
+  await messages.close()
   const [stop] = process.listeners('SIGINT').filter((one) => !before.includes(one))
   stop('SIGINT')
   const { code, stdout } = await running
@@ -140,5 +142,6 @@ it('goes on until it is stopped, with the rates of what happens meanwhile', asyn
   expect(Math.max(...reports.map((report) => report.broker.inPerSecond))).toBeGreaterThan(0)
   const busy = reports.find(({ topics }) => topics[0].inPerSecond > 0)
   expect(busy?.topics[0].topic).toBe('quiet')
+  expect(Math.max(...reports.map(({ topics }) => topics[0].outPerSecond))).toBeGreaterThan(0)
   expect(process.listeners('SIGINT')).toEqual(before)
 })

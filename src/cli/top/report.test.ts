@@ -54,6 +54,7 @@ const sample = (atMs: number, parts: Partial<Sample> = {}): Sample => ({
   broker: stats,
   topics: [],
   groups: [],
+  delivered: new Map(),
   ...parts,
 })
 
@@ -89,6 +90,7 @@ describe('a report', () => {
     const before = sample(0, {
       topics: [topic('orders', partition(10), partition(5, 2)), topic('idle', partition(7))],
       groups: [group('a', 4, 10), group('b', 0, 20)],
+      delivered: new Map([['id of orders', 100]]),
     })
     const now = sample(2_000, {
       topics: [
@@ -97,6 +99,7 @@ describe('a report', () => {
         topic('orders', partition(20), partition(9, 2)),
       ],
       groups: [group('a', 1, 30), group('b', 8, 24), group('c', 3, 500)],
+      delivered: new Map(['orders', 'idle'].map((name) => [`id of ${name}`, 160])),
     })
     const { topics, groups } = reportOf(before, now, 9)
     expect(topics).toEqual([
@@ -106,7 +109,7 @@ describe('a report', () => {
         messages: 27,
         bytes: 140,
         inPerSecond: 7,
-        outPerSecond: 12,
+        outPerSecond: 30,
         lagMax: 8,
         groups: 3,
       },

@@ -28,7 +28,7 @@ interface TopicRow {
   readonly messages: number
   readonly bytes: number
   readonly inPerSecond: number
-  /** What its groups got done with, together. */
+  /** What its subscribers were given, all together. */
   readonly outPerSecond: number
   /** Of the group that is furthest behind. */
   readonly lagMax: number
@@ -37,6 +37,7 @@ interface TopicRow {
 
 /** A group between two looks. */
 interface GroupRow extends Omit<GroupSample, 'done'> {
+  /** What it got done with. */
   readonly outPerSecond: number
 }
 
@@ -71,7 +72,10 @@ export function reportOf(before: Sample, now: Sample, topicsMax: number): TopRep
       bytes: sum(topic.partitions, ({ sizeBytes }) => sizeBytes),
       // One that is new began with nothing.
       inPerSecond: rate(ends.get(topic.id) ?? 0, endOf(topic)),
-      outPerSecond: sum(own, ({ outPerSecond }) => outPerSecond),
+      outPerSecond: rate(
+        before.delivered.get(topic.id) ?? now.delivered.get(topic.id) ?? 0,
+        now.delivered.get(topic.id) ?? 0,
+      ),
       lagMax: Math.max(0, ...own.map(({ lag }) => lag)),
       groups: own.length,
     }

@@ -26,6 +26,8 @@ export interface Sample {
   readonly broker: BrokerStats
   readonly topics: readonly TopicDescription[]
   readonly groups: readonly GroupSample[]
+  /** Messages that were given out of each topic that was asked about, by its id. */
+  readonly delivered: ReadonlyMap<string, number>
 }
 
 /** Groups that are asked for at the same time. */
@@ -33,7 +35,7 @@ const asksAtOnce = 16
 
 /**
  * Looks once. What goes away meanwhile, or may not be seen, is left out.
- * @param shown chooses the topics whose groups are asked for: each is a call
+ * @param shown chooses the topics that more is asked of: each is a call, and one for each of its groups
  */
 export async function takeSample(
   client: Client,
@@ -41,12 +43,15 @@ export async function takeSample(
 ): Promise<Sample> {
   const [broker, topics] = await Promise.all([client.brokerStats(), client.listTopics()])
   const atMs = performance.now()
-  const names = shown(topics).map(formatTopicRef)
-  const listed = await each(names, async (topic) =>
+  const asked = shown(topics).map((topic) => ({ id: topic.id, topic: formatTopicRef(topic) }))
+  const delivered = await each(asked, async ({ id, topic }) => {
+    return [id, (await client.topicStats(topic)).messagesDelivered] as const
+  })
+  const listed = await each(asked, async ({ topic }) =>
     (await client.listGroups(topic)).map((group) => ({ topic, group })),
   )
   const groups = await each(listed.flat(), ({ topic, group }) => sampleOf(client, topic, group))
-  return { atMs, broker, topics, groups }
+  return { atMs, broker, topics, groups, delivered: new Map(delivered) }
 }
 
 /** The work on each, some at a time, without those that are gone or hidden. */

@@ -286,7 +286,7 @@ export class FakeLink implements Link {
   topicStats: Link['topicStats'] = async (topic) => {
     this.#check()
     const { partitions } = this.#describe(topic)
-    return { topic, messageCount: 0, subscriberCount: 0, sizeBytes: 0, partitions }
+    return { topic, messageCount: 0, subscriberCount: 0, messagesDelivered: 0, sizeBytes: 0, partitions }
   }
 
   brokerStats: Link['brokerStats'] = async () => {
