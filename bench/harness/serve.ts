@@ -7,13 +7,19 @@ import { freePort, ServerProcess } from './server-process.ts'
 const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const transports = ['tcp', 'grpc', 'http', 'websocket']
 
-export async function startServe(transport: 'tcp' | 'grpc', workers: number): Promise<ServerProcess> {
+/** @param profileDirectory gets a CPU profile of each thread when the broker ends */
+export async function startServe(
+  transport: 'tcp' | 'grpc',
+  workers: number,
+  profileDirectory?: string,
+): Promise<ServerProcess> {
   const port = await freePort()
   const flags = ['--storage', 'memory', `--${transport}-port`, `${port}`, '--workers', `${workers}`]
   const others = transports
     .filter((name) => name !== transport)
     .flatMap((name) => ['--set', `${name}.enabled=false`])
-  const args = ['--conditions=source', command, 'serve', ...flags, ...others]
+  const profiled = profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`]
+  const args = [...profiled, '--conditions=source', command, 'serve', ...flags, ...others]
   const address = `${transport}://127.0.0.1:${port}`
   return ServerProcess.start({ command: process.execPath, args, port, address })
 }

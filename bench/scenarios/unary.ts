@@ -43,7 +43,7 @@ export const unaryGrpcWorkers = comparisonScenario({
   about: `the same by ${workers} callers to ${workers} workers; beside ${workers} empty handlers, each for one caller`,
   setting: { ...kept, transport: 'grpc', producers: workers, consumers: 0 },
   ours: async (options) => {
-    await using broker = await startServe('grpc', workers)
+    await using broker = await startServe('grpc', workers, options.profileDirectory)
     await using client = await connectedTo(broker.address)
     await client.createTopic(topic, { partitions, retentionMessages })
     const { host } = new URL(broker.address)

@@ -33,9 +33,9 @@ export const workersScenario = comparisonScenario({
 
 async function loaded(
   { count, direct }: { readonly count: number; readonly direct: boolean },
-  { payloadBytes, seconds }: ScenarioOptions,
+  { payloadBytes, seconds, profileDirectory }: ScenarioOptions,
 ): Promise<Run> {
-  const broker = await startServe('tcp', count)
+  const broker = await startServe('tcp', count, profileDirectory)
   const url = broker.address
   const loads = Array.from({ length: generators }, () => new BenchProcess('raw-producer'))
   try {
