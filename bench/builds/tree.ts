@@ -1,5 +1,6 @@
 /** A folder with the sources of a commit and their dependencies, from which its bench runs. */
 import { execFile } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,7 +32,13 @@ export async function treeOf(named: string, source = ownTree): Promise<Tree> {
   const commit = await commitOf(named, source)
   if (commit === undefined) throw new UsageError(`${named} is neither a tree with a bench nor a commit`)
   const path = await mkdtemp(join(tmpdir(), 'ratatoskr-tree-'))
-  const remove = (): Promise<void> => rm(path, { recursive: true, force: true })
+  // Of a bench that is interrupted nothing stays either.
+  const removeNow = (): void => rmSync(path, { recursive: true, force: true })
+  process.once('exit', removeNow)
+  const remove = async (): Promise<void> => {
+    process.off('exit', removeNow)
+    await rm(path, { recursive: true, force: true })
+  }
   try {
     const archive = join(path, 'tree.tar')
     await run('git', ['-C', source, 'archive', '--output', archive, commit])
