@@ -36,19 +36,29 @@ export function readInto(accepted: Socket, reader: ByteReader, taking: (take: ()
   }
   inside._handle = null
   accepted.destroy() // the server counts it no more; its handle lives on
+  let roomBytes = 0
   const onread = {
-    buffer: () => reader.buffer(),
+    buffer: () => {
+      const room = reader.buffer()
+      roomBytes = room.length
+      return room
+    },
     callback: (bytes: number) => {
+      const more = bytes === roomBytes
       readTurns.begins()
       taking(() => reader.filled(bytes))
-      return readTurns.mayGoOn(goOn)
+      return readTurns.mayGoOn(reading, bytes, more)
     },
   }
   const options: object = { handle, onread }
   const socket = new Socket(options as SocketConstructorOpts)
-  // Who has paused it meanwhile resumes it.
-  const goOn = (): void => {
-    if (!socket.destroyed && !socket.isPaused()) socket.resume()
+  const reading = {
+    visitBytes: 0,
+    visitMs: 0,
+    // Who has paused it meanwhile resumes it.
+    goOn: (): void => {
+      if (!socket.destroyed && !socket.isPaused()) socket.resume()
+    },
   }
   return socket
 }
