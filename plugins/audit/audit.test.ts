@@ -67,6 +67,7 @@ describe('the audit log', () => {
         stage.emit(hook, observerEvents[hook])
       }
       stage.emit('deadLettered', observerEvents.deadLettered)
+      stage.emit('profileStarted', observerEvents.profileStarted)
       stage.emit('messagePublished', observerEvents.messagePublished)
       stage.emit('publishFailed', observerEvents.publishFailed)
     })
@@ -91,6 +92,7 @@ describe('the audit log', () => {
       { event: 'subscriberFailed', code: 'RTK_STORE_FULL' },
       { event: 'disconnected', sessionId: 'session-1' },
       { event: 'deadLettered', topic: 'orders', reason: observerEvents.deadLettered.reason },
+      { event: 'profileStarted', principal, kind: 'cpu', durationMs: 1_000 },
       { event: 'auditClosed' },
     ])
     for (let i = 1; i < lines.length; i++) expect(lines[i].previous).toBe(lines[i - 1].hash)
