@@ -22,7 +22,8 @@ export interface ProcessLoad {
 
 /**
  * `cpu`: which functions the event loop spent its time in (a `.cpuprofile`). `heap`: which functions made the objects that were
- * made meanwhile and are still there (a `.heapprofile`). Both are samples that name functions, and hold nothing of any message.
+ * made meanwhile and are still there (a `.heapprofile`). Both are samples that name functions and their files, and hold nothing of
+ * any message.
  */
 export type ProfileKind = 'cpu' | 'heap'
 
