@@ -37,6 +37,7 @@ import type {
 import { errorFromJson, outgoingToJson, publishResultFromJson, toRatatoskrError } from '../../ports/index.ts'
 import { abortError, unlessAborted } from '../call.ts'
 import type { Link, LinkFetched, LinkOptions, OpenLink } from '../link.ts'
+import { OutgoingBatch } from '../outgoing-batch.ts'
 import { LinkWithQueues } from './link-with-queues.ts'
 import { WireChannel, type WireChannelEvents } from './wire-channel.ts'
 import { WireDeadLetters } from './wire-dead-letters.ts'
@@ -131,6 +132,8 @@ class WireLink extends LinkWithQueues implements Link, WireChannelEvents {
     batch: BatchBytes,
     options?: PublishOptions,
   ): MaybePromise<BatchReceipt> {
+    // A producer lets go of a batch itself when its time is over. Asked for, its signal would be made: more than a small batch costs.
+    if (options instanceof OutgoingBatch) return this.channel.produce(topic, partition, batch, options)
     const signal = options?.signal
     if (signal?.aborted) throw abortError(signal, 'publish')
     return unlessAborted(this.channel.produce(topic, partition, batch, options), signal, 'publish')
