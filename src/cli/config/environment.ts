@@ -26,8 +26,13 @@ const clusterNames: Readonly<Record<string, readonly string[]>> = {
   NODE_DISCOVERY: ['', 'static'],
 }
 
-/** Variables that belong to the command itself, not to the server's configuration. */
-const commandNames = new Set(['RATATOSKR_URL', 'RATATOSKR_TOKEN', 'RATATOSKR_CONFIG'])
+/** Variables that belong to the command itself, or to its process, not to the server's configuration. */
+const commandNames = new Set([
+  'RATATOSKR_URL',
+  'RATATOSKR_TOKEN',
+  'RATATOSKR_CONFIG',
+  'RATATOSKR_CHECK_MEMORY',
+])
 
 /** Reads the settings that the environment makes. @throws RTK_CONFIG_INVALID for a cluster setting */
 export function settingsOfEnvironment(environment: Readonly<Record<string, string | undefined>>): Setting[] {
