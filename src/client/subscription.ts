@@ -126,12 +126,12 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
         if (given !== undefined) source.finished(given)
         given = undefined
         const pause = loop.pause()
-        if (pause !== undefined) return pause.then(() => this.#next()).then(give)
+        if (pause !== undefined) return pause.then(() => this.#next(give))
         const message = source.take('iterator')
-        if (message === undefined) return this.#next().then(give)
+        if (message === undefined) return this.#next(give)
         const begun = source.begin(message)
         if (begun === true) return Promise.resolve(give(message))
-        return this.#begun(message, begun).then(give)
+        return this.#begun(message, begun, give)
       },
       return: async () => {
         await this.close()
@@ -217,23 +217,28 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
       throw new TypeError('a subscription with a handler cannot be read as well')
   }
 
-  async #next(): Promise<ClientMessage | undefined> {
+  /** @param give makes what the iterator returns of a message, or of the end */
+  async #next<T>(give: (message: ClientMessage | undefined) => T): Promise<T> {
     for (;;) {
       const message = this.#source.take('iterator')
       if (message !== undefined) {
         const begun = this.#source.begin(message)
-        if (begun === true || (await begun)) return message
+        if (begun === true || (await begun)) return give(message)
         continue
       }
       if (this.#source.reason !== undefined) throw this.#source.reason
-      if (this.#source.stopped) return undefined
+      if (this.#source.stopped) return give(undefined)
       await this.#mayHaveMore()
     }
   }
 
   /** A message whose begin is asked for, or the next one when it must not begin. */
-  async #begun(message: ClientMessage, begun: MaybePromise<boolean>): Promise<ClientMessage | undefined> {
-    return (await begun) ? message : this.#next()
+  async #begun<T>(
+    message: ClientMessage,
+    begun: MaybePromise<boolean>,
+    give: (message: ClientMessage | undefined) => T,
+  ): Promise<T> {
+    return (await begun) ? give(message) : this.#next(give)
   }
 
   /** Resolves when it is worth asking for a message again. */
@@ -244,7 +249,8 @@ export class Subscription implements AsyncIterable<ClientMessage>, AsyncDisposab
   }
 
   #wakeIterators(): void {
-    for (const waiting of this.#waiting.splice(0)) waiting.resolve()
+    if (this.#waiting.length === 1) this.#waiting.pop()?.resolve()
+    else for (const waiting of this.#waiting.splice(0)) waiting.resolve()
   }
 
   readonly #goOn = (): void => {
