@@ -91,9 +91,7 @@ describe('loadConfig', () => {
   it('leaves the variables alone that are no settings', async () => {
     const names = ['RATATOSKR_URL', 'RATATOSKR_TOKEN', 'RATATOSKR_CHECK_MEMORY']
     await load(Object.fromEntries(names.map((name) => [name, '1'])))
-    await expect(load({ RATATOSKR_CHECK_MEMORIES: '1' })).rejects.toMatchObject({
-      code: 'RTK_CONFIG_INVALID',
-    })
+    await expect(load({ RATATOSKR_CHECK_MEMORIES: '1' })).rejects.toThrow(/checkMemories/)
   })
 
   it('refuses cluster settings that ask for something', async () => {
