@@ -164,9 +164,7 @@ export class Http2Stream implements CallStream {
     this.#isClosed = true
     this.#waiting = undefined
     this.#carrier.forget(this)
-    const sink = this.#sink
-    // Never within what its call does.
-    if (sink !== undefined) process.nextTick(tellClosed, sink)
+    this.#tellClosed()
   }
 
   /** @returns whether all of it could be sent */
@@ -206,11 +204,21 @@ export class Http2Stream implements CallStream {
     written?.()
   }
 
+  /** There is nothing more to say. What its client still sends is dropped: cut off, some clients would lose the answer. */
   #endLocally(): void {
     this.#localEnded = true
     if (this.#remoteEnded) this.close()
-    // What the client would still send is of no use: the answer stands.
-    else this.reset(http2Error.NO_ERROR)
+    else {
+      this.resumeReading()
+      this.#tellClosed()
+    }
+  }
+
+  #tellClosed(): void {
+    const sink = this.#sink
+    this.#sink = undefined
+    // Never within what its call does.
+    if (sink !== undefined) process.nextTick(tellClosed, sink)
   }
 
   #openWindow(): void {

@@ -1,0 +1,436 @@
+/** What a connection answers to clients that keep the rules of HTTP/2, that break them, and that only make work. */
+import net from 'node:net'
+import { Duplex } from 'node:stream'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { CallStream, StreamSink } from '../call-stream.ts'
+import type { Connections } from '../connections.ts'
+import { Http2Connections } from '../http2-server.ts'
+import { RawHttp2, requestBlock, settings, uint32 } from '../testing/raw-http2.ts'
+import { Http2Connection } from './connection.ts'
+import { http2Error } from './errors.ts'
+import { flag, frameOf, frameType, preface } from './frames.ts'
+
+const {
+  DATA,
+  HEADERS,
+  PRIORITY,
+  RST_STREAM,
+  SETTINGS,
+  PUSH_PROMISE,
+  PING,
+  GOAWAY,
+  WINDOW_UPDATE,
+  CONTINUATION,
+} = frameType
+const { END_STREAM, END_HEADERS, PADDED } = flag
+const whole = END_STREAM | END_HEADERS
+const streamsMax = 128
+const block = requestBlock('/a')
+
+/** A stream that answers the bytes that came with as many, when its client has sent all. */
+class Echo implements StreamSink {
+  readonly stream: CallStream
+  came: Buffer = Buffer.alloc(0)
+  isClosed = false
+  constructor(stream: CallStream) {
+    this.stream = stream
+    stream.open(this)
+  }
+  data(chunk: Uint8Array): void {
+    this.came = Buffer.concat([this.came, chunk])
+  }
+  halfClosed(): void {
+    if (this.stream.headers[':path'] === '/wait') return
+    this.stream.write([this.came])
+    this.stream.end({ 'grpc-status': 0 })
+  }
+  closed(): void {
+    this.isClosed = true
+  }
+}
+
+let server: net.Server
+let http2: Http2Connections
+let port: number
+let client: RawHttp2
+const echoes: Echo[] = []
+
+beforeEach(async () => {
+  echoes.length = 0
+  http2 = new Http2Connections(
+    {
+      limits: { subscriptionsPerSessionMax: 0 } as never,
+      tls: undefined,
+      keepaliveIntervalMs: 60_000,
+      keepaliveTimeoutMs: 60_000,
+    },
+    { of: () => undefined } as unknown as Connections,
+    (stream) => echoes.push(new Echo(stream)),
+  )
+  server = net.createServer((socket) => {
+    socket.on('error', () => undefined)
+    http2.add(socket)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  port = (server.address() as net.AddressInfo).port
+  client = await RawHttp2.connect(port)
+})
+
+afterEach(() => {
+  client.destroy()
+  http2.destroy()
+  server.close()
+})
+
+/** The data of an answer, as far as it came. */
+const dataOf = (id: number): Buffer =>
+  Buffer.concat(
+    client.frames.flatMap((frame) => (frame.type === DATA && frame.id === id ? [frame.payload] : [])),
+  )
+
+describe('a connection', () => {
+  it('answers calls, in any pieces', async () => {
+    const body = Buffer.alloc(16_384, 7)
+    const bytes = Buffer.concat([
+      frameOf(HEADERS, END_HEADERS, 1, block),
+      frameOf(DATA, 0, 1, body),
+      frameOf(DATA, END_STREAM, 1, Buffer.from('last')),
+    ])
+    for (let at = 0; at < bytes.length; at += 1_009) {
+      client.write(bytes.subarray(at, at + 1_009))
+      await new Promise(setImmediate)
+    }
+    while ((await client.next(HEADERS))?.flags !== whole);
+    expect(dataOf(1)).toEqual(Buffer.concat([body, Buffer.from('last')]))
+  })
+
+  it('takes padding, priorities, trailers, and headers in several frames', async () => {
+    const withPriority = Buffer.concat([
+      Buffer.of(2),
+      uint32(0),
+      Buffer.of(9),
+      block.subarray(0, 5),
+      Buffer.alloc(2),
+    ])
+    client.send(HEADERS, PADDED | flag.PRIORITY, 1, withPriority)
+    client.send(CONTINUATION, 0, 1, block.subarray(5, 9))
+    client.send(CONTINUATION, END_HEADERS, 1, block.subarray(9))
+    client.send(PRIORITY, 0, 1, Buffer.concat([uint32(0), Buffer.of(1)]))
+    client.send(DATA, PADDED, 1, Buffer.from([3, 0x61, 0x62, 0, 0, 0]))
+    client.send(HEADERS, whole, 1, Buffer.from([0, 1, 0x78, 1, 0x79]))
+    expect((await client.next(DATA))?.payload.toString()).toBe('ab')
+    expect(echoes[0].stream.headers).toMatchObject({ ':path': '/a', te: 'trailers' })
+  })
+
+  it('sends no more than the windows let through', async () => {
+    client.write(settings([4, 10]))
+    client.send(HEADERS, END_HEADERS, 1, block)
+    client.send(DATA, END_STREAM, 1, Buffer.alloc(100, 1))
+    expect(await client.lives()).toBe(true)
+    expect(dataOf(1)).toHaveLength(10)
+    client.send(WINDOW_UPDATE, 0, 1, uint32(30))
+    expect(await client.lives()).toBe(true)
+    expect(dataOf(1)).toHaveLength(40)
+    // A smaller window counts what was sent already: it is 10 below nothing.
+    client.write(settings([4, 0]))
+    client.send(WINDOW_UPDATE, 0, 1, uint32(10))
+    expect(await client.lives()).toBe(true)
+    expect(dataOf(1)).toHaveLength(40)
+    client.send(WINDOW_UPDATE, 0, 1, uint32(5))
+    expect(await client.lives()).toBe(true)
+    expect(dataOf(1)).toHaveLength(45)
+  })
+
+  it('shares the window of the connection', async () => {
+    client.write(settings([4, 1_000_000]))
+    for (const id of [1, 3]) {
+      client.send(HEADERS, END_HEADERS, id, block)
+      for (let i = 0; i < 4; i++) client.send(DATA, 0, id, Buffer.alloc(16_384))
+      client.send(DATA, END_STREAM, id)
+    }
+    expect(await client.lives()).toBe(true)
+    expect(dataOf(1).length + dataOf(3).length).toBe(65_535)
+    client.send(WINDOW_UPDATE, 0, 0, uint32(100_000))
+    expect(await client.lives()).toBe(true)
+    expect([dataOf(1).length, dataOf(3).length]).toEqual([65_536, 65_536])
+    expect(echoes.every(({ isClosed }) => isClosed)).toBe(true)
+  })
+
+  it('opens its windows again for what it took', async () => {
+    client.send(HEADERS, END_HEADERS, 1, block)
+    for (let i = 0; i < 600; i++) client.send(DATA, 0, 1, Buffer.alloc(16_000))
+    expect(await client.lives()).toBe(true)
+    const opened = client.frames.filter(({ type }) => type === WINDOW_UPDATE).map(({ id }) => id)
+    expect(opened).toEqual(expect.arrayContaining([0, 1]))
+    echoes[0].stream.pauseReading()
+    for (let i = 0; i < 600; i++) client.send(DATA, 0, 1, Buffer.alloc(16_000))
+    expect(await client.cut()).toBe(http2Error.FLOW_CONTROL_ERROR)
+    expect(await client.lives()).toBe(true)
+  })
+
+  it('drops what a client sends to a call that has its answer', async () => {
+    client.send(HEADERS, END_HEADERS, 1, block)
+    expect(await client.lives()).toBe(true)
+    const [{ stream }] = echoes
+    stream.pauseReading()
+    stream.end({ 'grpc-status': 8 })
+    for (let i = 0; i < 1_200; i++) client.send(DATA, 0, 1, Buffer.alloc(16_000))
+    expect(await client.lives()).toBe(true)
+    expect(echoes[0]).toMatchObject({ isClosed: true, came: Buffer.alloc(0) })
+    client.send(DATA, END_STREAM, 1, Buffer.alloc(10))
+    client.send(DATA, 0, 1)
+    expect(await client.goodbye()).toBe(http2Error.STREAM_CLOSED)
+  })
+
+  it('takes what was on its way to a stream that was cut', async () => {
+    client.send(HEADERS, END_HEADERS, 1, block)
+    expect(await client.lives()).toBe(true)
+    echoes[0].stream.reset(http2Error.ENHANCE_YOUR_CALM)
+    expect(await client.cut()).toBe(http2Error.ENHANCE_YOUR_CALM)
+    client.send(DATA, END_STREAM, 1, Buffer.alloc(10))
+    expect(await client.lives()).toBe(true)
+  })
+
+  it('closes when its calls are over, and takes no more', async () => {
+    client.send(HEADERS, END_HEADERS, 1, block)
+    expect(await client.lives()).toBe(true)
+    http2.close()
+    expect(await client.goodbye()).toBe(http2Error.NO_ERROR)
+    client.send(HEADERS, whole, 3, block)
+    expect(await client.cut()).toBe(http2Error.REFUSED_STREAM)
+    client.send(DATA, END_STREAM, 1, Buffer.from('end'))
+    expect((await client.next(DATA))?.payload.toString()).toBe('end')
+    expect(await client.next(PING)).toBeUndefined()
+    expect(client.isClosed).toBe(true)
+  })
+
+  it('refuses streams above its limit alone', async () => {
+    for (let i = 0; i <= streamsMax; i++) client.send(HEADERS, END_HEADERS, 1 + 2 * i, block)
+    expect(await client.cut()).toBe(http2Error.REFUSED_STREAM)
+    expect(echoes).toHaveLength(streamsMax)
+    client.send(DATA, END_STREAM, 1)
+    client.send(HEADERS, END_HEADERS, 1_001, block)
+    expect(await client.lives()).toBe(true)
+    expect(echoes).toHaveLength(streamsMax + 1)
+  })
+
+  it('tells its streams when it is gone', async () => {
+    client.send(HEADERS, END_HEADERS, 1, block)
+    expect(await client.lives()).toBe(true)
+    client.destroy()
+    await expect.poll(() => echoes[0].isClosed, { interval: 2 }).toBe(true)
+    expect(echoes[0].stream.isOver).toBe(true)
+  })
+})
+
+describe('what breaks the rules', () => {
+  const bad = (headers: Record<string, string>): [number, number, number, Buffer] => [
+    HEADERS,
+    whole,
+    1,
+    requestBlock('/a', headers),
+  ]
+  it.each<[string, [number, number, number, Buffer?][], number]>([
+    ['data before headers', [[DATA, 0, 1, Buffer.alloc(1)]], http2Error.PROTOCOL_ERROR],
+    ['data of no stream', [[DATA, 0, 0, Buffer.alloc(1)]], http2Error.PROTOCOL_ERROR],
+    ['a stream of the server', [[HEADERS, whole, 2, block]], http2Error.PROTOCOL_ERROR],
+    ['a push', [[PUSH_PROMISE, END_HEADERS, 1, block]], http2Error.PROTOCOL_ERROR],
+    [
+      'more padding than data',
+      [
+        [HEADERS, END_HEADERS, 1, block],
+        [DATA, PADDED, 1, Buffer.of(9, 0)],
+      ],
+      1,
+    ],
+    [
+      'padding without data',
+      [
+        [HEADERS, END_HEADERS, 1, block],
+        [DATA, PADDED, 1],
+      ],
+      http2Error.PROTOCOL_ERROR,
+    ],
+    [
+      'something within headers',
+      [
+        [HEADERS, 0, 1, block],
+        [PING, 0, 0, Buffer.alloc(8)],
+      ],
+      http2Error.PROTOCOL_ERROR,
+    ],
+    [
+      'data within headers',
+      [
+        [HEADERS, 0, 1, block],
+        [DATA, 0, 1],
+      ],
+      http2Error.PROTOCOL_ERROR,
+    ],
+    ['headers that go on nowhere', [[CONTINUATION, END_HEADERS, 1, block]], http2Error.PROTOCOL_ERROR],
+    [
+      'headers that go on elsewhere',
+      [
+        [HEADERS, 0, 1, block],
+        [CONTINUATION, 4, 3, block],
+      ],
+      1,
+    ],
+    [
+      'data behind the end',
+      [
+        [HEADERS, whole, 1, block],
+        [DATA, 0, 1, Buffer.alloc(1)],
+      ],
+      http2Error.STREAM_CLOSED,
+    ],
+    [
+      'headers behind the end',
+      [
+        [HEADERS, whole, 1, block],
+        [HEADERS, whole, 1, block],
+      ],
+      http2Error.STREAM_CLOSED,
+    ],
+    ['a reset of nothing', [[RST_STREAM, 0, 1, uint32(8)]], http2Error.PROTOCOL_ERROR],
+    [
+      'a short reset',
+      [
+        [HEADERS, 4, 1, block],
+        [RST_STREAM, 0, 1, Buffer.alloc(3)],
+      ],
+      http2Error.FRAME_SIZE_ERROR,
+    ],
+    ['settings cut short', [[SETTINGS, 0, 0, Buffer.alloc(5)]], http2Error.FRAME_SIZE_ERROR],
+    ['settings of a stream', [[SETTINGS, 0, 1, Buffer.alloc(6)]], http2Error.PROTOCOL_ERROR],
+    ['an acknowledgement with settings', [[SETTINGS, 1, 0, Buffer.alloc(6)]], http2Error.FRAME_SIZE_ERROR],
+    [
+      'a window of 2 GiB',
+      [[SETTINGS, 0, 0, settings([4, 2 ** 31]).subarray(9)]],
+      http2Error.FLOW_CONTROL_ERROR,
+    ],
+    ['frames of a byte', [[SETTINGS, 0, 0, settings([5, 1]).subarray(9)]], http2Error.PROTOCOL_ERROR],
+    ['a push that is 2', [[SETTINGS, 0, 0, settings([2, 2]).subarray(9)]], http2Error.PROTOCOL_ERROR],
+    ['a short ping', [[PING, 0, 0, Buffer.alloc(7)]], http2Error.FRAME_SIZE_ERROR],
+    ['a ping of a stream', [[PING, 0, 1, Buffer.alloc(8)]], http2Error.PROTOCOL_ERROR],
+    ['a goodbye of a stream', [[GOAWAY, 0, 1, Buffer.alloc(8)]], http2Error.PROTOCOL_ERROR],
+    ['a window that opens by nothing', [[WINDOW_UPDATE, 0, 0, uint32(0)]], http2Error.PROTOCOL_ERROR],
+    [
+      'a window that is too wide',
+      [[WINDOW_UPDATE, 0, 0, uint32(2 ** 31 - 1)]],
+      http2Error.FLOW_CONTROL_ERROR,
+    ],
+    ['a window of no stream', [[WINDOW_UPDATE, 0, 9, uint32(1)]], http2Error.PROTOCOL_ERROR],
+    ['a priority of nothing', [[PRIORITY, 0, 0, Buffer.alloc(5)]], http2Error.PROTOCOL_ERROR],
+    ['a short priority', [[PRIORITY, 0, 1, Buffer.alloc(4)]], http2Error.FRAME_SIZE_ERROR],
+    ['headers that are none', [[HEADERS, whole, 1, Buffer.of(0xff, 0xff, 0xff, 0xff, 0xff, 0x7f)]], 9],
+  ])('%s ends the connection', async (_, frames, code) => {
+    for (const frame of frames) client.send(...frame)
+    expect(await client.goodbye()).toBe(code)
+    await expect.poll(() => client.isClosed, { interval: 2 }).toBe(true)
+  })
+
+  it.each<[string, [number, number, number, Buffer?][], number]>([
+    ['a header of HTTP/1', [bad({ connection: 'close' })], http2Error.PROTOCOL_ERROR],
+    ['a name in capitals', [bad({ Upper: 'x' })], http2Error.PROTOCOL_ERROR],
+    ['a line break', [bad({ x: 'a\r\nb' })], http2Error.PROTOCOL_ERROR],
+    ['another te', [bad({ te: 'gzip' })], http2Error.PROTOCOL_ERROR],
+    ['a pseudo header that there is not', [bad({ ':status': '200' })], http2Error.PROTOCOL_ERROR],
+    ['no path', [[HEADERS, whole, 1, Buffer.of(0x83, 0x86)]], http2Error.PROTOCOL_ERROR],
+    [
+      'two methods',
+      [[HEADERS, whole, 1, Buffer.concat([Buffer.of(0x83), block])]],
+      http2Error.PROTOCOL_ERROR,
+    ],
+    ['less than was announced', [bad({ 'content-length': '3' })], http2Error.PROTOCOL_ERROR],
+    [
+      'headers in the middle',
+      [
+        [HEADERS, 4, 1, block],
+        [HEADERS, 4, 1, block],
+      ],
+      http2Error.PROTOCOL_ERROR,
+    ],
+    [
+      'a window that opens by nothing',
+      [
+        [HEADERS, 4, 1, block],
+        [WINDOW_UPDATE, 0, 1, uint32(0)],
+      ],
+      1,
+    ],
+    [
+      'a window that is too wide',
+      [
+        [HEADERS, 4, 1, block],
+        [WINDOW_UPDATE, 0, 1, uint32(2 ** 31 - 1)],
+      ],
+      3,
+    ],
+  ])('%s ends its stream alone', async (_, frames, code) => {
+    for (const frame of frames) client.send(...frame)
+    expect(await client.cut()).toBe(code)
+    expect(await client.lives()).toBe(true)
+    client.send(HEADERS, whole, 3, block)
+    expect((await client.next(HEADERS))?.id).toBe(3)
+  })
+
+  it.each<[string, Buffer]>([
+    ['HTTP/1', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
+    ['no settings', Buffer.concat([preface, frameOf(PING, 0, 0, Buffer.alloc(8))])],
+    ['a frame of 16 MiB', Buffer.concat([preface, Buffer.from([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])])],
+  ])('%s at first ends the connection', async (_, greeting) => {
+    const other = await RawHttp2.connect(port, greeting)
+    expect(await other.goodbye()).toBeGreaterThan(0)
+    await expect.poll(() => other.isClosed, { interval: 2 }).toBe(true)
+    expect(await client.lives()).toBe(true)
+  })
+})
+
+describe('what only makes work', () => {
+  const calm = http2Error.ENHANCE_YOUR_CALM
+
+  it('headers without end', async () => {
+    client.send(HEADERS, 0, 1, block)
+    for (let i = 0; i < 100; i++) client.send(CONTINUATION, 0, 1)
+    expect(await client.goodbye()).toBe(calm)
+  })
+
+  it('headers that are large, or become large', async () => {
+    const text = Buffer.concat([
+      Buffer.of(0x40, 1, 0x78, 0x7f),
+      Buffer.of(0x81, 0x1e),
+      Buffer.alloc(4_000, 0x61),
+    ])
+    // One entry of the table, said a thousand times by a byte each.
+    client.send(HEADERS, whole, 1, Buffer.concat([block, text, Buffer.alloc(1_000, 0x80 | 62)]))
+    expect(await client.goodbye()).toBe(calm)
+  })
+
+  it('calls that are given up as soon as they are made', async () => {
+    for (let i = 0; i < 1_200; i++) {
+      client.send(HEADERS, END_HEADERS, 1 + 2 * i, block)
+      client.send(RST_STREAM, 0, 1 + 2 * i, uint32(http2Error.CANCEL))
+    }
+    expect(await client.goodbye()).toBe(calm)
+    await expect.poll(() => echoes.every(({ isClosed }) => isClosed), { interval: 2 }).toBe(true)
+  })
+
+  it('pings whose answers are not taken', () => {
+    // A socket whose peer reads nothing.
+    const socket = new Duplex({ read: () => undefined, write: () => undefined })
+    const connection = new Http2Connection(socket, undefined, {
+      streamsMax,
+      windowBytes: 1_000_000,
+      answerHeaders: {},
+      okTrailers: {},
+      serve: (stream) => echoes.push(new Echo(stream)),
+    })
+    connection.came(Buffer.concat([preface, settings()]))
+    const pings = Buffer.concat(Array.from({ length: 100 }, () => frameOf(PING, 0, 0, Buffer.alloc(8))))
+    for (let i = 0; i < 9; i++) connection.came(pings)
+    expect(socket.writableEnded).toBe(false)
+    for (let i = 0; i < 2; i++) connection.came(pings)
+    expect(socket.writableEnded).toBe(true)
+  })
+})
