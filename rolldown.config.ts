@@ -31,10 +31,9 @@ const packages = [
   // Loaded for what few need: a document, a configuration in YAML.
   '@fastify/swagger',
   'yaml',
-  // What fastify and grpc-js would load for uses that are not made of them here.
+  // What fastify would load for uses that are not made of it here.
   '@fastify/ajv-compiler',
   '@fastify/fast-json-stringify-compiler',
-  '@grpc/proto-loader',
   'light-my-request',
   'pino',
 ]

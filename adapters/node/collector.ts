@@ -28,13 +28,11 @@ const lookIntervalMs = 1_000
 
 /**
  * Keeps the heap small while the event loop of this thread has next to nothing to do: the collections of a quiet time then give
- * back what a busy one took. In a process that is quiet from its start nothing would ever be collected: it gives back what loading
- * has left once, for a pause of some 30 ms. For a process whose only busy thread this is; process-wide.
+ * back what a busy one took. For a process whose only busy thread this is; process-wide.
  */
 export function keepHeapSmallWhileIdle(): Disposable {
   let small: Disposable | undefined = keepHeapSmall()
   let seen = performance.eventLoopUtilization()
-  let hasLooked = false
   const look = (): void => {
     const now = performance.eventLoopUtilization()
     const busy = performance.eventLoopUtilization(now, seen).utilization > busyShare
@@ -42,11 +40,7 @@ export function keepHeapSmallWhileIdle(): Disposable {
     if (busy) {
       small?.[Symbol.dispose]()
       small = undefined
-    } else {
-      small ??= keepHeapSmall()
-      if (!hasLooked) collectAll()
-    }
-    hasLooked = true
+    } else small ??= keepHeapSmall()
   }
   const timer = setInterval(look, lookIntervalMs).unref()
   return {
@@ -55,6 +49,29 @@ export function keepHeapSmallWhileIdle(): Disposable {
       small?.[Symbol.dispose]()
     },
   }
+}
+
+/** Of a moment, what a process works that has nothing to do. */
+const idleShare = 0.02
+const idleMomentMs = 250
+const idleMomentsMax = 40
+
+/**
+ * Collects once what starting has left in the heap of this thread, in the first moment in which there is nothing to do: it takes
+ * some 30 ms. A process that is idle from then on would keep it, for nothing makes V8 collect. One that has work all the time
+ * collects by itself, and is soon left alone.
+ */
+export function collectOnceIdle(): Disposable {
+  let seen = performance.eventLoopUtilization()
+  let moments = 0
+  const timer = setInterval(() => {
+    const now = performance.eventLoopUtilization()
+    const isIdle = performance.eventLoopUtilization(now, seen).utilization < idleShare
+    seen = now
+    if (isIdle || ++moments === idleMomentsMax) clearInterval(timer)
+    if (isIdle) collectAll()
+  }, idleMomentMs).unref()
+  return { [Symbol.dispose]: () => clearInterval(timer) }
 }
 
 /** Collects all that can be, and gives the room for young objects back as well, which no usual collection does. */

@@ -9,7 +9,7 @@ import { systemRandom } from './random.ts'
 
 export { nodeChecksum } from './checksum.ts'
 export { systemClock } from './clock.ts'
-export { keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } from './collector.ts'
+export { collectOnceIdle, keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } from './collector.ts'
 export { nodeCompression } from './compression.ts'
 export { nodeDiagnostics } from './diagnostics.ts'
 export {

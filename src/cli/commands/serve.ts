@@ -16,7 +16,9 @@ const quickStartMs = 200
 const stopGraceMs = 500
 
 export async function serve(flags: ConfigFlags): Promise<void> {
-  const { keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } = await import('ratatoskr/adapters/node')
+  const { collectOnceIdle, keepHeapSmall, keepHeapSmallWhileIdle, paceCollector } = await import(
+    'ratatoskr/adapters/node'
+  )
   paceCollector()
   const starting = keepHeapSmall() // and only now whatever else is needed is loaded
   const { config } = await (await import('../config/flags.ts')).loadConfigOf(flags)
@@ -59,6 +61,7 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   started = true
   starting[Symbol.dispose]()
   if (config.workers === 1) keepHeapSmallWhileIdle()
+  collectOnceIdle()
   logger.info('ready', {
     storage: config.storage.kind,
     // Recovery included; what Node needs before the first line of ours runs is not.
