@@ -1,7 +1,6 @@
 /** `footprint`: the built program with all transports: how soon it takes the first message, and its memory when idle. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { builtProgram, builtTransports } from '../harness/built.ts'
 import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
 import { residentMegabytes } from '../harness/resident.ts'
@@ -9,8 +8,6 @@ import type { Scenario } from '../harness/scenario.ts'
 import { freePort, ServerProcess } from '../harness/server-process.ts'
 import { sleep } from '../harness/stream.ts'
 
-const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const transports = ['grpc', 'http', 'websocket', 'tcp'] as const
 const idleMs = 2_000
 const topic = 'bench'
 
@@ -18,7 +15,6 @@ export const footprint: Scenario = {
   name: 'footprint',
   about: '`ratatoskr serve` as it is built: start to first accepted publish over HTTP, memory when idle',
   async run(options) {
-    if (!existsSync(program)) throw new Error('the program is not built: npm run build comes first')
     const figures = new Figures()
     // Once for nothing: compiled modules are kept from the first start on.
     await inFolder(options.directory, (directory) => measure(new Figures(), directory))
@@ -31,14 +27,14 @@ export const footprint: Scenario = {
 }
 
 async function measure(figures: Figures, directory: string): Promise<void> {
-  const ports = await Promise.all(transports.map(freePort))
-  const http = ports[transports.indexOf('http')]
-  const flags = transports.flatMap((transport, place) => [`--${transport}-port`, String(ports[place])])
+  const ports = await Promise.all(builtTransports.map(freePort))
+  const http = ports[builtTransports.indexOf('http')]
+  const flags = builtTransports.flatMap((transport, place) => [`--${transport}-port`, String(ports[place])])
   const settings = ['--directory', join(directory, 'data'), '--log-level', 'error']
   const beginMs = performance.now()
   await using server = ServerProcess.spawned({
     command: process.execPath,
-    args: [program, 'serve', ...flags, ...settings],
+    args: [builtProgram(), 'serve', ...flags, ...settings],
     port: http,
     address: '',
   })

@@ -17,6 +17,8 @@ const MIB = 1024 * 1024
 /** A producer stays so close before the consumers; the topic keeps far more, and less than the memory storage holds. */
 export const lagBytesMax = 64 * MIB
 const retentionBytes = 256 * MIB
+/** What the topic of a broker keeps that runs as it is built. */
+export const keptTopic = { retentionBytes, retentionMessages: -1, segmentBytes: retentionBytes / 8 } as const
 
 export interface OurBroker {
   readonly kept: Kept

@@ -1,26 +1,26 @@
 /**
  * `tier-…`: what four kinds of use ask of a broker: a rate, how late a message may be, and how much memory the broker may
- * take. Each with everything in memory, and on disk, synced before each acknowledgement.
+ * take. Each with everything in memory, and on disk, synced before each acknowledgement. The broker is the built program.
  */
+import { type BuiltTransport, startBuilt } from '../harness/built.ts'
 import { Figures } from '../harness/figures.ts'
 import { runMessages } from '../harness/flows.ts'
 import { inFolder } from '../harness/folder.ts'
 import type { Scenario, ScenarioOptions } from '../harness/scenario.ts'
-import type { TransportName } from '../roles/broker.ts'
-import { kinds, topic, withBroker } from './ours.ts'
+import { kinds, topic } from './ours.ts'
 
 interface Tier {
   readonly name: string
   /** What such programs speak. */
-  readonly transport: TransportName
+  readonly transport: BuiltTransport
   readonly perSecond: number
   readonly p99Ms: number
   readonly rssMegabytes: number
 }
 
 const tiers: readonly Tier[] = [
-  { name: 'chat', transport: 'ws', perSecond: 1_000, p99Ms: 5, rssMegabytes: 100 },
-  { name: 'iot', transport: 'ws', perSecond: 5_000, p99Ms: 10, rssMegabytes: 200 },
+  { name: 'chat', transport: 'websocket', perSecond: 1_000, p99Ms: 5, rssMegabytes: 100 },
+  { name: 'iot', transport: 'websocket', perSecond: 5_000, p99Ms: 10, rssMegabytes: 200 },
   { name: 'microservices', transport: 'grpc', perSecond: 10_000, p99Ms: 50, rssMegabytes: 500 },
   { name: 'streaming', transport: 'tcp', perSecond: 25_000, p99Ms: 100, rssMegabytes: 1_000 },
 ]
@@ -48,11 +48,11 @@ async function measure(
 ): Promise<void> {
   const { payloadBytes, seconds } = options
   const flow = { topic, delivery: 'stream', load: { perSecond }, receivers: 1, subscribers: 1 } as const
-  const run = await inFolder(options.directory, (directory) =>
-    withBroker({ kept: kinds[kind], transport, topics: [topic], directory }, options, (through) =>
-      runMessages(through, { ...flow, payloadBytes, seconds }),
-    ),
-  )
+  const run = await inFolder(options.directory, async (directory) => {
+    await using server = await startBuilt(kinds[kind], transport, directory, options)
+    const through = { client: 'ratatoskr', address: server.address, server } as const
+    return await runMessages(through, { ...flow, payloadBytes, seconds })
+  })
   const harm = run.lost + run.duplicated + run.disordered + run.damaged
   if (harm > 0) throw new Error(`${harm} messages were lost, came twice, late or damaged`)
   figures.add(`${kind}: handled`, '/s', run.messagesPerSecond, { atLeast: perSecond * reached })
