@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
 import type { Limits } from 'ratatoskr/ports'
 import { readSocket } from 'ratatoskr/proto'
-import { answerHeaders, okTrailers } from './call-headers.ts'
+import { answerHeaders } from './call-headers.ts'
 import type { CallStream } from './call-stream.ts'
 import type { Connections } from './connections.ts'
 import { type ConnectionOptions, Http2Connection } from './http2/connection.ts'
@@ -49,7 +49,6 @@ export class Http2Connections {
       streamsMax: limits.subscriptionsPerSessionMax + callStreamsMax,
       windowBytes,
       answerHeaders,
-      okTrailers,
       serve,
     }
     if (tls !== undefined) this.#tls = this.#tlsServer(tls)

@@ -416,6 +416,14 @@ describe('what only makes work', () => {
     await expect.poll(() => echoes.every(({ isClosed }) => isClosed), { interval: 2 }).toBe(true)
   })
 
+  it('settings that change again and again', async () => {
+    for (let i = 0; i < 1_100; i++) {
+      client.write(settings([4, i]))
+      if (i % 100 === 0) await client.lives()
+    }
+    expect(await client.goodbye()).toBe(calm)
+  })
+
   it('pings whose answers are not taken', () => {
     // A socket whose peer reads nothing.
     const socket = new Duplex({ read: () => undefined, write: () => undefined })
@@ -423,7 +431,6 @@ describe('what only makes work', () => {
       streamsMax,
       windowBytes: 1_000_000,
       answerHeaders: {},
-      okTrailers: {},
       serve: (stream) => echoes.push(new Echo(stream)),
     })
     connection.came(Buffer.concat([preface, settings()]))

@@ -13,37 +13,32 @@ import {
   frameBytesMost,
   frameOf,
   frameType,
-  headBytes,
   numbersFrame,
   setting,
   settingsFrame,
   uint32,
   windowDefault,
   windowMost,
-  writeHead,
 } from './frames.ts'
-import { headerBlock } from './header-block.ts'
 import { HeaderDecoder, headerListBytesMax } from './header-decoder.ts'
 import { Output } from './output.ts'
+import { Patience } from './patience.ts'
 import { Http2Stream } from './stream.ts'
 
 export interface ConnectionOptions {
   readonly streamsMax: number
   /** Windows of each stream and of the connection. */
   readonly windowBytes: number
-  /** Of every answer: its first headers. */
+  /** The headers that every answer begins with. */
   readonly answerHeaders: OutgoingHttpHeaders
-  /** Of a call that went well, which are not made anew each time. */
-  readonly okTrailers: OutgoingHttpHeaders
   readonly serve: (stream: Http2Stream) => void
 }
 
 /** A block of headers in pieces: so many, and so large together. */
 const blockBytesMax = headerListBytesMax
 const blockPiecesMax = 16
-/** Calls that a client may give up at once, and so many a second after that: who gives up more makes work on purpose. */
-const resetsMax = 1_000
-const resetsPerSecond = 33
+/** Calls that a client may give up and settings that it may change at once, and so many a second after that. */
+const [idleMax, idlePerSecond] = [1_000, 33]
 /** More streams than end here and still have something on its way. */
 const cutMax = 1_000
 /** Answers to what asks for one by itself, such as pings, that a client has not taken. */
@@ -64,14 +59,14 @@ export class Http2Connection implements FrameSink {
   sendWindow = windowDefault
   frameBytesMax = frameBytesDefault
   readonly #socket: Duplex
-  readonly #options: ConnectionOptions
+  readonly options: ConnectionOptions
   readonly #output: Output
   readonly #parser: FrameParser
   readonly #decoder = new HeaderDecoder()
   readonly #streams = new Map<number, Http2Stream>()
   /** Those that were ended here before their clients did, whose frames may still be on their way: the last of them. */
   readonly #cut = new Set<number>()
-  /** Those that wait for a window. */
+  /** Those that wait for the window of the connection. */
   readonly #blocked = new Set<Http2Stream>()
   #lastStreamId = 0
   #receiveWindow: number
@@ -81,8 +76,7 @@ export class Http2Connection implements FrameSink {
   #hasSettings = false
   #isClosing = false
   #isOver = false
-  #resets = resetsMax
-  #resetAtMs = 0
+  readonly #patience = new Patience(idleMax, idlePerSecond)
   #repliesWaiting = 0
   /** Counts what comes: a sign of life each. */
   reads = 0
@@ -90,7 +84,7 @@ export class Http2Connection implements FrameSink {
   constructor(socket: Duplex, owner: Connection | undefined, options: ConnectionOptions) {
     this.#socket = socket
     this.owner = owner
-    this.#options = options
+    this.options = options
     this.receiveWindowBytes = options.windowBytes
     this.#receiveWindow = options.windowBytes
     this.#output = new Output(socket)
@@ -140,30 +134,6 @@ export class Http2Connection implements FrameSink {
 
   write(piece: Uint8Array, sent?: () => void): void {
     if (!this.#isOver) this.#output.write(piece, sent)
-  }
-
-  sendDataHead(streamId: number, bytes: number): void {
-    const head = Buffer.allocUnsafe(headBytes)
-    writeHead(head, 0, bytes, frameType.DATA, 0, streamId)
-    this.write(head)
-  }
-
-  sendAnswerHeaders(streamId: number): void {
-    this.#sendBlock(streamId, blockOf(this.#options.answerHeaders), 0)
-  }
-
-  sendTrailers(streamId: number, trailers: OutgoingHttpHeaders): void {
-    const block = trailers === this.#options.okTrailers ? blockOf(trailers) : headerBlock(trailers)
-    this.#sendBlock(streamId, block, flag.END_STREAM)
-  }
-
-  /** An answer without messages. */
-  sendOnlyHeaders(streamId: number, trailers: OutgoingHttpHeaders): void {
-    this.sendHeaders(streamId, { ...this.#options.answerHeaders, ...trailers })
-  }
-
-  sendHeaders(streamId: number, headers: OutgoingHttpHeaders): void {
-    this.#sendBlock(streamId, headerBlock(headers), flag.END_STREAM)
   }
 
   block(stream: Http2Stream): void {
@@ -289,11 +259,11 @@ export class Http2Connection implements FrameSink {
     this.#lastStreamId = streamId
     try {
       const headers = this.#decoder.decode(block)
-      if (this.#isClosing || this.#streams.size >= this.#options.streamsMax)
+      if (this.#isClosing || this.#streams.size >= this.options.streamsMax)
         throw streamError(http2Error.REFUSED_STREAM, 'there are as many streams as there may be')
       const stream = new Http2Stream(this, streamId, headers)
       this.#streams.set(streamId, stream)
-      this.#options.serve(stream)
+      this.options.serve(stream)
       if (ends) stream.endRemotely()
     } catch (error) {
       if (!(error instanceof Http2Error && error.isOfStream)) throw error
@@ -314,10 +284,7 @@ export class Http2Connection implements FrameSink {
       throw wrong('a stream is reset that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return // it has its answer: nothing was in vain
-    const now = performance.now()
-    this.#resets = Math.min(resetsMax, this.#resets + ((now - this.#resetAtMs) / 1_000) * resetsPerSecond)
-    this.#resetAtMs = now
-    if (--this.#resets < 0) throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'too many calls are given up')
+    this.#patience.use('too many calls are given up')
     stream.close()
   }
 
@@ -328,12 +295,13 @@ export class Http2Connection implements FrameSink {
     if (payload.length % 6 !== 0 || (isAck && payload.length > 0))
       throw connectionError(http2Error.FRAME_SIZE_ERROR, 'SETTINGS have 6 bytes each')
     if (isAck) return
+    this.#patience.use('settings change too often')
+    const before = this.initialSendWindow
     for (let at = 0; at < payload.length; at += 6) {
-      const value = uint32(payload, at + 2)
-      this.#set((payload[at] << 8) | payload[at + 1], value)
+      this.#set((payload[at] << 8) | payload[at + 1], uint32(payload, at + 2))
     }
     this.#reply(frameOf(frameType.SETTINGS, flag.ACK, 0, new Uint8Array(0)))
-    this.#pumpBlocked()
+    if (this.initialSendWindow !== before) this.#widen(this.initialSendWindow - before)
   }
 
   #set(id: number, value: number): void {
@@ -345,13 +313,17 @@ export class Http2Connection implements FrameSink {
     } else if (id === setting.INITIAL_WINDOW_SIZE) {
       if (value > windowMost)
         throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
-      const more = value - this.initialSendWindow
       this.initialSendWindow = value
-      for (const stream of this.#streams.values()) {
-        stream.sendWindow += more
-        if (stream.sendWindow > windowMost)
-          throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
-      }
+    }
+  }
+
+  /** The windows of all streams are by so much wider, or narrower. */
+  #widen(more: number): void {
+    for (const stream of this.#streams.values()) {
+      stream.sendWindow += more
+      if (stream.sendWindow > windowMost)
+        throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
+      if (more > 0) stream.pump()
     }
   }
 
@@ -378,13 +350,15 @@ export class Http2Connection implements FrameSink {
     stream.sendWindow += more
     if (more === 0) stream.reset(http2Error.PROTOCOL_ERROR)
     else if (stream.sendWindow > windowMost) stream.reset(http2Error.FLOW_CONTROL_ERROR)
-    else if (this.#blocked.delete(stream)) stream.pump()
+    else stream.pump()
   }
 
   #pumpBlocked(): void {
-    const blocked = [...this.#blocked]
-    this.#blocked.clear()
-    for (const stream of blocked) stream.pump()
+    for (const stream of this.#blocked) {
+      if (this.sendWindow <= 0) return
+      this.#blocked.delete(stream)
+      stream.pump()
+    }
   }
 
   /** Answers what asks for an answer by itself. */
@@ -392,16 +366,6 @@ export class Http2Connection implements FrameSink {
     if (++this.#repliesWaiting > repliesWaitingMax)
       throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'answers are asked for and not taken')
     this.write(frame, () => this.#repliesWaiting--)
-  }
-
-  #sendBlock(streamId: number, block: Uint8Array, flags: number): void {
-    for (let at = 0; ; at += this.frameBytesMax) {
-      const part = block.subarray(at, at + this.frameBytesMax)
-      const isLast = at + this.frameBytesMax >= block.length
-      const type = at === 0 ? frameType.HEADERS : frameType.CONTINUATION
-      this.write(frameOf(type, (at === 0 ? flags : 0) | (isLast ? flag.END_HEADERS : 0), streamId, part))
-      if (isLast) return
-    }
   }
 
   #endWhenIdle(): void {
@@ -424,16 +388,4 @@ function unpadded(payload: Uint8Array, from: number): Uint8Array {
   if (payload.length <= from || padding + from + 1 > payload.length)
     throw wrong('there is more padding than frame')
   return payload.subarray(from + 1, payload.length - padding)
-}
-
-const blocks = new WeakMap<object, Uint8Array>()
-
-/** The block of headers that never change. */
-function blockOf(headers: OutgoingHttpHeaders): Uint8Array {
-  let block = blocks.get(headers)
-  if (block === undefined) {
-    block = headerBlock(headers)
-    blocks.set(headers, block)
-  }
-  return block
 }

@@ -3,9 +3,10 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2'
 import type { MessageFrame } from 'ratatoskr/proto'
 import type { CallStream, StreamSink } from '../call-stream.ts'
 import type { Connection } from '../connections.ts'
+import { headerFrames } from './answers.ts'
 import type { Http2Connection } from './connection.ts'
 import { http2Error } from './errors.ts'
-import { frameType, numbersFrame } from './frames.ts'
+import { frameType, headBytes, numbersFrame, writeHead } from './frames.ts'
 
 /** A message that is to be sent, as far as it is not. */
 interface Waiting {
@@ -76,7 +77,7 @@ export class Http2Stream implements CallStream {
   begin(): void {
     if (this.#hasBegun || this.isOver) return
     this.#hasBegun = true
-    this.#carrier.sendAnswerHeaders(this.id)
+    this.#sendHeaders(this.#carrier.options.answerHeaders, false)
   }
 
   write(message: MessageFrame, written?: () => void): boolean {
@@ -95,7 +96,7 @@ export class Http2Stream implements CallStream {
   end(trailers: OutgoingHttpHeaders): void {
     if (this.isOver) return
     if (!this.#hasBegun) {
-      this.#carrier.sendOnlyHeaders(this.id, trailers)
+      this.#sendHeaders({ ...this.#carrier.options.answerHeaders, ...trailers }, true)
       this.#endLocally()
       return
     }
@@ -105,7 +106,7 @@ export class Http2Stream implements CallStream {
 
   reject(headers: OutgoingHttpHeaders): void {
     if (this.isOver) return
-    this.#carrier.sendHeaders(this.id, headers)
+    this.#sendHeaders(headers, true)
     this.#endLocally()
   }
 
@@ -122,14 +123,15 @@ export class Http2Stream implements CallStream {
     while (waiting !== undefined && waiting.length > 0) {
       const [first] = waiting
       if (!this.#sendOf(first)) {
-        this.#carrier.block(this)
+        // Its own window is told of by itself.
+        if (this.sendWindow > 0) this.#carrier.block(this)
         return
       }
       waiting.shift()
     }
     this.#waiting = undefined
     if (this.#trailers === undefined || this.#localEnded) return
-    this.#carrier.sendTrailers(this.id, this.#trailers)
+    this.#sendHeaders(this.#trailers, true)
     this.#endLocally()
   }
 
@@ -167,6 +169,10 @@ export class Http2Stream implements CallStream {
     this.#tellClosed()
   }
 
+  #sendHeaders(headers: OutgoingHttpHeaders, ends: boolean): void {
+    this.#carrier.write(headerFrames(this.id, headers, ends, this.#carrier.frameBytesMax))
+  }
+
   /** @returns whether all of it could be sent */
   #sendOf(waiting: Waiting): boolean {
     const carrier = this.#carrier
@@ -177,7 +183,9 @@ export class Http2Stream implements CallStream {
       carrier.sendWindow -= bytes
       waiting.left -= bytes
       const sent = waiting.left === 0 ? () => this.#sent(waiting) : undefined
-      carrier.sendDataHead(this.id, bytes)
+      const head = Buffer.allocUnsafe(headBytes)
+      writeHead(head, 0, bytes, frameType.DATA, 0, this.id)
+      carrier.write(head)
       this.#sendParts(waiting, bytes, sent)
     }
     return true
