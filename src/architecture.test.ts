@@ -57,7 +57,7 @@ const rings: readonly Ring[] = [
     name: 'client links',
     has: under('src/client/links/'),
     inside: ['src/client/', 'src/ports/', 'src/domain/', 'proto/'],
-    packages: ['ws', '@grpc/grpc-js', 'node:'],
+    packages: ['ws', 'node:'],
   },
   {
     name: 'client',
@@ -75,7 +75,7 @@ const rings: readonly Ring[] = [
     name: 'proto',
     has: under('proto/'),
     inside: ['proto/'],
-    packages: ['@bufbuild/protobuf*', '@grpc/grpc-js', 'node:'],
+    packages: ['@bufbuild/protobuf*', 'node:'],
   },
   { name: 'gRPC adapter', has: under('adapters/grpc/'), inside: ['./', ...ports, 'proto/'], packages: ['*'] },
   {
