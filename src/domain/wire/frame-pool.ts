@@ -1,5 +1,5 @@
 /**
- * Room for small frames that are read into bytes which the next read overwrites. They share arrays: one of its own costs four
+ * Room for small frames that are made, or read into bytes which the next read overwrites. They share arrays: one of its own costs four
  * times as much as the copy, and more than all that is done with a small frame beside.
  */
 
@@ -13,12 +13,19 @@ let poolUsed = 0
 export function copyOf(chunk: Uint8Array, start: number, end: number): Uint8Array {
   const size = end - start
   if (size > pooledBytesMax) return new Uint8Array(chunk.subarray(start, end))
+  const copy = roomFor(size)
+  copy.set(chunk.subarray(start, end))
+  return copy
+}
+
+/** So many bytes, all 0, that are nobody else's. */
+export function roomFor(size: number): Uint8Array {
+  if (size > pooledBytesMax) return new Uint8Array(size)
   if (pool.length - poolUsed < size) {
     pool = new Uint8Array(poolBytes)
     poolUsed = 0
   }
   const from = poolUsed
   poolUsed += size
-  pool.set(chunk.subarray(start, end), from)
   return pool.subarray(from, poolUsed)
 }

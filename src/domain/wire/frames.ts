@@ -42,6 +42,8 @@ import {
 } from '../durability.ts'
 import { RatatoskrError } from '../errors.ts'
 import { quoteForMessage } from '../names.ts'
+import { roomFor } from './frame-pool.ts'
+import { topicBytes, topicText } from './topic-text.ts'
 
 /** Bytes before a frame's body. */
 export const frameHeaderBytes = 32
@@ -180,10 +182,10 @@ export function encodeProduceHeader(
       `durability must be one of ${durabilityLevels.join(', ')}, got ${quoteForMessage(durability)}`,
     )
   }
-  const name = utf8(topic)
+  const name = topicBytes(topic)
   const proof = lease === undefined ? noBytes : utf8(JSON.stringify(lease))
   const batchStart = frameHeaderBytes + name.length + proof.length
-  const frame = new Uint8Array(batchStart)
+  const frame = roomFor(batchStart)
   const level = durability === undefined ? noDurability : durabilityNumber(durability)
   writeHeader(frame, frameKinds.produce, level, id, partition, name.length)
   writeInt64(frame, 16, proof.length)
@@ -195,7 +197,7 @@ export function encodeProduceHeader(
 /** The whole of a produced frame. */
 export function encodeProduced(id: number, receipt: Omit<ProducedFrame, 'kind' | 'id'>): Uint8Array {
   const { partition, baseOffset, recordCount, durability, duplicate, duplicates = noDuplicates } = receipt
-  const frame = new Uint8Array(frameHeaderBytes + duplicates.length * duplicateBytes)
+  const frame = roomFor(frameHeaderBytes + duplicates.length * duplicateBytes)
   writeHeader(frame, frameKinds.produced, durabilityNumber(durability), id, partition, recordCount)
   if (duplicate === true) frame[1] = duplicateFlag
   writeInt64(frame, 16, baseOffset)
@@ -216,7 +218,7 @@ export function encodeDeliverHeader(
   fromOffset: number,
   nextOffset: number,
 ): Uint8Array {
-  const frame = new Uint8Array(frameHeaderBytes)
+  const frame = roomFor(frameHeaderBytes)
   writeHeader(frame, frameKinds.deliver, noDurability, id, partition, 0)
   writeInt64(frame, 16, fromOffset)
   writeInt64(frame, 24, nextOffset)
@@ -228,7 +230,7 @@ export function encodeFetchedHeader(
   id: number,
   fetched: Pick<FetchedFrame, 'partition' | 'fromOffset' | 'nextOffset' | 'startOffset' | 'stableOffset'>,
 ): Uint8Array {
-  const frame = new Uint8Array(frameHeaderBytes + fetchedOffsetsBytes)
+  const frame = roomFor(frameHeaderBytes + fetchedOffsetsBytes)
   writeHeader(frame, frameKinds.fetched, noDurability, id, fetched.partition, fetchedOffsetsBytes)
   writeInt64(frame, 16, fetched.fromOffset)
   writeInt64(frame, 24, fetched.nextOffset)
@@ -239,7 +241,7 @@ export function encodeFetchedHeader(
 
 /** The whole of a credit frame. */
 export function encodeCredit(id: number, bytes: number, messages = 0): Uint8Array {
-  const frame = new Uint8Array(frameHeaderBytes)
+  const frame = roomFor(frameHeaderBytes)
   writeHeader(frame, frameKinds.credit, noDurability, id, 0, 0)
   writeInt64(frame, 16, bytes)
   writeInt64(frame, 24, messages)
@@ -251,7 +253,7 @@ export function encodeLeasedHeader(
   id: number,
   leased: Omit<LeasedFrame, 'kind' | 'id' | 'bytes'>,
 ): Uint8Array {
-  const frame = new Uint8Array(frameHeaderBytes + leaseBytes)
+  const frame = roomFor(frameHeaderBytes + leaseBytes)
   writeHeader(frame, frameKinds.leased, noDurability, id, leased.partition, leased.recordCount)
   if (leased.redelivered) frame[1] = redeliveredFlag
   writeInt64(frame, 16, leased.firstOffset)
@@ -314,7 +316,7 @@ function decodeProduce(frame: Uint8Array, id: number, partition: number): Produc
   const batchStart = nameEnd + wholeNumber(frame, 16)
   if (batchStart > frame.length)
     throw malformed('the name of the topic, or the lease, is longer than the frame')
-  const topic = utf8Text(frame.subarray(frameHeaderBytes, nameEnd))
+  const topic = topicText(frame, frameHeaderBytes, nameEnd)
   const lease = batchStart === nameEnd ? undefined : utf8Text(frame.subarray(nameEnd, batchStart))
   const durability = durabilityOfNumber(frame[2])
   if (durability === undefined && frame[2] !== noDurability)
