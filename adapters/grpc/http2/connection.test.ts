@@ -1,7 +1,9 @@
 /** What a connection answers to clients that keep the rules of HTTP/2, that break them, and that only make work. */
 import net from 'node:net'
 import { Duplex } from 'node:stream'
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { rounds } from '../../../src/testing/rounds.ts'
 import type { CallStream, StreamSink } from '../call-stream.ts'
 import type { Connections } from '../connections.ts'
 import { Http2Connections } from '../http2-server.ts'
@@ -440,4 +442,63 @@ describe('what only makes work', () => {
     for (let i = 0; i < 2; i++) connection.came(pings)
     expect(socket.writableEnded).toBe(true)
   })
+})
+
+describe('noise', () => {
+  const some = fc.oneof(
+    { weight: 3, arbitrary: fc.uint8Array({ maxLength: 40 }) },
+    {
+      weight: 3,
+      arbitrary: fc.constantFrom(block, Buffer.concat([Buffer.of(0x40, 1, 0x78, 1, 0x79), block])),
+    },
+    fc.integer({ min: 0, max: 2 ** 31 }).map(uint32),
+    fc
+      .array(fc.tuple(fc.integer({ min: 0, max: 7 }), fc.integer({ min: 0, max: 2 ** 32 - 1 })), {
+        maxLength: 3,
+      })
+      .map((pairs) => settings(...pairs).subarray(9)),
+  )
+  const frame = fc
+    .tuple(
+      fc.integer({ min: 0, max: 10 }),
+      fc.oneof(fc.constantFrom(0, END_STREAM, END_HEADERS, whole), fc.integer({ min: 0, max: 255 })),
+      fc.integer({ min: 0, max: 8 }),
+      some,
+    )
+    .map(([type, flags, id, payload]) => frameOf(type, flags, id, payload))
+
+  it.each(['as one', 'byte by byte'])(
+    '%s ends at most its connection, and every stream is told',
+    async (how) => {
+      const commands = fc.array(fc.oneof({ weight: 9, arbitrary: frame }, fc.uint8Array({ maxLength: 30 })), {
+        maxLength: 60,
+      })
+      await fc.assert(
+        fc.asyncProperty(commands, async (frames) => {
+          echoes.length = 0
+          const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
+          const connection = new Http2Connection(socket, undefined, {
+            streamsMax: 3,
+            windowBytes: 1_000_000,
+            answerHeaders: { ':status': 200 },
+            serve: (stream) => echoes.push(new Echo(stream)),
+          })
+          const bytes = Buffer.concat([preface, settings(), ...frames])
+          if (how === 'as one') connection.came(bytes)
+          else for (const byte of bytes) connection.came(Uint8Array.of(byte))
+          connection.close()
+          connection.lost()
+          await new Promise(setImmediate)
+          expect(echoes.every(({ isClosed, stream }) => isClosed && stream.isOver)).toBe(true)
+          // Nothing is done for who is gone.
+          for (const { stream } of echoes) {
+            stream.write([Buffer.alloc(9)])
+            stream.resumeReading()
+            stream.end({ 'grpc-status': 0 })
+          }
+        }),
+        { numRuns: rounds(3_000, 300) },
+      )
+    },
+  )
 })

@@ -15,6 +15,8 @@ import { requestBytes } from './grpc-requests.ts'
 
 /** HTTP/2 windows of a stream and of the connection, as on the broker's side. */
 const windowBytes = 8 * 1024 * 1024
+/** A batch comes in one frame, from a broker that writes such. */
+const streamFrameBytesMax = 1024 * 1024
 /** Room for what is around the batches of a message. */
 const overheadBytes = 64 * 1024
 /** A connection is asked for a sign of life so often, and cut when it gives none for so long. */
@@ -68,7 +70,7 @@ export class GrpcChannel {
       )
     }
     if (options.signal?.aborted) throw abortError(options.signal, 'connecting')
-    const settings = { enablePush: false, initialWindowSize: windowBytes }
+    const settings = { enablePush: false, initialWindowSize: windowBytes, maxFrameSize: streamFrameBytesMax }
     const session = connect(`${secure ? 'https' : 'http'}://${target}`, {
       settings,
       // Else no stream could be opened while more than 10 MB wait to be sent.
