@@ -2,6 +2,7 @@
  * `first-broker`: the figures that the first Ratatoskr published, measured here in the same way, each held to its own. It ran
  * within the Erlang virtual machine, publishers and subscribers beside the broker: so here they are in one process, but for gRPC.
  */
+import { residentEmbedded } from '../harness/built.ts'
 import { loadOf, runLoadIn, withLoader } from '../harness/client-load.ts'
 import { Figures } from '../harness/figures.ts'
 import { inFolder } from '../harness/folder.ts'
@@ -72,7 +73,7 @@ async function memory(figures: Figures, loader: BenchProcess): Promise<void> {
   const resident = async () => (await loader.ask('resident')) as number
   await resident() // the first collection frees what starting left
   const base = await resident()
-  figures.add('resident, a broker in its program', 'MB', base, { atMost: 64 })
+  figures.add('resident, a broker in its program', 'MB', await residentEmbedded(), { atMost: 64 })
   await loader.windowBegin()
   await sleep(idleMs)
   const { cpuSeconds } = await loader.usage()
