@@ -1,10 +1,13 @@
 /** Cases of the log store suite: letting go of the oldest and cutting off the newest. */
+import { BatchMemory, giveBackBytes } from 'ratatoskr/ports'
 import { expect } from 'vitest'
+import { sampleBatch } from './batches.ts'
 import {
   appendMany,
   appendOne,
   endOf,
   expectBatches,
+  expectBytes,
   expectLog,
   type LogStoreCase,
   largeSegments,
@@ -48,6 +51,38 @@ export const truncateCases: readonly LogStoreCase[] = [
         await readAll(log),
         batches.filter((batch) => endOf([batch]) > start),
       )
+    },
+  },
+  {
+    name: 'what was read stays as it is while memory of batches is used again: until it is given back, or for ever',
+    async run(context) {
+      const { log, level } = await openFirst(context)
+      const allocate = (bytes: number) => new ArrayBuffer(bytes)
+      const memory = new BatchMemory({ allocate, freeBytesMax: 1 << 24, checked: true })
+      const held: { readonly bytes: Uint8Array; readonly copy: Uint8Array; readonly lent: boolean }[] = []
+      const publishAndRead = async (rounds: number): Promise<void> => {
+        for (let i = 0; i < rounds; i++) {
+          const built = sampleBatch({ baseOffset: log.endOffset, payloadBytes: 70_000 })
+          const batch = memory.take(built.length)
+          batch.set(built)
+          await log.append(batch, log.endOffset, 1, level)
+          giveBackBytes(batch)
+          if (i % 3 === 0) continue // nobody reads it
+          const lent = i % 3 === 1
+          const bytes = await log.read(log.endOffset - 1, 1, lent)
+          expectBytes(bytes, built, 'what was appended')
+          held.push({ bytes, copy: built, lent })
+        }
+        await log.truncateBefore(log.endOffset)
+      }
+      for (let round = 0; round < 3; round++) {
+        await publishAndRead(6)
+        for (const { bytes, copy } of held) expectBytes(bytes, copy, 'what is held')
+        const lent = held.findIndex((one) => one.lent)
+        for (const { bytes } of held.splice(lent, 1)) giveBackBytes(bytes)
+      }
+      await publishAndRead(6)
+      for (const { bytes, copy } of held) expectBytes(bytes, copy, 'what is held')
     },
   },
   {
