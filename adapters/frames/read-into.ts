@@ -8,7 +8,7 @@
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { readTurns } from './read-turns.ts'
+import { type Reading, readTurns } from './read-turns.ts'
 
 /** What takes the bytes of a connection. */
 export interface ByteReader {
@@ -24,6 +24,42 @@ interface WithHandle {
   _handle?: { useUserBuffer?: unknown } | null
 }
 
+/** One connection as it is read from. */
+class ReadSide implements Reading {
+  visitBytes = 0
+  visitMs = 0
+  /** Takes the place of the accepted one. */
+  socket: Socket | undefined
+  readonly #reader: ByteReader
+  readonly #taking: (take: () => void) => void
+  #roomBytes = 0
+
+  constructor(reader: ByteReader, taking: (take: () => void) => void) {
+    this.#reader = reader
+    this.#taking = taking
+  }
+
+  buffer(): Uint8Array {
+    const room = this.#reader.buffer()
+    this.#roomBytes = room.length
+    return room
+  }
+
+  /** @returns whether reading goes on at once */
+  filled(bytes: number): boolean {
+    const more = bytes === this.#roomBytes
+    readTurns.begins()
+    this.#taking(() => this.#reader.filled(bytes))
+    return readTurns.mayGoOn(this, bytes, more)
+  }
+
+  /** Who has paused it meanwhile resumes it. */
+  goOn(): void {
+    const { socket } = this
+    if (socket !== undefined && !socket.destroyed && !socket.isPaused()) socket.resume()
+  }
+}
+
 /**
  * @param taking called with each read; it runs what it is given to let the reader take what came
  * @returns the socket to go on with: the accepted one is not to be used any more
@@ -36,29 +72,14 @@ export function readInto(accepted: Socket, reader: ByteReader, taking: (take: ()
   }
   inside._handle = null
   accepted.destroy() // the server counts it no more; its handle lives on
-  let roomBytes = 0
-  const onread = {
-    buffer: () => {
-      const room = reader.buffer()
-      roomBytes = room.length
-      return room
-    },
-    callback: (bytes: number) => {
-      const more = bytes === roomBytes
-      readTurns.begins()
-      taking(() => reader.filled(bytes))
-      return readTurns.mayGoOn(reading, bytes, more)
-    },
-  }
+  const side = new ReadSide(reader, taking)
+  side.socket = readBy(side, handle)
+  return side.socket
+}
+
+/** A function of its own, so that what the socket holds for each connection is the side and nothing else. */
+function readBy(side: ReadSide, handle: object): Socket {
+  const onread = { buffer: () => side.buffer(), callback: (bytes: number) => side.filled(bytes) }
   const options: object = { handle, onread }
-  const socket = new Socket(options as SocketConstructorOpts)
-  const reading = {
-    visitBytes: 0,
-    visitMs: 0,
-    // Who has paused it meanwhile resumes it.
-    goOn: (): void => {
-      if (!socket.destroyed && !socket.isPaused()) socket.resume()
-    },
-  }
-  return socket
+  return new Socket(options as SocketConstructorOpts)
 }
