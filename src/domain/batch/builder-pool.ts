@@ -8,8 +8,8 @@ export interface BuilderPoolBounds {
   readonly builtBytesMax?: number
 }
 
-/** As many as are acknowledged at a time, rarely more. */
-const sparesMax = 8
+/** As many as a producer has under way at a time: acknowledgements of all may come together. */
+const sparesMax = 16
 
 export class BuilderPool {
   readonly #options: BatchBuilderOptions
