@@ -136,6 +136,7 @@ describe('loading topics', () => {
       retention: 'limits',
       retentionMessages,
       dedupWindowMs: 0,
+      compression: 'none',
     })
   })
 

@@ -23,6 +23,7 @@ describe('creating topics', () => {
       durability: 'fsync',
       messageBytesMax: bench.limits.messageBytesMax,
       dedupWindowMs: 0,
+      compression: 'none',
     })
     expect(await session.createTopic('orders', { retentionMs: 1_000 })).toEqual({ created: false, topic })
     expect(bench.hooks.of('topicCreated')).toHaveLength(1)
