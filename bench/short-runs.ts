@@ -101,6 +101,8 @@ export const shortRuns: readonly ShortRun[] = [
   { scenario: 'subscribers', figure: '1000 idle subscribers: resident, each' },
   { scenario: 'overload-memory', figure: 'goodput: under overload / sustained' },
   { scenario: 'overload-fsync', figure: 'goodput: under overload / sustained' },
+  { scenario: 'noisy-memory', figure: 'a caller of another, alone: p99' },
+  { scenario: 'noisy-fsync', figure: 'a caller of another, alone: p99' },
   ...['chat', 'iot', 'microservices', 'streaming'].map((use) => ({
     scenario: `tier-${use}`,
     figure: 'fsync: due to handled, p99',

@@ -60,6 +60,8 @@ export const plan: readonly Planned[] = [
   planned('subscribers'),
   planned('overload-memory', ...once, '--seconds', '60'),
   planned('overload-fsync', ...once, '--seconds', '60'),
+  planned('noisy-memory'),
+  planned('noisy-fsync'),
   planned('footprint'),
   planned('tier-chat'),
   planned('tier-iot'),

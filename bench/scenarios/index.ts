@@ -16,6 +16,7 @@ import { footprint } from './footprint.ts'
 import { manyTopics } from './many-topics.ts'
 import { memorySize } from './memory-size.ts'
 import { latencyScenario, messagesScenario, pingPongScenario } from './messages.ts'
+import { noisyScenario } from './noisy.ts'
 import { overloadScenario } from './overload.ts'
 import { queueScenario } from './queue.ts'
 import { queueSoak } from './queue-soak.ts'
@@ -50,6 +51,8 @@ export const scenarios: readonly Scenario[] = [
   subscribers,
   overloadScenario('memory'),
   overloadScenario('fsync'),
+  noisyScenario('memory'),
+  noisyScenario('fsync'),
   soak,
   footprint,
   ...tierScenarios,
