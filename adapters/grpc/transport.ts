@@ -103,7 +103,11 @@ class GrpcTransport implements Transport {
       connections.add(socket)
       http2.add(socket)
     })
-    const address = await listen(listener, { host, port, reusePort }, tls === undefined ? 'grpc' : 'grpcs')
+    const scheme = tls === undefined ? 'grpc' : 'grpcs'
+    const address = await listen(listener, { host, port, reusePort }, scheme).catch((error: unknown) => {
+      http2.destroy()
+      throw error
+    })
     listener.on('error', (error) => {
       supervision.failed(
         new RatatoskrError('RTK_UNAVAILABLE', 'the gRPC listener failed and is being reopened', {

@@ -136,6 +136,12 @@ export class Http2Connection implements FrameSink {
     if (!this.#isOver) this.#output.write(piece, sent)
   }
 
+  /** Answers what asks for an answer by itself. */
+  reply(frame: Uint8Array): void {
+    if (++this.#repliesWaiting > repliesWaitingMax) this.fail(http2Error.ENHANCE_YOUR_CALM)
+    else this.write(frame, () => this.#repliesWaiting--)
+  }
+
   block(stream: Http2Stream): void {
     this.#blocked.add(stream)
   }
@@ -268,7 +274,7 @@ export class Http2Connection implements FrameSink {
     } catch (error) {
       if (!(error instanceof Http2Error && error.isOfStream)) throw error
       this.cut(streamId)
-      this.#reply(numbersFrame(frameType.RST_STREAM, streamId, error.code))
+      this.reply(numbersFrame(frameType.RST_STREAM, streamId, error.code))
     }
   }
 
@@ -300,7 +306,7 @@ export class Http2Connection implements FrameSink {
     for (let at = 0; at < payload.length; at += 6) {
       this.#set((payload[at] << 8) | payload[at + 1], uint32(payload, at + 2))
     }
-    this.#reply(frameOf(frameType.SETTINGS, flag.ACK, 0, new Uint8Array(0)))
+    this.reply(frameOf(frameType.SETTINGS, flag.ACK, 0, new Uint8Array(0)))
     if (this.initialSendWindow !== before) this.#widen(this.initialSendWindow - before)
   }
 
@@ -330,7 +336,7 @@ export class Http2Connection implements FrameSink {
   #ping(flags: number, streamId: number, payload: Uint8Array): void {
     if (streamId !== 0) throw wrong('PING is of the connection')
     if (payload.length !== 8) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PING has 8 bytes')
-    if ((flags & flag.ACK) === 0) this.#reply(frameOf(frameType.PING, flag.ACK, 0, payload))
+    if ((flags & flag.ACK) === 0) this.reply(frameOf(frameType.PING, flag.ACK, 0, payload))
   }
 
   #windowUpdate(streamId: number, payload: Uint8Array): void {
@@ -359,13 +365,6 @@ export class Http2Connection implements FrameSink {
       this.#blocked.delete(stream)
       stream.pump()
     }
-  }
-
-  /** Answers what asks for an answer by itself. */
-  #reply(frame: Uint8Array): void {
-    if (++this.#repliesWaiting > repliesWaitingMax)
-      throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'answers are asked for and not taken')
-    this.write(frame, () => this.#repliesWaiting--)
   }
 
   #endWhenIdle(): void {

@@ -36,6 +36,7 @@ export class Http2Stream implements CallStream {
   #hasBegun = false
   #remoteEnded = false
   #localEnded = false
+  #isSaid = false
   #isClosed = false
   /** Written and not with the system. */
   bytesWaiting = 0
@@ -97,7 +98,6 @@ export class Http2Stream implements CallStream {
     if (this.isOver) return
     if (!this.#hasBegun) {
       this.#sendHeaders({ ...this.#carrier.options.answerHeaders, ...trailers }, true)
-      this.#endLocally()
       return
     }
     this.#trailers = trailers
@@ -107,12 +107,11 @@ export class Http2Stream implements CallStream {
   reject(headers: OutgoingHttpHeaders): void {
     if (this.isOver) return
     this.#sendHeaders(headers, true)
-    this.#endLocally()
   }
 
   reset(code: number): void {
     if (this.#isClosed) return
-    this.#carrier.write(numbersFrame(frameType.RST_STREAM, this.id, code))
+    this.#carrier.reply(numbersFrame(frameType.RST_STREAM, this.id, code))
     if (!this.#remoteEnded) this.#carrier.cut(this.id)
     this.close()
   }
@@ -132,7 +131,6 @@ export class Http2Stream implements CallStream {
     this.#waiting = undefined
     if (this.#trailers === undefined || this.#localEnded) return
     this.#sendHeaders(this.#trailers, true)
-    this.#endLocally()
   }
 
   /** Something came, of so many bytes in the windows: more than the data when that is padded. */
@@ -156,8 +154,8 @@ export class Http2Stream implements CallStream {
       return
     }
     this.#remoteEnded = true
-    if (this.#localEnded) this.close()
-    else this.#sink?.halfClosed()
+    if (this.#isSaid) this.close()
+    else if (!this.#localEnded) this.#sink?.halfClosed()
   }
 
   /** It is over, and who is served by it is told. */
@@ -170,7 +168,9 @@ export class Http2Stream implements CallStream {
   }
 
   #sendHeaders(headers: OutgoingHttpHeaders, ends: boolean): void {
-    this.#carrier.write(headerFrames(this.id, headers, ends, this.#carrier.frameBytesMax))
+    const frames = headerFrames(this.id, headers, ends, this.#carrier.frameBytesMax)
+    if (ends) this.#localEnded = true
+    this.#carrier.write(frames, ends ? () => this.#saidAll() : undefined)
   }
 
   /** @returns whether all of it could be sent */
@@ -212,14 +212,18 @@ export class Http2Stream implements CallStream {
     written?.()
   }
 
-  /** There is nothing more to say. What its client still sends is dropped: cut off, some clients would lose the answer. */
-  #endLocally(): void {
-    this.#localEnded = true
+  /**
+   * All that was said is with the system: until then the stream counts, for its client may read nothing. What that still sends is
+   * dropped: cut off, some clients would lose the answer.
+   */
+  #saidAll(): void {
+    if (this.#isClosed) return
     if (this.#remoteEnded) this.close()
     else {
       this.resumeReading()
       this.#tellClosed()
     }
+    this.#isSaid = true
   }
 
   #tellClosed(): void {

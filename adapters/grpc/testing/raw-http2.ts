@@ -44,7 +44,7 @@ export class RawHttp2 {
   readonly frames: Frame[] = []
   readonly #socket: net.Socket
   #rest: Buffer = Buffer.alloc(0)
-  #wake: () => void = () => undefined
+  #waiting: (() => void)[] = []
   isClosed = false
 
   private constructor(socket: net.Socket) {
@@ -83,9 +83,7 @@ export class RawHttp2 {
       const at = this.frames.findIndex((frame) => frame.type === type)
       if (at !== -1) return this.frames.splice(at, 1)[0]
       if (this.isClosed) return undefined
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
   }
 
@@ -112,6 +110,10 @@ export class RawHttp2 {
 
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   #came(chunk: Buffer): void {
