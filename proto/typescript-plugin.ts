@@ -3,14 +3,14 @@
  * @grpc/grpc-js, which neither the broker nor its client use: it would be loaded with the contract, at every start.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { CodeGeneratorResponseSchema } from '@bufbuild/protobuf/wkt'
 
 const generator = join(import.meta.dirname, '..', 'node_modules', '.bin', 'protoc-gen-ts_proto')
 const { stdout, stderr, status } = spawnSync(generator, {
-  input: readFileSync(0),
+  input: await buffer(process.stdin),
   maxBuffer: 64 * 1024 * 1024,
 })
 if (status !== 0) throw new Error(`ts-proto failed: ${stderr}`)
@@ -23,5 +23,4 @@ for (const file of response.file) {
     .replace(/export interface \w+ extends Client \{[\s\S]*?\n\}\n\n/, '')
     .replace(/export const \w+ = makeGenericClientConstructor\([\s\S]*?\n\};\n\n/, '')
 }
-const bytes = toBinary(CodeGeneratorResponseSchema, response)
-for (let written = 0; written < bytes.length; ) written += writeSync(1, bytes, written)
+process.stdout.write(toBinary(CodeGeneratorResponseSchema, response))
