@@ -68,6 +68,7 @@ export const shortRuns: readonly ShortRun[] = [
   { scenario: 'fanout-10', beside: 'ceiling' },
   { scenario: 'messages-ws', beside: 'ceiling' },
   { scenario: 'unary-grpc', beside: 'empty-handler' },
+  { scenario: 'unary-grpc-bare', beside: 'empty-handler' },
   { scenario: 'unary-grpc-workers', beside: 'empty-handlers' },
   { scenario: 'pingpong-tcp', beside: 'ceiling' },
   { scenario: 'pingpong-ws', beside: 'ceiling' },

@@ -48,6 +48,7 @@ export const plan: readonly Planned[] = [
   planned('fanout-10', ...nats),
   planned('messages-ws', peers),
   planned('unary-grpc'),
+  planned('unary-grpc-bare'),
   planned('unary-grpc-workers'),
   planned('pingpong-tcp', peers),
   planned('pingpong-ws', peers),

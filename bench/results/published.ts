@@ -114,7 +114,7 @@ export const published: readonly Published[] = [
     of: first,
     what: 'gRPC, unary calls',
     published: '30,612/s',
-    report: 'unary-grpc',
+    report: 'unary-grpc-bare',
     figure: 'messagesPerSecond',
     bound: { atLeast: 30_612 },
   },

@@ -29,7 +29,7 @@ import { storeSoak } from './store-soak.ts'
 import { fanOut, streamScenario } from './stream.ts'
 import { subscribers } from './subscribers.ts'
 import { tierScenarios } from './tiers.ts'
-import { unaryGrpc, unaryGrpcWorkers } from './unary.ts'
+import { unaryGrpc, unaryGrpcBare, unaryGrpcWorkers } from './unary.ts'
 import { workersScenario } from './workers.ts'
 
 export const scenarios: readonly Scenario[] = [
@@ -44,6 +44,7 @@ export const scenarios: readonly Scenario[] = [
   fanOut('tcp'),
   messagesScenario('ws'),
   unaryGrpc,
+  unaryGrpcBare,
   unaryGrpcWorkers,
   embedded,
   allocations,

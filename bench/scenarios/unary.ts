@@ -1,6 +1,6 @@
 /**
- * `unary-grpc`: one message a call, 64 in flight, beside a handler of grpc-js that does nothing; and a broker of several
- * workers beside as many such handlers.
+ * `unary-grpc`: one message a call, 64 in flight, beside a handler of grpc-js that does nothing; the same by a caller that
+ * costs little; and a broker of several workers beside as many such handlers.
  */
 import { comparisonScenario } from '../harness/comparison.ts'
 import { BenchProcess, type Measured } from '../harness/process.ts'
@@ -26,13 +26,44 @@ export const unaryGrpc = comparisonScenario({
   setting: { ...kept, transport: 'grpc', producers: 1, consumers: 0 },
   ours: (options, directory) =>
     withBroker({ kept, transport: 'grpc', topics: [topic], directory }, options, ({ address, server }) =>
-      runCalls({ broker: server }, [new URL(address).host], 1, options),
+      runCalls('unary-caller', { broker: server }, [new URL(address).host], 1, options),
     ),
   reference: {
     name: 'empty-handler',
     run: async (options) => {
       await using server = new BenchProcess('empty-grpc')
-      return await runCalls({ broker: server }, [(await server.ask('start')) as string], 1, options)
+      return await runCalls(
+        'unary-caller',
+        { broker: server },
+        [(await server.ask('start')) as string],
+        1,
+        options,
+      )
+    },
+  },
+  claims: [{ against: 'empty-handler', figure: 'messagesPerSecond', atLeast: 0.8 }],
+})
+
+export const unaryGrpcBare = comparisonScenario({
+  name: 'unary-grpc-bare',
+  about:
+    'the same by a caller that writes HTTP/2 itself, so that the server is the bound; beside an empty handler',
+  setting: { ...kept, transport: 'grpc', producers: 1, consumers: 0 },
+  ours: (options, directory) =>
+    withBroker({ kept, transport: 'grpc', topics: [topic], directory }, options, ({ address, server }) =>
+      runCalls('bare-caller', { broker: server }, [new URL(address).host], 1, options),
+    ),
+  reference: {
+    name: 'empty-handler',
+    run: async (options) => {
+      await using server = new BenchProcess('empty-grpc')
+      return await runCalls(
+        'bare-caller',
+        { broker: server },
+        [(await server.ask('start')) as string],
+        1,
+        options,
+      )
     },
   },
   claims: [{ against: 'empty-handler', figure: 'messagesPerSecond', atLeast: 0.8 }],
@@ -47,7 +78,7 @@ export const unaryGrpcWorkers = comparisonScenario({
     await using client = await connectedTo(broker.address)
     await client.createTopic(topic, { partitions, retentionMessages })
     const { host } = new URL(broker.address)
-    return await runCalls({ broker }, Array<string>(workers).fill(host), connections, options)
+    return await runCalls('unary-caller', { broker }, Array<string>(workers).fill(host), connections, options)
   },
   reference: {
     name: 'empty-handlers',
@@ -56,7 +87,7 @@ export const unaryGrpcWorkers = comparisonScenario({
       const servers = Array.from({ length: workers }, () => stack.use(new BenchProcess('empty-grpc')))
       const addresses = await Promise.all(servers.map((server) => server.ask('start') as Promise<string>))
       const named = servers.map((server, place) => [place === 0 ? 'broker' : `broker${place + 1}`, server])
-      return await runCalls(Object.fromEntries(named), addresses, connections, options)
+      return await runCalls('unary-caller', Object.fromEntries(named), addresses, connections, options)
     },
   },
   claims: [{ against: 'empty-handlers', figure: 'messagesPerSecond', atLeast: 0.8 }],
@@ -64,13 +95,14 @@ export const unaryGrpcWorkers = comparisonScenario({
 
 /** One caller for each address. */
 async function runCalls(
+  role: 'unary-caller' | 'bare-caller',
   servers: Readonly<Record<string, Measured>>,
   addresses: readonly string[],
   connections: number,
   { payloadBytes, seconds }: ScenarioOptions,
 ): Promise<Run> {
   await using stack = new AsyncDisposableStack()
-  const callers = addresses.map(() => stack.use(new BenchProcess('unary-caller')))
+  const callers = addresses.map(() => stack.use(new BenchProcess(role)))
   await Promise.all(
     callers.map((caller, place) => {
       const setup: UnarySetup = { address: addresses[place], topic, payloadBytes, inFlight, connections }
