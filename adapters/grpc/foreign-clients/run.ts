@@ -4,27 +4,25 @@
  *
  * Needs python3 (with venv and pip) and go, and the package registries of both on the first run; what it installs stays
  * in `node_modules/.cache`. A language that is not here is skipped, with the reason. The stubs are generated anew each
- * time: a contract that other generators refuse fails here.
+ * time: a contract that other generators refuse fails here. Beside them runs h2spec, with go: see h2spec.ts.
  */
-import { execFile, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { Harness } from '../testing/harness.ts'
+import { type Command, cached, installTimeoutMs, root, run } from './commands.ts'
+import { buildSpec, runSpec } from './h2spec.ts'
 
-const root = join(import.meta.dirname, '..', '..', '..')
 const protoRoot = join(root, 'proto')
-const cache = join(root, 'node_modules', '.cache', 'ratatoskr-foreign-clients')
 /** The generators of the Go stubs: the first as in go/go.mod, the second goes with its grpc. */
 const goGenerators = [
   'google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12',
   'google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2',
 ]
-const installTimeoutMs = 150_000
 const generateTimeoutMs = 60_000
 const clientTimeoutMs = 60_000
 
@@ -41,12 +39,6 @@ const cases = [
   'publishes and subscribes by the legacy service',
 ]
 
-interface Command {
-  readonly file: string
-  readonly args: readonly string[]
-  readonly env?: Readonly<Record<string, string>>
-}
-
 interface Language {
   readonly name: string
   /** Prints the version; the language is skipped when it cannot be run. */
@@ -60,43 +52,6 @@ interface CaseResult {
   readonly seconds: number
   readonly outcome: 'pass' | 'FAIL' | 'skip'
   readonly reason: string
-}
-
-const execute = promisify(execFile)
-
-/** @throws Error with what the command printed */
-async function run({ file, args, env }: Command, timeoutMs: number, cwd = root): Promise<string> {
-  const options = {
-    cwd,
-    env: { ...process.env, ...env },
-    timeout: timeoutMs,
-    killSignal: 'SIGKILL' as const,
-    maxBuffer: 64 * 1024 * 1024,
-  }
-  try {
-    return (await execute(file, [...args], options)).stdout
-  } catch (error) {
-    const { killed, stderr = '', message } = error as Error & { killed?: boolean; stderr?: string }
-    const why = killed ? `took more than ${timeoutMs / 1000} s` : stderr.trim().slice(-2_000) || message
-    throw new Error(`${file} ${args.slice(0, 3).join(' ')}: ${why}`, { cause: error })
-  }
-}
-
-/** A directory that is filled once for all runs with the same `parts`. */
-async function cached(
-  name: string,
-  parts: readonly string[],
-  fill: (directory: string) => Promise<void>,
-): Promise<string> {
-  const hash = createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16)
-  const directory = join(cache, `${name}-${hash}`)
-  const complete = join(directory, 'complete')
-  if (await stat(complete).catch(() => undefined)) return directory
-  await rm(directory, { recursive: true, force: true })
-  await mkdir(directory, { recursive: true })
-  await fill(directory)
-  await writeFile(complete, '')
-  return directory
 }
 
 const protoFiles = async (): Promise<string[]> =>
@@ -207,9 +162,33 @@ async function testLanguage(language: Language, target: string): Promise<void> {
   }
 }
 
+async function testConformance(target: string): Promise<void> {
+  const [begun, name] = [performance.now(), 'h2spec: builds and runs']
+  const version = await run(go.version, generateTimeoutMs).catch(() => undefined)
+  if (version === undefined) {
+    note(name, begun, 'skip', `${go.version.file} is not on this machine`)
+    return
+  }
+  const directory = await mkdtemp(join(tmpdir(), 'ratatoskr-h2spec-'))
+  try {
+    const { cases, excepted } = await runSpec(await buildSpec(version), target, directory)
+    note(name, begun, 'pass', `${cases.length} cases`)
+    for (const each of excepted) process.stdout.write(`      not held to  ${each}\n`)
+    for (const { name, failure } of cases)
+      note(`h2spec: ${name}`, performance.now(), failure === '' ? 'pass' : 'FAIL', failure)
+  } catch (error) {
+    note(name, begun, 'FAIL', error instanceof Error ? error.message : String(error))
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
 const { report } = parseArgs({ options: { report: { type: 'string' } } }).values
 const harness = await Harness.start()
-await Promise.all([python, go].map((language) => testLanguage(language, harness.target)))
+await Promise.all([
+  ...[python, go].map((language) => testLanguage(language, harness.target)),
+  testConformance(harness.target),
+])
 await harness.stop()
 
 const count = (outcome: CaseResult['outcome']): number =>
