@@ -62,6 +62,7 @@ export class FrameReader {
   readonly #bytesMax: number
   readonly #take: (message: Uint8Array, isCompressed: boolean) => void
   readonly #mayBeCompressed: boolean
+  readonly #allocate: (bytes: number) => Uint8Array
   readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes)
   #scratchFilled = 0
   /** The message that is being read, when it is none for the scratch. */
@@ -85,15 +86,18 @@ export class FrameReader {
    * @param bytesMax largest message to accept
    * @param take called with each message, one after the other
    * @param mayBeCompressed true when `take` knows what to do with such messages
+   * @param allocate makes room for large messages, a buffer for each; it may hold anything
    */
   constructor(
     bytesMax: number,
     take: (message: Uint8Array, isCompressed: boolean) => void,
     mayBeCompressed = false,
+    allocate: (bytes: number) => Uint8Array = Buffer.allocUnsafeSlow,
   ) {
     this.#bytesMax = bytesMax
     this.#take = take
     this.#mayBeCompressed = mayBeCompressed
+    this.#allocate = allocate
   }
 
   get isPaused(): boolean {
@@ -205,7 +209,7 @@ export class FrameReader {
   #room(): Uint8Array {
     if (this.#body === undefined) return this.#scratch.subarray(this.#scratchFilled)
     if (this.#bodyFilled < this.#body.length) return this.#body.subarray(this.#bodyFilled)
-    const whole = Buffer.allocUnsafeSlow(this.#bodyBytes)
+    const whole = this.#allocate(this.#bodyBytes)
     whole.set(this.#body)
     this.#body = whole
     return whole.subarray(this.#bodyFilled)
@@ -275,7 +279,7 @@ export class FrameReader {
   /** A message that the scratch has no room for. */
   #begin(length: number, start: Uint8Array): void {
     // Its own buffer, not a piece of one that is shared: whoever keeps the message keeps nothing else with it.
-    this.#body = Buffer.allocUnsafeSlow(Math.min(length, roomBytesMax))
+    this.#body = this.#allocate(Math.min(length, roomBytesMax))
     this.#body.set(start)
     this.#bodyBytes = length
     this.#bodyFilled = start.length

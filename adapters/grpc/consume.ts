@@ -13,7 +13,7 @@ import type {
   Session,
   Subscription,
 } from 'ratatoskr/ports'
-import { toRatatoskrError } from 'ratatoskr/ports'
+import { giveBackBytes, toRatatoskrError } from 'ratatoskr/ports'
 import type { ConsumeRequest, ConsumeResponse, Credit, OpenSubscription } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
 import type { CallHost } from './calls.ts'
@@ -38,6 +38,7 @@ export const consume = (host: CallHost) => (call: ConsumeCall) =>
   started(host, call, new ConsumeStream(host, call, commitsInFlightMax))
 
 class ConsumeStream extends SubscriptionStream<ConsumeRequest, Subscription> implements BatchSink {
+  readonly givesBack = true
   /** Of a subscription in the format MESSAGES. */
   #packer: MessagePacker | undefined
 
@@ -61,6 +62,7 @@ class ConsumeStream extends SubscriptionStream<ConsumeRequest, Subscription> imp
     return this.writer.write(
       proto.frameDelivery({ partition, fromOffset, nextOffset, batches: bytes }),
       bytes.length,
+      () => giveBackBytes(bytes),
     )
   }
 

@@ -4,6 +4,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { constants } from 'node:http2'
+import { takeBytes } from 'ratatoskr/adapters/frames'
 import { isRatatoskrError } from 'ratatoskr/ports'
 import { FrameError, FrameReader, type MessageFrame, status } from 'ratatoskr/proto'
 import { type CallEnd, type CallTerms, okTrailers, trailersOf } from './call-headers.ts'
@@ -68,6 +69,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
         else this.emit('data', method.decode(message))
       },
       terms.encoding !== 'identity',
+      takeBytes,
     )
     stream.open(this)
     // Until there is someone to give requests to.

@@ -1,6 +1,6 @@
 /** `Produce`: record batches in, receipts out, any number in flight up to a bound on their bytes. */
 import type { BatchReceipt, Session } from 'ratatoskr/ports'
-import { toRatatoskrError } from 'ratatoskr/ports'
+import { giveBackBytes, toRatatoskrError } from 'ratatoskr/ports'
 import type { ProduceRequest } from 'ratatoskr/proto'
 import * as proto from 'ratatoskr/proto'
 import {
@@ -94,16 +94,18 @@ class ProduceStream implements OpenStream {
       )
       if (result instanceof Promise) {
         result.then(
-          (receipt) => this.#succeed(correlationId, receipt, batches.length),
+          (receipt) => this.#succeed(correlationId, receipt, batches),
           (error: unknown) => this.#fail(correlationId, error, batches.length),
         )
-      } else this.#succeed(correlationId, result, batches.length)
+      } else this.#succeed(correlationId, result, batches)
     } catch (error) {
       this.#fail(correlationId, error, batches.length)
     }
   }
 
-  #succeed(correlationId: number, receipt: BatchReceipt, sizeBytes: number): void {
+  #succeed(correlationId: number, receipt: BatchReceipt, batches: Uint8Array): void {
+    const sizeBytes = batches.length
+    giveBackBytes(batches) // whoever still has them holds them himself
     const { baseOffset, recordCount } = receipt
     const durability = durabilityToProto(receipt.durability)
     const { duplicate, duplicates } = duplicatesToProto(receipt)

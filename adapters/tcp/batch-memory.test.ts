@@ -1,5 +1,6 @@
 /** The way of large batches through a broker, from socket to socket, while their memory serves one after the other. */
 import { createBroker } from 'ratatoskr'
+import { grpcTransport } from 'ratatoskr/adapters/grpc'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { webSocketTransport } from 'ratatoskr/adapters/websocket'
 import { connect } from 'ratatoskr/client'
@@ -20,7 +21,7 @@ async function started(plugins: readonly Plugin[]) {
   onTestFinished(() => reused.mockRestore())
   const broker = await createBroker({
     storage: memoryStorage(),
-    transports: [tcpTransport({ port: 0 }), webSocketTransport({ port: 0 })],
+    transports: [tcpTransport({ port: 0 }), webSocketTransport({ port: 0 }), grpcTransport({ port: 0 })],
     plugins,
     retentionIntervalMs: 5,
   })
@@ -55,6 +56,7 @@ it('is not used again while an observer may hold it, who did not say that he nev
 it.each([
   ['tcp', 0],
   ['ws', 1],
+  ['grpc', 2],
 ])('what is read and kept by some stays as it is, while others give it back (%s)', async (_, transport) => {
   const { broker, reuses } = await started([metricsPlugin()])
   const [writing, reading] = await Promise.all([

@@ -32,13 +32,13 @@ const exceptions: readonly (readonly [of: string, why: string])[] = [
   ['http2/5.3.1 Sends PRIORITY frame that depend on itself', withdrawn],
 ]
 
-export interface SpecCase {
+interface SpecCase {
   readonly name: string
   /** Why it failed; empty when it passed. */
   readonly failure: string
 }
 
-export interface SpecResult {
+interface SpecResult {
   readonly cases: readonly SpecCase[]
   /** What it is not held to, with the reasons. */
   readonly excepted: readonly string[]
