@@ -122,6 +122,22 @@ describe('a fetch that waits', () => {
     expect(await codeOf(() => ask(bench, {}, controller.signal))).toBe(code)
   })
 
+  it('does not wait when it was cancelled while it read', async () => {
+    const bench = new DeliveryBench()
+    const [partition] = bench.topic.partitions
+    const read = gate()
+    partition.slow = read.promise
+    const controller = new AbortController()
+    const call = watch(ask(bench, { waitMs: 1_000 }, controller.signal))
+    await bench.settle()
+    controller.abort()
+    read.resolve()
+    await bench.settle()
+    expect(call.state).toBe('RTK_CANCELLED')
+    expect(bench.clock.pending).toBe(0)
+    expect(partition.watcherCount).toBe(0)
+  })
+
   it('misses nothing that comes while it reads', async () => {
     const bench = new DeliveryBench()
     const [partition] = bench.topic.partitions

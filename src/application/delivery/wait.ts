@@ -1,6 +1,6 @@
 /** Long polls: calls that wait until something has changed, for as long as they may. */
 import type { Clock, RatatoskrError } from '../../ports/index.ts'
-import { abortError } from '../calls.ts'
+import { abortError, throwIfAborted } from '../calls.ts'
 
 /** Pause of a call before it looks again at a log that gave nothing though it has something. */
 export const lookAgainMs = 50
@@ -22,8 +22,10 @@ export class Waits {
    * Settles when one of `sources` has changed, or after `delayMs`.
    * @throws RTK_CANCELLED, RTK_TIMEOUT by the signal; what `fail` was given
    */
-  wait(sources: readonly Changing[], delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
+  async wait(sources: readonly Changing[], delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+    // It tells of its abort once: who has missed that would wait for the whole time.
+    throwIfAborted(signal)
+    await new Promise<void>((resolve, reject) => {
       const done = (settle: () => void): void => {
         for (const registration of registrations) registration[Symbol.dispose]()
         signal?.removeEventListener('abort', onAbort)
