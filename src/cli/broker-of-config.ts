@@ -1,5 +1,6 @@
 /** Assembles the broker that a configuration describes. Adapters are loaded only when they are asked for. */
 import { readFile } from 'node:fs/promises'
+import { format, parse } from 'node:path'
 import type { BrokerOptions } from '../composition/broker-options.ts'
 import { createServedBroker } from '../composition/create-served-broker.ts'
 import type { ServedBroker } from '../composition/served-broker.ts'
@@ -12,7 +13,7 @@ import { assertWorkers, directoryOfWorker, noteWorkers } from './workers/worker-
 
 export async function brokerOfConfig(config: CompleteConfig, configFile?: string): Promise<ServedBroker> {
   if (config.storage.kind === 'disk') await assertWorkers(config.storage.directory, config.workers)
-  const options = await optionsOf(config, config.storage.directory)
+  const options = await optionsOf(config, 0)
   if (config.workers === 1) return createServedBroker({ ...options, transports: await transportsOf(config) })
   for (const { host, port } of sharedListeners(config)) await assertFree(host, port)
   const { workerThreads } = await import('./workers/threads.ts')
@@ -32,7 +33,7 @@ export async function brokerOfConfig(config: CompleteConfig, configFile?: string
 
 /** What a worker of the broker is made of, beside its transports. */
 export const workerOptionsOf = (config: CompleteConfig, index: number): Promise<BrokerOptions> =>
-  optionsOf(config, directoryOfWorker(config.storage.directory, index))
+  optionsOf(config, index)
 
 /** The configuration's own plugins, made anew. @param file the one that was named, when it was */
 export async function pluginsOfConfigFile(file: string | undefined): Promise<Plugin[]> {
@@ -40,11 +41,12 @@ export async function pluginsOfConfigFile(file: string | undefined): Promise<Plu
   return config.plugins
 }
 
-async function optionsOf(config: CompleteConfig, directory: string): Promise<BrokerOptions> {
+/** @param worker 0 for the first, or only, one */
+async function optionsOf(config: CompleteConfig, worker: number): Promise<BrokerOptions> {
   const { nodePlatform, jsonLogger } = await import('ratatoskr/adapters/node')
   return {
-    storage: await storageOf(config, directory),
-    plugins: [...(await pluginsOf(config)), ...config.plugins],
+    storage: await storageOf(config, directoryOfWorker(config.storage.directory, worker)),
+    plugins: [...(await pluginsOf(config, worker)), ...config.plugins],
     security: await securityOf(config),
     metrics: await metricsOf(config),
     limits: definedOnly(config.limits),
@@ -140,17 +142,24 @@ async function unixOf(path: string): Promise<Transport> {
 
 const listenOf = ({ host, port, insecure }: CompleteConfig['grpc']) => ({ host, port, insecure })
 
-async function pluginsOf(config: CompleteConfig): Promise<Plugin[]> {
+async function pluginsOf(config: CompleteConfig, worker: number): Promise<Plugin[]> {
   const plugins: Plugin[] = []
   if (config.audit.enabled) {
     const { auditPlugin } = await import('ratatoskr/plugins/audit')
-    plugins.push(auditPlugin({ file: config.audit.file, publishes: config.audit.publishes }))
+    const { file, publishes } = config.audit
+    plugins.push(auditPlugin({ file: fileOfWorker(file, worker), publishes }))
   }
   if (config.metrics.enabled) {
     const { metricsPlugin } = await import('ratatoskr/plugins/metrics')
     plugins.push(metricsPlugin())
   }
   return plugins
+}
+
+/** `audit.jsonl` of the first worker is `audit-1.jsonl` of the next: each line holds the hash of the one before it. */
+function fileOfWorker(file: string, worker: number): string {
+  const { dir, name, ext } = parse(file)
+  return worker === 0 ? file : format({ dir, name: `${name}-${worker}`, ext })
 }
 
 /** OpenTelemetry's: an application that wants the numbers loads an SDK before us (`node --import`); without, they cost nothing. */

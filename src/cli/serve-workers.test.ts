@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, connect } from 'ratatoskr/client'
+import { verifyAuditLog } from 'ratatoskr/plugins/audit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { runCommand } from '../../contract-tests/batteries/harness/run-command.ts'
 import { ServerProcess } from '../../contract-tests/batteries/harness/server-process.ts'
@@ -69,13 +70,18 @@ describe('serve --workers', () => {
     }
   })
 
-  it('stops on SIGTERM in order, and leaves a directory that another number of workers is refused', async () => {
-    await using server = await ServerProcess.start({ directory, args })
+  it('stops on SIGTERM in order, and leaves audit logs, and a directory that another number of workers is refused', async () => {
+    const audit = ['--set', 'audit.enabled=true', '--set', `audit.file=${join(directory, 'audit.jsonl')}`]
+    await using server = await ServerProcess.start({ directory, args: [...args, ...audit] })
     const [client] = await clientsOf(server.urls.tcp)
     await client.createTopic(topic, { partitions })
     server.child.kill('SIGTERM')
     expect(await server.exited).toEqual({ code: 0, signal: null })
     expect(server.lines.at(-1)).toContain('"stopped"')
+    for (const name of ['audit', 'audit-1', 'audit-2']) {
+      const verified = await verifyAuditLog(join(directory, `${name}.jsonl`))
+      expect(verified, name).toMatchObject({ valid: true })
+    }
     for (const count of ['1', '2']) {
       const run = await runCommand(['serve', '--directory', directory, '--workers', count])
       expect(run.code).toBe(78)
