@@ -148,10 +148,17 @@ export class FrameReader {
   /** Takes a copy of what came elsewhere. @throws FrameError */
   copy(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length && !this.#closed; ) {
-      const room = this.buffer()
-      const end = Math.min(chunk.length, at + room.length)
-      room.set(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end))
-      this.filled(end - at)
+      const body = this.#body
+      const isStraight = body !== undefined && !this.#paused && this.#held.length === 0
+      // Most of what comes is a part of a large message: no view of the room is made for each.
+      const room = isStraight && this.#bodyFilled < body.length ? body : this.buffer()
+      const from = room === body ? this.#bodyFilled : 0
+      const end = Math.min(chunk.length, at + room.length - from)
+      room.set(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end), from)
+      if (room === body) {
+        this.#heldRest = undefined
+        this.#came(end - at)
+      } else this.filled(end - at)
       at = end
     }
   }

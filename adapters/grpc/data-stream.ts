@@ -123,7 +123,13 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
   }
 
   data(chunk: Uint8Array): void {
-    this.#came(() => this.#reader.copy(chunk))
+    if (this.#ended) return
+    try {
+      this.#reader.copy(chunk)
+      this.#keep()
+    } catch (error) {
+      this.#refuse(error)
+    }
   }
 
   halfClosed(): void {
@@ -149,7 +155,12 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     // Writes end with their stream, and then nobody waits for what is still to be read.
     if (this.cancelled || this.#isPaused || this.#isExpanding) return
     this.#stream.resumeReading()
-    this.#came(() => this.#reader.resume())
+    try {
+      this.#reader.resume()
+      this.#keep()
+    } catch (error) {
+      this.#refuse(error)
+    }
     if (this.#halfClosed) this.#tellEnd()
   }
 
@@ -166,10 +177,7 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
         this.emit('data', decode(expanded))
         this.#resumeReading()
       },
-      (error: unknown) =>
-        this.#came(() => {
-          throw error
-        }),
+      (error: unknown) => this.#refuse(error),
     )
   }
 
@@ -184,25 +192,20 @@ export class DataStream<Request> extends EventEmitter implements DuplexCall<Requ
     this.emit('cancelled')
   }
 
-  /** Lets the reader work; a client that cannot be read is told so. */
-  #came(work: () => void): void {
+  /** Tells a client what of it cannot be read. */
+  #refuse(error: unknown): void {
     if (this.#ended) return
-    try {
-      work()
-      this.#keep()
-    } catch (error) {
-      if (isRatatoskrError(error, 'RTK_OVERLOADED')) {
-        const stream = this.#stream
-        // Behind answers that the client does not take, a status would not reach it.
-        const isStuck = stream.bytesWaiting > 0
-        this.#finish(statusOf(error))
-        if (isStuck) stream.reset(constants.NGHTTP2_ENHANCE_YOUR_CALM)
-        return
-      }
-      if (!(error instanceof FrameError)) throw error
-      const code = error.isTooLarge ? status.RESOURCE_EXHAUSTED : status.INTERNAL
-      this.#finish({ code, details: error.message })
+    if (isRatatoskrError(error, 'RTK_OVERLOADED')) {
+      const stream = this.#stream
+      // Behind answers that the client does not take, a status would not reach it.
+      const isStuck = stream.bytesWaiting > 0
+      this.#finish(statusOf(error))
+      if (isStuck) stream.reset(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      return
     }
+    if (!(error instanceof FrameError)) throw error
+    const code = error.isTooLarge ? status.RESOURCE_EXHAUSTED : status.INTERNAL
+    this.#finish({ code, details: error.message })
   }
 
   /** @throws RTK_OVERLOADED when the streams of the connection together keep too much */
