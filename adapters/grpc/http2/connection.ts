@@ -37,7 +37,10 @@ export interface ConnectionOptions {
 /** A block of headers in pieces: so many, and so large together. */
 const blockBytesMax = headerListBytesMax
 const blockPiecesMax = 16
-/** Calls that a client may give up and settings that it may change at once, and so many a second after that. */
+/**
+ * Calls that a client may give up, or break so that they are cut, and settings that it may change at once, and so many a second
+ * after that.
+ */
 const [idleMax, idlePerSecond] = [1_000, 33]
 /** More streams than end here and still have something on its way. */
 const cutMax = 1_000
@@ -152,8 +155,19 @@ export class Http2Connection implements FrameSink {
     this.#endWhenIdle()
   }
 
-  /** A stream is ended here before its client has. */
-  cut(streamId: number): void {
+  /** The client has made work that led to nothing. */
+  wasted(): void {
+    if (!this.#patience.use()) this.fail(http2Error.ENHANCE_YOUR_CALM)
+  }
+
+  /**
+   * A stream is ended here, for its client may make the broker do so: that is bounded as giving up calls is.
+   * @param mayCome whether something may still be on its way
+   */
+  cut(streamId: number, code: number, mayCome: boolean): void {
+    this.reply(numbersFrame(frameType.RST_STREAM, streamId, code))
+    this.wasted()
+    if (!mayCome) return
     this.#cut.add(streamId)
     if (this.#cut.size <= cutMax) return
     const [oldest] = this.#cut
@@ -215,6 +229,7 @@ export class Http2Connection implements FrameSink {
     const stream = this.#streams.get(streamId)
     if (stream === undefined) {
       this.#late(streamId)
+      if (bytes === 0) this.wasted()
       return
     }
     if (stream.hasRemoteEnded) {
@@ -256,8 +271,10 @@ export class Http2Connection implements FrameSink {
     if (streamId <= this.#lastStreamId) {
       const areTrailers = this.#decoder.skip(block)
       const stream = this.#streams.get(streamId)
-      if (stream === undefined) this.#late(streamId)
-      else if (stream.hasRemoteEnded) stream.reset(http2Error.STREAM_CLOSED)
+      if (stream === undefined) {
+        this.#late(streamId)
+        this.wasted()
+      } else if (stream.hasRemoteEnded) stream.reset(http2Error.STREAM_CLOSED)
       else if (!areTrailers || !ends) stream.reset(http2Error.PROTOCOL_ERROR)
       else stream.endRemotely()
       return
@@ -273,8 +290,7 @@ export class Http2Connection implements FrameSink {
       if (ends) stream.endRemotely()
     } catch (error) {
       if (!(error instanceof Http2Error && error.isOfStream)) throw error
-      this.cut(streamId)
-      this.reply(numbersFrame(frameType.RST_STREAM, streamId, error.code))
+      this.cut(streamId, error.code, !ends)
     }
   }
 
@@ -290,7 +306,7 @@ export class Http2Connection implements FrameSink {
       throw wrong('a stream is reset that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return // it has its answer: nothing was in vain
-    this.#patience.use('too many calls are given up')
+    this.wasted()
     stream.close()
   }
 
@@ -301,7 +317,7 @@ export class Http2Connection implements FrameSink {
     if (payload.length % 6 !== 0 || (isAck && payload.length > 0))
       throw connectionError(http2Error.FRAME_SIZE_ERROR, 'SETTINGS have 6 bytes each')
     if (isAck) return
-    this.#patience.use('settings change too often')
+    this.wasted()
     const before = this.initialSendWindow
     for (let at = 0; at < payload.length; at += 6) {
       this.#set((payload[at] << 8) | payload[at + 1], uint32(payload, at + 2))

@@ -111,8 +111,7 @@ export class Http2Stream implements CallStream {
 
   reset(code: number): void {
     if (this.#isClosed) return
-    this.#carrier.reply(numbersFrame(frameType.RST_STREAM, this.id, code))
-    if (!this.#remoteEnded) this.#carrier.cut(this.id)
+    this.#carrier.cut(this.id, code, !this.#remoteEnded)
     this.close()
   }
 

@@ -1,0 +1,116 @@
+/** Clients that only make work, frame by frame: how much of it a connection bears, and what its ordinary clients may still do. */
+import { Duplex } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import type { CallStream } from '../call-stream.ts'
+import { requestBlock, settings, uint32 } from '../testing/raw-http2.ts'
+import { Http2Connection } from './connection.ts'
+import { http2Error } from './errors.ts'
+import { flag, frameOf, frameType, preface } from './frames.ts'
+
+const { DATA, HEADERS, RST_STREAM, GOAWAY, WINDOW_UPDATE } = frameType
+const { END_STREAM, END_HEADERS } = flag
+const whole = END_STREAM | END_HEADERS
+const block = requestBlock('/a')
+
+/** A connection whose calls never end by themselves, and what it has said. */
+class Client {
+  readonly streams: CallStream[] = []
+  readonly #said: Buffer[] = []
+  readonly #connection: Http2Connection
+
+  constructor() {
+    const socket = new Duplex({
+      read: () => undefined,
+      write: (chunk: Buffer, _encoding, done) => {
+        this.#said.push(chunk)
+        done()
+      },
+    })
+    this.#connection = new Http2Connection(socket, undefined, {
+      streamsMax: 128,
+      windowBytes: 1_000_000,
+      answerHeaders: { ':status': 200 },
+      serve: (stream) => {
+        this.streams.push(stream)
+        stream.open({ data: () => undefined, halfClosed: () => undefined, closed: () => undefined })
+      },
+    })
+    this.send(preface, settings())
+  }
+
+  send(...frames: Uint8Array[]): void {
+    this.#connection.came(Buffer.concat(frames))
+  }
+
+  /** How many frames of the type were said. */
+  count(type: number): number {
+    return this.#frames(type).length
+  }
+
+  /** The code that the connection was ended with. */
+  get goodbye(): number | undefined {
+    return this.#frames(GOAWAY).at(0)?.readUInt32BE(4)
+  }
+
+  #frames(type: number): Buffer[] {
+    const said = Buffer.concat(this.#said)
+    const payloads: Buffer[] = []
+    for (let at = 0; at < said.length; ) {
+      const end = at + 9 + said.readUIntBE(at, 3)
+      if (said[at + 3] === type) payloads.push(said.subarray(at + 9, end))
+      at = end
+    }
+    return payloads
+  }
+}
+
+describe('a client that makes the broker cut its calls', () => {
+  const begin = (id: number): Buffer => frameOf(HEADERS, END_HEADERS, id, block)
+  const complete = (id: number): Buffer => frameOf(HEADERS, whole, id, block)
+
+  it.each<[string, (id: number) => Buffer[]]>([
+    ['a window that opens by nothing', (id) => [begin(id), frameOf(WINDOW_UPDATE, 0, id, uint32(0))]],
+    ['a window that is too wide', (id) => [begin(id), frameOf(WINDOW_UPDATE, 0, id, uint32(2 ** 31 - 1))]],
+    ['data behind the end', (id) => [complete(id), frameOf(DATA, END_STREAM, id, Buffer.alloc(5))]],
+    ['headers behind the end', (id) => [complete(id), frameOf(HEADERS, whole, id, Buffer.alloc(0))]],
+    ['another length', (id) => [frameOf(HEADERS, whole, id, requestBlock('/a', { 'content-length': '9' }))]],
+    ['headers that are no request', (id) => [frameOf(HEADERS, whole, id, Buffer.of(0x83))]],
+  ])('by %s is sent away after a thousand', (_, call) => {
+    const client = new Client()
+    for (let i = 0; i < 900; i++) client.send(...call(1 + 2 * i))
+    expect(client.goodbye).toBeUndefined()
+    for (let i = 900; i < 1_200; i++) client.send(...call(1 + 2 * i))
+    expect(client.goodbye).toBe(http2Error.ENHANCE_YOUR_CALM)
+    expect(client.count(RST_STREAM)).toBeLessThan(1_100)
+    expect(client.streams.every(({ isOver }) => isOver)).toBe(true)
+  })
+
+  it('by more calls than it may have is sent away after a thousand', () => {
+    const client = new Client()
+    for (let i = 0; i < 1_000; i++) client.send(complete(1 + 2 * i))
+    expect(client.goodbye).toBeUndefined()
+    for (let i = 1_000; i < 1_400; i++) client.send(complete(1 + 2 * i))
+    expect(client.goodbye).toBe(http2Error.ENHANCE_YOUR_CALM)
+  })
+
+  it.each([
+    ['headers', HEADERS],
+    ['nothing', DATA],
+  ])('and then sends %s to one is sent away after a thousand', (_, type) => {
+    const client = new Client()
+    client.send(begin(1), frameOf(WINDOW_UPDATE, 0, 1, uint32(0)))
+    const frame = frameOf(type, type === HEADERS ? END_HEADERS : 0, 1, Buffer.alloc(0))
+    for (let i = 0; i < 900; i++) client.send(frame)
+    expect(client.goodbye).toBeUndefined()
+    for (let i = 0; i < 300; i++) client.send(frame)
+    expect(client.goodbye).toBe(http2Error.ENHANCE_YOUR_CALM)
+  })
+
+  it('and whose data was on its way is not sent away', () => {
+    const client = new Client()
+    client.send(begin(1), frameOf(WINDOW_UPDATE, 0, 1, uint32(0)))
+    for (let i = 0; i < 5_000; i++) client.send(frameOf(DATA, 0, 1, Buffer.alloc(100)))
+    client.send(frameOf(DATA, END_STREAM, 1, Buffer.alloc(0)))
+    expect(client.goodbye).toBeUndefined()
+  })
+})
