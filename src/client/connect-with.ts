@@ -11,6 +11,7 @@ import { type ClientCallOptions, checkTimeoutMs, withDeadline } from './call.ts'
 import { Client } from './client.ts'
 import { Connection, type ConnectionOptions, type ReconnectOptions } from './connection.ts'
 import { ConnectionPool, connectionsOf } from './connection-pool.ts'
+import { connectOptions, knownOptions } from './known-options.ts'
 import type { OpenLink } from './link.ts'
 
 /** Options of every client, also of one in the broker's process. */
@@ -52,6 +53,7 @@ export async function connectWith(
   options: ConnectOptions,
   platform: Platform,
 ): Promise<Client> {
+  knownOptions('connect', options, connectOptions)
   const addresses = (typeof urls === 'string' ? [urls] : urls).map(parseUrl)
   if (addresses.length === 0)
     throw new RatatoskrError('RTK_INVALID_ARGUMENT', 'connect needs at least one URL')

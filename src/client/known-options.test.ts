@@ -2,6 +2,7 @@ import { createBroker } from 'ratatoskr'
 import { memoryStorage } from 'ratatoskr/adapters/memory'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Client } from './client.ts'
+import { connect } from './connect.ts'
 
 describe('an option that does not exist', () => {
   const broker = createBroker({ storage: memoryStorage() })
@@ -53,6 +54,17 @@ describe('an option that does not exist', () => {
       code: 'RTK_INVALID_ARGUMENT',
       message: expect.stringContaining(hint),
     })
+  })
+
+  it('of connecting, and of the client of a broker in its own process', async () => {
+    const refused = (hint: string) => ({
+      code: 'RTK_INVALID_ARGUMENT',
+      message: expect.stringContaining(hint),
+    })
+    const misspelt = connect('tcp://127.0.0.1:1', wrong({ conections: 3 }))
+    await expect(misspelt).rejects.toMatchObject(refused('did you mean connections?'))
+    const own = (await broker).client(wrong({ timeout: 5 }))
+    await expect(own).rejects.toMatchObject(refused('did you mean timeoutMs?'))
   })
 
   it('of a producer, too, and of each of many messages', async () => {

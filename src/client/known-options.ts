@@ -14,6 +14,7 @@ import {
 import type { BatchesOptions } from './batch-subscription.ts'
 import type { FetchOptions, PublishBatchOptions } from './broker-calls.ts'
 import type { ClientCallOptions } from './call.ts'
+import type { ClientOptions, ConnectOptions } from './connect-with.ts'
 import type { CommitOptions, SeekOptions } from './group-calls.ts'
 import type { MessageToPublish } from './outgoing.ts'
 import type { ProducerOptions, PublishManyOptions, PublishOptions } from './producer-options.ts'
@@ -24,6 +25,19 @@ import type { HandlerOptions } from './subscription.ts'
 type OptionNames<Options> = Readonly<Record<keyof Options, true>>
 
 const callOptions: OptionNames<ClientCallOptions> = { signal: true, timeoutMs: true }
+
+export const clientOptions: OptionNames<ClientOptions> = { timeoutMs: true, limits: true }
+export const connectOptions: OptionNames<ConnectOptions> = {
+  ...clientOptions,
+  ...callOptions,
+  credentials: true,
+  connections: true,
+  reconnect: true,
+  connectTimeoutMs: true,
+  frameBytesMax: true,
+  openLink: true,
+  platform: true,
+}
 
 const publishCall = { ...callOptions, durability: true, lease: true } as const
 const messageFields = {

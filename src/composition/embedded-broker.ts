@@ -5,6 +5,7 @@ import type { Broker } from '../application/index.ts'
 import type { Client } from '../client/client.ts'
 import { type ClientOptions, clientOver } from '../client/connect-with.ts'
 import { embeddedLink } from '../client/embedded.ts'
+import { clientOptions, knownOptions } from '../client/known-options.ts'
 import { RatatoskrError } from '../ports/index.ts'
 import { type BrokerParts, ServedBroker } from './served-broker.ts'
 
@@ -63,7 +64,8 @@ export class EmbeddedBroker extends ServedBroker implements ClientOperations {
    * A client of this broker, with the same API and behaviour as one of `connect(url)`. It may do everything.
    * @throws RTK_UNAVAILABLE when the broker is not running
    */
-  client(options: ClientOptions = {}): Promise<Client> {
+  async client(options: ClientOptions = {}): Promise<Client> {
+    knownOptions('client', options, clientOptions)
     const { platform } = this
     const limits = options.limits ?? this.facade.limits
     const open = async () =>
