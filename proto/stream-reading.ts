@@ -68,21 +68,21 @@ export function readStream(
 
 /**
  * Reads a socket into one buffer, again and again: whoever has many connections needs no more than one for all of them.
- * @param came called with what was read, which changes afterwards
+ * @param came called with what was read, which changes afterwards; tells whether reading goes on at once, or when the socket is
+ * resumed
  */
-export function readSocket(socket: Socket, buffer: Uint8Array, came: (chunk: Uint8Array) => void): void {
+export function readSocket(socket: Socket, buffer: Uint8Array, came: (chunk: Uint8Array) => boolean): void {
   const inside = insideOfNode()
   const handle = (socket as unknown as { readonly _handle?: Partial<Handle> | null })._handle
   if (inside === undefined || typeof handle?.useUserBuffer !== 'function') {
-    socket.on('data', came)
+    socket.on('data', (chunk: Uint8Array) => {
+      if (!came(chunk)) socket.pause()
+    })
     return
   }
   Object.assign(socket, {
     [inside.buffer]: buffer,
-    [inside.callback]: (bytes: number) => {
-      came(buffer.subarray(0, bytes))
-      return true
-    },
+    [inside.callback]: (bytes: number) => came(buffer.subarray(0, bytes)),
     [inside.generator]: () => buffer,
   })
   handle.useUserBuffer(buffer)

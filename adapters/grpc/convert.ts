@@ -1,7 +1,6 @@
 /** Between the messages of `ratatoskr.v1` and the plain data of the broker's facade, for the server's side. */
 import type {
   BatchReceipt,
-  Compression,
   Durability,
   FetchedBatch,
   GroupDescription,
@@ -11,7 +10,6 @@ import type {
   PartitionDescription,
   PartitionOffset,
   PublishReceipt,
-  RetentionPolicy,
   StartPosition,
   TopicConfig,
   TopicDescription,
@@ -38,25 +36,19 @@ export function durabilityFromProto(value: proto.Durability): Durability | undef
 export const durabilityToProto = (level: Durability): proto.Durability =>
   (durabilityNumber(level) + 1) as proto.Durability
 
-/** @throws RTK_INVALID_ARGUMENT for a number that is no policy */
-function policyFromProto(value: proto.RetentionPolicy): RetentionPolicy | undefined {
-  if (value === proto.RetentionPolicy.RETENTION_POLICY_UNSPECIFIED) return undefined
-  const policy = proto.wordOf(proto.retentionPolicyNumbers, value)
-  if (policy !== undefined) return policy
+/** The word of a field; undefined when none is set. @throws RTK_INVALID_ARGUMENT for a number that stands for none */
+function wordFromProto<Word extends string>(
+  field: string,
+  type: string,
+  numbers: Readonly<Record<Word, number>>,
+  value: number,
+): Word | undefined {
+  if (value === 0) return undefined
+  const word = proto.wordOf(numbers, value)
+  if (word !== undefined) return word
   throw new RatatoskrError(
     'RTK_INVALID_ARGUMENT',
-    `retention must be 0 to 2 (see ratatoskr.v1.RetentionPolicy), got ${value}`,
-  )
-}
-
-/** @throws RTK_INVALID_ARGUMENT for a number that is no codec */
-function compressionFromProto(value: proto.Compression): Compression | undefined {
-  if (value === proto.Compression.COMPRESSION_UNSPECIFIED) return undefined
-  const codec = proto.wordOf(proto.compressionNumbers, value)
-  if (codec !== undefined) return codec
-  throw new RatatoskrError(
-    'RTK_INVALID_ARGUMENT',
-    `compression must be 0 to 4 (see ratatoskr.v1.Compression), got ${value}`,
+    `${field} must be 0 to ${Object.keys(numbers).length} (see ratatoskr.v1.${type}), got ${value}`,
   )
 }
 
@@ -74,8 +66,9 @@ export function configFromProto(config: proto.TopicConfig | undefined): Partial<
   } = config
   const queue = queueConfigFromProto(config.queue)
   const durability = durabilityFromProto(config.durability)
-  const retention = policyFromProto(config.retention)
-  const compression = compressionFromProto(config.compression)
+  const { retentionPolicyNumbers, compressionNumbers } = proto
+  const retention = wordFromProto('retention', 'RetentionPolicy', retentionPolicyNumbers, config.retention)
+  const compression = wordFromProto('compression', 'Compression', compressionNumbers, config.compression)
   return {
     ...(partitions === undefined ? {} : { partitions }),
     ...(retentionMs === undefined ? {} : { retentionMs }),

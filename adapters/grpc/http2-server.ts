@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
+import { type Reading, readTurns } from 'ratatoskr/adapters/frames'
 import type { Limits } from 'ratatoskr/ports'
 import { readSocket } from 'ratatoskr/proto'
 import { answerHeaders } from './call-headers.ts'
@@ -95,7 +96,7 @@ export class Http2Connections {
       this.#open.delete(socket)
       connection.lost()
     })
-    readSocket(socket, readBuffer, (chunk) => connection.came(chunk))
+    readInTurn(socket, connection)
   }
 
   /** Asks each connection for a sign of life. */
@@ -108,4 +109,20 @@ export class Http2Connections {
       for (const { socket, connection, reads } of asked) if (connection.reads === reads) socket.destroy()
     }, this.#silenceMs).unref()
   }
+}
+
+/** Reads a connection, which lets others have their part before it goes on when it has more. */
+function readInTurn(socket: Socket, connection: Http2Connection): void {
+  const reading: Reading = {
+    visitBytes: 0,
+    visitMs: 0,
+    goOn: () => {
+      if (!socket.destroyed) socket.resume()
+    },
+  }
+  readSocket(socket, readBuffer, (chunk) => {
+    readTurns.begins()
+    connection.came(chunk)
+    return readTurns.mayGoOn(reading, chunk.length, chunk.length === readBuffer.length)
+  })
 }

@@ -20,6 +20,7 @@ import {
   windowDefault,
   windowMost,
 } from './frames.ts'
+import { areTrailers } from './header.ts'
 import { HeaderDecoder, headerListBytesMax } from './header-decoder.ts'
 import { Output } from './output.ts'
 import { Patience } from './patience.ts'
@@ -269,14 +270,7 @@ export class Http2Connection implements FrameSink {
   #wholeHeaders(flags: number, streamId: number, block: Uint8Array): void {
     const ends = (flags & flag.END_STREAM) !== 0
     if (streamId <= this.#lastStreamId) {
-      const areTrailers = this.#decoder.skip(block)
-      const stream = this.#streams.get(streamId)
-      if (stream === undefined) {
-        this.#late(streamId)
-        this.wasted()
-      } else if (stream.hasRemoteEnded) stream.reset(http2Error.STREAM_CLOSED)
-      else if (!areTrailers || !ends) stream.reset(http2Error.PROTOCOL_ERROR)
-      else stream.endRemotely()
+      this.#trailers(streamId, block, ends)
       return
     }
     this.#lastStreamId = streamId
@@ -292,6 +286,17 @@ export class Http2Connection implements FrameSink {
       if (!(error instanceof Http2Error && error.isOfStream)) throw error
       this.cut(streamId, error.code, !ends)
     }
+  }
+
+  #trailers(streamId: number, block: Uint8Array, ends: boolean): void {
+    const list = this.#decoder.read(block)
+    const stream = this.#streams.get(streamId)
+    if (stream === undefined) {
+      this.#late(streamId)
+      this.wasted()
+    } else if (stream.hasRemoteEnded) stream.reset(http2Error.STREAM_CLOSED)
+    else if (!ends || !areTrailers(list)) stream.reset(http2Error.PROTOCOL_ERROR)
+    else stream.endRemotely()
   }
 
   /** Something came for a stream that is over. @throws Http2Error when its client had ended it */

@@ -10,6 +10,8 @@ import { FrameParser } from './frame-parser.ts'
 import { flag, frameOf, frameType } from './frames.ts'
 import { headerBlock } from './header-block.ts'
 import { HeaderDecoder } from './header-decoder.ts'
+import { huffmanCodes } from './hpack-tables.ts'
+import { huffmanText } from './huffman.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
@@ -75,6 +77,29 @@ it.each<[string, string]>([
 ])('%s ends the connection', (_, block) => {
   const decode = () => new HeaderDecoder().decode(hex(block))
   expect(decode).toThrow(expect.objectContaining({ code: http2Error.COMPRESSION_ERROR, isOfStream: false }))
+})
+
+/** In the codes as they are, bit by bit. */
+function coded(bytes: Uint8Array): Buffer {
+  let bits = ''
+  for (const byte of bytes) {
+    const length = huffmanCodes.findIndex(({ symbols }) => symbols.includes(byte))
+    const { first, symbols } = huffmanCodes[length]
+    bits += (first + symbols.indexOf(byte)).toString(2).padStart(length, '0')
+  }
+  const octets = bits.padEnd(Math.ceil(bits.length / 8) * 8, '1').match(/.{8}/g) ?? []
+  return Buffer.from(octets.map((octet) => Number.parseInt(octet, 2)))
+}
+
+it('texts of all octets are read from their Huffman codes', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+      expect(huffmanText(coded(bytes))).toBe(Buffer.from(bytes).toString('latin1'))
+    }),
+    { numRuns: rounds(2_000, 200) },
+  )
+  const every = Uint8Array.from({ length: 256 }, (_, octet) => octet)
+  expect(huffmanText(coded(every))).toBe(Buffer.from(every).toString('latin1'))
 })
 
 it('more headers than a call has end the connection', () => {

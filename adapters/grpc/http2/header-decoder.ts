@@ -4,19 +4,21 @@
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 import { connectionError, http2Error, streamError } from './errors.ts'
-import { endOfString, huffmanCodes, staticHeaders } from './hpack-tables.ts'
+import { Header, HeaderName } from './header.ts'
+import { staticHeaders } from './hpack-tables.ts'
+import { huffmanText } from './huffman.ts'
 
 /** Of what was said before, as RFC 7541 counts it; that of SETTINGS that say nothing else. */
 const tableBytesMax = 4_096
-/** What one entry takes beside its texts. */
-const entryBytes = 32
 /** All headers of a call, counted alike. */
 export const headerListBytesMax = 64 * 1024
 const headersMax = 128
 /** Blocks that are known by heart. */
 const blockBytesKnownMax = 512
 
-type Header = readonly [name: string, value: string]
+const knownHeaders: readonly Header[] = staticHeaders.map(
+  ([name, value]) => new Header(new HeaderName(name), value),
+)
 
 export class HeaderDecoder {
   /** The newest first. */
@@ -40,7 +42,7 @@ export class HeaderDecoder {
     if (known !== undefined && known.changes === this.#changes && isSame(known.block, block))
       return known.headers
     const changes = this.#changes
-    const list = this.#read(block)
+    const list = this.read(block)
     const headers = requestOf(list)
     if (changes === this.#changes && block.length <= blockBytesKnownMax) {
       this.#known = { block: Uint8Array.prototype.slice.call(block), changes, headers }
@@ -48,12 +50,8 @@ export class HeaderDecoder {
     return headers
   }
 
-  /** Reads headers that say nothing for what they change in the table. @returns whether they may stand behind a request */
-  skip(block: Uint8Array): boolean {
-    return this.#read(block).every(([name]) => isName(name))
-  }
-
-  #read(block: Uint8Array): Header[] {
+  /** Headers of any kind, which change the table also when nobody looks at them. @throws Http2Error of the connection */
+  read(block: Uint8Array): readonly Header[] {
     this.#block = block
     this.#at = 0
     const list: Header[] = []
@@ -61,7 +59,7 @@ export class HeaderDecoder {
     while (this.#at < block.length) {
       const header = this.#next(list.length === 0)
       if (header === undefined) continue
-      bytes += header[0].length + header[1].length + entryBytes
+      bytes += header.bytes
       if (bytes > headerListBytesMax || list.length >= headersMax)
         throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'the headers are too large')
       list.push(header)
@@ -90,21 +88,21 @@ export class HeaderDecoder {
 
   #entry(index: number): Header {
     const header =
-      index <= staticHeaders.length ? staticHeaders[index - 1] : this.#table[index - staticHeaders.length - 1]
+      index <= knownHeaders.length ? knownHeaders[index - 1] : this.#table[index - knownHeaders.length - 1]
     if (header === undefined) throw malformed(`there is no header ${index}`)
     return header
   }
 
   #literal(prefixBits: number): Header {
     const index = this.#integer(prefixBits)
-    const name = index === 0 ? this.#text() : this.#entry(index)[0]
-    return [name, this.#text()]
+    const name = index === 0 ? new HeaderName(this.#text()) : this.#entry(index).name
+    return new Header(name, this.#text())
   }
 
   #insert(header: Header): void {
     this.#changes++
     this.#table.unshift(header)
-    this.#tableBytes += sizeOf(header)
+    this.#tableBytes += header.bytes
     this.#evict()
   }
 
@@ -112,7 +110,7 @@ export class HeaderDecoder {
     while (this.#tableBytes > this.#tableMax) {
       const oldest = this.#table.pop()
       if (oldest === undefined) return
-      this.#tableBytes -= sizeOf(oldest)
+      this.#tableBytes -= oldest.bytes
     }
   }
 
@@ -140,11 +138,9 @@ export class HeaderDecoder {
     if (end > this.#block.length) throw malformed('the headers are cut short')
     const bytes = this.#block.subarray(this.#at, end)
     this.#at = end
-    return isHuffman ? expanded(bytes) : latin1(bytes)
+    return isHuffman ? huffmanText(bytes) : latin1(bytes)
   }
 }
-
-const sizeOf = ([name, value]: Header): number => name.length + value.length + entryBytes
 
 const malformed = (message: string) => connectionError(http2Error.COMPRESSION_ERROR, message)
 
@@ -157,58 +153,17 @@ function isSame(one: Uint8Array, other: Uint8Array): boolean {
   return true
 }
 
-function expanded(bytes: Uint8Array): string {
-  // The shortest code is of 5 bits.
-  const symbols = Buffer.allocUnsafe(Math.ceil((bytes.length * 8) / 5))
-  let count = 0
-  let code = 0
-  let length = 0
-  for (const byte of bytes) {
-    for (let bit = 7; bit >= 0; bit--) {
-      code = (code << 1) | ((byte >> bit) & 1)
-      length++
-      if (length >= huffmanCodes.length) throw malformed('a text is coded wrongly')
-      const { first, symbols: those } = huffmanCodes[length]
-      if (code < first || code - first >= those.length) continue
-      const symbol = those[code - first]
-      if (symbol === endOfString) throw malformed('a text has an end within it')
-      symbols[count++] = symbol
-      code = 0
-      length = 0
-    }
-  }
-  // What is left is the beginning of the end's code, which is of ones.
-  if (length > 7 || code !== (1 << length) - 1) throw malformed('a text is padded wrongly')
-  return symbols.toString('latin1', 0, count)
-}
-
-const pseudoHeaders: ReadonlySet<string> = new Set([':method', ':scheme', ':path', ':authority'])
-/** What belongs to connections of HTTP/1. */
-const connectionHeaders: ReadonlySet<string> = new Set([
-  'connection',
-  'proxy-connection',
-  'keep-alive',
-  'transfer-encoding',
-  'upgrade',
-])
-
-const isName = (text: string): boolean => /^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(text)
-
 /** @throws Http2Error of the stream */
 function requestOf(list: readonly Header[]): IncomingHttpHeaders {
   const headers: Record<string, string> = Object.create(null)
   let arePseudo = true
-  for (const [name, value] of list) {
-    if (name.startsWith(':')) {
-      if (!arePseudo || !pseudoHeaders.has(name) || name in headers) throw noRequest()
-    } else {
-      arePseudo = false
-      if (!isName(name) || connectionHeaders.has(name) || (name === 'te' && value !== 'trailers'))
-        throw noRequest()
-    }
-    if (/[\0\r\n]/.test(value)) throw noRequest()
+  for (const header of list) {
+    const { name, value } = header
+    if (!header.isAllowed) throw noRequest()
+    if (name.isPseudo && (!arePseudo || name.text in headers)) throw noRequest()
+    arePseudo = name.isPseudo
     // Of a header that comes more than once the first counts.
-    headers[name] ??= value
+    headers[name.text] ??= value
   }
   if (!headers[':method'] || !headers[':path'] || !headers[':scheme']) throw noRequest()
   return Object.freeze(headers)

@@ -1,6 +1,6 @@
 /** Clients that only make work, frame by frame: how much of it a connection bears, and what its ordinary clients may still do. */
 import { Duplex } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { CallStream } from '../call-stream.ts'
 import { requestBlock, settings, uint32 } from '../testing/raw-http2.ts'
 import { Http2Connection } from './connection.ts'
@@ -112,5 +112,45 @@ describe('a client that makes the broker cut its calls', () => {
     for (let i = 0; i < 5_000; i++) client.send(frameOf(DATA, 0, 1, Buffer.alloc(100)))
     client.send(frameOf(DATA, END_STREAM, 1, Buffer.alloc(0)))
     expect(client.goodbye).toBeUndefined()
+  })
+})
+
+describe('headers that are said again by a byte each', () => {
+  const long = (bytes: number): Buffer => {
+    const length = bytes - 127
+    return Buffer.concat([Buffer.of(127, (length & 127) | 128, length >> 7), Buffer.alloc(bytes, 0x78)])
+  }
+  const again = Buffer.alloc(15, 0x80 | 62)
+
+  it.each<[string, Buffer]>([
+    ['a long name', Buffer.concat([Buffer.of(0x40), long(4_000), Buffer.of(1, 0x79)])],
+    ['a long value', Buffer.concat([Buffer.of(0x40, 1, 0x79), long(4_000)])],
+  ])('are looked at once: %s', (_, entry) => {
+    const client = new Client()
+    client.send(frameOf(HEADERS, END_HEADERS, 1, Buffer.concat([block, entry])))
+    client.send(frameOf(HEADERS, END_HEADERS, 3, Buffer.concat([block, again])))
+    const looked = vi.spyOn(RegExp.prototype, 'test')
+    try {
+      for (let id = 5; id < 205; id += 2) client.send(frameOf(HEADERS, END_HEADERS, id, again))
+      // Trailers of a call that goes on, and of one that was cut.
+      client.send(frameOf(HEADERS, whole, 3, again), frameOf(HEADERS, whole, 1, again))
+      expect(looked).not.toHaveBeenCalled()
+    } finally {
+      looked.mockRestore()
+    }
+    expect(client.goodbye).toBeUndefined()
+  })
+
+  it('may have no name that is long', async () => {
+    const client = new Client()
+    const named = (length: number) => requestBlock('/a', { ['x'.repeat(length)]: 'y' })
+    client.send(frameOf(HEADERS, whole, 1, named(126)))
+    await new Promise(setImmediate)
+    expect(client.count(RST_STREAM)).toBe(0)
+    client.send(
+      frameOf(HEADERS, whole, 3, Buffer.concat([block, Buffer.of(0), long(257), Buffer.of(1, 0x79)])),
+    )
+    await new Promise(setImmediate)
+    expect(client.count(RST_STREAM)).toBe(1)
   })
 })
