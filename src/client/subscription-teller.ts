@@ -6,6 +6,7 @@ import type { SubscriptionEvents } from './consume-options.ts'
 export class SubscriptionTeller {
   readonly #events: SubscriptionEvents
   readonly #logger: Logger
+  #assigned = new Set<number>()
 
   constructor(events: SubscriptionEvents, logger: Logger) {
     this.#events = events
@@ -19,6 +20,18 @@ export class SubscriptionTeller {
     } catch (error) {
       this.#logger.error('a subscription event callback threw', { error: String(error) })
     }
+  }
+
+  /** These partitions are assigned now, and no others. */
+  tellAssigned(partitions: readonly number[]): void {
+    const before = this.#assigned
+    this.#assigned = new Set(partitions)
+    const gone = [...before].filter((partition) => !this.#assigned.has(partition))
+    if (gone.length > 0) this.tell(({ onRevoked }) => onRevoked?.(gone))
+    const added = partitions.filter((partition) => !before.has(partition))
+    if (added.length === 0) return
+    const assigned = added.map((partition) => ({ partition, offset: undefined }))
+    this.tell(({ onAssigned }) => onAssigned?.(assigned))
   }
 
   /** Something went wrong that does not end the subscription. */

@@ -25,10 +25,10 @@ import { Beginnings } from './beginnings.ts'
 import { CreditWindow } from './credit-window.ts'
 import { HeldBatch } from './held-batch.ts'
 import { HeldBatches } from './held-batches.ts'
-import { KeyTurns, turnOf } from './key-turns.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { LiveQueue, type LiveQueueSink } from './live-queue.ts'
-import { leaseRange, Settler } from './settler.ts'
+import { MessageTurns } from './message-turns.ts'
+import { leaseRange, reasonText, Settler } from './settler.ts'
 
 /** How long the broker is left alone when it could not settle for a reason that may pass. */
 const settleAgainAfterMs = 100
@@ -47,17 +47,12 @@ export class QueueConsumer implements MessageSource {
   readonly #keeper: LeaseKeeper
   readonly #beginnings: Beginnings
   readonly #ended = Promise.withResolvers<RatatoskrError | undefined>()
-  readonly #turns = new KeyTurns<ClientMessage>()
+  readonly #turns = new MessageTurns()
   readonly #batches: HeldBatches
-  /** Messages that had to wait for their turn, and have it now. */
-  #again: ClientMessage[] = []
-  /** Whether the group keeps the order of keys. */
-  #ordered = true
   #live: LiveQueue | undefined
   /** When the broker was last asked to let this member in. */
   #askedAtMs = 0
   #batchCount = 0
-  #assigned = new Set<number>()
   #expiredCount = 0
   #stopping = false
   #over = false
@@ -81,11 +76,11 @@ export class QueueConsumer implements MessageSource {
     this.#settler = new Settler({
       send: (settlements) => this.#liveQueue.settle(settlements),
       sent: () => this.#grantReturned(),
-      known: (range) => this.#giveTurns(this.#turns.known(range)),
+      known: (range) => this.#turns.known(range) && this.wake(),
       later: (run) => context.platform.clock.after(settleAgainAfterMs, run),
       refused: (error) => this.#teller.report(error),
     })
-    this.#batches = new HeldBatches(this.#credit, this.#turns, this.#settler)
+    this.#batches = new HeldBatches(this.#credit, this.#turns.keys, this.#settler)
     this.#beginnings = new Beginnings({
       send: (settlements) => this.#liveQueue.settle(settlements),
       later: (run) => context.platform.clock.after(settleAgainAfterMs, run),
@@ -167,8 +162,8 @@ export class QueueConsumer implements MessageSource {
       const message = this.#nextMessage()
       if (message === undefined) return undefined
       const batch = message.origin as HeldBatch
-      if (this.#isGone(message, batch, nowMs)) this.#endTurn(message)
-      else if (!inTurn || this.#turns.begin(message)) {
+      if (this.#isGone(message, batch, nowMs)) this.#turns.end(message)
+      else if (!inTurn || this.#turns.keys.begin(message)) {
         batch.hand(message, inTurn)
         if (this.#atMostOnce) this.#givenForGood()
         return message
@@ -194,7 +189,7 @@ export class QueueConsumer implements MessageSource {
       this.#teller.report(batch.errorOf(message) as RatatoskrError, message)
     }
     batch.letGo(message)
-    this.#endTurn(message)
+    this.#turns.end(message)
   }
 
   /** What was settled is sent, and answered, when it resolves. */
@@ -213,7 +208,7 @@ export class QueueConsumer implements MessageSource {
     this.#stopping = true
     this.#batches.releaseAll()
     this.#batches.clearQueue()
-    this.#again = []
+    this.#turns.stop()
   }
 
   end(reason: RatatoskrError | undefined): void {
@@ -225,7 +220,7 @@ export class QueueConsumer implements MessageSource {
     this.#settler.end()
     this.#batches.loseAll(reason ?? new RatatoskrError('RTK_CLOSED', 'the subscription is closed'))
     this.#batches.clearQueue()
-    this.#again = []
+    this.#turns.stop()
     void this.#live?.close()
     this.#ended.resolve(reason)
     this.wake()
@@ -250,7 +245,7 @@ export class QueueConsumer implements MessageSource {
   settle(batch: HeldBatch, message: ClientMessage, end: MessageEnd, options: NackOptions): void {
     if (this.#atMostOnce || !batch.beginSettling(message.place)) return
     // First: the answer may be there when `add` returns.
-    if (end !== 'ack' && message.turn !== 0) this.#turns.hold(message, message.turn)
+    if (end !== 'ack' && message.turn !== 0) this.#turns.keys.hold(message, message.turn)
     this.#settler.add(batch, message.place, message.place + 1, {
       action: end,
       delayMs: end === 'nack' ? this.#retryPauseMs(message, options) : undefined,
@@ -286,7 +281,7 @@ export class QueueConsumer implements MessageSource {
         return this.#firstCredit()
       },
       joined: ({ sharing, ackTimeoutMs }, memberTimeoutMs) => {
-        this.#ordered = sharing !== 'shared'
+        this.#turns.ordered = sharing !== 'shared'
         this.#keeper.start({ memberTimeoutMs, ackTimeoutMs, askedAtMs: this.#askedAtMs })
         this.#settler.resume()
         this.wake()
@@ -294,10 +289,12 @@ export class QueueConsumer implements MessageSource {
       deliver: (batch) => this.#deliver(batch),
       lost: (ranges, reason) => {
         for (const range of ranges) this.#batches.lose(range, reason)
-        for (const range of ranges) this.#giveTurns(this.#turns.known(range))
+        let isReady = false
+        for (const range of ranges) isReady = this.#turns.known(range) || isReady
+        if (isReady) this.wake()
         this.#settler.schedule()
       },
-      assigned: (partitions) => this.#assign(partitions),
+      assigned: (partitions) => this.#teller.tellAssigned(partitions),
       voided: (reason) => this.#voided(reason),
       disconnected: (reason) => this.#teller.tell(({ onDisconnect }) => onDisconnect?.(reason)),
       reconnected: () => this.#teller.tell(({ onReconnect }) => onReconnect?.()),
@@ -329,12 +326,11 @@ export class QueueConsumer implements MessageSource {
   }
 
   #nextMessage(): ClientMessage | undefined {
-    const again = this.#again.shift()
-    if (again !== undefined) return again
+    const ready = this.#turns.takeReady()
+    if (ready !== undefined) return ready
     try {
       const message = this.#batches.next()
-      const key = this.#ordered ? message?.key : undefined
-      if (message !== undefined && key !== undefined) message.turn = turnOf(message.partition, key)
+      if (message !== undefined) this.#turns.place(message)
       return message
     } catch (error) {
       this.end(toRatatoskrError(error))
@@ -376,32 +372,20 @@ export class QueueConsumer implements MessageSource {
     if (this.#atMostOnce) return
     this.#batches.clearQueue()
     this.#turns.clear()
-    for (const message of this.#again.splice(0)) this.#turns.end(message)
   }
 
   async #begin(message: ClientMessage, batch: HeldBatch): Promise<boolean> {
     if ((await this.#beginnings.begin(batch, message)) && !batch.isLost(message)) return true
     batch.letGo(message)
-    this.#endTurn(message)
+    this.#turns.end(message)
     this.#settler.schedule()
     return false
-  }
-
-  #endTurn(message: ClientMessage): void {
-    const next = this.#turns.end(message)
-    if (next !== undefined) this.#again.push(next)
-  }
-
-  #giveTurns(messages: readonly ClientMessage[]): void {
-    if (messages.length === 0) return
-    this.#again.push(...messages)
-    this.wake()
   }
 
   #grantReturned(): void {
     // What is granted while nobody hears it would be lost: joining ends with another look.
     if (this.stopped || this.#live?.isMember !== true) return
-    const credit = this.#credit.nextGrant(this.#batches.isUsedUp && this.#again.length === 0)
+    const credit = this.#credit.nextGrant(this.#batches.isUsedUp && this.#turns.isEmpty)
     if (credit !== undefined) this.#live.grant(credit)
   }
 
@@ -415,25 +399,4 @@ export class QueueConsumer implements MessageSource {
       return undefined
     }
   }
-
-  #assign(partitions: readonly number[]): void {
-    const before = this.#assigned
-    this.#assigned = new Set(partitions)
-    const added = partitions.filter((partition) => !before.has(partition))
-    const gone = [...before].filter((partition) => !this.#assigned.has(partition))
-    if (gone.length > 0) this.#teller.tell(({ onRevoked }) => onRevoked?.(gone))
-    if (added.length > 0) {
-      const assigned = added.map((partition) => ({ partition, offset: undefined }))
-      this.#teller.tell(({ onAssigned }) => onAssigned?.(assigned))
-    }
-  }
-}
-
-const reasonLengthMax = 1_024
-
-/** Why a message failed, as the dead letter tells it; the broker cuts it to its own measure. */
-function reasonText(reason: unknown): string | undefined {
-  if (reason === undefined) return undefined
-  const text = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason)
-  return text.slice(0, reasonLengthMax)
 }

@@ -272,3 +272,12 @@ const settlementOf = (run: Run): Settlement => ({
   delayMs: run.delayMs,
   reason: run.reason,
 })
+
+const reasonLengthMax = 1_024
+
+/** Why a message failed, as the dead letter tells it; the broker cuts it to its own measure. */
+export function reasonText(reason: unknown): string | undefined {
+  if (reason === undefined) return undefined
+  const text = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason)
+  return text.slice(0, reasonLengthMax)
+}
