@@ -54,7 +54,7 @@ export const topicConfigSchema = object({
   durability: durabilitySchema,
   messageBytesMax: integer,
   dedupWindowMs: integer,
-  compression: { type: 'string', enum: [...compressions] },
+  compression: { enum: [...compressions] },
   queue: queueConfigSchema,
 })
 
