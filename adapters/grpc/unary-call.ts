@@ -202,11 +202,10 @@ export const unary =
   (call) => {
     const answer = (session: Session): MaybePromise<Response> => {
       if (call.cancelled) throw new RatatoskrError('RTK_CANCELLED', 'the caller is gone')
-      return handle(session, request, call)
+      // Who calls comes first: a stranger is not told what is wrong with a request.
+      return handle(session, call.request, call)
     }
-    let request: Request
     try {
-      request = call.request
       const session = host.connections.session(call)
       const response = session instanceof Promise ? session.then(answer) : answer(session)
       if (response instanceof Promise) {
