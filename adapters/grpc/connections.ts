@@ -37,8 +37,9 @@ export interface Connection {
 export class Connections {
   readonly #broker: BrokerFacade
   readonly #encrypted: boolean
-  /** By the remote address and port, which is what HTTP/2 tells of a connection. */
-  readonly #open = new Map<string, Connection>()
+  readonly #open = new Set<Connection>()
+  /** By the addresses and ports of both ends, which a socket of TLS has from that below it. */
+  readonly #byEnds = new Map<string, Connection>()
   readonly #closing = new Set<Promise<void>>()
 
   constructor(broker: BrokerFacade, encrypted: boolean) {
@@ -53,20 +54,22 @@ export class Connections {
       socket.destroy()
       return
     }
-    const key = `${address}:${socket.remotePort}`
     const peer: Peer = {
       transport: 'grpc',
-      address: key,
+      address: `${address}:${socket.remotePort}`,
       local: isLocalHost(address),
       encrypted: this.#encrypted,
     }
-    this.#open.set(key, { socket, peer, use: new ConnectionUse(), sessions: new Map() })
-    socket.once('close', () => this.#forget(key, socket))
+    const connection: Connection = { socket, peer, use: new ConnectionUse(), sessions: new Map() }
+    const ends = endsOf(socket)
+    this.#open.add(connection)
+    this.#byEnds.set(ends, connection)
+    socket.once('close', () => this.#forget(connection, ends))
   }
 
   /** The connection of a socket, which may be one of TLS over that which was added; `undefined` when it is closed. */
-  of(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): Connection | undefined {
-    return this.#open.get(`${socket.remoteAddress}:${socket.remotePort}`)
+  of(socket: Socket): Connection | undefined {
+    return this.#byEnds.get(endsOf(socket))
   }
 
   /**
@@ -83,12 +86,12 @@ export class Connections {
 
   /** Cuts every connection. */
   destroy(): void {
-    for (const { socket } of this.#open.values()) socket.destroy()
+    for (const { socket } of this.#open) socket.destroy()
   }
 
   /** Resolves when every connection is closed; no more may be added. */
   async closed(): Promise<void> {
-    const sockets = [...this.#open.values()].map(({ socket }) => socket)
+    const sockets = [...this.#open].map(({ socket }) => socket)
     await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))))
   }
 
@@ -113,10 +116,10 @@ export class Connections {
     return connecting
   }
 
-  #forget(key: string, socket: Socket): void {
-    const connection = this.#open.get(key)
-    if (connection?.socket !== socket) return
-    this.#open.delete(key)
+  #forget(connection: Connection, ends: string): void {
+    this.#open.delete(connection)
+    // A client may use its port again before its last connection is known to be closed.
+    if (this.#byEnds.get(ends) === connection) this.#byEnds.delete(ends)
     for (const session of connection.sessions.values()) {
       // Who could not connect has nothing to close.
       const closing = Promise.resolve(session).then(
@@ -130,6 +133,9 @@ export class Connections {
     }
   }
 }
+
+const endsOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket): string =>
+  `${remoteAddress}:${remotePort} ${localAddress}:${localPort}`
 
 /** @throws RTK_UNAUTHENTICATED when the header is of another scheme */
 function credentialsOf(authorization: string): Credentials {

@@ -1,4 +1,5 @@
 /** Callers that nobody knows, or not yet: what they are told, and what is kept for them. */
+import { once } from 'node:events'
 import net from 'node:net'
 import { status } from '@grpc/grpc-js'
 import { type Authenticator, type Credentials, type Peer, RatatoskrError } from 'ratatoskr/ports'
@@ -70,4 +71,28 @@ it('a stranger is told so, whatever comes', async () => {
   client.send(HEADERS, END_HEADERS, 9, requestBlock(publish.path, authorized))
   client.send(DATA, END_STREAM, 9, noise)
   expect(await codeOf(client)).toBe(status.INVALID_ARGUMENT)
+})
+
+it('connections from one port to two addresses have sessions of their own', async () => {
+  const harness = await start({ transport: { host: '0.0.0.0', insecure: true } })
+  const { port } = harness.address
+  const open = async (host: string, localPort: number): Promise<net.Socket> => {
+    const socket = net.connect({ port, host, localAddress: '127.0.0.1', localPort })
+    socket.on('error', () => undefined)
+    const answered = once(socket, 'data')
+    socket.write(Buffer.concat([preface, settings(), frameOf(HEADERS, END_HEADERS, 1, requestBlock(path))]))
+    socket.write(frameOf(DATA, END_STREAM, 1, Buffer.alloc(5)))
+    await answered
+    return socket
+  }
+  const { path } = listTopics
+  const sessions = () => harness.broker.stats().sessions
+  const before = sessions()
+  const one = await open('127.0.0.1', 0)
+  const other = await open('127.0.0.2', one.localPort as number)
+  await expect.poll(sessions, { interval: 2 }).toBe(before + 2)
+  one.destroy()
+  await expect.poll(sessions, { interval: 2 }).toBe(before + 1)
+  other.destroy()
+  await expect.poll(sessions, { interval: 2 }).toBe(before)
 })
