@@ -6,6 +6,12 @@ const mib = 1024 * 1024
 /** A call with so many bytes that its peer has not taken. */
 const callOf = (bytesWaiting: number): CountedCall => ({ bytesWaiting })
 
+function ofSomebody(): ConnectionUse {
+  const use = new ConnectionUse()
+  use.asks(Promise.resolve())
+  return use
+}
+
 describe('bounds of a connection', () => {
   it('refuse calls while too much of the answers is not taken, and soon no longer when it is', () => {
     const use = new ConnectionUse()
@@ -33,7 +39,7 @@ describe('bounds of a connection', () => {
   })
 
   it('let calls keep no more than so much together', () => {
-    const use = new ConnectionUse()
+    const use = ofSomebody()
     use.keep(128 * mib)
     expect(() => use.keep(1)).toThrow(expect.objectContaining({ code: 'RTK_OVERLOADED' }))
     use.keep(-2)
@@ -41,7 +47,7 @@ describe('bounds of a connection', () => {
   })
 
   it('hold for what is compressed, before and when it is expanded', async () => {
-    const use = new ConnectionUse()
+    const use = ofSomebody()
     const zipped = gzipSync(Buffer.alloc(mib))
     expect(await use.expand(zipped, 'gzip', mib)).toHaveLength(mib)
     await expect(use.expand(zipped, 'gzip', mib - 1)).rejects.toMatchObject({ isTooLarge: true })
@@ -51,5 +57,26 @@ describe('bounds of a connection', () => {
     await expect(use.expand(zipped, 'gzip', mib)).rejects.toMatchObject({ code: 'RTK_OVERLOADED' })
     use.keep(-zipped.length)
     expect(await use.expand(zipped, 'gzip', mib)).toHaveLength(mib)
+  })
+
+  it('let strangers keep little, and have what comes wait while it is found out who they are', async () => {
+    const use = new ConnectionUse()
+    let wakes = 0
+    const goOn = (): void => void wakes++
+    use.keep(mib)
+    expect(() => use.keep(1)).toThrow(expect.objectContaining({ code: 'RTK_OVERLOADED' }))
+    expect(use.mustWait(goOn)).toBe(false)
+    const [refused, admitted] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    use.asks(refused.promise)
+    use.asks(admitted.promise)
+    use.keep(1)
+    expect(use.mustWait(goOn)).toBe(true)
+    refused.reject(new Error('nobody knows them'))
+    await expect.poll(() => wakes).toBe(1)
+    expect(use.mustWait(goOn)).toBe(true)
+    admitted.resolve()
+    await expect.poll(() => wakes).toBe(2)
+    expect(use.mustWait(goOn)).toBe(false)
+    use.keep(100 * mib)
   })
 })

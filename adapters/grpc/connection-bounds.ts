@@ -14,6 +14,8 @@ const answerBytesMax = 64 * 1024 * 1024
 const callsPerCount = 32
 /** What came for calls and is not carried out yet: some whole windows. */
 const requestBytesKeptMax = 128 * 1024 * 1024
+/** The same as long as nobody knows who calls. */
+const strangersBytesKeptMax = 1024 * 1024
 
 /** A call, as far as it is counted. */
 export interface CountedCall {
@@ -28,6 +30,12 @@ export class ConnectionUse {
   #fetches = 0
   #untilCount = callsPerCount
   #requestBytesKept = 0
+  /** Somebody was let in. */
+  #isKnown = false
+  /** How often it is just being found out who calls. */
+  #asking = 0
+  /** Told when reading may go on. */
+  #goOn: (() => void) | undefined
   #expanding: Promise<unknown> | undefined
 
   /**
@@ -54,12 +62,39 @@ export class ConnectionUse {
     if (this.#calls.delete(call) && fetchesMax !== undefined) this.#fetches--
   }
 
+  /** It is being found out who calls. */
+  asks(session: Promise<unknown>): void {
+    this.#asking++
+    const answered = (isKnown: boolean): void => {
+      this.#asking--
+      this.#isKnown ||= isKnown
+      this.#goOn?.()
+    }
+    session.then(
+      () => answered(true),
+      () => answered(false),
+    )
+  }
+
+  /**
+   * Whether no more is to be read for now, for a stranger keeps enough: what is not read stays with the client.
+   * @param goOn called when it is known who calls, or that nobody knows
+   */
+  mustWait(goOn: () => void): boolean {
+    const must = this.#asking > 0 && !this.#isKnown && this.#requestBytesKept > strangersBytesKeptMax
+    this.#goOn = must ? goOn : undefined
+    return must
+  }
+
   /** A call keeps so many bytes of requests more, or fewer. @throws RTK_OVERLOADED when it must not keep more */
   keep(bytes: number): void {
     this.#requestBytesKept += bytes
-    if (bytes > 0 && this.#requestBytesKept > requestBytesKeptMax) {
+    if (bytes <= 0) return
+    const isStranger = !this.#isKnown && this.#asking === 0
+    const bytesMax = isStranger ? strangersBytesKeptMax : requestBytesKeptMax
+    if (this.#requestBytesKept > bytesMax) {
       throw overloaded(
-        `the calls of a connection may have ${requestBytesKeptMax} bytes waiting; take the answers, or use more connections`,
+        `the calls of a connection may have ${bytesMax} bytes waiting; take the answers, or use more connections`,
       )
     }
   }

@@ -100,7 +100,7 @@ export class Connections {
     await Promise.all(this.#closing)
   }
 
-  #connect({ peer, sessions }: Connection, authorization: string): Promise<Session> {
+  #connect({ peer, sessions, use }: Connection, authorization: string): Promise<Session> {
     if (sessions.size >= credentialsPerConnectionMax) {
       throw new RatatoskrError(
         'RTK_LIMIT_EXCEEDED',
@@ -113,6 +113,7 @@ export class Connections {
       (session) => sessions.set(authorization, session),
       () => sessions.delete(authorization),
     )
+    use.asks(connecting)
     return connecting
   }
 

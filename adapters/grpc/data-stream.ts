@@ -39,6 +39,8 @@ export interface StreamMethod<Request> {
   readonly bytesMax: number
   /** Of a call whose answers may be large: so many of a connection. */
   readonly inFlightMax: number | undefined
+  /** Strangers may make such calls, too. */
+  readonly isForAnyone: boolean
 }
 
 export class DataStream<Request> extends EventEmitter implements DuplexCall<Request>, StreamSink {

@@ -111,18 +111,17 @@ export class Http2Connections {
   }
 }
 
-/** Reads a connection, which lets others have their part before it goes on when it has more. */
+/** Reads a connection, which lets others have their part before it goes on when it has more, and waits while it must. */
 function readInTurn(socket: Socket, connection: Http2Connection): void {
-  const reading: Reading = {
-    visitBytes: 0,
-    visitMs: 0,
-    goOn: () => {
-      if (!socket.destroyed) socket.resume()
-    },
+  const use = connection.owner?.use
+  const goOn = (): void => {
+    if (!socket.destroyed && !use?.mustWait(goOn)) socket.resume()
   }
+  const reading: Reading = { visitBytes: 0, visitMs: 0, goOn }
   readSocket(socket, readBuffer, (chunk) => {
     readTurns.begins()
     connection.came(chunk)
-    return readTurns.mayGoOn(reading, chunk.length, chunk.length === readBuffer.length)
+    const mayGoOn = readTurns.mayGoOn(reading, chunk.length, chunk.length === readBuffer.length)
+    return mayGoOn && !use?.mustWait(goOn)
   })
 }

@@ -1,8 +1,12 @@
 /** The one message of a request: put together as it comes, without a buffer before it does. */
 import { FrameError, framePrefixBytes } from 'ratatoskr/proto'
 
-/** What is allocated before more than that of a message has come: who announces much must also send it. */
-const roomBytesMax = 256 * 1024
+/**
+ * What is allocated before more than that of a message has come, and how much more than has come afterwards: who announces much
+ * must also send it.
+ */
+const firstRoomBytes = 4 * 1024
+const roomGrowth = 4
 /** A smaller message shares its memory with others: to allocate for each alone costs more than it keeps. */
 const sharedBytesMax = 2 * 1024
 
@@ -51,18 +55,19 @@ export class MessageBody {
   /** @returns where the message begins in the chunk */
   #begin(chunk: Uint8Array): number {
     if (this.#prefix === undefined && chunk.length >= framePrefixBytes) {
-      this.#start(chunk)
+      this.#start(chunk, chunk.length - framePrefixBytes)
       return framePrefixBytes
     }
     this.#prefix ??= new Uint8Array(framePrefixBytes)
     const part = chunk.subarray(0, framePrefixBytes - this.#prefixFilled)
     this.#prefix.set(part, this.#prefixFilled)
     this.#prefixFilled += part.length
-    if (this.#prefixFilled === framePrefixBytes) this.#start(this.#prefix)
+    if (this.#prefixFilled === framePrefixBytes) this.#start(this.#prefix, chunk.length - part.length)
     return part.length
   }
 
-  #start(prefix: Uint8Array): void {
+  /** @param come bytes of the message that came with its prefix */
+  #start(prefix: Uint8Array, come: number): void {
     const [flag] = prefix
     if (flag > 1) throw new FrameError(`a message begins with ${flag}, which is neither 0 nor 1`, false)
     this.isCompressed = flag === 1
@@ -70,14 +75,16 @@ export class MessageBody {
     if (this.#length > this.#bytesMax) {
       throw new FrameError(`a message of ${this.#length} bytes is above the limit of ${this.#bytesMax}`, true)
     }
-    const room = Math.min(this.#length, roomBytesMax)
+    const room = Math.min(this.#length, Math.max(come, firstRoomBytes))
     this.#message = room > sharedBytesMax ? Buffer.allocUnsafeSlow(room) : Buffer.allocUnsafe(room)
   }
 
   #room(bytes: number): Uint8Array {
     const message = this.#message as Uint8Array
     if (bytes <= message.length) return message
-    const larger = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(bytes, 2 * message.length)))
+    const larger = Buffer.allocUnsafeSlow(
+      Math.min(this.#length, Math.max(bytes, roomGrowth * message.length)),
+    )
     larger.set(message.subarray(0, this.#filled))
     this.#message = larger
     return larger

@@ -2,9 +2,11 @@
 import { status } from 'ratatoskr/proto'
 import { type CallEnd, type CallTerms, isGrpc, termsOf, trailersOf } from './call-headers.ts'
 import type { CallStream } from './call-stream.ts'
-import type { CallHost } from './calls.ts'
+import { type CallHost, failure } from './calls.ts'
+import type { CountedCall } from './connection-bounds.ts'
+import type { Caller } from './connections.ts'
 import { DataStream, type DuplexCall, type StreamMethod } from './data-stream.ts'
-import { type Incoming, Malformed, statusOf } from './status.ts'
+import { type Incoming, Malformed } from './status.ts'
 import { UnaryCall, type UnaryHandler, type UnaryMethod } from './unary-call.ts'
 
 /** What generated code says of a method, as far as a server needs it. */
@@ -35,25 +37,33 @@ type AnyUnary = UnaryMethod<any, any>
 // biome-ignore lint/suspicious/noExplicitAny: as above
 type AnyStream = StreamMethod<any>
 
+export interface RouteOptions {
+  /** Largest request to accept. */
+  readonly bytesMax: number
+  /** Calls of one connection that may wait for messages and whose answers may be large. */
+  readonly fetchesInFlightMax: number
+  /** The paths of such calls. */
+  readonly fetches: readonly string[]
+  /** The paths of calls that strangers may make: all others are refused before their requests are taken. */
+  readonly forAnyone: readonly string[]
+}
+
+/** What admits a call of a method. */
+export interface Admission {
+  readonly inFlightMax: number | undefined
+  readonly isForAnyone: boolean
+}
+
 /** The methods of the server by their paths. */
 export class Routes {
   readonly #host: CallHost
-  readonly #bytesMax: number
-  readonly #fetchesInFlightMax: number
-  readonly #fetches: ReadonlySet<string>
+  readonly #options: RouteOptions
   readonly #unary = new Map<string, AnyUnary>()
   readonly #streams = new Map<string, AnyStream>()
 
-  /**
-   * @param bytesMax largest request to accept
-   * @param fetchesInFlightMax calls of one connection that may wait for messages and whose answers may be large
-   * @param fetches the paths of such calls
-   */
-  constructor(host: CallHost, bytesMax: number, fetchesInFlightMax: number, fetches: readonly string[]) {
+  constructor(host: CallHost, options: RouteOptions) {
     this.#host = host
-    this.#bytesMax = bytesMax
-    this.#fetchesInFlightMax = fetchesInFlightMax
-    this.#fetches = new Set(fetches)
+    this.#options = options
   }
 
   /** Adds the unary methods of a service for which there are handlers. */
@@ -109,26 +119,46 @@ export class Routes {
   /** @returns what the call ends with that nobody serves */
   #call(stream: CallStream, terms: CallTerms): CallEnd | undefined {
     const path = stream.headers[':path'] ?? ''
-    const use = stream.connection?.use
     const unary = this.#unary.get(path)
     if (unary !== undefined) {
       const call = new UnaryCall(this.#host, stream, unary, terms)
-      const refusal = use?.enter(call, unary.inFlightMax)
-      if (refusal !== undefined) call.fail(refusal)
+      this.#admit(call, unary, (error) => call.fail(error))
       return undefined
     }
     const method = this.#streams.get(path)
     if (method === undefined) return noSuchMethod
     const call = new DataStream(this.#host, stream, method, terms)
-    const refusal = use?.enter(call, method.inFlightMax)
-    if (refusal === undefined) method.serve(call)
-    else call.fail(statusOf(refusal))
+    const isAdmitted = this.#admit(call, method, (error) => call.fail(failure(this.#host, error)))
+    if (isAdmitted) method.serve(call)
     return undefined
   }
 
-  #bounds(path: string): { readonly bytesMax: number; readonly inFlightMax: number | undefined } {
-    const inFlightMax = this.#fetches.has(path) ? this.#fetchesInFlightMax : undefined
-    return { bytesMax: this.#bytesMax, inFlightMax }
+  /**
+   * Counts a call and asks who makes it, before any of its request is taken.
+   * @param failed told why it is not served: now, or when the broker does not let the caller in
+   * @returns whether the call goes on for now
+   */
+  #admit(call: CountedCall & Caller, method: Admission, failed: (error: unknown) => void): boolean {
+    const refusal = call.connection?.use.enter(call, method.inFlightMax)
+    if (refusal !== undefined) {
+      failed(refusal)
+      return false
+    }
+    if (method.isForAnyone) return true
+    try {
+      const session = this.#host.connections.session(call)
+      if (session instanceof Promise) session.catch(failed)
+      return true
+    } catch (error) {
+      failed(error)
+      return false
+    }
+  }
+
+  #bounds(path: string): Admission & { readonly bytesMax: number } {
+    const { bytesMax, fetchesInFlightMax, fetches, forAnyone } = this.#options
+    const inFlightMax = fetches.includes(path) ? fetchesInFlightMax : undefined
+    return { bytesMax, inFlightMax, isForAnyone: forAnyone.includes(path) }
   }
 }
 

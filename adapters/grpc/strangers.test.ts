@@ -4,13 +4,13 @@ import net from 'node:net'
 import { status } from '@grpc/grpc-js'
 import { type Authenticator, type Credentials, type Peer, RatatoskrError } from 'ratatoskr/ports'
 import * as proto from 'ratatoskr/proto'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { flag, frameOf, frameType, preface } from './http2/frames.ts'
 import { call, Harness, type HarnessOptions } from './testing/harness.ts'
 import { RawHttp2, requestBlock, settings } from './testing/raw-http2.ts'
 
 const { publish } = proto.MessageServiceService
-const { listTopics, createTopic } = proto.TopicServiceService
+const { listTopics } = proto.TopicServiceService
 const { DATA, HEADERS } = frameType
 const { END_HEADERS, END_STREAM } = flag
 
@@ -96,3 +96,76 @@ it('connections from one port to two addresses have sessions of their own', asyn
   other.destroy()
   await expect.poll(sessions, { interval: 2 }).toBe(before)
 })
+
+describe('what strangers send', () => {
+  /** A Publish of so many bytes, without its end. */
+  const large = (id: number, bytes: number, headers = {}): Buffer => {
+    const prefix = Buffer.alloc(5)
+    prefix.writeUInt32BE(bytes, 1)
+    const frames = [
+      frameOf(HEADERS, END_HEADERS, id, requestBlock(publish.path, headers)),
+      frameOf(DATA, 0, id, prefix),
+    ]
+    for (let at = 0; at < bytes; at += 16_000)
+      frames.push(frameOf(DATA, 0, id, Buffer.alloc(Math.min(16_000, bytes - at))))
+    return Buffer.concat(frames)
+  }
+
+  it('is refused at its headers', async () => {
+    const client = await connect(await guarded().started)
+    client.send(HEADERS, END_HEADERS, 1, requestBlock(publish.path))
+    expect(await codeOf(client)).toBe(status.UNAUTHENTICATED)
+    client.send(HEADERS, END_HEADERS, 3, requestBlock(publish.path, { authorization: 'Foo x' }))
+    expect(await codeOf(client)).toBe(status.UNAUTHENTICATED)
+    client.send(
+      HEADERS,
+      END_HEADERS,
+      5,
+      requestBlock(proto.MessageServiceService.consume.path, { authorization: 'Bearer x' }),
+    )
+    expect(await codeOf(client)).toBe(status.UNAUTHENTICATED)
+  })
+
+  it('waits with them until it is known who they are, and is taken then', async () => {
+    const { guard, started } = guarded()
+    const harness = await started
+    const gate = Promise.withResolvers<void>()
+    guard.gate = gate.promise
+    const socket = net.connect(harness.address.port, '127.0.0.1')
+    socket.on('error', () => undefined).resume()
+    socket.write(Buffer.concat([preface, settings()]))
+    const bytes = 7_000_000
+    for (let id = 1; id < 12; id += 2) socket.write(large(id, bytes, authorized))
+    await expect.poll(() => guard.asked, { interval: 2 }).toBe(1)
+    // What the system takes is little beside all of it.
+    await turnsUntilStill(() => socket.writableLength)
+    expect(socket.writableLength).toBeGreaterThan(4 * bytes)
+    gate.resolve()
+    await expect.poll(() => socket.writableLength, { interval: 2 }).toBe(0)
+    socket.destroy()
+    expect(await call(harness.client(), listTopics, {}, authorized)).toEqual({ topics: [] })
+  })
+
+  it('to what anybody may call is bounded', async () => {
+    const client = await connect(await guarded().started)
+    const check = '/grpc.health.v1.Health/Check'
+    const prefix = Buffer.of(0, 0, 0x20, 0, 0)
+    client.send(HEADERS, END_HEADERS, 1, requestBlock(check))
+    client.send(DATA, 0, 1, prefix)
+    for (let i = 0; i < 100; i++) client.send(DATA, 0, 1, Buffer.alloc(16_000))
+    expect((await client.next(HEADERS))?.payload.toString('latin1')).toContain('RTK_OVERLOADED')
+    client.send(HEADERS, END_HEADERS, 3, requestBlock(check))
+    client.send(DATA, END_STREAM, 3, Buffer.alloc(5))
+    expect((await client.next(DATA))?.id).toBe(3)
+  })
+})
+
+/** Resolves when a number has not changed for some turns of the event loop. */
+async function turnsUntilStill(read: () => number): Promise<void> {
+  let last = -1
+  for (let still = 0; still < 200; still++) {
+    await new Promise(setImmediate)
+    if (read() !== last) still = 0
+    last = read()
+  }
+}

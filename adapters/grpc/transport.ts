@@ -16,6 +16,7 @@ import { consume } from './consume.ts'
 import { consumeLeases } from './consume-leases.ts'
 import { deadLetterService } from './dead-letter-service.ts'
 import { addHealth } from './health.ts'
+import { healthDefinition } from './health-definition.ts'
 import { Http2Connections, requestBytesMax } from './http2-server.ts'
 import { addLegacy } from './legacy.ts'
 import { produce } from './produce.ts'
@@ -138,12 +139,12 @@ class GrpcTransport implements Transport {
   }
 
   #routes(broker: BrokerFacade, host: CallHost): Routes {
-    const routes = new Routes(
-      host,
-      requestBytesMax(broker.limits),
-      this.#options.fetchesInFlightMax ?? 64,
+    const routes = new Routes(host, {
+      bytesMax: requestBytesMax(broker.limits),
+      fetchesInFlightMax: this.#options.fetchesInFlightMax ?? 64,
       fetches,
-    )
+      forAnyone,
+    })
     routes.add(proto.TopicServiceService, topicService(host))
     routes.add(proto.MessageServiceService, messageService(host, broker))
     const { produce: produceMethod, consume: consumeMethod } = proto.MessageServiceService
@@ -181,6 +182,12 @@ const fetches: readonly string[] = [
   proto.DeadLetterServiceService.listDeadLetters.path,
   proto.DeadLetterServiceService.redriveDeadLetters.path,
   proto.DeadLetterServiceService.purgeDeadLetters.path,
+  ...reflectionPaths,
+]
+
+/** What tools ask before anybody has given them credentials. */
+const forAnyone: readonly string[] = [
+  ...Object.values(healthDefinition).map(({ path }) => path),
   ...reflectionPaths,
 ]
 

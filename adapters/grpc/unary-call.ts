@@ -21,6 +21,8 @@ export interface UnaryMethod<Request, Response> {
   readonly bytesMax: number
   /** Of a call that may wait for messages, or whose answer may be large: so many of a connection. */
   readonly inFlightMax: number | undefined
+  /** Strangers may make such calls, too. */
+  readonly isForAnyone: boolean
 }
 
 export class UnaryCall<Request, Response> implements Caller, StreamSink {
