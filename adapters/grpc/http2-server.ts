@@ -9,7 +9,7 @@ import type { Limits } from 'ratatoskr/ports'
 import { readSocket } from 'ratatoskr/proto'
 import { answerHeaders } from './call-headers.ts'
 import type { CallStream } from './call-stream.ts'
-import type { Connections } from './connections.ts'
+import type { Connection, Connections } from './connections.ts'
 import { type ConnectionOptions, Http2Connection } from './http2/connection.ts'
 
 /** HTTP/2 windows of a stream and of a connection. */
@@ -36,6 +36,8 @@ export interface Http2Options {
 
 export class Http2Connections {
   readonly #open = new Map<Socket, Http2Connection>()
+  /** Those that have not agreed on TLS yet. */
+  readonly #greeting = new Set<Connection>()
   readonly #connections: Connections
   readonly #options: ConnectionOptions
   readonly #tls: TlsServer | undefined
@@ -52,18 +54,24 @@ export class Http2Connections {
       answerHeaders,
       serve,
     }
-    if (tls !== undefined) this.#tls = this.#tlsServer(tls)
+    if (tls !== undefined) this.#tls = this.#tlsServer(tls, options.keepaliveTimeoutMs)
     this.#silenceMs = options.keepaliveTimeoutMs
     this.#keepalive = setInterval(() => this.#ask(), options.keepaliveIntervalMs).unref()
   }
 
   add(socket: Socket): void {
-    if (this.#tls === undefined) this.#begin(socket)
-    else this.#tls.emit('connection', socket)
+    const owner = this.#connections.of(socket)
+    if (this.#tls === undefined) this.#begin(socket, owner)
+    else if (owner !== undefined) {
+      this.#greeting.add(owner)
+      socket.once('close', () => this.#greeting.delete(owner))
+      this.#tls.emit('connection', socket)
+    }
   }
 
-  /** Takes no more calls, and closes each connection when its calls are over. */
+  /** Takes no more calls, and closes each connection when its calls are over: at once those that have not begun. */
   close(): void {
+    for (const { socket } of this.#greeting) socket.destroy()
     for (const connection of this.#open.values()) connection.close()
   }
 
@@ -72,25 +80,28 @@ export class Http2Connections {
     for (const socket of this.#open.keys()) socket.destroy()
   }
 
-  #tlsServer({ ca, ...pair }: NonNullable<Http2Options['tls']>): TlsServer {
+  #tlsServer({ ca, ...pair }: NonNullable<Http2Options['tls']>, handshakeTimeout: number): TlsServer {
     const server = createServer({
       ...pair,
       ...(ca !== undefined && { ca, requestCert: true, rejectUnauthorized: true }),
       ALPNProtocols: ['h2'],
+      handshakeTimeout,
     })
     server.on('secureConnection', (socket: TLSSocket) => {
       socket.on('error', () => undefined) // 'close' follows and is what counts
+      const owner = this.#connections.of(socket)
+      if (owner !== undefined) this.#greeting.delete(owner)
       // Who speaks HTTP/2 says so, by RFC 9113.
-      if (socket.alpnProtocol === 'h2') this.#begin(socket)
+      if (socket.alpnProtocol === 'h2') this.#begin(socket, owner)
       else socket.destroy()
     })
-    // A handshake that fails ends its own connection.
+    // A handshake that fails, or takes too long, ends its own connection.
     server.on('tlsClientError', (_error, socket) => socket.destroy())
     return server
   }
 
-  #begin(socket: Socket): void {
-    const connection = new Http2Connection(socket, this.#connections.of(socket), this.#options)
+  #begin(socket: Socket, owner: Connection | undefined): void {
+    const connection = new Http2Connection(socket, owner, this.#options)
     this.#open.set(socket, connection)
     socket.on('close', () => {
       this.#open.delete(socket)

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { flag, frameOf, frameType, preface } from './http2/frames.ts'
 import { call, Harness, type HarnessOptions } from './testing/harness.ts'
 import { RawHttp2, requestBlock, settings } from './testing/raw-http2.ts'
+import { tls } from './testing/tls.ts'
 
 const { publish } = proto.MessageServiceService
 const { listTopics } = proto.TopicServiceService
@@ -157,6 +158,33 @@ describe('what strangers send', () => {
     client.send(HEADERS, END_HEADERS, 3, requestBlock(check))
     client.send(DATA, END_STREAM, 3, Buffer.alloc(5))
     expect((await client.next(DATA))?.id).toBe(3)
+  })
+})
+
+describe('who does not agree on TLS', () => {
+  const greet = async (options: HarnessOptions['transport'], hello: Uint8Array) => {
+    const harness = await start({ transport: { tls, ...options } })
+    const socket = net.connect(harness.address.port, '127.0.0.1')
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    socket.on('error', () => undefined).resume()
+    await once(socket, 'connect')
+    socket.write(hello)
+    return { harness, closed }
+  }
+  const hellos: [string, Uint8Array][] = [
+    ['nothing', Buffer.alloc(0)],
+    ['the beginning of a hello', Buffer.from('160301', 'hex')],
+  ]
+
+  it.each(hellos)('but sends %s is cut', async (_, hello) => {
+    const { closed } = await greet({ keepaliveTimeoutMs: 20 }, hello)
+    await closed
+  })
+
+  it.each(hellos)('but sends %s does not hold up the stop', async (_, hello) => {
+    const { harness, closed } = await greet({}, hello)
+    await harness.transport.stop(60_000)
+    await closed
   })
 })
 
