@@ -32,20 +32,18 @@ const nats = ['--peer', 'nats-core']
 const kib = ['--payload', '1024']
 /** What is measured is many short things, or what the first second shows as well as the third. */
 const shortly = ['--seconds', '1']
-/** A log must be full before the memory of what it lets go of is used again: the first second shows what a start is like. */
-const steadily = ['--seconds', '3']
 /** What is asked for is one long time. */
 const once = ['--runs', '1']
 
 export const plan: readonly Planned[] = [
-  planned('stream-memory-tcp', peers, ...steadily),
+  planned('stream-memory-tcp', peers),
   variant('stream-memory-tcp', '1mib-batches', '--batch', '1048576'),
   variant('stream-memory-tcp', '1kib', ...kib, ...nats),
-  planned('stream-memory-ws', ...nats, ...steadily),
+  planned('stream-memory-ws', ...nats),
   variant('stream-memory-ws', '1kib', ...kib, ...nats),
-  planned('stream-memory-grpc', ...nats, ...steadily),
+  planned('stream-memory-grpc', ...nats),
   variant('stream-memory-grpc', '1kib', ...kib, ...nats),
-  planned('stream-fsync-tcp', peers, ...steadily),
+  planned('stream-fsync-tcp', peers),
   variant('stream-fsync-tcp', '1kib', ...kib, '--peer', 'redis-always', '--peer', 'jetstream-file'),
   planned('fanout-10', ...nats),
   planned('messages-ws', peers),
