@@ -229,6 +229,8 @@ describe('a connection', () => {
 })
 
 describe('what breaks the rules', () => {
+  const header = (name: string, value: string): Buffer =>
+    Buffer.concat([Buffer.of(0, name.length), Buffer.from(name), Buffer.of(value.length), Buffer.from(value)])
   const bad = (headers: Record<string, string>): [number, number, number, Buffer] => [
     HEADERS,
     whole,
@@ -303,6 +305,23 @@ describe('what breaks the rules', () => {
     ['a short ping', [[PING, 0, 0, Buffer.alloc(7)]], http2Error.FRAME_SIZE_ERROR],
     ['a ping of a stream', [[PING, 0, 1, Buffer.alloc(8)]], http2Error.PROTOCOL_ERROR],
     ['a goodbye of a stream', [[GOAWAY, 0, 1, Buffer.alloc(8)]], http2Error.PROTOCOL_ERROR],
+    ['a goodbye cut short', [[GOAWAY, 0, 0, Buffer.alloc(3)]], http2Error.FRAME_SIZE_ERROR],
+    [
+      'a window of a stream that the server never opened',
+      [
+        [HEADERS, 4, 3, block],
+        [WINDOW_UPDATE, 0, 2, uint32(1)],
+      ],
+      1,
+    ],
+    [
+      'a reset of a stream that the server never opened',
+      [
+        [HEADERS, 4, 3, block],
+        [RST_STREAM, 0, 2, uint32(8)],
+      ],
+      1,
+    ],
     ['a window that opens by nothing', [[WINDOW_UPDATE, 0, 0, uint32(0)]], http2Error.PROTOCOL_ERROR],
     [
       'a window that is too wide',
@@ -331,6 +350,39 @@ describe('what breaks the rules', () => {
       [[HEADERS, whole, 1, Buffer.concat([Buffer.of(0x83), block])]],
       http2Error.PROTOCOL_ERROR,
     ],
+    ['a blank before a value', [bad({ x: ' a' })], http2Error.PROTOCOL_ERROR],
+    ['a tab behind a value', [bad({ x: 'a\t' })], http2Error.PROTOCOL_ERROR],
+    ...['', '-5', '0x5', '5e0', '5, 5', '+0', '0.0'].map(
+      (length): [string, [number, number, number, Buffer?][], number] => [
+        `a length of ${JSON.stringify(length)}`,
+        [bad({ 'content-length': length })],
+        http2Error.PROTOCOL_ERROR,
+      ],
+    ),
+    [
+      'two lengths',
+      [
+        [
+          HEADERS,
+          whole,
+          1,
+          Buffer.concat([requestBlock('/a', { 'content-length': '0' }), header('content-length', '7')]),
+        ],
+      ],
+      http2Error.PROTOCOL_ERROR,
+    ],
+    ...[
+      ['connection', 'x'],
+      ['x', 'a\r'],
+      [':path', '/'],
+    ].map(([name, value]): [string, [number, number, number, Buffer?][], number] => [
+      `${name} with the value ${JSON.stringify(value)} behind a request`,
+      [
+        [HEADERS, END_HEADERS, 1, block],
+        [HEADERS, whole, 1, header(name, value)],
+      ],
+      http2Error.PROTOCOL_ERROR,
+    ]),
     ['less than was announced', [bad({ 'content-length': '3' })], http2Error.PROTOCOL_ERROR],
     [
       'headers in the middle',
@@ -374,6 +426,10 @@ describe('what breaks the rules', () => {
   it.each<[string, Buffer]>([
     ['HTTP/1', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
     ['no settings', Buffer.concat([preface, frameOf(PING, 0, 0, Buffer.alloc(8))])],
+    [
+      'an acknowledgement of settings',
+      Buffer.concat([preface, frameOf(SETTINGS, flag.ACK, 0, Buffer.alloc(0))]),
+    ],
     ['a frame of 16 MiB', Buffer.concat([preface, Buffer.from([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])])],
   ])('%s at first ends the connection', async (_, greeting) => {
     const other = await RawHttp2.connect(port, greeting)

@@ -5,12 +5,11 @@
 import type { OutgoingHttpHeaders } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../connections.ts'
-import { connectionError, Http2Error, http2Error, streamError } from './errors.ts'
+import { ClientSettings } from './client-settings.ts'
+import { connectionError, Http2Error, http2Error, protocolError, streamError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import {
   flag,
-  frameBytesDefault,
-  frameBytesMost,
   frameOf,
   frameType,
   numbersFrame,
@@ -59,9 +58,9 @@ interface HeaderPieces {
 export class Http2Connection implements FrameSink {
   readonly owner: Connection | undefined
   readonly receiveWindowBytes: number
-  initialSendWindow = windowDefault
+  /** What the client has asked for. */
+  readonly settings = new ClientSettings()
   sendWindow = windowDefault
-  frameBytesMax = frameBytesDefault
   readonly #socket: Duplex
   readonly options: ConnectionOptions
   readonly #output: Output
@@ -177,8 +176,10 @@ export class Http2Connection implements FrameSink {
 
   frame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
     if (this.#isOver) return
-    if (!this.#hasSettings && type !== frameType.SETTINGS) throw wrong('the first frame must be SETTINGS')
-    if (this.#block !== undefined && type !== frameType.CONTINUATION) throw wrong('headers do not go on')
+    if (!this.#hasSettings && (type !== frameType.SETTINGS || (flags & flag.ACK) !== 0))
+      throw protocolError('the first frame must be SETTINGS')
+    if (this.#block !== undefined && type !== frameType.CONTINUATION)
+      throw protocolError('headers do not go on')
     if (type === frameType.DATA) this.#paddedData(flags, streamId, payload)
     else if (type === frameType.HEADERS) this.#headers(flags, streamId, payload)
     else if (type === frameType.CONTINUATION) this.#continuation(flags, streamId, payload)
@@ -186,9 +187,11 @@ export class Http2Connection implements FrameSink {
     else if (type === frameType.SETTINGS) this.#settings(flags, streamId, payload)
     else if (type === frameType.PING) this.#ping(flags, streamId, payload)
     else if (type === frameType.WINDOW_UPDATE) this.#windowUpdate(streamId, payload)
-    else if (type === frameType.PUSH_PROMISE) throw wrong('a client does not push')
-    else if (type === frameType.GOAWAY && streamId !== 0) throw wrong('GOAWAY is of the connection')
-    else if (type === frameType.PRIORITY && streamId === 0) throw wrong('PRIORITY is of a stream')
+    else if (type === frameType.PUSH_PROMISE) throw protocolError('a client does not push')
+    else if (type === frameType.GOAWAY && streamId !== 0) throw protocolError('GOAWAY is of the connection')
+    else if (type === frameType.GOAWAY && payload.length < 8)
+      throw connectionError(http2Error.FRAME_SIZE_ERROR, 'GOAWAY has 8 bytes and more')
+    else if (type === frameType.PRIORITY && streamId === 0) throw protocolError('PRIORITY is of a stream')
     else if (type === frameType.PRIORITY && payload.length !== 5)
       throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PRIORITY has 5 bytes')
     // They ask for nothing, nor does what later versions may bring.
@@ -196,8 +199,8 @@ export class Http2Connection implements FrameSink {
 
   data(streamId: number, part: Uint8Array, isLast: boolean): void {
     if (this.#isOver) return
-    if (!this.#hasSettings) throw wrong('the first frame must be SETTINGS')
-    if (this.#block !== undefined) throw wrong('headers do not go on')
+    if (!this.#hasSettings) throw protocolError('the first frame must be SETTINGS')
+    if (this.#block !== undefined) throw protocolError('headers do not go on')
     this.#data(streamId, part, part.length, isLast)
   }
 
@@ -216,7 +219,7 @@ export class Http2Connection implements FrameSink {
 
   /** @param bytes of the windows that it took */
   #data(streamId: number, part: Uint8Array, bytes: number, isLast: boolean): void {
-    if (streamId === 0 || streamId > this.#lastStreamId) throw wrong('data of a stream that was never opened')
+    if (this.#isIdle(streamId)) throw protocolError('data of a stream that was never opened')
     this.#receiveWindow -= bytes
     if (this.#receiveWindow < 0)
       throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'more came than the window lets through')
@@ -242,7 +245,7 @@ export class Http2Connection implements FrameSink {
   }
 
   #headers(flags: number, streamId: number, payload: Uint8Array): void {
-    if ((streamId & 1) === 0) throw wrong('the streams of a client have odd numbers')
+    if ((streamId & 1) === 0) throw protocolError('the streams of a client have odd numbers')
     let block = (flags & flag.PADDED) === 0 ? payload : unpadded(payload, 0)
     if ((flags & flag.PRIORITY) !== 0) {
       if (block.length < 5)
@@ -255,7 +258,8 @@ export class Http2Connection implements FrameSink {
 
   #continuation(flags: number, streamId: number, payload: Uint8Array): void {
     const block = this.#block
-    if (block === undefined || block.streamId !== streamId) throw wrong('these headers have not begun')
+    if (block === undefined || block.streamId !== streamId)
+      throw protocolError('these headers have not begun')
     if (block.bytes.length + payload.length > blockBytesMax || ++block.pieces > blockPiecesMax)
       throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'the headers are too large')
     const begun = block.bytes
@@ -288,6 +292,11 @@ export class Http2Connection implements FrameSink {
     }
   }
 
+  /** Whether there was no such stream. */
+  #isIdle(streamId: number): boolean {
+    return (streamId & 1) === 0 || streamId > this.#lastStreamId
+  }
+
   #trailers(streamId: number, block: Uint8Array, ends: boolean): void {
     const list = this.#decoder.read(block)
     const stream = this.#streams.get(streamId)
@@ -307,8 +316,7 @@ export class Http2Connection implements FrameSink {
 
   #reset(streamId: number, payload: Uint8Array): void {
     if (payload.length !== 4) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'RST_STREAM has 4 bytes')
-    if (streamId === 0 || streamId > this.#lastStreamId)
-      throw wrong('a stream is reset that was never opened')
+    if (this.#isIdle(streamId)) throw protocolError('a stream is reset that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return // it has its answer: nothing was in vain
     this.wasted()
@@ -317,31 +325,17 @@ export class Http2Connection implements FrameSink {
 
   #settings(flags: number, streamId: number, payload: Uint8Array): void {
     this.#hasSettings = true
-    if (streamId !== 0) throw wrong('SETTINGS are of the connection')
+    if (streamId !== 0) throw protocolError('SETTINGS are of the connection')
     const isAck = (flags & flag.ACK) !== 0
     if (payload.length % 6 !== 0 || (isAck && payload.length > 0))
       throw connectionError(http2Error.FRAME_SIZE_ERROR, 'SETTINGS have 6 bytes each')
     if (isAck) return
     this.wasted()
-    const before = this.initialSendWindow
-    for (let at = 0; at < payload.length; at += 6) {
-      this.#set((payload[at] << 8) | payload[at + 1], uint32(payload, at + 2))
-    }
+    const before = this.settings.initialSendWindow
+    this.settings.take(payload)
+    const more = this.settings.initialSendWindow - before
     this.reply(frameOf(frameType.SETTINGS, flag.ACK, 0, new Uint8Array(0)))
-    if (this.initialSendWindow !== before) this.#widen(this.initialSendWindow - before)
-  }
-
-  #set(id: number, value: number): void {
-    if (id === setting.ENABLE_PUSH) {
-      if (value > 1) throw wrong('ENABLE_PUSH is 0 or 1')
-    } else if (id === setting.MAX_FRAME_SIZE) {
-      if (value < frameBytesDefault || value > frameBytesMost) throw wrong('such frames there are not')
-      this.frameBytesMax = value
-    } else if (id === setting.INITIAL_WINDOW_SIZE) {
-      if (value > windowMost)
-        throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
-      this.initialSendWindow = value
-    }
+    if (more !== 0) this.#widen(more)
   }
 
   /** The windows of all streams are by so much wider, or narrower. */
@@ -355,7 +349,7 @@ export class Http2Connection implements FrameSink {
   }
 
   #ping(flags: number, streamId: number, payload: Uint8Array): void {
-    if (streamId !== 0) throw wrong('PING is of the connection')
+    if (streamId !== 0) throw protocolError('PING is of the connection')
     if (payload.length !== 8) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PING has 8 bytes')
     if ((flags & flag.ACK) === 0) this.reply(frameOf(frameType.PING, flag.ACK, 0, payload))
   }
@@ -365,13 +359,13 @@ export class Http2Connection implements FrameSink {
     const more = uint32(payload, 0) & 0x7fff_ffff
     if (streamId === 0) {
       this.sendWindow += more
-      if (more === 0) throw wrong('a window is opened by nothing')
+      if (more === 0) throw protocolError('a window is opened by nothing')
       if (this.sendWindow > windowMost)
         throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'such a window there is not')
       this.#pumpBlocked()
       return
     }
-    if (streamId > this.#lastStreamId) throw wrong('a window of a stream that was never opened')
+    if (this.#isIdle(streamId)) throw protocolError('a window of a stream that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return
     stream.sendWindow += more
@@ -400,12 +394,10 @@ export class Http2Connection implements FrameSink {
   }
 }
 
-const wrong = (message: string): Http2Error => connectionError(http2Error.PROTOCOL_ERROR, message)
-
 /** @throws Http2Error when there is more padding than payload */
 function unpadded(payload: Uint8Array, from: number): Uint8Array {
   const padding = payload[from]
   if (payload.length <= from || padding + from + 1 > payload.length)
-    throw wrong('there is more padding than frame')
+    throw protocolError('there is more padding than frame')
   return payload.subarray(from + 1, payload.length - padding)
 }

@@ -27,3 +27,5 @@ export class Http2Error extends Error {
 export const connectionError = (code: number, message: string): Http2Error =>
   new Http2Error(code, message, false)
 export const streamError = (code: number, message: string): Http2Error => new Http2Error(code, message, true)
+export const protocolError = (message: string): Http2Error =>
+  connectionError(http2Error.PROTOCOL_ERROR, message)

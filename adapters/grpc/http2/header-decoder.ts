@@ -162,6 +162,7 @@ function requestOf(list: readonly Header[]): IncomingHttpHeaders {
     if (!header.isAllowed) throw noRequest()
     if (name.isPseudo && (!arePseudo || name.text in headers)) throw noRequest()
     arePseudo = name.isPseudo
+    if (name.text === 'content-length' && (headers[name.text] ?? value) !== value) throw noRequest()
     // Of a header that comes more than once the first counts.
     headers[name.text] ??= value
   }

@@ -57,17 +57,18 @@ export class Header {
 
   /** Whether a request may have it. */
   get isAllowed(): boolean {
-    this.#isAllowed ??= this.name.isAllowed && isValue(this.value) && !this.#asksForMore()
+    this.#isAllowed ??= this.name.isAllowed && isValue(this.value) && this.#isOfItsName()
     return this.#isAllowed
   }
 
-  /** `te` is of connections, too, but for one value. */
-  #asksForMore(): boolean {
-    return this.name.text === 'te' && this.value !== 'trailers'
+  /** Some say nothing but one kind of thing: `te` else is of connections. */
+  #isOfItsName(): boolean {
+    if (this.name.text === 'te') return this.value === 'trailers'
+    return this.name.text !== 'content-length' || /^\d+$/.test(this.value)
   }
 }
 
-const isValue = (text: string): boolean => !/[\0\r\n]/.test(text)
+const isValue = (text: string): boolean => !/[\0\r\n]|^[ \t]|[ \t]$/.test(text)
 
 /** Whether these headers may stand behind a request. */
 export const areTrailers = (list: readonly Header[]): boolean =>

@@ -45,7 +45,7 @@ export class Http2Stream implements CallStream {
     this.#carrier = carrier
     this.id = id
     this.headers = headers
-    this.sendWindow = carrier.initialSendWindow
+    this.sendWindow = carrier.settings.initialSendWindow
     this.#receiveWindow = carrier.receiveWindowBytes
     this.#announced = Number(headers['content-length'])
   }
@@ -167,7 +167,7 @@ export class Http2Stream implements CallStream {
   }
 
   #sendHeaders(headers: OutgoingHttpHeaders, ends: boolean): void {
-    const frames = headerFrames(this.id, headers, ends, this.#carrier.frameBytesMax)
+    const frames = headerFrames(this.id, headers, ends, this.#carrier.settings.frameBytesMax)
     if (ends) this.#localEnded = true
     this.#carrier.write(frames, ends ? () => this.#saidAll() : undefined)
   }
@@ -176,7 +176,12 @@ export class Http2Stream implements CallStream {
   #sendOf(waiting: Waiting): boolean {
     const carrier = this.#carrier
     while (waiting.left > 0) {
-      const bytes = Math.min(waiting.left, this.sendWindow, carrier.sendWindow, carrier.frameBytesMax)
+      const bytes = Math.min(
+        waiting.left,
+        this.sendWindow,
+        carrier.sendWindow,
+        carrier.settings.frameBytesMax,
+      )
       if (bytes <= 0) return false
       this.sendWindow -= bytes
       carrier.sendWindow -= bytes
