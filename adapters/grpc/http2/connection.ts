@@ -44,7 +44,7 @@ const blockPiecesMax = 16
 const [idleMax, idlePerSecond] = [1_000, 33]
 /** More streams than end here and still have something on its way. */
 const cutMax = 1_000
-/** Answers to what asks for one by itself, such as pings, that a client has not taken. */
+/** Answers to what asks for one by itself, such as pings, that a client has not taken: it may ask for no more then. */
 const repliesWaitingMax = 1_000
 
 /** Headers of which more is to come. */
@@ -106,6 +106,11 @@ export class Http2Connection implements FrameSink {
   came(chunk: Uint8Array): void {
     if (this.#isOver) return
     this.reads++
+    // What one read asks for goes out behind it: so it is asked before the next how much of that was not taken.
+    if (this.#repliesWaiting > repliesWaitingMax) {
+      this.fail(http2Error.ENHANCE_YOUR_CALM)
+      return
+    }
     this.#output.hold(() => {
       try {
         this.#parser.push(chunk)
@@ -141,8 +146,8 @@ export class Http2Connection implements FrameSink {
 
   /** Answers what asks for an answer by itself. */
   reply(frame: Uint8Array): void {
-    if (++this.#repliesWaiting > repliesWaitingMax) this.fail(http2Error.ENHANCE_YOUR_CALM)
-    else this.write(frame, () => this.#repliesWaiting--)
+    this.#repliesWaiting++
+    this.write(frame, () => this.#repliesWaiting--)
   }
 
   block(stream: Http2Stream): void {
