@@ -16,11 +16,13 @@ import {
   setting,
   settingsFrame,
   uint32,
+  unpadded,
   windowDefault,
   windowMost,
 } from './frames.ts'
 import { areTrailers } from './header.ts'
 import { HeaderDecoder, headerListBytesMax } from './header-decoder.ts'
+import { HeaderPieces } from './header-pieces.ts'
 import { Output } from './output.ts'
 import { Patience } from './patience.ts'
 import { Http2Stream } from './stream.ts'
@@ -34,26 +36,17 @@ export interface ConnectionOptions {
   readonly serve: (stream: Http2Stream) => void
 }
 
-/** A block of headers in pieces: so many, and so large together. */
-const blockBytesMax = headerListBytesMax
-const blockPiecesMax = 16
 /**
  * Calls that a client may give up, or break so that they are cut, and settings that it may change at once, and so many a second
  * after that.
  */
 const [idleMax, idlePerSecond] = [1_000, 33]
+/** Frames that carry nothing, alike: no client needs many. */
+const [emptyMax, emptyPerSecond] = [10_000, 1_000]
 /** More streams than end here and still have something on its way. */
 const cutMax = 1_000
 /** Answers to what asks for one by itself, such as pings, that a client has not taken: it may ask for no more then. */
 const repliesWaitingMax = 1_000
-
-/** Headers of which more is to come. */
-interface HeaderPieces {
-  readonly streamId: number
-  readonly flags: number
-  bytes: Uint8Array
-  pieces: number
-}
 
 export class Http2Connection implements FrameSink {
   readonly owner: Connection | undefined
@@ -80,6 +73,7 @@ export class Http2Connection implements FrameSink {
   #isClosing = false
   #isOver = false
   readonly #patience = new Patience(idleMax, idlePerSecond)
+  readonly #emptyPatience = new Patience(emptyMax, emptyPerSecond)
   #repliesWaiting = 0
   /** Counts what comes: a sign of life each. */
   reads = 0
@@ -193,13 +187,7 @@ export class Http2Connection implements FrameSink {
     else if (type === frameType.PING) this.#ping(flags, streamId, payload)
     else if (type === frameType.WINDOW_UPDATE) this.#windowUpdate(streamId, payload)
     else if (type === frameType.PUSH_PROMISE) throw protocolError('a client does not push')
-    else if (type === frameType.GOAWAY && streamId !== 0) throw protocolError('GOAWAY is of the connection')
-    else if (type === frameType.GOAWAY && payload.length < 8)
-      throw connectionError(http2Error.FRAME_SIZE_ERROR, 'GOAWAY has 8 bytes and more')
-    else if (type === frameType.PRIORITY && streamId === 0) throw protocolError('PRIORITY is of a stream')
-    else if (type === frameType.PRIORITY && payload.length !== 5)
-      throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PRIORITY has 5 bytes')
-    // They ask for nothing, nor does what later versions may bring.
+    else this.#other(type, streamId, payload)
   }
 
   data(streamId: number, part: Uint8Array, isLast: boolean): void {
@@ -217,6 +205,24 @@ export class Http2Connection implements FrameSink {
     this.lost()
   }
 
+  /** Frames that ask for nothing, as does what later versions may bring. */
+  #other(type: number, streamId: number, payload: Uint8Array): void {
+    if (type === frameType.GOAWAY) {
+      if (streamId !== 0) throw protocolError('GOAWAY is of the connection')
+      if (payload.length < 8)
+        throw connectionError(http2Error.FRAME_SIZE_ERROR, 'GOAWAY has 8 bytes and more')
+    } else if (type === frameType.PRIORITY) {
+      if (streamId === 0) throw protocolError('PRIORITY is of a stream')
+      if (payload.length !== 5) throw connectionError(http2Error.FRAME_SIZE_ERROR, 'PRIORITY has 5 bytes')
+    }
+    this.#empty()
+  }
+
+  /** A frame carried nothing. */
+  #empty(): void {
+    if (!this.#emptyPatience.use()) this.fail(http2Error.ENHANCE_YOUR_CALM)
+  }
+
   #paddedData(flags: number, streamId: number, payload: Uint8Array): void {
     const data = unpadded(payload, 0)
     this.#data(streamId, data, payload.length, (flags & flag.END_STREAM) !== 0)
@@ -228,6 +234,7 @@ export class Http2Connection implements FrameSink {
     this.#receiveWindow -= bytes
     if (this.#receiveWindow < 0)
       throw connectionError(http2Error.FLOW_CONTROL_ERROR, 'more came than the window lets through')
+    if (part.length === 0 && !isLast) this.#empty()
     this.#taken += bytes
     // What a stream keeps is counted by its call: the window of the connection holds nobody up.
     if (this.#taken >= this.receiveWindowBytes / 2) {
@@ -258,19 +265,14 @@ export class Http2Connection implements FrameSink {
       block = block.subarray(5)
     }
     if ((flags & flag.END_HEADERS) !== 0) this.#wholeHeaders(flags, streamId, block)
-    else this.#block = { streamId, flags, bytes: Uint8Array.prototype.slice.call(block), pieces: 1 }
+    else this.#block = new HeaderPieces(streamId, flags, block)
   }
 
   #continuation(flags: number, streamId: number, payload: Uint8Array): void {
     const block = this.#block
     if (block === undefined || block.streamId !== streamId)
       throw protocolError('these headers have not begun')
-    if (block.bytes.length + payload.length > blockBytesMax || ++block.pieces > blockPiecesMax)
-      throw connectionError(http2Error.ENHANCE_YOUR_CALM, 'the headers are too large')
-    const begun = block.bytes
-    block.bytes = new Uint8Array(begun.length + payload.length)
-    block.bytes.set(begun)
-    block.bytes.set(payload, begun.length)
+    block.add(payload)
     if ((flags & flag.END_HEADERS) === 0) return
     this.#block = undefined
     this.#wholeHeaders(block.flags, streamId, block.bytes)
@@ -334,7 +336,10 @@ export class Http2Connection implements FrameSink {
     const isAck = (flags & flag.ACK) !== 0
     if (payload.length % 6 !== 0 || (isAck && payload.length > 0))
       throw connectionError(http2Error.FRAME_SIZE_ERROR, 'SETTINGS have 6 bytes each')
-    if (isAck) return
+    if (isAck) {
+      this.#empty()
+      return
+    }
     this.wasted()
     const before = this.settings.initialSendWindow
     this.settings.take(payload)
@@ -397,12 +402,4 @@ export class Http2Connection implements FrameSink {
     if (socket.destroyed) return
     socket.end(() => socket.destroy())
   }
-}
-
-/** @throws Http2Error when there is more padding than payload */
-function unpadded(payload: Uint8Array, from: number): Uint8Array {
-  const padding = payload[from]
-  if (payload.length <= from || padding + from + 1 > payload.length)
-    throw protocolError('there is more padding than frame')
-  return payload.subarray(from + 1, payload.length - padding)
 }

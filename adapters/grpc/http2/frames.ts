@@ -1,4 +1,5 @@
 /** Frames of HTTP/2 as RFC 9113 has them. */
+import { protocolError } from './errors.ts'
 
 export const frameType = {
   DATA: 0,
@@ -83,4 +84,12 @@ export function settingsFrame(settings: readonly (readonly [id: number, value: n
     payload.writeUInt32BE(value, place * 6 + 2)
   }
   return frameOf(frameType.SETTINGS, 0, 0, payload)
+}
+
+/** @throws Http2Error when there is more padding than payload */
+export function unpadded(payload: Uint8Array, from: number): Uint8Array {
+  const padding = payload[from]
+  if (payload.length <= from || padding + from + 1 > payload.length)
+    throw protocolError('there is more padding than frame')
+  return payload.subarray(from + 1, payload.length - padding)
 }

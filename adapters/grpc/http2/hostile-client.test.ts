@@ -7,7 +7,7 @@ import { Http2Connection } from './connection.ts'
 import { http2Error } from './errors.ts'
 import { flag, frameOf, frameType, preface } from './frames.ts'
 
-const { DATA, HEADERS, RST_STREAM, GOAWAY, WINDOW_UPDATE } = frameType
+const { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE } = frameType
 const { END_STREAM, END_HEADERS } = flag
 const whole = END_STREAM | END_HEADERS
 const block = requestBlock('/a')
@@ -152,5 +152,40 @@ describe('headers that are said again by a byte each', () => {
     )
     await new Promise(setImmediate)
     expect(client.count(RST_STREAM)).toBe(1)
+  })
+})
+
+describe('frames that carry nothing', () => {
+  const nothing = Buffer.alloc(0)
+
+  it.each<[string, Buffer]>([
+    ['acknowledgements', frameOf(SETTINGS, flag.ACK, 0, nothing)],
+    ['data without a byte', frameOf(DATA, 0, 1, nothing)],
+    ['padding', frameOf(DATA, flag.PADDED, 1, Buffer.of(2, 0, 0))],
+    ['priorities', frameOf(PRIORITY, 0, 1, Buffer.alloc(5))],
+    ['what nobody knows', frameOf(99, 0, 0, nothing)],
+  ])('are bounded: %s', (_, frame) => {
+    const client = new Client()
+    client.send(frameOf(HEADERS, END_HEADERS, 1, block))
+    for (let i = 0; i < 99; i++) client.send(...Array.from({ length: 100 }, () => frame))
+    expect(client.goodbye).toBeUndefined()
+    for (let i = 0; i < 40; i++) client.send(...Array.from({ length: 100 }, () => frame))
+    expect(client.goodbye).toBe(http2Error.ENHANCE_YOUR_CALM)
+  })
+
+  it('but end a call are not counted', async () => {
+    const client = new Client()
+    client.send(frameOf(HEADERS, END_HEADERS, 1, block))
+    for (let id = 3; id < 30_000; id += 2) {
+      client.send(
+        frameOf(HEADERS, END_HEADERS, id, block),
+        frameOf(DATA, 0, id, Buffer.alloc(5)),
+        frameOf(DATA, END_STREAM, id, nothing),
+      )
+      client.streams.at(-1)?.end({ 'grpc-status': 0 })
+      await new Promise(setImmediate)
+    }
+    expect(client.streams).toHaveLength(15_000)
+    expect(client.goodbye).toBeUndefined()
   })
 })
