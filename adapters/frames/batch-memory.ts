@@ -6,24 +6,26 @@ const freeBytesMax = 64 * 1024 * 1024
 /** What was not needed for so long goes back. */
 const trimIntervalMs = 5_000
 
-let timer: NodeJS.Timeout | undefined
-
-const memory = new BatchMemory({
-  // Zeroing them would cost as much as copying them.
-  allocate: (bytes) => Buffer.allocUnsafeSlow(bytes).buffer as ArrayBuffer,
-  freeBytesMax,
-  checked: process.env.RATATOSKR_CHECK_MEMORY === '1',
-  onFree: () => {
-    timer ??= setInterval(trim, trimIntervalMs).unref()
-  },
-})
-
-/** Bytes for what is read, which may hold anything. Who takes them is their first holder: see `BatchMemory`. */
-export const takeBytes = (bytes: number): Uint8Array => memory.take(bytes)
-
-function trim(): void {
-  memory.trim()
-  if (memory.freeBytes > 0) return
-  clearInterval(timer)
-  timer = undefined
+/** Gives bytes that may hold anything; who takes them is their first holder: see `BatchMemory`. */
+export function usedAgain(): (bytes: number) => Uint8Array {
+  let timer: NodeJS.Timeout | undefined
+  const memory = new BatchMemory({
+    // Zeroing them would cost as much as copying them.
+    allocate: (bytes) => Buffer.allocUnsafeSlow(bytes).buffer as ArrayBuffer,
+    freeBytesMax,
+    checked: process.env.RATATOSKR_CHECK_MEMORY === '1',
+    onFree: () => {
+      timer ??= setInterval(trim, trimIntervalMs).unref()
+    },
+  })
+  const trim = (): void => {
+    memory.trim()
+    if (memory.freeBytes > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+  return (bytes) => memory.take(bytes)
 }
+
+/** The bytes that the connections of this thread read into. */
+export const takeBytes = usedAgain()
